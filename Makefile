@@ -1,0 +1,31 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: setup test benchmark lint clean
+
+# Makes .venv in the checkout and installs the project into it, editable.
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	touch $@
+
+# All tests, the slow statistical ones included.
+test: setup
+	$(BIN)/python -m pytest
+
+# The main job: protocols, optimiser and a freshly trained PPO on the same held-out patients.
+benchmark: setup
+	$(BIN)/oncogym benchmark --preset quick --out results/benchmark
+
+# Style on the sources, types on the installed package.
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy -p oncogym
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,27 @@
+"""What every agent is: something with Stable-Baselines3's ``predict``."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Agent(Protocol):
+    """A policy that decides for a batch of treatments.
+
+    ``predict(observation, state, episode_start, deterministic)`` takes observations ``(batch, …)``
+    and returns actions ``(batch, action size)`` in [0, 1] and the state to hand in next time.
+    ``episode_start`` ``(batch,)`` marks lanes whose episode has just begun. Any SB3 model fits.
+    """
+
+    def predict(
+        self,
+        observation: NDArray[Any],
+        state: Any = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[Any], Any]:
+        """Decide for a batch of observations."""
+        ...

@@ -1,0 +1,91 @@
+"""Clinical protocols, and the two reference agents every comparison needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oncogym.agents.agent import Agent
+from oncogym.agents.plan import PlanAgent
+from oncogym.envs.therapy import TherapyTask
+from oncogym.envs.treatment import Rule, ScheduleError, Treatment
+
+
+class RuleAgent:
+    """Decides by a treatment's closed-loop rule.
+
+    Args:
+        rule: The rule.
+        task: A task with the options of the environment in which the agent acts; its lanes are not
+            used.
+    """
+
+    def __init__(self, rule: Rule, task: TherapyTask) -> None:
+        self._rule = rule
+        self._task = task
+        self.label = rule.label
+
+    def predict(
+        self,
+        observation: NDArray[Any],
+        state: Any = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[np.float64], Any]:
+        """Apply the rule to each observation."""
+        return self._rule.decide(self._task, observation), state
+
+
+class RandomAgent:
+    """Draws every action uniformly from the box.
+
+    Args:
+        size: Number of action components.
+        seed: Seed of the agent's own generator.
+    """
+
+    label = "Random"
+
+    def __init__(self, size: int, seed: int = 0) -> None:
+        self._size = size
+        self._generator = np.random.default_rng(seed)
+
+    def predict(
+        self,
+        observation: NDArray[Any],
+        state: Any = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[np.float64], Any]:
+        """Draw actions ``(batch, size)``."""
+        return self._generator.random((len(observation), self._size)), state
+
+
+def clinical_agent(treatment: Treatment, task: TherapyTask, name: str) -> Agent:
+    """The agent that follows one of the treatment's clinical protocols.
+
+    Raises:
+        UnknownNameError: The treatment has no such protocol.
+        ScheduleError: The task's decisions cannot express it.
+    """
+    protocol = treatment.protocol(name)
+    if isinstance(protocol, Rule):
+        protocol.decide(task, np.zeros((1, *task.observation_space.shape), np.float32))
+        return RuleAgent(protocol, task)
+    return PlanAgent(task.schedule_actions(protocol), protocol.label)
+
+
+def clinical_agents(
+    treatment: Treatment, task: TherapyTask
+) -> tuple[dict[str, Agent], dict[str, str]]:
+    """All protocols that the task can express, and why each of the others cannot be."""
+    agents: dict[str, Agent] = {}
+    left_out: dict[str, str] = {}
+    for name in treatment.protocols:
+        try:
+            agents[name] = clinical_agent(treatment, task, name)
+        except ScheduleError as error:
+            left_out[name] = str(error)
+    return agents, left_out

@@ -1,0 +1,180 @@
+"""A trained policy as an agent, computed without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Box
+from numpy.typing import NDArray
+
+from oncogym.agents import mlp_kernel as kernel
+from oncogym.agents.files import StrPath
+from oncogym.agents.policy_files import Policy, read_policy
+from oncogym.agents.task_options import complete_options, resolve_options
+from oncogym.envs import streams
+from oncogym.envs.treatment import find_variant
+
+# A stream of the suite (below 16) that no cohort and no treatment draws from.
+_STREAM_ACTIONS = 8
+
+
+class PolicyMismatchError(ValueError):
+    """A policy was made for another treatment, other task options or other spaces."""
+
+
+class PolicyAgent:
+    """Decides by a trained network; a lane's action does not depend on the size of the batch.
+
+    Args:
+        policy: The network and what it was made for.
+        label: Name for tables and figures.
+        seed: Seed of sampled actions (``deterministic=False``).
+    """
+
+    def __init__(self, policy: Policy, label: str = "PPO", seed: int = 0) -> None:
+        self.policy = policy
+        self.label = label
+        self._seed = np.uint64(seed)
+        self._calls = 0
+        inputs = policy.sizes[0]
+        plain = policy.mean is None or policy.variance is None
+        self._mean = np.zeros(inputs) if plain else np.asarray(policy.mean, np.float64)
+        self._scale = np.ones(inputs)
+        if not plain:
+            self._scale /= np.sqrt(np.asarray(policy.variance, np.float64) + policy.epsilon)
+        self._clip = np.inf if plain else float(policy.clip)
+        self._sizes = np.array(policy.sizes, np.int64)
+        self._weights = np.concatenate(
+            [
+                np.concatenate([matrix.ravel(), vector])
+                for matrix, vector in zip(policy.weights, policy.biases, strict=True)
+            ]
+        ).astype(np.float64)
+        self._activation = kernel.TANH if policy.activation == "tanh" else kernel.RELU
+        self._std = np.exp(policy.log_std.astype(np.float64))
+
+    @classmethod
+    def load(
+        cls,
+        folder: StrPath,
+        env_id: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        *,
+        label: str = "PPO",
+        seed: int = 0,
+    ) -> PolicyAgent:
+        """Read a policy and make sure that it fits an environment.
+
+        Args:
+            folder: A folder with ``policy.json`` and ``policy.npz``, or a training run's folder.
+            env_id: Environment in which it shall act; ``None`` leaves out the check.
+            options: Options given to that environment on top of its own.
+            label, seed: As in the constructor.
+
+        Raises:
+            PolicyMismatchError: The policy was made for another problem. Environments that differ
+                only in their patients are interchangeable.
+            CorruptFileError: A file is truncated or altered; the message names it.
+            FileNotFoundError: There is no policy.
+            UnknownNameError: There is no such environment or option.
+        """
+        policy = read_policy(policy_folder(folder))
+        if env_id is not None:
+            require_match(policy, env_id, options)
+        return cls(policy, label, seed)
+
+    def predict(
+        self,
+        observation: NDArray[Any],
+        state: Any = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[np.float32], Any]:
+        """Actions in [0, 1], ``(batch, …)`` for a batch of observations, one for a single one.
+
+        Sampled actions come from the agent's own seed: the same for the n-th call and a lane,
+        whatever the other lanes. ``state`` is handed back as it came.
+
+        Raises:
+            ValueError: The observations have the wrong shape.
+        """
+        shape = self.policy.observation_space.shape
+        rows = np.asarray(observation, np.float64)
+        single = rows.shape == shape
+        if not single and rows.shape[1:] != shape:
+            raise ValueError(f"observations have shape {rows.shape}; allowed: (batch, *{shape})")
+        rows = np.ascontiguousarray(rows.reshape(1 if single else len(rows), -1))
+        raw = np.empty((len(rows), self._sizes[-1]))
+        kernel.forward(
+            rows,
+            self._mean,
+            self._scale,
+            self._clip,
+            self._sizes,
+            self._weights,
+            self._activation,
+            raw,
+        )
+        if not deterministic:
+            raw += self._std * self._noise(len(rows))
+        if self.policy.rescale_actions:
+            raw = (raw + 1.0) * 0.5
+        space = self.policy.action_space
+        actions = np.clip(raw.reshape(len(rows), *space.shape), space.low, space.high)
+        actions = actions.astype(np.float32)
+        return (actions[0] if single else actions), state
+
+    def _noise(self, lanes: int) -> NDArray[np.float64]:
+        draws = (np.uint64(self._calls) << np.uint64(32)) | np.arange(lanes, dtype=np.uint64)
+        self._calls += 1
+        seeds = np.full(lanes, self._seed, np.uint64)
+        return streams.normals(seeds, draws, _STREAM_ACTIONS, int(self._sizes[-1]))
+
+
+def policy_folder(folder: StrPath) -> Any:
+    """The folder of the policy itself: ``folder``, or ``folder/policy`` in a training run."""
+    from pathlib import Path
+
+    inner = Path(folder) / "policy"
+    return inner if (inner / "policy.json").is_file() else Path(folder)
+
+
+def require_match(policy: Policy, env_id: str, options: Mapping[str, Any] | None = None) -> None:
+    """Raise :class:`PolicyMismatchError` unless the policy fits the environment.
+
+    Treatment, task options (defaults filled in) and spaces must agree; patients need not.
+    """
+    treatment, variant = find_variant(env_id)
+    where = f"this policy was made for {policy.env_id} and does not fit {variant.id}"
+    if policy.treatment != treatment.name:
+        raise PolicyMismatchError(
+            f"{where}: its treatment is {policy.treatment!r}, not {treatment.name!r}"
+        )
+    task_options, _ = resolve_options(treatment, variant, options)
+    ours = complete_options(treatment, task_options)
+    theirs = complete_options(treatment, policy.options)
+    for name in sorted(ours.keys() | theirs.keys()):
+        if ours.get(name) != theirs.get(name):
+            raise PolicyMismatchError(
+                f"{where}: option {name!r} was {theirs.get(name)!r} in training, "
+                f"here it is {ours.get(name)!r}"
+            )
+    task = treatment.task(1, **task_options)
+    for kind, trained, present in (
+        ("observation", policy.observation_space, task.observation_space),
+        ("action", policy.action_space, task.action_space),
+    ):
+        if not same_space(trained, present):
+            raise PolicyMismatchError(f"{where}: its {kind} space is {trained}, not {present}")
+
+
+def same_space(first: Box, second: Box) -> bool:
+    """Whether two boxes have the same shape, type and bounds."""
+    return (
+        first.shape == second.shape
+        and first.dtype == second.dtype
+        and bool(np.array_equal(first.low, second.low))
+        and bool(np.array_equal(first.high, second.high))
+    )

@@ -1,0 +1,160 @@
+"""Differential evolution over SciPy: whole populations are scored in one call."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from scipy.optimize import differential_evolution, minimize
+
+from oncogym.agents.optimizers.problem import OptimizeResult, PlanProblem, Progress
+from oncogym.envs.therapy import Floats
+
+
+class DifferentialEvolution:
+    """SciPy's differential evolution with the settings of the chemotherapy source.
+
+    Args:
+        popsize: Population as a multiple of the dimension.
+        mutation: Range of the dithered differential weight.
+        recombination: Crossover probability.
+        init: How the first population is spread.
+        tol: Relative spread of scores at which the search stops early; 0 uses the whole budget.
+        polish: Finish with L-BFGS-B from the best plan (gradient by central differences, all of
+            them in one batched call).
+        seeded_plans: Plans ``(k, dimension)`` put into the first population, for example clinical
+            protocols.
+    """
+
+    name = "de"
+
+    def __init__(
+        self,
+        *,
+        popsize: int = 12,
+        mutation: tuple[float, float] = (0.5, 1.2),
+        recombination: float = 0.9,
+        init: str = "latinhypercube",
+        tol: float = 0.0,
+        polish: bool = True,
+        seeded_plans: Floats | None = None,
+    ) -> None:
+        self.popsize = popsize
+        self.mutation = mutation
+        self.recombination = recombination
+        self.init = init
+        self.tol = tol
+        self.polish = polish
+        self.seeded_plans = seeded_plans
+
+    def optimize(
+        self, problem: PlanProblem, budget: int, seed: int = 0, progress: Progress | None = None
+    ) -> OptimizeResult:
+        """Search for the best plan.
+
+        Args:
+            problem: What to maximise.
+            budget: Plans to score in the search (the polish comes on top).
+            seed: Seed of the search.
+            progress: Called after each generation.
+
+        Raises:
+            ValueError: The budget does not pay for one generation.
+        """
+        population = self.popsize * problem.space.dimension
+        generations = budget // population - 1
+        if generations < 1:
+            raise ValueError(
+                f"budget is {budget} plans; allowed: at least {2 * population}, two generations of "
+                f"popsize {self.popsize} x dimension {problem.space.dimension}"
+            )
+        started = time.perf_counter()
+        before = problem.evaluations
+        history: list[float] = []
+
+        def cost(columns: Floats) -> Floats:
+            return -problem.score(np.clip(columns.T, problem.space.lower, problem.space.upper))
+
+        def after(intermediate_result: Any) -> None:
+            history.append(-float(intermediate_result.fun))
+            if progress is not None:
+                progress(len(history), history[-1], problem.evaluations - before)
+
+        result = differential_evolution(
+            cost,
+            list(zip(problem.space.lower, problem.space.upper, strict=True)),
+            popsize=self.popsize,
+            mutation=self.mutation,
+            recombination=self.recombination,
+            init=self._initial(problem, population, seed),
+            maxiter=generations,
+            tol=self.tol,
+            atol=0.0,
+            polish=False,
+            vectorized=True,
+            updating="deferred",
+            rng=np.random.default_rng(seed),
+            callback=after,
+        )
+        plan, score, message = np.asarray(result.x), -float(result.fun), str(result.message)
+        if self.polish:
+            plan, score = polish(problem, plan, score)
+        return OptimizeResult(
+            plan=plan,
+            actions=problem.actions(plan),
+            score=score,
+            history=history,
+            evaluations=problem.evaluations - before,
+            seconds=time.perf_counter() - started,
+            method=self.name,
+            seed=seed,
+            message=message,
+            settings={
+                "popsize": self.popsize,
+                "mutation": list(self.mutation),
+                "recombination": self.recombination,
+                "init": self.init,
+                "polish": self.polish,
+                "budget": budget,
+            },
+        )
+
+    def _initial(self, problem: PlanProblem, population: int, seed: int) -> Any:
+        if self.seeded_plans is None or not len(self.seeded_plans):
+            return self.init
+        from scipy.stats import qmc
+
+        spread = qmc.LatinHypercube(problem.space.dimension, rng=seed).random(population)
+        first = problem.space.lower + spread * (problem.space.upper - problem.space.lower)
+        given = np.asarray(self.seeded_plans, np.float64)[:population]
+        first[: len(given)] = given
+        return first
+
+
+def polish(problem: PlanProblem, plan: Floats, score: float) -> tuple[Floats, float]:
+    """Improve a plan with L-BFGS-B; returns the better of the old and the new one."""
+    lower, upper = problem.space.lower, problem.space.upper
+    width = upper - lower
+    step = 1e-7
+
+    def cost_and_gradient(unit: Floats) -> tuple[float, Floats]:
+        # Central differences, one-sided at a bound: all points go through the model together.
+        up = np.minimum(unit + step * np.eye(len(unit)), 1.0)
+        down = np.maximum(unit - step * np.eye(len(unit)), 0.0)
+        points = lower + width * np.vstack([unit[None], up, down])
+        values = -problem.score(points)
+        size = len(unit)
+        run = np.diagonal(up) - np.diagonal(down)
+        return float(values[0]), (values[1 : size + 1] - values[size + 1 :]) / run
+
+    result = minimize(
+        cost_and_gradient,
+        np.clip((plan - lower) / width, 0.0, 1.0),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(0.0, 1.0)] * len(plan),
+        options={"maxiter": 200},
+    )
+    better = -float(result.fun)
+    return (lower + width * result.x, better) if better > score else (plan, score)

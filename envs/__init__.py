@@ -1,0 +1,37 @@
+"""Treatments as Gymnasium environments: the contract, the registry and the models."""
+
+from oncogym.envs.treatment import (
+    Metric,
+    Rule,
+    Schedule,
+    Treatment,
+    Variant,
+    discover,
+    find_variant,
+    get_treatment,
+    register_treatment,
+    treatments,
+)
+
+__all__ = [
+    "Metric",
+    "Rule",
+    "Schedule",
+    "Treatment",
+    "Variant",
+    "discover",
+    "find_variant",
+    "get_treatment",
+    "register_all",
+    "register_treatment",
+    "treatments",
+]
+
+
+def register_all() -> None:
+    """Register the treatments of the suite, then those of other installed packages."""
+    from oncogym.envs.chemo_dosing import TREATMENT as chemo_dosing
+
+    for treatment in (chemo_dosing,):
+        register_treatment(treatment)
+    discover()

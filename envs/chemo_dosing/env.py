@@ -1,0 +1,143 @@
+"""Chemotherapy dosing: when to give how much of one drug over 60 days.
+
+## Description
+
+A tumour of 10 million cells grows logistically, a drug given as a bolus is eliminated
+exponentially and kills with a saturating (Emax) rate, and exposure builds up a toxicity that
+recovers slowly. Because the kill saturates, many small doses beat few large ones; because toxicity
+peaks days after a dose, the limit must be foreseen. Between doses the model is solved exactly, not
+integrated numerically.
+
+    dC/dt = -ke C (+ dose)
+    dX/dt = a C - b X
+    dN/dt = r N (1 - N/K) - Emax C/(EC50 + C) N
+
+C is the plasma concentration [mg/L], X the toxicity (limit 3), N the number of tumour cells.
+
+## Action Space
+
+`Box(0, 1, (1,), float32)`: the dose of this decision day as a fraction of `max_dose` (10 mg/L).
+With `decisions="wait"` (the published formulation) `Box(0, 1, (2,), float32)`: the waiting time as
+a fraction of `max_wait` (30 d), then the dose. A dose never exceeds what the budget leaves. Values
+outside the box are clipped and counted in `info["clipped"]`; non-finite ones raise an error.
+
+## Observation Space
+
+`Box((7,), float32)`:
+
+| index | full | measurable |
+|---|---|---|
+| 0 | time / horizon | the same |
+| 1 | concentration / max_dose | last dose / max_dose |
+| 2 | toxicity / limit | with log-normal noise (`toxicity_noise`) |
+| 3 | ln(N/N0) / ln N0 | noisy (`marker_noise`), delayed (`marker_delay`, 3 d) tumour marker |
+| 4 | budget left, fraction | the same |
+| 5 | doses left, fraction (1 without a limit) | the same |
+| 6 | time since the last dose / horizon (1 before the first) | the same |
+
+The patient's parameters (elimination, EC50, Emax, growth, recovery) are never observed.
+
+## Rewards
+
+The weighted sum of named terms; `info["reward_terms"]` has them unweighted.
+
+| term | meaning | clinical | published |
+|---|---|---|---|
+| log_kill | decrease of log10 N over the step | 1 | 0 |
+| toxicity | minus the integral of (X - limit)+ [d] | 2 | 0 |
+| dose | minus the dose [mg/L] | 0.02 | 0 |
+| tumour_control | exp(-N) at the end | 5 | 0 |
+| failure | -1 when the course fails | 10 | 0 |
+| final_cells | -N/N0 at the end | 0 | 1 |
+| peak_toxicity | minus the rise of the highest toxicity so far | 0 | 0.5 |
+| exposure | mean concentration, increment | 0 | 0.3 |
+| violation | minus squared excess of toxicity and budget at the end | 0 | 10 |
+
+The published return is minus the source's cost. `info["cost"]` is the excess toxicity of the step
+[d] plus the dose over budget [mg/L] (only with a soft budget), whatever the weights.
+
+## Starting State
+
+No drug, no toxicity, `initial_cells` tumour cells. The nominal patient is the source's; the cohort
+draws elimination (30 %), EC50 (40 %), Emax (20 %), growth (30 %) and recovery (30 %) log-normally.
+
+## Episode End
+
+Terminates on the last day (`horizon`), or earlier as a failure when toxicity passes 1.33 times
+its limit or the tumour 0.9 times its carrying capacity (not in the published formulation). Success:
+tumour-control probability of at least `success_tcp` (0.5) and the toxicity limit never passed.
+
+## Arguments
+
+See `ChemoTask`: `decisions`, `objective`, `observation`, `horizon`, `decision_interval`,
+`max_dose`, `dose_budget`, `hard_budget`, `max_doses`, `max_wait`, `first_day`, `toxicity_limit`,
+`stop_on_failure`, `success_tcp`, `marker_noise`, `marker_delay`, `toxicity_noise`,
+`reward_weights`; and of every environment: `cohort`, `patient`, `render_mode`.
+
+## Vectorized environment
+
+`gymnasium.make_vec("oncogym/ChemoDosing-v0", num_envs=4096)` steps all lanes in one compiled call;
+`autoreset_mode` is `"SameStep"` (default), `"NextStep"` or `"Disabled"`.
+
+## Version History
+
+* v0: first version.
+"""
+
+from __future__ import annotations
+
+from oncogym.envs.chemo_dosing.model import ChemoPatient
+from oncogym.envs.chemo_dosing.picture import picture
+from oncogym.envs.chemo_dosing.protocols import PROTOCOLS
+from oncogym.envs.chemo_dosing.task import ChemoTask
+from oncogym.envs.cohort import LogNormal, standard_cohorts
+from oncogym.envs.treatment import Treatment, Variant
+
+_NOMINAL = tuple(float(value) for value in ChemoPatient().to_array())
+# Coefficients of variation, in the order of ChemoPatient.FIELDS.
+_SPREAD = {
+    "elimination_rate": 0.3,
+    "ec50": 0.4,
+    "emax": 0.2,
+    "growth_rate": 0.3,
+    "toxicity_recovery": 0.3,
+}
+_VARIATION = tuple(_SPREAD.get(name, 0.0) for name in ChemoPatient.FIELDS)
+
+TREATMENT = Treatment(
+    name="chemo_dosing",
+    title="Chemotherapy dosing",
+    task=ChemoTask,
+    patient=ChemoPatient,
+    variants=(
+        Variant(
+            "oncogym/ChemoDosing-v0",
+            "daily dose over 60 days, clinical reward, the source's patient",
+            baseline="source_uniform",
+            benchmark=False,
+        ),
+        Variant(
+            "oncogym/ChemoDosingPublished-v0",
+            "six (wait, dose) decisions, return = minus the source's cost",
+            options={
+                "decisions": "wait",
+                "objective": "published",
+                "hard_budget": False,
+                "stop_on_failure": False,
+            },
+            baseline="source_uniform",
+            benchmark=False,
+        ),
+        Variant(
+            "oncogym/ChemoDosingCohort-v0",
+            "as ChemoDosing-v0 with a new patient at every reset",
+            options={"cohort": "population"},
+            evaluation_cohort="held_out",
+            baseline="source_uniform",
+        ),
+    ),
+    cohorts=standard_cohorts(_NOMINAL, LogNormal(_NOMINAL, _VARIATION)),
+    protocols=PROTOCOLS,
+    picture=picture,
+    page=__doc__ or "",
+)

@@ -1,0 +1,340 @@
+"""Chemotherapy dosing as a decision problem for any number of lanes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from gymnasium.spaces import Box
+from numpy.typing import NDArray
+
+from oncogym.envs.chemo_dosing import step_kernels as kernel
+from oncogym.envs.chemo_dosing.interval_kernels import CONSTANTS
+from oncogym.envs.chemo_dosing.model import ChemoPatient
+from oncogym.envs.therapy import (
+    Floats,
+    ScheduleError,
+    StepResult,
+    TherapyTask,
+    check_choice,
+    check_option,
+)
+from oncogym.envs.treatment import Metric, Schedule
+
+_WEIGHTS: dict[str, dict[str, float]] = {
+    "clinical": {
+        "log_kill": 1.0,
+        "toxicity": 2.0,
+        "dose": 0.02,
+        "tumour_control": 5.0,
+        "failure": 10.0,
+    },
+    # Minus the source's cost: 1.0 N(T)/N0 + 0.5 max X - 0.3 mean C + penalties.
+    "published": {"final_cells": 1.0, "peak_toxicity": 0.5, "exposure": 0.3, "violation": 10.0},
+}
+# Below this number of lanes starting the threads costs more than they save.
+_PARALLEL_LANES = 256
+
+
+class ChemoTask(TherapyTask):
+    """Dosing decisions over one course of chemotherapy; all options are described on the page.
+
+    Args:
+        num_lanes: Number of independent treatments.
+        decisions: ``"interval"`` (a dose every ``decision_interval`` days) or ``"wait"`` (six pairs
+            of a waiting time and a dose).
+        objective: Default reward weights, ``"clinical"`` or ``"published"``.
+        observation: ``"full"`` or ``"measurable"``.
+        horizon: Length of the course [days].
+        decision_interval: Days between decisions when ``decisions="interval"``.
+        max_dose: Largest single dose [mg/L], the physical value of action 1.
+        dose_budget: Total dose [mg/L].
+        hard_budget: Whether doses are cut to what the budget leaves; if not, the excess is a cost.
+        max_doses: Largest number of doses, ``None`` for no limit (``"wait"``: number of decisions,
+            6 by default).
+        max_wait: Longest waiting time [days], the physical value of action 1 (``"wait"``).
+        first_day: Earliest day of the first dose (``"wait"``).
+        toxicity_limit: Limit of the toxicity state.
+        stop_on_failure: End the course with the failure term when toxicity passes 1.33 times its
+            limit or the tumour 0.9 times its carrying capacity.
+        success_tcp: Tumour-control probability that counts as success.
+        marker_noise: Standard deviation of ln(marker) (``"measurable"``).
+        marker_delay: Days by which the marker lags (``"measurable"``).
+        toxicity_noise: Standard deviation of ln(measured toxicity) (``"measurable"``).
+        reward_weights: Weights that replace the objective's, by reward term.
+    """
+
+    reward_terms: ClassVar[tuple[str, ...]] = (
+        "log_kill",
+        "toxicity",
+        "dose",
+        "tumour_control",
+        "failure",
+        "final_cells",
+        "peak_toxicity",
+        "exposure",
+        "violation",
+    )
+    costs: ClassVar[tuple[str, ...]] = ("toxicity", "budget")
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("log10_kill", "log10 kill", "log10 cells", True),
+        Metric("tumour_control", "Tumour-control probability", "", True),
+        Metric("peak_toxicity", "Peak toxicity", "", False),
+        Metric("days_over_limit", "Days over the limit", "d", False),
+        Metric("total_dose", "Total dose", "mg/L", None),
+        Metric("doses", "Doses given", "", None),
+        Metric("final_cells", "Final cells", "cells", False),
+        Metric("exposure", "Plasma exposure (AUC)", "mg d/L", None),
+    )
+
+    def __init__(
+        self,
+        num_lanes: int,
+        *,
+        decisions: str = "interval",
+        objective: str = "clinical",
+        observation: str = "full",
+        horizon: float = 60.0,
+        decision_interval: float = 1.0,
+        max_dose: float = 10.0,
+        dose_budget: float = 30.0,
+        hard_budget: bool = True,
+        max_doses: int | None = None,
+        max_wait: float = 30.0,
+        first_day: float = 0.0,
+        toxicity_limit: float = 3.0,
+        stop_on_failure: bool = True,
+        success_tcp: float = 0.5,
+        marker_noise: float = 0.2,
+        marker_delay: float = 3.0,
+        toxicity_noise: float = 0.1,
+        reward_weights: Mapping[str, float] | None = None,
+    ) -> None:
+        self.decisions = check_choice("decisions", decisions, ("interval", "wait"))
+        self.objective = check_choice("objective", objective, tuple(_WEIGHTS))
+        self.observation = check_choice("observation", observation, ("full", "measurable"))
+        self.horizon = check_option("horizon", horizon, 1.0, 3650.0, "days")
+        self.decision_interval = check_option(
+            "decision_interval", decision_interval, 0.01, self.horizon, "days"
+        )
+        self.max_dose = check_option("max_dose", max_dose, 1e-6, 1e6, "mg/L")
+        self.dose_budget = check_option("dose_budget", dose_budget, 1e-6, 1e6, "mg/L")
+        if max_doses is not None:
+            check_option("max_doses", max_doses, 1, 10_000)
+        self.max_doses = None if max_doses is None else int(max_doses)
+        self.max_wait = check_option("max_wait", max_wait, 0.01, self.horizon, "days")
+        self.first_day = check_option("first_day", first_day, 0.0, self.horizon, "days")
+        self.toxicity_limit = check_option("toxicity_limit", toxicity_limit, 1e-6, 1e6)
+        super().__init__(num_lanes, reward_weights=reward_weights)
+
+        waits = self.decisions == "wait"
+        if waits:
+            self.num_decisions = self.max_doses or 6
+            self.action_parts = (("wait", "d"), ("dose", "mg/L"))
+        else:
+            self.num_decisions = math.ceil(self.horizon / self.decision_interval - 1e-9)
+            self.action_parts = (("dose", "mg/L"),)
+        self.action_space = Box(0.0, 1.0, (len(self.action_parts),), np.float32)
+        self.observation_space = Box(
+            np.array([0, 0, 0, -10, 0, 0, 0], np.float32),
+            np.array([1, 100, 100, 10, 1, 1, 1], np.float32),
+            dtype=np.float32,
+        )
+        cfg = np.zeros(kernel.SETTINGS)
+        cfg[kernel.HORIZON] = self.horizon
+        cfg[kernel.INTERVAL] = self.decision_interval
+        cfg[kernel.MAX_WAIT] = self.max_wait
+        cfg[kernel.FIRST_DAY] = self.first_day
+        cfg[kernel.MAX_DOSE] = self.max_dose
+        cfg[kernel.BUDGET] = self.dose_budget
+        cfg[kernel.HARD_BUDGET] = float(bool(hard_budget))
+        cfg[kernel.MAX_DOSES] = self.num_decisions if waits else self.max_doses or 0
+        cfg[kernel.LIMIT] = self.toxicity_limit
+        cfg[kernel.FAIL_TOX] = 1.33 * self.toxicity_limit if stop_on_failure else math.inf
+        cfg[kernel.FAIL_CELLS] = 0.9 if stop_on_failure else math.inf
+        cfg[kernel.SUCCESS_TCP] = check_option("success_tcp", success_tcp, 0.0, 1.0)
+        cfg[kernel.DECISIONS] = self.num_decisions
+        cfg[kernel.WAITS] = float(waits)
+        cfg[kernel.MEASURABLE] = float(self.observation == "measurable")
+        cfg[kernel.MARKER_NOISE] = check_option("marker_noise", marker_noise, 0.0, 10.0)
+        cfg[kernel.MARKER_DELAY] = check_option("marker_delay", marker_delay, 0.0, 3650.0, "days")
+        cfg[kernel.TOX_NOISE] = check_option("toxicity_noise", toxicity_noise, 0.0, 10.0)
+        self._cfg = cfg
+
+        lanes = self.num_lanes
+        self._state = np.zeros((lanes, kernel.STATE))
+        self._patients = np.tile(ChemoPatient().to_array(), (lanes, 1))
+        self._constants = np.zeros((lanes, CONSTANTS))
+        self._history_time = np.zeros((self.num_decisions + 1, lanes))
+        self._history_logn = np.zeros((self.num_decisions + 1, lanes))
+        self._dose_time = np.zeros((self.num_decisions, lanes))
+        self._dose_size = np.zeros((self.num_decisions, lanes))
+        self._seeds = np.zeros(lanes, np.uint64)
+        self._episodes = np.zeros(lanes, np.uint64)
+        parallel = lanes >= _PARALLEL_LANES
+        self._kernel = kernel.step_lanes_parallel if parallel else kernel.step_lanes
+
+    def default_weights(self) -> Mapping[str, float]:
+        """Weights of the chosen objective; the terms of the other one weigh nothing."""
+        return {**dict.fromkeys(self.reward_terms, 0.0), **_WEIGHTS[self.objective]}
+
+    def reset(
+        self,
+        lanes: NDArray[np.intp],
+        patients: Floats,
+        seeds: NDArray[np.uint64],
+        episodes: NDArray[np.uint64],
+    ) -> NDArray[np.float32]:
+        """Start ``lanes``; observations ``(k, 7)``."""
+        self._patients[lanes] = patients
+        self._seeds[lanes] = seeds
+        self._episodes[lanes] = episodes
+        self._dose_size[:, lanes] = 0.0
+        observation = np.empty((len(lanes), kernel.OBSERVED), np.float32)
+        kernel.reset_lanes(
+            lanes,
+            self._state,
+            self._patients,
+            self._constants,
+            self._history_time,
+            self._history_logn,
+            self._seeds,
+            self._episodes,
+            self._cfg,
+            observation,
+        )
+        return observation
+
+    def step(self, actions: Floats, active: NDArray[np.bool_]) -> StepResult:
+        """Advance the active lanes by one decision."""
+        result = self.empty_result()
+        self._kernel(
+            active,
+            actions,
+            self._state,
+            self._patients,
+            self._constants,
+            self._history_time,
+            self._history_logn,
+            self._dose_time,
+            self._dose_size,
+            self._seeds,
+            self._episodes,
+            self._cfg,
+            result.observation,
+            result.reward_terms,
+            result.costs,
+            result.outcome,
+            result.terminated,
+            result.success,
+        )
+        result.truncated[:] = False
+        return result
+
+    def to_physical(self, action: Any) -> dict[str, Any]:
+        """``wait`` [days] (only with ``decisions="wait"``) and ``dose`` [mg/L] asked for.
+
+        The budget may leave less of the dose than is asked for.
+        """
+        values = np.clip(np.asarray(action, np.float64), 0.0, 1.0)
+        if self.decisions == "wait":
+            return {"wait": values[..., 0] * self.max_wait, "dose": values[..., 1] * self.max_dose}
+        return {"dose": values[..., 0] * self.max_dose}
+
+    def safe_actions(self, actions: Floats) -> Floats:
+        """Cut each dose so that the exact future toxicity peak stays within the limit."""
+        out = np.empty_like(actions)
+        kernel.safe_lanes(actions, self._state, self._patients, self._cfg, out)
+        return out
+
+    def schedule_actions(self, schedule: Schedule) -> Floats:
+        """Actions that give each ``(day, dose)`` of a schedule; doses of one day add.
+
+        Doses at or after the horizon are left out, since they have no effect.
+
+        Raises:
+            ScheduleError: A dose does not fall on a decision, is too large, or there are too many.
+        """
+        doses: dict[float, float] = {}
+        for day, dose in sorted(schedule.events):
+            if day < self.horizon:
+                doses[day] = doses.get(day, 0.0) + dose
+        for day, dose in doses.items():
+            if dose > self.max_dose * (1.0 + 1e-12):
+                raise ScheduleError(
+                    f"{schedule.label}: {dose:g} mg/L on day {day:g} is above the largest single "
+                    f"dose, {self.max_dose:g} mg/L"
+                )
+        if self.max_doses is not None and len(doses) > self.max_doses:
+            raise ScheduleError(
+                f"{schedule.label}: {len(doses)} doses, but max_doses is {self.max_doses}"
+            )
+        build = self._wait_actions if self.decisions == "wait" else self._interval_actions
+        return build(schedule, doses)
+
+    def _interval_actions(self, schedule: Schedule, doses: Mapping[float, float]) -> Floats:
+        actions = np.zeros((self.num_decisions, 1))
+        for day, dose in doses.items():
+            number = round(day / self.decision_interval)
+            if abs(number * self.decision_interval - day) > 1e-9:
+                raise ScheduleError(
+                    f"{schedule.label}: day {day:g} is not a decision day; decisions are every "
+                    f"{self.decision_interval:g} d"
+                )
+            actions[number, 0] += dose / self.max_dose
+        return actions
+
+    def _wait_actions(self, schedule: Schedule, doses: Mapping[float, float]) -> Floats:
+        rows: list[tuple[float, float]] = []
+        now = self.first_day
+        for day, dose in doses.items():
+            if day < self.first_day:
+                raise ScheduleError(
+                    f"{schedule.label}: day {day:g} is before first_day, {self.first_day:g}"
+                )
+            while day - now > self.max_wait:
+                rows.append((1.0, 0.0))
+                now += self.max_wait
+            rows.append(((day - now) / self.max_wait, dose / self.max_dose))
+            now = day
+        if len(rows) > self.num_decisions:
+            raise ScheduleError(
+                f"{schedule.label}: takes {len(rows)} decisions; allowed: {self.num_decisions}"
+            )
+        rows += [(1.0, 0.0)] * (self.num_decisions - len(rows))
+        return np.array(rows)
+
+    def describe(self, lane: int) -> str:
+        """Day, tumour, drug, toxicity and doses so far."""
+        state = self._state[lane]
+        given = (
+            ", ".join(f"{dose:.2f} on day {day:.1f}" for day, dose in self.given(lane)) or "none"
+        )
+        return (
+            f"day {state[kernel.TIME]:5.1f} of {self.horizon:g}   "
+            f"cells 10^{state[kernel.LOGN] / math.log(10.0):.2f}   "
+            f"drug {state[kernel.CONC]:.2f} mg/L   "
+            f"toxicity {state[kernel.TOX]:.2f} (peak {state[kernel.PEAK]:.2f}, "
+            f"limit {self.toxicity_limit:g})\n"
+            f"dose {state[kernel.GIVEN]:.2f} of {self.dose_budget:g} mg/L; doses [mg/L]: {given}\n"
+        )
+
+    def given(self, lane: int) -> list[tuple[float, float]]:
+        """The doses of a lane so far as ``(day, mg/L)``, without the zero ones."""
+        taken = int(self._state[lane, kernel.STEP])
+        sizes = self._dose_size[:taken, lane]
+        return [
+            (float(day), float(size))
+            for day, size in zip(self._dose_time[:taken, lane], sizes, strict=True)
+            if size > 0.0
+        ]
+
+    def elapsed(self, lane: int) -> float:
+        """Days since the start of a lane's treatment."""
+        return float(self._state[lane, kernel.TIME])
+
+    def patient(self, lane: int) -> ChemoPatient:
+        """The patient of a lane."""
+        return ChemoPatient.from_array(self._patients[lane])

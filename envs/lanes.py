@@ -1,0 +1,109 @@
+"""What the scalar and the vector environment share: lanes with their patients and random keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oncogym.envs.therapy import TherapyTask
+from oncogym.envs.treatment import Treatment, get_treatment, nearest
+
+RENDER_MODES = ("ansi", "rgb_array")
+_U64 = 0xFFFFFFFFFFFFFFFF
+
+
+class Lanes:
+    """A task together with the cohort, patient and random key of each of its lanes.
+
+    Args:
+        treatment: Name of a registered treatment, or the record itself.
+        num_lanes: Number of lanes.
+        cohort: Name of the cohort from which a reset draws a patient.
+        patient: Patient for every reset instead of the cohort, as a mapping of field values.
+        **options: Options of the treatment's task.
+    """
+
+    def __init__(
+        self,
+        treatment: str | Treatment,
+        num_lanes: int,
+        cohort: str = "nominal",
+        patient: Mapping[str, float] | None = None,
+        **options: Any,
+    ) -> None:
+        self.treatment = get_treatment(treatment) if isinstance(treatment, str) else treatment
+        self.cohort = self.treatment.cohort(cohort)
+        self.task: TherapyTask = self.treatment.task(num_lanes, **options)
+        fields = len(self.treatment.patient.FIELDS)
+        self.patients = np.zeros((num_lanes, fields))
+        self._fixed = None if patient is None else self.treatment.patient_rows(patient, 1)
+        self._seeds = np.zeros(num_lanes, np.uint64)
+        self._episodes = np.zeros(num_lanes, np.uint64)
+        self._seeded = np.zeros(num_lanes, np.bool_)
+
+    def seed(self, lanes: NDArray[np.intp], seeds: Sequence[int]) -> None:
+        """Give ``lanes`` new random keys and start their episode count at 0."""
+        self._seeds[lanes] = [_fold(seed) for seed in seeds]
+        self._episodes[lanes] = 0
+        self._seeded[lanes] = True
+
+    def unseeded(self, lanes: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Those of ``lanes`` that have no random key yet."""
+        return lanes[~self._seeded[lanes]]
+
+    def reset(self, lanes: NDArray[np.intp], patient: Any = None) -> NDArray[Any]:
+        """Start a new episode in ``lanes`` and return their observations ``(k, …)``.
+
+        ``patient`` is what a user passed as ``options["patient"]`` (for these lanes), or ``None``.
+        """
+        if patient is not None:
+            rows = self.treatment.patient_rows(patient, len(lanes))
+        elif self._fixed is not None:
+            rows = np.repeat(self._fixed, len(lanes), axis=0)
+        else:
+            rows = self.cohort.draw(self._seeds[lanes], self._episodes[lanes])
+        self.patients[lanes] = rows
+        observation = self.task.reset(lanes, rows, self._seeds[lanes], self._episodes[lanes])
+        self._episodes[lanes] += np.uint64(1)
+        return observation
+
+
+def _fold(seed: int) -> int:
+    """Fold an integer of any length (Gymnasium's own seeds have 128 bits) into 64 bits."""
+    seed = int(seed)
+    if seed < 0:
+        raise ValueError(f"seed is {seed}; allowed: an integer of at least 0")
+    folded = 0
+    while seed:
+        folded ^= seed & _U64
+        seed >>= 64
+    return folded
+
+
+def check_reset_options(options: Mapping[str, Any] | None, known: tuple[str, ...]) -> None:
+    """Raise an error that names the first reset option which does not exist."""
+    for name in options or {}:
+        if name not in known:
+            raise nearest("reset option", name, known)
+
+
+def check_render_mode(render_mode: str | None) -> str | None:
+    """Return ``render_mode`` if it is supported."""
+    if render_mode is not None and render_mode not in RENDER_MODES:
+        raise nearest("render mode", render_mode, RENDER_MODES)
+    return render_mode
+
+
+def draw_frame(lanes: Lanes, lane: int, render_mode: str) -> Any:
+    """One rendered lane: text for ``ansi``, uint8 ``(height, width, 3)`` for ``rgb_array``."""
+    if render_mode == "ansi":
+        return lanes.task.describe(lane)
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure = lanes.treatment.picture(lanes.task, lane)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -1,0 +1,275 @@
+"""The contract of a treatment's decision problem, for any number of lanes at once."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from gymnasium.spaces import Box
+from numpy.typing import NDArray
+
+from oncogym.envs.buffers import BufferPool
+from oncogym.envs.treatment import Metric, Schedule, ScheduleError, nearest
+
+Floats = NDArray[np.float64]
+
+
+class StepResult(NamedTuple):
+    """What one decision did in every lane; all arrays are new at each step.
+
+    Attributes:
+        observation: ``(lanes, …)`` of the observation space's dtype.
+        reward_terms: ``(lanes, terms)`` unweighted, in the order of ``TherapyTask.reward_terms``.
+        costs: ``(lanes, costs)`` constraint violations, 0 = safe, in the order of
+            ``TherapyTask.costs``.
+        terminated: ``(lanes,)`` the treatment is over.
+        truncated: ``(lanes,)`` the treatment was cut off by a limit outside the problem.
+        outcome: ``(lanes, metrics)`` clinical metrics; read where the episode is over.
+        success: ``(lanes,)`` the success rule of the treatment holds.
+    """
+
+    observation: NDArray[Any]
+    reward_terms: Floats
+    costs: Floats
+    terminated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+    outcome: Floats
+    success: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class PlanSpace:
+    """The box in which optimisers search for an open-loop plan.
+
+    Args:
+        lower: Lower bounds ``(dimension,)``.
+        upper: Upper bounds ``(dimension,)``.
+        decode: Turns plans ``(plans, dimension)`` into actions
+            ``(plans, num_decisions, action size)`` in [0, 1].
+    """
+
+    lower: Floats
+    upper: Floats
+    decode: Any
+
+    @property
+    def dimension(self) -> int:
+        """Number of variables of a plan."""
+        return len(self.lower)
+
+
+class TherapyTask(ABC):
+    """State and dynamics of ``num_lanes`` independent treatments, as arrays with lanes first.
+
+    A subclass keeps its state in arrays, advances all lanes in :meth:`step` without a Python loop
+    over lanes, and draws random numbers only from :mod:`oncogym.envs.streams` keyed by the lane's
+    ``(seed, episode)``. Results of a lane must not depend on the other lanes.
+
+    Args:
+        num_lanes: Number of independent treatments, at least 1.
+        reward_weights: Weights that replace the default of the named reward terms.
+        **options: JSON-able options of the subclass.
+    """
+
+    reward_terms: ClassVar[tuple[str, ...]]
+    costs: ClassVar[tuple[str, ...]]
+    metrics: ClassVar[tuple[Metric, ...]]
+    #: One ``(name, unit)`` for each component of the action.
+    action_parts: ClassVar[tuple[tuple[str, str], ...]]
+
+    observation_space: Box
+    action_space: Box
+    #: The longest episode, in decisions.
+    num_decisions: int
+
+    def __init__(
+        self, num_lanes: int, *, reward_weights: Mapping[str, float] | None = None
+    ) -> None:
+        if int(num_lanes) != num_lanes or num_lanes < 1:
+            raise ValueError(f"num_lanes is {num_lanes!r}; allowed: an integer of at least 1")
+        self.num_lanes = int(num_lanes)
+        weights = dict(self.default_weights())
+        for name, value in (reward_weights or {}).items():
+            if name not in weights:
+                raise nearest("reward term", name, weights)
+            if not np.isfinite(value):
+                raise ValueError(
+                    f"the weight of reward term {name!r} is {value}; it must be finite"
+                )
+            weights[name] = float(value)
+        self.reward_weights = weights
+        self._buffers = BufferPool()
+        self._weighted_columns = [
+            (column, weights[name])
+            for column, name in enumerate(self.reward_terms)
+            if weights[name] != 0.0
+        ]
+
+    @abstractmethod
+    def default_weights(self) -> Mapping[str, float]:
+        """Weight of every reward term, by name."""
+
+    @abstractmethod
+    def reset(
+        self,
+        lanes: NDArray[np.intp],
+        patients: Floats,
+        seeds: NDArray[np.uint64],
+        episodes: NDArray[np.uint64],
+    ) -> NDArray[Any]:
+        """Start ``lanes`` anew and return their observations ``(k, …)``.
+
+        Args:
+            lanes: Lane numbers ``(k,)``.
+            patients: Patient rows ``(k, fields)``.
+            seeds: Random key of each lane ``(k,)``.
+            episodes: Episode number of each lane ``(k,)``, the second half of its random key.
+        """
+
+    @abstractmethod
+    def step(self, actions: Floats, active: NDArray[np.bool_]) -> StepResult:
+        """Advance the ``active`` lanes by one decision; the others keep their state.
+
+        Args:
+            actions: ``(lanes, action size)``, finite and within [0, 1] in active lanes.
+            active: ``(lanes,)`` lanes whose treatment goes on.
+        """
+
+    @abstractmethod
+    def to_physical(self, action: Any) -> dict[str, Any]:
+        """Name and physical value of each component of an action or batch of actions.
+
+        Keys are the names in :attr:`action_parts`; the unit of each stands there.
+        """
+
+    @abstractmethod
+    def schedule_actions(self, schedule: Schedule) -> Floats:
+        """Actions ``(num_decisions, action size)`` that carry out a clinical schedule.
+
+        Raises:
+            ScheduleError: The decisions of this task cannot express the schedule.
+        """
+
+    @abstractmethod
+    def describe(self, lane: int) -> str:
+        """A few lines of text about the state of one lane (render mode ``ansi``)."""
+
+    def plan_space(self) -> PlanSpace:
+        """Search space of open-loop plans: by default every action of an episode."""
+        size = int(np.prod(self.action_space.shape))
+        shape = (self.num_decisions, size)
+        dimension = self.num_decisions * size
+
+        def decode(plans: Floats) -> Floats:
+            return np.asarray(plans, np.float64).reshape(len(plans), *shape)
+
+        return PlanSpace(np.zeros(dimension), np.ones(dimension), decode)
+
+    def safe_actions(self, actions: Floats) -> Floats:
+        """The largest safe actions ``(lanes, action size)`` not above ``actions``.
+
+        Raises:
+            NotImplementedError: The model cannot say what a safe action is.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} cannot say which action is safe; use a safety penalty instead"
+        )
+
+    def empty_result(self) -> StepResult:
+        """A result whose arrays are uninitialised: :meth:`step` must write every lane.
+
+        Inactive lanes get their present observation and zeros.
+        """
+        lanes, empty = self.num_lanes, self._buffers.empty
+        space = self.observation_space
+        return StepResult(
+            empty((lanes, *space.shape), space.dtype),
+            empty((lanes, len(self.reward_terms))),
+            empty((lanes, len(self.costs))),
+            empty((lanes,), np.bool_),
+            empty((lanes,), np.bool_),
+            empty((lanes, len(self.metrics))),
+            empty((lanes,), np.bool_),
+        )
+
+    def check_actions(
+        self, actions: Any, active: NDArray[np.bool_]
+    ) -> tuple[Floats, NDArray[np.bool_]]:
+        """Validate a batch of actions and move it into the box.
+
+        Returns:
+            Actions ``(lanes, action size)`` float64 within [0, 1] and a mask ``(lanes,)`` of the
+            active lanes whose action lay outside.
+
+        Raises:
+            ValueError: The shape is wrong, or an active lane's action is not finite; the message
+                names the lane.
+        """
+        try:
+            batch = np.array(actions, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"actions are not numbers: {error}") from None
+        shape = (self.num_lanes, *self.action_space.shape)
+        if batch.shape != shape:
+            raise ValueError(
+                f"actions have shape {batch.shape}; allowed: {shape}, one row of "
+                f"{self.action_space.shape} for each of {self.num_lanes} lane(s)"
+            )
+        inside = (batch >= 0.0) & (batch <= 1.0)
+        if inside.all():
+            return batch, np.zeros(self.num_lanes, np.bool_)
+        axes = tuple(range(1, batch.ndim))
+        finite = np.isfinite(batch).all(axis=axes)
+        if not finite[active].all():
+            lane = int(np.flatnonzero(active & ~finite)[0])
+            raise ValueError(
+                f"the action of lane {lane} is {batch[lane].tolist()}; allowed: finite numbers in "
+                "[0, 1]"
+            )
+        batch[~finite] = 0.0
+        return np.clip(batch, 0.0, 1.0, out=batch), active & ~inside.all(axis=axes)
+
+    def weighted_reward(self, terms: Floats) -> Floats:
+        """Reward ``(lanes,)``: the weighted sum of ``terms`` ``(lanes, terms)``.
+
+        Terms are added in their order, so that a lane's sum does not depend on the batch.
+        """
+        reward = np.zeros(len(terms))
+        for column, weight in self._weighted_columns:
+            reward += weight * terms[:, column]
+        return reward
+
+
+def check_option(name: str, value: float, low: float, high: float, unit: str = "") -> float:
+    """Return ``value`` as a float if it lies within ``[low, high]``.
+
+    Raises:
+        ValueError: It does not, or is not a number; the message names it and the allowed range.
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not low <= number <= high:
+        raise ValueError(f"{name} is {value!r}; allowed: {low:g} to {high:g} {unit}".rstrip())
+    return number
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
+    """Return ``value`` if it is one of ``choices``; raise an error with a suggestion if not."""
+    if value not in choices:
+        raise nearest(name, value, choices)
+    return value
+
+
+__all__ = [
+    "PlanSpace",
+    "ScheduleError",
+    "StepResult",
+    "TherapyTask",
+    "check_choice",
+    "check_option",
+]

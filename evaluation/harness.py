@@ -1,0 +1,130 @@
+"""Compare agents on the same patients with the same random streams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from oncogym.agents.agent import Agent
+from oncogym.agents.rollout import Rollout, rollout
+from oncogym.envs.cohort import Cohort
+from oncogym.envs.therapy import Floats, TherapyTask
+from oncogym.envs.treatment import Treatment, Variant, find_variant
+
+_ENV_KEYWORDS = ("cohort", "patient", "render_mode", "autoreset_mode", "max_episode_steps")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An environment id resolved: its treatment, task options and evaluation patients.
+
+    Attributes:
+        treatment: The treatment.
+        variant: The registered id.
+        options: Options of the task.
+        cohort: The cohort of the patients.
+        patients: Patient rows ``(patients, fields)``.
+        seeds: Random key of each patient ``(patients,)``.
+    """
+
+    treatment: Treatment
+    variant: Variant
+    options: dict[str, Any]
+    cohort: Cohort
+    patients: Floats
+    seeds: Any
+
+    def task(self, lanes: int | None = None) -> TherapyTask:
+        """A task with one lane a patient, or with ``lanes`` lanes."""
+        return self.treatment.task(lanes or len(self.patients), **self.options)
+
+    @property
+    def metric_names(self) -> list[str]:
+        """Names of the treatment's outcome metrics."""
+        return [metric.name for metric in self.treatment.task.metrics]
+
+
+def resolve(
+    env_id: str,
+    *,
+    cohort: str | None = None,
+    patients: int = 200,
+    seed: int = 0,
+    options: Mapping[str, Any] | None = None,
+) -> Problem:
+    """Look up an environment id and draw the patients of an evaluation.
+
+    Args:
+        env_id: A registered id.
+        cohort: Cohort name; by default the variant's evaluation cohort.
+        patients: Number of patients.
+        seed: Patient *k* has the random key ``seed + k``; in an unlimited cohort the seed also
+            chooses the list of patients.
+        options: Task options on top of the variant's.
+
+    Raises:
+        UnknownNameError: The id or cohort does not exist.
+        ValueError: The cohort has fewer patients, or an option is out of range.
+    """
+    treatment, variant = find_variant(env_id)
+    chosen = treatment.cohort(cohort or variant.evaluation_cohort)
+    merged = {**variant.options, **(options or {})}
+    task_options = {key: value for key, value in merged.items() if key not in _ENV_KEYWORDS}
+    seeds = np.arange(seed, seed + patients, dtype=np.uint64)
+    rows = chosen.patients(patients, seed)
+    return Problem(treatment, variant, task_options, chosen, rows, seeds)
+
+
+def evaluate(
+    env_id: str,
+    agents: Mapping[str, Agent | Callable[[TherapyTask], Agent]],
+    cohort: str | None = None,
+    patients: int = 200,
+    seed: int = 0,
+    options: Mapping[str, Any] | None = None,
+) -> pd.DataFrame:
+    """Treat the same patients with every agent.
+
+    Args:
+        env_id: A registered id.
+        agents: Agents by name; anything with SB3's ``predict``.
+        cohort, patients, seed, options: See :func:`resolve`.
+
+    Returns:
+        One row for each agent and patient: ``agent``, ``patient``, ``return``, ``length``,
+        ``cost`` and its parts ``cost_*``, the treatment's outcome metrics, ``success``,
+        ``clipped``, and ``term_*`` for each summed reward term.
+    """
+    problem = resolve(env_id, cohort=cohort, patients=patients, seed=seed, options=options)
+    return evaluate_problem(problem, agents)
+
+
+def evaluate_problem(problem: Problem, agents: Mapping[str, Any]) -> pd.DataFrame:
+    """:func:`evaluate` for a problem that is resolved already."""
+    tables = []
+    task = problem.task()
+    for name, agent in agents.items():
+        result = rollout(task, agent, problem.patients, problem.seeds)
+        tables.append(_table(name, problem, result))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _table(name: str, problem: Problem, result: Rollout) -> pd.DataFrame:
+    task = problem.treatment.task
+    columns: dict[str, Any] = {
+        "agent": name,
+        "patient": np.arange(len(problem.patients)),
+        "return": result.returns,
+        "length": result.lengths,
+        "cost": result.costs.sum(axis=1),
+    }
+    columns.update({f"cost_{cost}": result.costs[:, i] for i, cost in enumerate(task.costs)})
+    columns.update({metric: result.outcome[:, i] for i, metric in enumerate(problem.metric_names)})
+    columns["success"] = result.success
+    columns["clipped"] = result.clipped
+    columns.update({f"term_{term}": result.terms[:, i] for i, term in enumerate(task.reward_terms)})
+    return pd.DataFrame(columns)

@@ -1,0 +1,158 @@
+"""From one row a patient to the tables that a report shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from oncogym.envs.treatment import Treatment
+from oncogym.evaluation.statistics import (
+    Interval,
+    ScaleError,
+    iqm,
+    normalised_score,
+    paired_difference,
+    stratified_bootstrap,
+    wilson_interval,
+    worst_decile,
+)
+
+#: Columns that every environment has, with their direction.
+_COMMON: tuple[tuple[str, str, bool | None], ...] = (
+    ("return", "Return", True),
+    ("cost", "Cost", False),
+)
+
+
+def summarise(
+    results: pd.DataFrame, treatment: Treatment, *, seed: int = 0, resamples: int = 2000
+) -> pd.DataFrame:
+    """Statistics of every agent and metric.
+
+    Args:
+        results: The table of :func:`oncogym.evaluation.harness.evaluate`.
+        treatment: The treatment, for units and directions.
+        seed: Seed of the bootstrap.
+        resamples: Bootstrap resamples.
+
+    Returns:
+        One row for each agent and metric: ``agent``, ``metric``, ``label``, ``unit``, ``mean`` with
+        its 95 % interval ``low`` and ``high``, ``iqm`` with ``iqm_low`` and ``iqm_high``,
+        ``worst_decile`` (NaN where no direction is better) and ``patients``. Agents trained with
+        several seeds (rows with ``training_seed``) are averaged over seeds patient by patient.
+    """
+    columns = list(_COMMON)
+    columns += [(m.name, m.label, m.higher_is_better) for m in treatment.task.metrics]
+    units = {m.name: m.unit for m in treatment.task.metrics}
+    rows = []
+    for agent, table in per_patient(results, [name for name, _, _ in columns]).items():
+        for name, label, direction in columns:
+            values = table[name].to_numpy(np.float64)
+            mean = stratified_bootstrap(values, np.mean, seed=seed, resamples=resamples)
+            middle = stratified_bootstrap(values, iqm, seed=seed, resamples=resamples)
+            worst = np.nan if direction is None else float(worst_decile(values, direction))
+            rows.append(
+                {
+                    "agent": agent,
+                    "metric": name,
+                    "label": label,
+                    "unit": units.get(name, ""),
+                    "mean": mean.estimate,
+                    "low": mean.low,
+                    "high": mean.high,
+                    "iqm": middle.estimate,
+                    "iqm_low": middle.low,
+                    "iqm_high": middle.high,
+                    "worst_decile": worst,
+                    "patients": len(values),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def per_patient(results: pd.DataFrame, columns: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """Each agent's values by patient, averaged over training seeds; agents keep their order."""
+    tables = {}
+    for agent in results["agent"].unique():
+        own = results[results["agent"] == agent]
+        tables[str(agent)] = own.groupby("patient", sort=True)[list(columns)].mean()
+    return tables
+
+
+def success_rates(results: pd.DataFrame) -> dict[str, Interval]:
+    """Share of successful treatments of each agent with its Wilson 95 % interval."""
+    rates = {}
+    for agent in results["agent"].unique():
+        success = results.loc[results["agent"] == agent, "success"].to_numpy(bool)
+        rates[str(agent)] = wilson_interval(int(success.sum()), len(success))
+    return rates
+
+
+def normalised_scores(
+    results: pd.DataFrame,
+    baseline: str,
+    reference: str,
+    *,
+    metric: str = "return",
+    higher_is_better: bool = True,
+    seed: int = 0,
+) -> tuple[dict[str, Interval], str]:
+    """Score of every agent with ``baseline`` at 0 and ``reference`` at 1, unclipped.
+
+    Returns:
+        Scores by agent, and an empty text; or no scores and the reason why there is no scale.
+    """
+    tables = per_patient(results, [metric])
+    for name in (baseline, reference):
+        if name not in tables:
+            return {}, f"agent {name!r} took no part"
+    zero = tables[baseline][metric].to_numpy()
+    one = tables[reference][metric].to_numpy()
+    scores: dict[str, Interval] = {}
+    try:
+        for agent, table in tables.items():
+            values = table[metric].to_numpy()
+            scores[agent] = normalised_score(values, zero, one, higher_is_better, seed=seed)
+    except ScaleError as error:
+        return {}, str(error)
+    return scores, ""
+
+
+def differences(
+    results: pd.DataFrame, baseline: str, *, metric: str = "return", seed: int = 0
+) -> dict[str, Interval]:
+    """Mean paired difference of every agent to ``baseline``, patient by patient."""
+    tables = per_patient(results, [metric])
+    zero = tables[baseline][metric].to_numpy()
+    return {
+        agent: paired_difference(table[metric].to_numpy(), zero, seed=seed)
+        for agent, table in tables.items()
+    }
+
+
+def headline(
+    summary: pd.DataFrame,
+    scores: Mapping[str, Interval],
+    success: Mapping[str, Interval],
+    metrics: Sequence[str],
+) -> pd.DataFrame:
+    """The first table of a report: one row an agent, ``mean [low, high]`` of each metric."""
+    rows = []
+    for agent in summary["agent"].unique():
+        own = summary[summary["agent"] == agent].set_index("metric")
+        row: dict[str, Any] = {"agent": agent}
+        for name in metrics:
+            line = own.loc[name]
+            row[str(line["label"])] = Interval(line["mean"], line["low"], line["high"])
+            if name == metrics[0]:
+                row[f"{line['label']} IQM"] = Interval(
+                    line["iqm"], line["iqm_low"], line["iqm_high"]
+                )
+        row["Success"] = success[str(agent)]
+        if scores:
+            row["Normalised score"] = scores[str(agent)]
+        rows.append(row)
+    return pd.DataFrame(rows)

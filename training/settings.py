@@ -1,0 +1,238 @@
+"""Everything that decides the result of a training run, checked and JSON-able."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from oncogym.agents.files import to_plain
+from oncogym.agents.policy_files import ACTIVATIONS
+from oncogym.agents.task_options import resolve_options
+from oncogym.envs.therapy import check_choice, check_option
+from oncogym.envs.treatment import find_variant, nearest
+
+SCHEDULES = ("constant", "linear")
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """Hyper-parameters of PPO; names follow Stable-Baselines3 where it has the same thing.
+
+    Args:
+        n_steps: Decisions of each lane between two updates.
+        batch_size: Decisions in a minibatch.
+        n_epochs: Passes over the collected decisions in an update.
+        learning_rate: Adam's step size at the start.
+        learning_rate_schedule: ``"constant"``, or ``"linear"`` down to 0 at the last step.
+        gamma: Discount factor. Reported returns are never discounted.
+        gae_lambda: Trade-off of bias and variance in the advantage.
+        clip_range: Largest relative change of an action's probability in an update.
+        ent_coef: Weight of the entropy bonus.
+        vf_coef: Weight of the value loss.
+        max_grad_norm: Bound of the gradient's norm.
+        target_kl: Stop an update when the policy has moved this far; 0 for never.
+        log_std_init: Logarithm of the first standard deviation of the action.
+        layers: Units of the hidden layers, the same for policy and value.
+        activation: ``"tanh"`` or ``"relu"``.
+        rescale_actions: Train on actions in [-1, 1], so that the first policy gives half the
+            maximum; without it actions lie in [0, 1] and it gives almost nothing.
+        normalize_observation: Standardise observations by their running mean and variance.
+        normalize_reward: Divide rewards by the running standard deviation of the return.
+        evaluations: How often a run is evaluated, evenly spread.
+        evaluation_patients: Patients in each evaluation (fewer if the cohort has fewer).
+    """
+
+    n_steps: int
+    batch_size: int
+    n_epochs: int
+    learning_rate: float
+    learning_rate_schedule: str
+    gamma: float
+    gae_lambda: float
+    clip_range: float
+    ent_coef: float
+    vf_coef: float
+    max_grad_norm: float
+    target_kl: float
+    log_std_init: float
+    layers: tuple[int, ...]
+    activation: str
+    rescale_actions: bool
+    normalize_observation: bool
+    normalize_reward: bool
+    evaluations: int
+    evaluation_patients: int
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("n_steps", 1, 10**6),
+            ("batch_size", 2, 10**9),
+            ("n_epochs", 1, 1000),
+            ("evaluations", 1, 10**6),
+            ("evaluation_patients", 1, 10**6),
+        ):
+            self._set(name, whole_number(name, getattr(self, name), low, high))
+        for name, least, most in (
+            ("learning_rate", 0.0, 1.0),
+            ("gamma", 0.0, 1.0),
+            ("gae_lambda", 0.0, 1.0),
+            ("clip_range", 1e-6, 100.0),
+            ("ent_coef", 0.0, 100.0),
+            ("vf_coef", 0.0, 100.0),
+            ("max_grad_norm", 1e-6, 1e6),
+            ("target_kl", 0.0, 100.0),
+            ("log_std_init", -20.0, 5.0),
+        ):
+            self._set(name, check_option(name, getattr(self, name), least, most))
+        for name in ("rescale_actions", "normalize_observation", "normalize_reward"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; allowed: true or false")
+        check_choice("learning_rate_schedule", self.learning_rate_schedule, SCHEDULES)
+        check_choice("activation", self.activation, ACTIVATIONS)
+        if not isinstance(self.layers, (list, tuple)) or not self.layers:
+            raise ValueError(f"layers is {self.layers!r}; allowed: a list of units, as in [64, 64]")
+        self._set("layers", tuple(whole_number("layers", units, 1, 10**5) for units in self.layers))
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Settings of one training run.
+
+    Args:
+        env_id: Environment.
+        steps: Decisions to train for, all lanes together; whole updates are done, so a run ends at
+            the first multiple of ``lanes * n_steps`` that is not below it.
+        seed: Seed of the networks, the minibatches and the lanes.
+        lanes: Treatments in parallel.
+        checkpoint_every: Decisions between two checkpoints.
+        options: Options of the environment on top of those of its id.
+        hyperparameters: See :class:`Hyperparameters`.
+    """
+
+    env_id: str
+    steps: int
+    seed: int
+    lanes: int
+    checkpoint_every: int
+    options: Mapping[str, Any]
+    hyperparameters: Hyperparameters
+
+    @property
+    def steps_per_update(self) -> int:
+        """Decisions collected between two updates."""
+        return self.lanes * self.hyperparameters.n_steps
+
+    @property
+    def updates(self) -> int:
+        """Number of updates in the whole run."""
+        return -(-self.steps // self.steps_per_update)
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as plain data."""
+        return to_plain(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> RunSettings:
+        """Settings from :meth:`to_json`.
+
+        Raises:
+            KeyError, TypeError, ValueError: Something is missing or of the wrong kind.
+        """
+        values = dict(document)
+        values["hyperparameters"] = Hyperparameters(**values["hyperparameters"])
+        return cls(**values)
+
+
+def make_settings(
+    env_id: str,
+    *,
+    steps: int | None = None,
+    seed: int | None = None,
+    lanes: int | None = None,
+    checkpoint_every: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    hyperparameters: Mapping[str, Any] | None = None,
+) -> RunSettings:
+    """Settings of a new run: ``ppo.yml`` for the environment with the given values on top.
+
+    Raises:
+        UnknownNameError: An environment, option or hyper-parameter does not exist.
+        ValueError: A value is out of range.
+    """
+    treatment, variant = find_variant(env_id)
+    task_options, environment_options = resolve_options(treatment, variant, options)
+    treatment.task(1, **task_options)  # a bad value is refused before anything is written
+    treatment.cohort(environment_options.get("cohort", "nominal"))
+    if environment_options.get("patient") is not None:
+        treatment.patient_rows(environment_options["patient"], 1)
+    values = read_hyperparameters(variant.id)
+    known = {field.name for field in dataclasses.fields(Hyperparameters)}
+    for name, value in (hyperparameters or {}).items():
+        if name not in known:
+            raise nearest("hyper-parameter", name, known)
+        values[name] = value
+    wanted = {"steps": steps, "lanes": lanes}
+    for name, value in wanted.items():
+        default = values.pop(name)
+        wanted[name] = whole_number(name, default if value is None else value, 1, 10**15)
+    every = -(-wanted["steps"] // 10) if checkpoint_every is None else checkpoint_every
+    return RunSettings(
+        env_id=variant.id,
+        steps=wanted["steps"],
+        seed=whole_number("seed", 0 if seed is None else seed, 0, 2**32 - 1),
+        lanes=wanted["lanes"],
+        checkpoint_every=whole_number("checkpoint_every", every, 1, 10**15),
+        options=to_plain(dict(options or {})),
+        hyperparameters=Hyperparameters(**values),
+    )
+
+
+def read_hyperparameters(env_id: str) -> dict[str, Any]:
+    """Values for an environment id: the ``default`` entry of ``ppo.yml``, then the id's own."""
+    import yaml
+
+    text = (files("oncogym.training.hyperparams") / "ppo.yml").read_text(encoding="utf-8")
+    table = yaml.safe_load(text)
+    return {**table["default"], **table.get(env_id, {})}
+
+
+def whole_number(name: str, value: Any, low: int, high: int) -> int:
+    """Return ``value`` as an integer if it is one within ``[low, high]``.
+
+    Raises:
+        ValueError: It is not; the message names it and the allowed range.
+    """
+    try:
+        number = int(value)
+        whole = number == float(value) and not isinstance(value, bool)
+    except (TypeError, ValueError, OverflowError):
+        whole = False
+    if not whole or not low <= number <= high:
+        raise ValueError(f"{name} is {value!r}; allowed: an integer from {low} to {high}")
+    return number
+
+
+def differences(saved: RunSettings, asked: Mapping[str, Any]) -> list[str]:
+    """What ``asked`` (names as in :func:`make_settings`, ``None`` = not said) would change."""
+    before = saved.to_json()
+    found: list[str] = []
+    for name, value in to_plain(dict(asked)).items():
+        if value is None:
+            continue
+        if name == "env_id":
+            value = find_variant(value)[1].id
+        pairs = [(name, before[name], value)]
+        if isinstance(value, Mapping):
+            if name == "hyperparameters":
+                for key in value:
+                    if key not in before[name]:
+                        raise nearest("hyper-parameter", key, before[name])
+            pairs = [(f"{name}: {key}", before[name].get(key), value[key]) for key in value]
+        found += [f"{what} was {old!r}, now {new!r}" for what, old, new in pairs if old != new]
+    return found
