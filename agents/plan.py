@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from oncogym.agents.files import CorruptFileError, read_json, write_json_atomic
 
 
 class PlanAgent:
@@ -56,17 +57,18 @@ class PlanAgent:
             "label": self.label,
             "actions": self.actions.tolist(),
         }
-        Path(path).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        write_json_atomic(path, document)
 
     @classmethod
     def load(cls, path: str | Path) -> PlanAgent:
         """Read a plan written by :meth:`save`.
 
         Raises:
-            ValueError: The file is not a plan; the message names the file and what is wrong.
+            CorruptFileError: The file is not a plan; the message names it and what is wrong.
+            FileNotFoundError: There is no such file.
         """
+        document = read_json(path)
         try:
-            document = json.loads(Path(path).read_text(encoding="utf-8"))
             return cls(document["actions"], str(document["label"]))
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} is not a plan: {error!r}") from None
+            raise CorruptFileError(f"{path} is not a plan: {error!r}") from None

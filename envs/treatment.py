@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
@@ -49,6 +49,29 @@ class Metric:
     label: str
     unit: str
     higher_is_better: bool | None
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One quantity of a finished treatment against time, for figures.
+
+    Args:
+        name: Identifier, the same for all lanes.
+        label: Axis label with the unit.
+        time: Times ``(n,)``.
+        values: Values ``(n,)``.
+        events: Draw stems (doses) instead of a line.
+        limit: A limit to draw, or ``None``.
+        time_label: Label of the time axis.
+    """
+
+    name: str
+    label: str
+    time: NDArray[np.float64]
+    values: NDArray[np.float64]
+    events: bool = False
+    limit: float | None = None
+    time_label: str = "day"
 
 
 @dataclass(frozen=True)
@@ -119,8 +142,8 @@ class Treatment:
         cohorts: Virtual patients by name.
         protocols: Clinical protocols by name.
         picture: ``picture(task, lane)`` draws one lane as a matplotlib figure.
+        traces: ``traces(task, lane)`` gives the course of one lane for comparison figures.
         page: The environment page (Description, Action Space, Observation Space, …).
-        figures: Named figure makers ``f(results) -> figure`` of the comparison report.
     """
 
     name: str
@@ -131,6 +154,7 @@ class Treatment:
     cohorts: Mapping[str, Cohort]
     protocols: Mapping[str, Protocol]
     picture: Callable[[Any, int], Any]
+    traces: Callable[[Any, int], Sequence[Trace]]
     page: str = ""
 
     def cohort(self, name: str) -> Cohort:

@@ -11,11 +11,10 @@ import pandas as pd
 
 from oncogym.agents.agent import Agent
 from oncogym.agents.rollout import Rollout, rollout
+from oncogym.agents.task_options import resolve_options
 from oncogym.envs.cohort import Cohort
 from oncogym.envs.therapy import Floats, TherapyTask
 from oncogym.envs.treatment import Treatment, Variant, find_variant
-
-_ENV_KEYWORDS = ("cohort", "patient", "render_mode", "autoreset_mode", "max_episode_steps")
 
 
 @dataclass(frozen=True)
@@ -67,16 +66,15 @@ def resolve(
         options: Task options on top of the variant's.
 
     Raises:
-        UnknownNameError: The id or cohort does not exist.
+        UnknownNameError: The id, cohort or an option does not exist.
         ValueError: The cohort has fewer patients, or an option is out of range.
     """
     treatment, variant = find_variant(env_id)
     chosen = treatment.cohort(cohort or variant.evaluation_cohort)
-    merged = {**variant.options, **(options or {})}
-    task_options = {key: value for key, value in merged.items() if key not in _ENV_KEYWORDS}
+    merged, _ = resolve_options(treatment, variant, options)
     seeds = np.arange(seed, seed + patients, dtype=np.uint64)
     rows = chosen.patients(patients, seed)
-    return Problem(treatment, variant, task_options, chosen, rows, seeds)
+    return Problem(treatment, variant, merged, chosen, rows, seeds)
 
 
 def evaluate(

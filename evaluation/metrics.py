@@ -27,6 +27,9 @@ _COMMON: tuple[tuple[str, str, bool | None], ...] = (
 )
 
 
+_STATISTICS: dict[str, Any] = {"mean": np.mean, "iqm": iqm}
+
+
 def summarise(
     results: pd.DataFrame, treatment: Treatment, *, seed: int = 0, resamples: int = 2000
 ) -> pd.DataFrame:
@@ -98,6 +101,7 @@ def normalised_scores(
     *,
     metric: str = "return",
     higher_is_better: bool = True,
+    statistic: str = "mean",
     seed: int = 0,
 ) -> tuple[dict[str, Interval], str]:
     """Score of every agent with ``baseline`` at 0 and ``reference`` at 1, unclipped.
@@ -115,7 +119,9 @@ def normalised_scores(
     try:
         for agent, table in tables.items():
             values = table[metric].to_numpy()
-            scores[agent] = normalised_score(values, zero, one, higher_is_better, seed=seed)
+            scores[agent] = normalised_score(
+                values, zero, one, higher_is_better, statistic=_STATISTICS[statistic], seed=seed
+            )
     except ScaleError as error:
         return {}, str(error)
     return scores, ""
@@ -138,21 +144,22 @@ def headline(
     scores: Mapping[str, Interval],
     success: Mapping[str, Interval],
     metrics: Sequence[str],
+    statistic: str = "mean",
 ) -> pd.DataFrame:
-    """The first table of a report: one row an agent, ``mean [low, high]`` of each metric."""
+    """One row an agent: ``mean`` or ``iqm`` of each metric, success rate, normalised score."""
+    low, high = (
+        ("low", "high") if statistic == "mean" else (f"{statistic}_low", f"{statistic}_high")
+    )
     rows = []
     for agent in summary["agent"].unique():
         own = summary[summary["agent"] == agent].set_index("metric")
         row: dict[str, Any] = {"agent": agent}
-        for name in metrics:
-            line = own.loc[name]
-            row[str(line["label"])] = Interval(line["mean"], line["low"], line["high"])
-            if name == metrics[0]:
-                row[f"{line['label']} IQM"] = Interval(
-                    line["iqm"], line["iqm_low"], line["iqm_high"]
-                )
-        row["Success"] = success[str(agent)]
         if scores:
             row["Normalised score"] = scores[str(agent)]
+        for name in metrics:
+            line = own.loc[name]
+            title = f"{line['label']} [{line['unit']}]" if line["unit"] else str(line["label"])
+            row[title] = Interval(line[statistic], line[low], line[high])
+        row["Success"] = success[str(agent)]
         rows.append(row)
     return pd.DataFrame(rows)

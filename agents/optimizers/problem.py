@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from oncogym.agents.clinical import clinical_agents
 from oncogym.agents.plan import PlanAgent
-from oncogym.envs.therapy import Floats, TherapyTask
+from oncogym.envs.therapy import Floats, PlanSpace, TherapyTask
 from oncogym.envs.treatment import Treatment
 
 # Lanes stepped together: enough to fill both cores, small enough to stay in the cache.
@@ -86,6 +87,22 @@ class PlanProblem:
                 break
         self.evaluations += lanes
         return returns.reshape(len(plans), count).mean(axis=1)
+
+
+def protocol_plans(treatment: Treatment, task: TherapyTask, space: PlanSpace) -> Floats:
+    """Those clinical protocols that are points of a plan space: ``(k, dimension)``.
+
+    A protocol is such a point when the space is the plain table of actions.
+    """
+    agents, _ = clinical_agents(treatment, task)
+    plans = [agent.actions.ravel() for agent in agents.values() if isinstance(agent, PlanAgent)]
+    inside = [
+        plan
+        for plan in plans
+        if len(plan) == space.dimension
+        and np.array_equal(space.decode(plan[None])[0].ravel(), plan)
+    ]
+    return np.array(inside).reshape(len(inside), space.dimension)
 
 
 @dataclass(frozen=True)

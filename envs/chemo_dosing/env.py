@@ -87,7 +87,7 @@ See `ChemoTask`: `decisions`, `objective`, `observation`, `horizon`, `decision_i
 from __future__ import annotations
 
 from oncogym.envs.chemo_dosing.model import ChemoPatient
-from oncogym.envs.chemo_dosing.picture import picture
+from oncogym.envs.chemo_dosing.picture import picture, traces
 from oncogym.envs.chemo_dosing.protocols import PROTOCOLS
 from oncogym.envs.chemo_dosing.task import ChemoTask
 from oncogym.envs.cohort import LogNormal, standard_cohorts
@@ -139,5 +139,6 @@ TREATMENT = Treatment(
     cohorts=standard_cohorts(_NOMINAL, LogNormal(_NOMINAL, _VARIATION)),
     protocols=PROTOCOLS,
     picture=picture,
+    traces=traces,
     page=__doc__ or "",
 )

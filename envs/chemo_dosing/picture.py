@@ -8,39 +8,60 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from oncogym.envs.chemo_dosing.model import simulate
+from oncogym.envs.treatment import Trace
+
+_COLOURS = {"cells": "tab:blue", "drug": "tab:green", "toxicity": "tab:orange"}
+
+
+def traces(task: Any, lane: int) -> list[Trace]:
+    """Doses, drug, toxicity and log10 cells of one lane up to now."""
+    doses = task.given(lane)
+    days = np.array([day for day, _ in doses])
+    sizes = np.array([size for _, size in doses])
+    elapsed = task.elapsed(lane)
+    if elapsed <= 0.0:
+        start = np.zeros(1)
+        cells = np.full(1, np.log10(task.patient(lane).initial_cells))
+        time, log_cells, drug, toxicity = start, cells, start, start
+    else:
+        course = simulate(
+            days,
+            sizes,
+            task.patient(lane),
+            horizon=elapsed,
+            toxicity_limit=task.toxicity_limit,
+        )
+        time, log_cells = course.time, course.log_cells / np.log(10.0)
+        drug, toxicity = course.concentration, course.toxicity
+    return [
+        Trace("dose", "dose [mg/L]", days, sizes, events=True),
+        Trace("cells", "log10 tumour cells", time, log_cells, limit=0.0),
+        Trace("drug", "drug [mg/L]", time, drug),
+        Trace("toxicity", "toxicity", time, toxicity, limit=task.toxicity_limit),
+    ]
 
 
 def picture(task: Any, lane: int) -> Figure:
     """Draw the course of one lane up to now, 640 x 480 pixels."""
     figure = Figure(figsize=(6.4, 4.8), dpi=100, layout="constrained")
-    cells, drug, toxicity = figure.subplots(3, 1, sharex=True)
-    elapsed = task.elapsed(lane)
-    doses = task.given(lane)
-    patient = task.patient(lane)
-    if elapsed > 0.0:
-        result = simulate(
-            [day for day, _ in doses],
-            [dose for _, dose in doses],
-            patient,
-            horizon=elapsed,
-            toxicity_limit=task.toxicity_limit,
+    by_name = {trace.name: trace for trace in traces(task, lane)}
+    axes = dict(zip(_COLOURS, figure.subplots(3, 1, sharex=True), strict=True))
+    for name, axis in axes.items():
+        trace = by_name[name]
+        axis.plot(
+            trace.time, trace.values, color=_COLOURS[name], marker="o" * (len(trace.time) < 2)
         )
-        cells.plot(result.time, result.log_cells / np.log(10.0), color="tab:blue")
-        drug.plot(result.time, result.concentration, color="tab:green")
-        toxicity.plot(result.time, result.toxicity, color="tab:orange")
-    else:
-        cells.plot([0.0], [np.log10(patient.initial_cells)], "o", color="tab:blue")
-    cells.axhline(0.0, color="grey", linewidth=0.8, linestyle=":")
-    toxicity.axhline(task.toxicity_limit, color="tab:red", linestyle="--", linewidth=1.0)
-    if doses:
-        drug.vlines([d for d, _ in doses], 0.0, [s for _, s in doses], color="grey", linewidth=2)
-    cells.set_ylabel("log10 cells")
-    drug.set_ylabel("drug [mg/L]")
-    toxicity.set_ylabel("toxicity")
-    toxicity.set_xlabel("day")
-    toxicity.set_xlim(0.0, task.horizon)
-    cells.set_ylim(-4.0, 9.5)
-    drug.set_ylim(0.0, None)
-    toxicity.set_ylim(0.0, 1.5 * task.toxicity_limit)
-    cells.set_title(f"day {elapsed:.1f}: {sum(s for _, s in doses):.2f} mg/L given")
+        axis.set_ylabel(trace.label)
+        if trace.limit is not None:
+            axis.axhline(trace.limit, color="tab:red", linestyle="--", linewidth=1.0)
+    dose = by_name["dose"]
+    axes["drug"].vlines(dose.time, 0.0, dose.values, color="grey", linewidth=2)
+    axes["cells"].set_ylim(-4.0, 9.5)
+    axes["drug"].set_ylim(0.0, None)
+    axes["toxicity"].set_ylim(0.0, 1.5 * task.toxicity_limit)
+    axes["toxicity"].set_xlabel("day")
+    axes["toxicity"].set_xlim(0.0, task.horizon)
+    axes["cells"].set_title(
+        f"day {task.elapsed(lane):.1f}: {dose.values.sum():.2f} mg/L in {len(dose.time)} doses"
+    )
     return figure

@@ -12,7 +12,7 @@ reads one and writes the other.
 it does so when the value there exceeds ``TAIL``. The scheme is monotone (see
 :func:`largest_time_step`), so what is cut off, at most ``TAIL`` in one cell a step, grows no faster
 than ``(1 + rho dt)**n``: over 600 days at rho = 0.03/d the density is low by at most
-600 * 5e7 * ``TAIL`` = 3e-26 of K anywhere.
+600 * 5e7 * ``TAIL`` = 3e-20 of K anywhere.
 
 A *patient* is a float64 row in the order of ``PARAMETERS``. Nothing is validated here; ``model.py``
 does that. A kernel file: it imports nothing but numpy, numba, math and other kernel files.
@@ -35,7 +35,7 @@ T2_LEVEL = 0.16  # share of K that T2 imaging shows
 DETECTION_RADIUS = 15.0  # T1 radius at diagnosis, mm
 DEATH_RADIUS = 35.0  # T1 radius at death, mm
 LEFTOVER = 0.1  # Gy; a smaller rest of the total dose ends the therapy and is not given
-TAIL = 1e-36
+TAIL = 1e-30
 
 KILL_MAP, KILL_RATE, KILL_LQ = range(3)
 
@@ -58,12 +58,13 @@ T1_RADIUS, T2_RADIUS, FIELD_RADIUS, SAFE_DOSE, GIVEN_DOSE = range(5)
 RECORDED = 5
 
 _BLOCK = 16
+_LOOK = 8
 _EPS = 1e-9
 
 
 def row_width(nodes):
     """Length of a padded row for ``nodes`` cells."""
-    return nodes + _BLOCK + 2
+    return nodes + 2 * _BLOCK
 
 
 def largest_time_step(diffusion, proliferation, dx):
@@ -107,7 +108,7 @@ def initial_row(row, nodes, dx):
     return min(hi, nodes - 2)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _close(dst, hi, nodes):
     """Boundary copies and the window after a step."""
     dst[0] = dst[1]
@@ -122,25 +123,38 @@ def _close(dst, hi, nodes):
     return hi
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
+def _sweep(src, dst, first, last, lam, gain):
+    """Untreated update of cells ``first`` to at least ``last``, in whole blocks."""
+    size = ((last - first + _BLOCK) // _BLOCK) * _BLOCK
+    a = 1.0 - 2.0 * lam + gain
+    # Slices from 0 spare the loop numba's test for negative indices, so that it vectorises.
+    left = src[first - 1 : first - 1 + size]
+    mid = src[first : first + size]
+    right = src[first + 1 : first + 1 + size]
+    out = dst[first : first + size]
+    for j in range(size):
+        c = mid[j]
+        out[j] = lam * (left[j] + right[j]) + c * (a - gain * c)
+
+
+@njit(cache=True, forceinline=True)
+def _edge_value(src, lam, gain):
+    """Node 0 when the symmetry plane lies on it."""
+    return 2.0 * lam * src[1] + src[0] * (1.0 - 2.0 * lam + gain - gain * src[0])
+
+
+@njit(cache=True, forceinline=True)
 def plain_step(src, dst, hi, nodes, lam, gain, mirror):
     """One untreated step in a slab; returns the new window.
 
     ``lam`` is D dt/dx^2 and ``gain`` rho dt. A monotone step keeps [0, 1] without a clip.
     ``mirror`` puts the symmetry plane on node 0; otherwise node 0 copies node 1, as in the source.
     """
-    size = ((hi + _BLOCK) // _BLOCK) * _BLOCK
-    left = src[0:size]
-    mid = src[1 : size + 1]
-    right = src[2 : size + 2]
-    out = dst[1 : size + 1]
-    a = 1.0 - 2.0 * lam + gain
-    for j in range(size):
-        c = mid[j]
-        out[j] = lam * (left[j] + right[j]) + c * (a - gain * c)
+    _sweep(src, dst, 1, hi + 1, lam, gain)
     hi = _close(dst, hi, nodes)
     if mirror:
-        dst[0] = 2.0 * lam * src[1] + src[0] * (a - gain * src[0])
+        dst[0] = _edge_value(src, lam, gain)
     return hi
 
 
@@ -148,21 +162,16 @@ def plain_step(src, dst, hi, nodes, lam, gain, mirror):
 def treated_step(src, dst, hi, nodes, edge, lam, gain, gain_in, mirror):
     """One step with a field: cells up to ``edge`` grow by ``gain_in``, the others by ``gain``."""
     inside = min(max(edge, 0), hi + 1)
-    a = 1.0 - 2.0 * lam + gain_in
-    for j in range(1, inside + 1):
-        c = src[j]
-        value = lam * (src[j - 1] + src[j + 1]) + c * (a - gain_in * c)
-        dst[j] = min(max(value, 0.0), 1.0)
-    a = 1.0 - 2.0 * lam + gain
-    for j in range(inside + 1, hi + 2):
-        c = src[j]
-        value = lam * (src[j - 1] + src[j + 1]) + c * (a - gain * c)
-        dst[j] = min(max(value, 0.0), 1.0)
+    if inside > 0:
+        _sweep(src, dst, 1, inside, lam, gain_in)
+    if inside <= hi:
+        _sweep(src, dst, inside + 1, hi + 1, lam, gain)
+    if 1.0 - 2.0 * lam + gain_in < 0.0:  # too strong a dose for the step: the source's clip acts
+        for j in range(1, inside + 1):
+            dst[j] = min(max(dst[j], 0.0), 1.0)
     hi = _close(dst, hi, nodes)
     if mirror:
-        g = gain_in if edge >= 0 else gain
-        value = 2.0 * lam * src[1] + src[0] * (1.0 - 2.0 * lam + g - g * src[0])
-        dst[0] = min(max(value, 0.0), 1.0)
+        dst[0] = min(max(_edge_value(src, lam, gain_in if edge >= 0 else gain), 0.0), 1.0)
     return hi
 
 
@@ -229,11 +238,16 @@ def crossing_cell(radius, dx):
 
 
 @njit(cache=True)
-def _highest_from(row, start, hi):
-    best = 0.0
-    for j in range(max(start, 0), hi + 2):
-        best = max(best, row[j])
-    return best
+def _ceiling(row, start, hi, level):
+    """A bound on the row from ``start`` on: its value there where it falls, else ``level``."""
+    if start > hi + 1:
+        return 0.0
+    top = row[start]
+    above = 0
+    part = row[start : hi + 2]
+    for j in range(part.shape[0]):
+        above += part[j] > top
+    return top if above == 0 else level
 
 
 @njit(cache=True)
@@ -255,42 +269,50 @@ def crossing_time(src, dst, hi, j_dst, step, target, dx, interpolate):
 
 
 @njit(cache=True)
-def run_untreated(rows, side, hi, step, last, target, nodes, dx, lam, gain, mirror, sphere,
+def run_untreated(rows, side, hi, p, step, last, target, nodes, dx, lam, gain, mirror, sphere,
                   interpolate, per_day, weigh):  # fmt: skip
     """Let the tumour grow until its T1 radius reaches ``target`` [mm] or step ``last``.
 
-    Two facts of a monotone step keep the search for the outermost T1 cell ``p`` cheap: the region
-    beyond ``p + 3`` cannot exceed ``f(max)``, f(u) = u + gain u (1 - u), of the highest value from
-    ``p + 2`` on, so it need not be looked at while this bound is below the level.
+    The outermost T1 cell ``p`` is found without a search over the row: a monotone step cannot lift
+    the cells beyond ``p + LOOK`` over f(highest value from ``p + LOOK`` on), f(u) = u + gain u
+    (1 - u), so they are not looked at while this bound stays below the level.
 
-    Returns (side, hi, step, time of crossing in steps or -1, quality days); quality days are summed
-    over whole days as 1 - (T1 radius/death radius)^2 when ``weigh`` is set.
+    ``p`` is a guess of the outermost T1 cell at the start. Returns (side, hi, p, step, time of
+    crossing in steps or -1, quality days); the latter sum 1 - (T1 radius/death radius)^2 over whole
+    days when ``weigh`` is set.
     """
-    p = outermost(rows[side], -1, hi, T1_LEVEL)
-    bound = _highest_from(rows[side], p + 3, hi)
+    src, dst = rows[side], rows[1 - side]
+    bound = T1_LEVEL
     first = int(math.floor(target / dx + _EPS))
     quality = 0.0
+    begin = step
+    when = -1.0
     while step < last:
-        src, dst = rows[side], rows[1 - side]
-        high = max(bound, src[p + 2]) if p + 2 < nodes else bound
-        bound = high + gain * high * (1.0 - high)
-        hi = any_step(src, dst, hi, nodes, -1, lam, gain, gain, mirror, sphere)
-        side = 1 - side
+        if bound < T1_LEVEL:
+            bound = max(bound, src[p + _LOOK])
+            bound += gain * bound * (1.0 - bound)
+        if sphere:
+            hi = radial_step(src, dst, hi, nodes, -1, lam, gain, gain)
+        else:
+            hi = plain_step(src, dst, hi, nodes, lam, gain, mirror)
+        src, dst = dst, src
         step += 1
-        if bound >= T1_LEVEL or p >= nodes - 3 or (p >= 0 and dst[p] < T1_LEVEL):
-            p = outermost(dst, p, hi, T1_LEVEL)
-            bound = _highest_from(dst, p + 3, hi)
-        elif dst[p + 2] >= T1_LEVEL:
-            p += 2
-        elif dst[p + 1] >= T1_LEVEL:
-            p += 1
-        if p >= first and reached(dst, p, target, dx, interpolate):
-            when = crossing_time(src, dst, hi, p, step, target, dx, interpolate)
-            return side, hi, step, when, quality
+        if bound >= T1_LEVEL or p >= nodes - 2 * _LOOK or (p >= 0 and src[p] < T1_LEVEL):
+            p = outermost(src, p, hi, T1_LEVEL)
+            bound = _ceiling(src, p + 1 + _LOOK, hi, T1_LEVEL)
+        else:
+            q = p + _LOOK
+            while q > p and src[q] < T1_LEVEL:
+                q -= 1
+            p = q
+        if p >= first and reached(src, p, target, dx, interpolate):
+            when = crossing_time(dst, src, hi, p, step, target, dx, interpolate)
+            break
         if weigh and step % per_day == 0:
-            share = max(radius_of(dst, p, T1_LEVEL, dx, interpolate), 0.0) / DEATH_RADIUS
+            share = max(radius_of(src, p, T1_LEVEL, dx, interpolate), 0.0) / DEATH_RADIUS
             quality += 1.0 - share * share
-    return side, hi, step, -1.0, quality
+    side = side if (step - begin) % 2 == 0 else 1 - side
+    return side, hi, p, step, when, quality
 
 
 @njit(cache=True)
@@ -361,6 +383,10 @@ def course(rows, hi, growth_days, doses, patient, total, margin, fractions, cap,
     side = 0
     death = -1.0
     last_treated = 0
+    share = -1.0
+    last_dose = -1.0
+    last_field = -1.0
+    limit = 0.0
     for k in range(doses.shape[0]):
         if doses[k] > 0.0:
             last_treated = k + 1
@@ -375,7 +401,9 @@ def course(rows, hi, growth_days, doses, patient, total, margin, fractions, cap,
         t2 = radius_of(src, j2, T2_LEVEL, dx, interpolate)
         field = t2 + margin if t2 >= 0.0 else 0.0
         dose = doses[k] if k < doses.shape[0] else 0.0
-        limit = safe_dose(field, cap)
+        if field != last_field:
+            limit = safe_dose(field, cap)
+            last_field = field
         if recorded:
             record[k, T1_RADIUS] = radius_of(src, j1, T1_LEVEL, dx, interpolate)
             record[k, T2_RADIUS] = t2
@@ -383,7 +411,9 @@ def course(rows, hi, growth_days, doses, patient, total, margin, fractions, cap,
             record[k, SAFE_DOSE] = limit
             record[k, GIVEN_DOSE] = dose
         if dose > 0.0:
-            share = killed_share(dose, patient[3], patient[4], fractions)
+            if dose != last_dose:
+                share = killed_share(dose, patient[3], patient[4], fractions)
+                last_dose = dose
             edge = min(int(math.floor(field / dx + _EPS)), nodes - 1)
             out[TOTAL_DOSE] += dose
             out[PEAK_DOSE] = max(out[PEAK_DOSE], dose)
@@ -399,11 +429,10 @@ def course(rows, hi, growth_days, doses, patient, total, margin, fractions, cap,
             quality = radius_of(rows[side], j1, T1_LEVEL, dx, interpolate)
             out[QUALITY_DAYS] += 1.0 - (max(quality, 0.0) / DEATH_RADIUS) ** 2
         else:
-            side, hi, _, when, quality = run_untreated(
-                rows, side, hi, day * per_day, (day + 1) * per_day, DEATH_RADIUS, nodes, dx, lam,
-                gain, mirror, sphere, interpolate, per_day, weigh)  # fmt: skip
+            side, hi, j1, _, when, quality = run_untreated(
+                rows, side, hi, j1, day * per_day, (day + 1) * per_day, DEATH_RADIUS, nodes, dx,
+                lam, gain, mirror, sphere, interpolate, per_day, weigh)  # fmt: skip
             out[QUALITY_DAYS] += quality
-            j1 = outermost(rows[side], j1, hi, T1_LEVEL)
             if when >= 0.0:
                 death = when / per_day
         j2 = outermost(rows[side], j2, hi, T2_LEVEL)
@@ -414,9 +443,9 @@ def course(rows, hi, growth_days, doses, patient, total, margin, fractions, cap,
             for j in range(nodes):
                 density[day - growth_days, j] = rows[side, j]
     if death < 0.0 and day < last_day:
-        side, hi, step, when, quality = run_untreated(
-            rows, side, hi, day * per_day, last_day * per_day, DEATH_RADIUS, nodes, dx, lam, gain,
-            mirror, sphere, interpolate, per_day, weigh)  # fmt: skip
+        side, hi, j1, step, when, quality = run_untreated(
+            rows, side, hi, j1, day * per_day, last_day * per_day, DEATH_RADIUS, nodes, dx, lam,
+            gain, mirror, sphere, interpolate, per_day, weigh)  # fmt: skip
         out[QUALITY_DAYS] += quality
         day = (step + per_day - 1) // per_day
         if when >= 0.0:

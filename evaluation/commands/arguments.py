@@ -1,0 +1,72 @@
+"""Arguments that several sub-commands share, and how they are read."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+
+def add_common(parser: argparse.ArgumentParser, *, seed: bool = True) -> None:
+    """Add ``--json`` and ``--seed``."""
+    if seed:
+        parser.add_argument("--seed", type=natural, default=0, help="random seed (default 0)")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--option key=value`` for environment options."""
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="environment option, the value in JSON (text may go unquoted); repeatable",
+    )
+
+
+def read_pairs(pairs: list[str]) -> dict[str, Any]:
+    """Turn ``key=value`` texts into a dictionary; values are JSON, or else plain text.
+
+    Raises:
+        ValueError: A text has no ``=``.
+    """
+    out: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise ValueError(f"{pair!r} is not of the form KEY=VALUE")
+        try:
+            out[key] = json.loads(text)
+        except json.JSONDecodeError:
+            out[key] = text
+    return out
+
+
+def natural(text: str) -> int:
+    """An integer of at least 0, for argparse."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least 0")
+    return value
+
+
+def positive(text: str) -> int:
+    """An integer of at least 1, for argparse."""
+    value = natural(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least 1")
+    return value
+
+
+def settings_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of a sub-command as plain settings, for the manifest."""
+    return {
+        key: str(value) if isinstance(value, Path) else value
+        for key, value in vars(args).items()
+        if key != "run"
+    }

@@ -1,0 +1,317 @@
+"""One environment, several agents, the same patients: results, statistics, figures, report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from oncogym.agents.agent import Agent
+from oncogym.agents.clinical import RandomAgent, clinical_agent, clinical_agents
+from oncogym.agents.files import write_csv_atomic, write_json_atomic
+from oncogym.agents.learned import PolicyAgent
+from oncogym.agents.plan import PlanAgent
+from oncogym.agents.rollout import rollout
+from oncogym.envs.treatment import Trace, nearest
+from oncogym.evaluation.harness import Problem, evaluate_problem
+from oncogym.evaluation.metrics import (
+    differences,
+    headline,
+    normalised_scores,
+    success_rates,
+    summarise,
+)
+from oncogym.evaluation.plots import plot_courses, plot_distribution, plot_intervals, plot_schedules
+from oncogym.evaluation.report import Report
+from oncogym.evaluation.statistics import Interval
+
+# So many metrics of a treatment stand in the headline; the record lists the important ones first.
+_HEADLINE_METRICS = 5
+
+
+def load_agents(
+    problem: Problem, names: Sequence[str], seed: int = 0
+) -> tuple[dict[str, Agent], dict[str, str]]:
+    """Agents by the names that a command line gives, and why some protocols cannot take part.
+
+    A name is a clinical protocol, ``random``, the folder of a trained policy, or a plan file.
+    Without names, all protocols that the environment can express.
+
+    Raises:
+        UnknownNameError: A name is none of these.
+        ScheduleError: A named protocol does not fit the environment.
+    """
+    task = problem.task(1)
+    if not names:
+        return clinical_agents(problem.treatment, task)
+    agents: dict[str, Agent] = {}
+    for name in names:
+        path = Path(name)
+        if name in problem.treatment.protocols:
+            agents[name] = clinical_agent(problem.treatment, task, name)
+        elif name == "random":
+            agents[name] = RandomAgent(int(np.prod(task.action_space.shape)), seed)
+        elif path.is_dir():
+            agents[path.name] = PolicyAgent.load(path, task=task)
+        elif path.is_file():
+            plan = PlanAgent.load(path)
+            if plan.actions.shape[1:] != task.action_space.shape:
+                raise ValueError(
+                    f"{path}: its actions have size {plan.actions.shape[1:]}; "
+                    f"{problem.variant.id} takes {task.action_space.shape}"
+                )
+            agents[path.stem] = plan
+        else:
+            raise nearest("agent", name, [*problem.treatment.protocols, "random"])
+    return agents, {}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The outcome of treating the same patients with several agents.
+
+    Attributes:
+        problem: Environment and patients.
+        results: One row for each agent and patient, see ``harness.evaluate``.
+        summary: One row for each agent and metric, see ``metrics.summarise``.
+        scores: Normalised scores by statistic (``mean``, ``iqm``) and agent; empty if there is no
+            scale.
+        no_scale: Why there is none.
+        success: Success rates by agent.
+        gains: Paired difference of the return to the baseline, by agent.
+        baseline: Agent with normalised score 0.
+        reference: Agent with normalised score 1, or empty.
+        left_out: Protocols that could not take part, and why.
+        courses: Course of the first patient by agent.
+        labels: What each agent is called in tables and figures.
+        extras: Further numbers for the report: tables by caption.
+    """
+
+    problem: Problem
+    results: pd.DataFrame
+    summary: pd.DataFrame
+    scores: dict[str, dict[str, Interval]]
+    no_scale: str
+    success: dict[str, Interval]
+    gains: dict[str, Interval]
+    baseline: str
+    reference: str
+    left_out: dict[str, str]
+    courses: dict[str, list[Trace]]
+    labels: dict[str, str]
+    extras: dict[str, pd.DataFrame] = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def run(
+        cls,
+        problem: Problem,
+        agents: Mapping[str, Agent],
+        *,
+        baseline: str,
+        reference: str | None = None,
+        left_out: Mapping[str, str] | None = None,
+        seed: int = 0,
+        replicas: Mapping[str, Sequence[Agent]] | None = None,
+    ) -> Comparison:
+        """Evaluate and summarise.
+
+        Args:
+            problem: Environment and patients.
+            agents: Agents by name.
+            baseline: Agent with score 0.
+            reference: Agent with score 1, ``None`` for no scale.
+            left_out: Protocols that could not take part, and why.
+            seed: Seed of the bootstrap.
+            replicas: Agents trained with several seeds, by a common name.
+        """
+        replicas = dict(replicas or {})
+        tables = [evaluate_problem(problem, agents).assign(training_seed=0)] if agents else []
+        for name, copies in replicas.items():
+            for number, agent in enumerate(copies):
+                table = evaluate_problem(problem, {name: agent})
+                tables.append(table.assign(training_seed=number))
+        results = pd.concat(tables, ignore_index=True)
+        everyone = {**agents, **{name: copies[0] for name, copies in replicas.items()}}
+        if baseline not in everyone:
+            raise nearest("baseline agent", baseline, everyone)
+        scores: dict[str, dict[str, Interval]] = {}
+        no_scale = "no reference agent was named"
+        for statistic in ("mean", "iqm") if reference is not None else ():
+            found, no_scale = normalised_scores(
+                results, baseline, str(reference), statistic=statistic, seed=seed
+            )
+            if not found:
+                scores = {}
+                break
+            scores[statistic] = found
+        return cls(
+            problem=problem,
+            results=results,
+            summary=summarise(results, problem.treatment, seed=seed),
+            scores=scores,
+            no_scale=no_scale,
+            success=success_rates(results),
+            gains=differences(results, baseline, seed=seed),
+            baseline=baseline,
+            reference=reference or "",
+            left_out=dict(left_out or {}),
+            courses=_courses(problem, everyone),
+            labels={name: str(getattr(agent, "label", name)) for name, agent in everyone.items()},
+        )
+
+    @property
+    def headline_metrics(self) -> list[str]:
+        """The treatment's most important metrics, then return and cost."""
+        return [*self.problem.metric_names[:_HEADLINE_METRICS], "return", "cost"]
+
+    def table(self, statistic: str = "mean") -> pd.DataFrame:
+        """One row an agent with ``mean`` or ``iqm`` of the headline metrics and the score."""
+        scores = self.scores.get(statistic, {})
+        table = headline(self.summary, scores, self.success, self.headline_metrics, statistic)
+        return table.assign(agent=[self.labels[name] for name in table["agent"]])
+
+    def document(self) -> dict[str, Any]:
+        """Everything as JSON-able data."""
+        return {
+            "env": self.problem.variant.id,
+            "cohort": self.problem.cohort.name,
+            "patients": len(self.problem.patients),
+            "baseline": self.baseline,
+            "reference": self.reference,
+            "no_scale": self.no_scale,
+            "left_out": self.left_out,
+            "summary": self.summary.to_dict(orient="records"),
+            "normalised_scores": self.scores,
+            "success": self.success,
+            "gain_over_baseline": self.gains,
+            "extras": {name: t.to_dict(orient="records") for name, t in self.extras.items()},
+        }
+
+    def add_to(self, report: Report) -> None:
+        """Append tables and figures of this environment to a report."""
+        problem = self.problem
+        patients = len(problem.patients)
+        report.add_heading(problem.variant.id)
+        report.add_text(
+            f"{problem.variant.summary}. {patients} patients of the cohort "
+            f"{problem.cohort.name!r} ({problem.cohort.description}); every agent treats the same "
+            "patients with the same random streams. Intervals are 95 % bootstrap intervals over "
+            f"patients; success has a Wilson interval. Score 0 = {self.labels[self.baseline]}"
+            + (f", 1 = {self.labels[self.reference]}." if self.scores else f" ({self.no_scale}).")
+        )
+        report.add_table(self.table("mean"), f"{problem.variant.id}: mean [95 % interval]")
+        report.add_table(
+            self.table("iqm"), f"{problem.variant.id}: interquartile mean [95 % interval]"
+        )
+        worst = self.summary.pivot(index="agent", columns="label", values="worst_decile")
+        worst = worst.dropna(axis="columns").reindex(list(self.labels))
+        worst.insert(0, "agent", [self.labels[name] for name in worst.index])
+        report.add_table(worst, "Mean of the worst tenth of the patients")
+        gains = pd.DataFrame(
+            {
+                "agent": [self.labels[name] for name in self.gains],
+                f"return minus {self.labels[self.baseline]}": list(self.gains.values()),
+            }
+        )
+        report.add_table(gains, "Paired difference of the return, patient by patient")
+        for caption, table in self.extras.items():
+            report.add_table(table, caption)
+        if self.left_out:
+            report.add_text("Left out: " + "; ".join(self.left_out.values()))
+        for caption, figure in self._figures().items():
+            report.add_figure(figure, caption, caption)
+
+    def save(self, folder: Path, manifest: Mapping[str, Any]) -> None:
+        """Write results, summary, manifest, figures and a report of this comparison."""
+        self.write_tables(folder)
+        write_json_atomic(folder / "manifest.json", manifest)
+        report = Report(
+            f"oncogym: {self.problem.variant.id}",
+            f"{len(self.labels)} agents on the same {len(self.problem.patients)} patients.",
+        )
+        self.add_to(report)
+        report.add_provenance(dict(manifest))
+        report.write(folder / "report.html")
+
+    def write_tables(self, folder: Path) -> None:
+        """Write ``results.csv``, ``summary.csv``, ``comparison.json`` and the figures."""
+        write_csv_atomic(folder / "results.csv", self.results)
+        write_csv_atomic(folder / "summary.csv", self.summary)
+        write_json_atomic(folder / "comparison.json", self.document())
+        figures = folder / "figures"
+        figures.mkdir(exist_ok=True)
+        for number, figure in enumerate(self._figures().values(), 1):
+            figure.savefig(figures / f"{number:02d}.png", dpi=144)
+
+    def _figures(self) -> dict[str, Any]:
+        named = {self.labels[name]: course for name, course in self.courses.items()}
+        title = "first patient of the cohort"
+        metric = self.problem.treatment.task.metrics[0]
+        results = self.results.assign(agent=[self.labels[n] for n in self.results["agent"]])
+        figures: dict[str, Any] = {}
+        if self.scores:
+            scores = {self.labels[name]: score for name, score in self.scores["mean"].items()}
+            figures["Normalised score of each agent"] = plot_intervals(
+                scores,
+                "normalised score",
+                {"clinical": 0.0, "best open-loop plan": 1.0},
+            )
+        label = f"{metric.label} [{metric.unit}]" if metric.unit else metric.label
+        figures[f"{metric.label} over the patients"] = plot_distribution(
+            results, metric.name, label
+        )
+        figures["Course of the first patient under each agent"] = plot_courses(named, title)
+        if any(trace.events for trace in next(iter(named.values()))):
+            figures["What each agent gave the first patient"] = plot_schedules(named, title)
+        return {**figures, **self.figures}
+
+
+def _courses(problem: Problem, agents: Mapping[str, Agent]) -> dict[str, list[Trace]]:
+    courses = {}
+    for name, agent in agents.items():
+        task = problem.task(1)
+        rollout(task, agent, problem.patients[:1], problem.seeds[:1])
+        courses[name] = list(problem.treatment.traces(task, 0))
+    return courses
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Print the headline tables."""
+    problem = comparison.problem
+    print(
+        f"\n{problem.variant.id}: {len(problem.patients)} patients of cohort "
+        f"{problem.cohort.name!r}; estimate [95 % interval]"
+    )
+    for statistic, title in (("mean", "Mean"), ("iqm", "Interquartile mean")):
+        print(f"\n{title}")
+        print(_text_table(comparison.table(statistic)))
+    if comparison.no_scale and not comparison.scores:
+        print(f"\nno normalised score: {comparison.no_scale}")
+    for name, reason in comparison.left_out.items():
+        print(f"left out {name}: {reason}")
+
+
+def _text_table(table: pd.DataFrame) -> str:
+    cells = [[_cell(value) for value in row] for row in table.itertuples(index=False)]
+    header = [str(column) for column in table.columns]
+    # A line an agent gets too wide for a terminal, so agents are the columns.
+    flipped = [header, *cells]
+    widths = [max(len(cell) for cell in line) for line in flipped]
+    return "\n".join(
+        "  ".join(line[row].ljust(width) for line, width in zip(flipped, widths, strict=True))
+        for row in range(len(header))
+    )
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, Interval):
+        digits = 4 if abs(value.estimate) < 0.1 else 3 if abs(value.estimate) < 10 else 2
+        if abs(value.estimate) >= 1e5:
+            return f"{value.estimate:.2e} [{value.low:.1e}, {value.high:.1e}]"
+        return f"{value.estimate:.{digits}f} [{value.low:.{digits}f}, {value.high:.{digits}f}]"
+    return str(value)

@@ -1,0 +1,133 @@
+"""Figures of a comparison; they read the treatment record and the results table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from oncogym.envs.treatment import Trace
+from oncogym.evaluation.statistics import Interval
+
+# Okabe and Ito's colours, told apart by colour-blind readers too.
+_PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
+
+
+def _colours(names: Sequence[str]) -> dict[str, str]:
+    return {name: _PALETTE[i % len(_PALETTE)] for i, name in enumerate(names)}
+
+
+def plot_courses(courses: Mapping[str, Sequence[Trace]], title: str) -> Figure:
+    """The course of one patient under each agent: one panel a quantity, one line an agent."""
+    first = next(iter(courses.values()))
+    colours = _colours(list(courses))
+    figure = Figure(figsize=(9.0, 2.1 * len(first) + 0.8), dpi=100, layout="constrained")
+    axes = np.atleast_1d(figure.subplots(len(first), 1, sharex=True))
+    for row, (axis, sample) in enumerate(zip(axes, first, strict=True)):
+        for number, (agent, traces) in enumerate(courses.items()):
+            trace = traces[row]
+            colour = colours[agent]
+            style = "-" if number < len(_PALETTE) else "--"
+            if trace.events:
+                # Agents are drawn side by side, or doses of the same day would hide each other.
+                shift = 0.12 * (number - 0.5 * (len(courses) - 1))
+                axis.vlines(trace.time + shift, 0.0, trace.values, color=colour, linewidth=2.0)
+                axis.plot([], [], color=colour, linestyle=style, label=agent)
+            else:
+                axis.plot(trace.time, trace.values, color=colour, linestyle=style, label=agent)
+        if sample.limit is not None:
+            axis.axhline(sample.limit, color="tab:red", linestyle=":", linewidth=1.2)
+        if sample.events:
+            axis.set_ylim(bottom=0.0)
+        axis.set_ylabel(sample.label)
+        axis.grid(alpha=0.25)
+    axes[-1].set_xlabel(first[0].time_label)
+    figure.legend(
+        *axes[0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=min(4, len(courses)),
+        frameon=False,
+    )
+    figure.suptitle(title)
+    return figure
+
+
+def plot_schedules(courses: Mapping[str, Sequence[Trace]], title: str) -> Figure:
+    """The events (doses) of one patient: one panel an agent, on common axes."""
+    chosen = {
+        agent: next(trace for trace in traces if trace.events) for agent, traces in courses.items()
+    }
+    columns = 2
+    rows = -(-len(chosen) // columns)
+    figure = Figure(figsize=(9.0, 1.5 * rows + 0.8), dpi=100, layout="constrained")
+    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    colours = _colours(list(chosen))
+    for axis, (agent, trace) in zip(axes, chosen.items(), strict=False):
+        axis.vlines(trace.time, 0.0, trace.values, color=colours[agent], linewidth=2.0)
+        axis.set_title(f"{agent}: {np.sum(trace.values):.1f} in {len(trace.time)}", fontsize=9)
+        axis.set_ylim(bottom=0.0)
+        axis.grid(alpha=0.25)
+    for axis in axes[len(chosen) :]:
+        axis.set_visible(False)
+    sample = next(iter(chosen.values()))
+    figure.supxlabel(sample.time_label)
+    figure.supylabel(sample.label)
+    figure.suptitle(title)
+    return figure
+
+
+def plot_intervals(
+    values: Mapping[str, Interval], label: str, marks: Mapping[str, float] | None = None
+) -> Figure:
+    """Estimates with their intervals, one line an agent; ``marks`` are named vertical lines."""
+    names = list(values)
+    figure = Figure(figsize=(8.0, 0.42 * len(names) + 1.3), dpi=100, layout="constrained")
+    axis = figure.subplots()
+    colours = _colours(names)
+    for row, name in enumerate(reversed(names)):
+        interval = values[name]
+        axis.plot([interval.low, interval.high], [row, row], color=colours[name], linewidth=3.0)
+        axis.plot(interval.estimate, row, "o", color=colours[name], markersize=7)
+    for text, position in (marks or {}).items():
+        axis.axvline(position, color="grey", linestyle="--", linewidth=1.0)
+        axis.annotate(text, (position, len(names) - 0.45), ha="center", fontsize=8, color="grey")
+    axis.set_yticks(range(len(names)), list(reversed(names)))
+    axis.set_ylim(-0.6, len(names) - 0.1)
+    axis.set_xlabel(f"{label} (95 % interval)")
+    axis.grid(axis="x", alpha=0.25)
+    return figure
+
+
+def plot_distribution(results: pd.DataFrame, metric: str, label: str) -> Figure:
+    """Distribution of a metric over patients, one box an agent (whiskers: 5 % to 95 %)."""
+    names = [str(name) for name in results["agent"].unique()]
+    figure = Figure(figsize=(8.0, 0.42 * len(names) + 1.3), dpi=100, layout="constrained")
+    axis = figure.subplots()
+    data = [results.loc[results["agent"] == name, metric].to_numpy() for name in reversed(names)]
+    boxes = axis.boxplot(data, orientation="horizontal", whis=(5, 95), showfliers=False,
+                         patch_artist=True)  # fmt: skip
+    colours = _colours(names)
+    for box, name in zip(boxes["boxes"], reversed(names), strict=True):
+        box.set_facecolor(colours[name])
+        box.set_alpha(0.6)
+    axis.set_yticks(range(1, len(names) + 1), list(reversed(names)))
+    axis.set_xlabel(label)
+    axis.grid(axis="x", alpha=0.25)
+    return figure
+
+
+def plot_history(curves: Mapping[str, Sequence[tuple[float, float]]], x: str, y: str) -> Figure:
+    """Learning or search curves: ``(x, y)`` points by name."""
+    figure = Figure(figsize=(8.0, 3.6), dpi=100, layout="constrained")
+    axis = figure.subplots()
+    for (name, points), colour in zip(curves.items(), _PALETTE * 4, strict=False):
+        table = np.asarray(points, np.float64).reshape(-1, 2)
+        axis.plot(table[:, 0], table[:, 1], color=colour, label=name)
+    axis.set_xlabel(x)
+    axis.set_ylabel(y)
+    axis.grid(alpha=0.25)
+    if len(curves) > 1:
+        axis.legend(frameon=False)
+    return figure

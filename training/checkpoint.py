@@ -1,0 +1,104 @@
+"""Checkpoints: everything a run needs to go on, in one file that is either whole or absent."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oncogym.agents.files import CorruptFileError, to_plain, write_bytes_atomic
+from oncogym.agents.policy_files import load_arrays
+
+#: Checkpoints that are kept; older ones are removed.
+KEEP = 3
+
+_FORMAT = "oncogym-checkpoint"
+_NAME = re.compile(r"checkpoint_(\d{12})\.npz")
+_STATE = "state.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """State of a run after ``steps`` decisions.
+
+    Args:
+        steps: Decisions so far, all lanes together.
+        state: JSON-able part.
+        arrays: Tensors and random-number states by name.
+    """
+
+    steps: int
+    state: Mapping[str, Any]
+    arrays: Mapping[str, NDArray[Any]]
+
+
+def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
+    """Write a checkpoint into ``folder`` and remove all but the last :data:`KEEP`."""
+    document = {
+        "format": _FORMAT,
+        "steps": checkpoint.steps,
+        "arrays": sorted(checkpoint.arrays),
+        "state": to_plain(checkpoint.state),
+    }
+    text = json.dumps(document, allow_nan=False).encode("utf-8")
+    buffer = io.BytesIO()
+    np.savez(buffer, **{_STATE: np.frombuffer(text, np.uint8)}, **checkpoint.arrays)  # type: ignore[arg-type]
+    path = folder / f"checkpoint_{checkpoint.steps:012d}.npz"
+    write_bytes_atomic(path, buffer.getvalue())
+    for old in list_checkpoints(folder)[KEEP:]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Files of checkpoints, newest first; they may be damaged."""
+    if not folder.is_dir():
+        return []
+    return sorted((path for path in folder.iterdir() if _NAME.fullmatch(path.name)), reverse=True)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read one checkpoint, without unpickling.
+
+    Raises:
+        CorruptFileError: It is truncated, altered or not a checkpoint; the message names it.
+    """
+    arrays = load_arrays(path, path.read_bytes())
+    try:
+        document = json.loads(arrays.pop(_STATE).tobytes().decode("utf-8"))
+        if document["format"] != _FORMAT or document["arrays"] != sorted(arrays):
+            raise ValueError("not a checkpoint, or tensors are missing")
+        return Checkpoint(int(document["steps"]), dict(document["state"]), arrays)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CorruptFileError(f"{path}: {error}") from error
+
+
+def newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest checkpoint that can be read, and what is wrong with newer ones.
+
+    Returns:
+        The checkpoint (``None`` when there is no file at all) and one message, which names the
+        file, for each damaged one that was passed over.
+
+    Raises:
+        CorruptFileError: There are checkpoints, but all of them are damaged.
+    """
+    damaged: list[str] = []
+    for path in list_checkpoints(folder):
+        try:
+            return read_checkpoint(path), damaged
+        except CorruptFileError as error:
+            damaged.append(str(error))
+    if damaged:
+        raise CorruptFileError(
+            f"every checkpoint in {folder} is damaged; remove them to start from the beginning: "
+            + "; ".join(damaged)
+        )
+    return None, damaged

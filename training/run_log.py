@@ -1,0 +1,70 @@
+"""Where the scalars of a run go: ``progress.csv`` and TensorBoard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from stable_baselines3.common.logger import KVWriter
+from torch.utils.tensorboard import SummaryWriter
+
+from oncogym.agents.files import write_csv_atomic
+
+
+class ProgressTable(KVWriter):
+    """One row for each step at which something was recorded, written to a CSV file on request.
+
+    Args:
+        path: The CSV file.
+        steps: Rows that the file has beyond this step are dropped: a killed run may have recorded
+            what its last checkpoint does not know.
+    """
+
+    def __init__(self, path: Path, steps: int = 0) -> None:
+        self._path = path
+        self._rows: dict[int, dict[str, Any]] = {}
+        if steps and path.is_file():
+            table = pd.read_csv(path).set_index("step")
+            for step, row in table[table.index <= steps].iterrows():
+                self._rows[int(str(step))] = row.dropna().to_dict()
+
+    def write(
+        self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0
+    ) -> None:
+        """Add values to the row of ``step``."""
+        self._rows.setdefault(step, {}).update(key_values)
+
+    def save(self) -> None:
+        """Write the file."""
+        frame = pd.DataFrame.from_dict(self._rows, orient="index").sort_index()
+        write_csv_atomic(self._path, frame.rename_axis("step").reset_index())
+
+    def close(self) -> None:
+        """Write the file one last time."""
+        self.save()
+
+
+class TensorBoard(KVWriter):
+    """TensorBoard scalars.
+
+    Args:
+        folder: Folder of the event files.
+        steps: Values beyond this step, left by a killed run, are hidden.
+    """
+
+    def __init__(self, folder: Path, steps: int = 0) -> None:
+        self._writer = SummaryWriter(str(folder), purge_step=steps + 1 if steps else None)  # type: ignore[no-untyped-call]
+
+    def write(
+        self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0
+    ) -> None:
+        """Add scalars at ``step``."""
+        for name, value in key_values.items():
+            if "tensorboard" not in (key_excluded.get(name) or ()):
+                self._writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+        self._writer.flush()  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        """Close the event file."""
+        self._writer.close()  # type: ignore[no-untyped-call]

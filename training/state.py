@@ -1,0 +1,128 @@
+"""A Stable-Baselines3 PPO model as plain arrays: for policy files and for checkpoints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import VecNormalize
+
+from oncogym.agents.policy_files import Policy
+from oncogym.agents.task_options import resolve_options
+from oncogym.envs.treatment import find_variant
+from oncogym.training.settings import RunSettings
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def policy_arrays(model: PPO) -> Arrays:
+    """The actor's tensors and the observation statistics, named as in a policy file."""
+    state = {name: tensor.detach().numpy() for name, tensor in model.policy.state_dict().items()}
+    found: Arrays = {"log_std": state["log_std"].copy()}
+    hidden = sorted(
+        int(name.split(".")[2])
+        for name in state
+        if name.startswith("mlp_extractor.policy_net.") and name.endswith(".weight")
+    )
+    layers = [f"mlp_extractor.policy_net.{index}" for index in hidden] + ["action_net"]
+    for layer, name in enumerate(layers):
+        # torch keeps (out, in); the kernel walks along the outputs.
+        found[f"weight_{layer}"] = np.ascontiguousarray(state[f"{name}.weight"].T)
+        found[f"bias_{layer}"] = state[f"{name}.bias"].copy()
+    normalize = model.get_vec_normalize_env()
+    if normalize is not None and normalize.norm_obs:
+        found["observation_mean"] = np.array(normalize.obs_rms.mean, np.float64).ravel()
+        found["observation_variance"] = np.array(normalize.obs_rms.var, np.float64).ravel()
+    return found
+
+
+def make_policy(settings: RunSettings, arrays: Arrays, about: dict[str, Any]) -> Policy:
+    """The policy with these tensors for the environment of a run."""
+    treatment, variant = find_variant(settings.env_id)
+    options, _ = resolve_options(treatment, variant, settings.options)
+    task = treatment.task(1, **options)
+    layers = sum(name.startswith("weight_") for name in arrays)
+    return Policy(
+        env_id=settings.env_id,
+        treatment=treatment.name,
+        options=options,
+        observation_space=task.observation_space,
+        action_space=task.action_space,
+        weights=tuple(arrays[f"weight_{layer}"] for layer in range(layers)),
+        biases=tuple(arrays[f"bias_{layer}"] for layer in range(layers)),
+        log_std=arrays["log_std"],
+        activation=settings.hyperparameters.activation,
+        rescale_actions=settings.hyperparameters.rescale_actions,
+        mean=arrays.get("observation_mean"),
+        variance=arrays.get("observation_variance"),
+        about=about,
+    )
+
+
+def save_model(model: PPO) -> tuple[dict[str, Any], Arrays]:
+    """Parameters, optimiser, normalisation and random-number states: JSON-able part and arrays."""
+    arrays: Arrays = {
+        f"policy/{name}": tensor.detach().numpy().copy()
+        for name, tensor in model.policy.state_dict().items()
+    }
+    optimizer = model.policy.optimizer.state_dict()
+    for index, entries in optimizer["state"].items():
+        for name, tensor in entries.items():
+            arrays[f"optimizer/{index}/{name}"] = tensor.detach().numpy().copy()
+    generator, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002
+    arrays["random/numpy"] = np.array(keys)
+    arrays["random/torch"] = torch.get_rng_state().numpy()
+    state: dict[str, Any] = {
+        "updates": model._n_updates,
+        "optimizer_groups": optimizer["param_groups"],
+        "numpy_generator": [generator, position, has_gauss, cached],
+    }
+    normalize = model.get_vec_normalize_env()
+    if normalize is not None:
+        for name, moments in _moments(normalize).items():
+            arrays[f"{name}/mean"] = np.asarray(moments.mean)
+            arrays[f"{name}/var"] = np.asarray(moments.var)
+            arrays[f"{name}/count"] = np.asarray(moments.count)
+    return state, arrays
+
+
+def restore_model(model: PPO, steps: int, state: dict[str, Any], arrays: Arrays) -> None:
+    """Put back what :func:`save_model` took from a model of the same settings.
+
+    Lanes are not part of it: their treatments start anew.
+
+    Raises:
+        KeyError, RuntimeError: The arrays do not fit the model.
+    """
+    model.policy.load_state_dict(
+        {name: torch.tensor(arrays[f"policy/{name}"]) for name in model.policy.state_dict()}
+    )
+    entries: dict[int, dict[str, torch.Tensor]] = {}
+    for name, array in arrays.items():
+        if name.startswith("optimizer/"):
+            _, index, key = name.split("/")
+            entries.setdefault(int(index), {})[key] = torch.tensor(array)
+    model.policy.optimizer.load_state_dict(
+        {"state": entries, "param_groups": state["optimizer_groups"]}
+    )
+    normalize = model.get_vec_normalize_env()
+    if normalize is not None:
+        for name, moments in _moments(normalize).items():
+            moments.mean = arrays[f"{name}/mean"].copy()
+            moments.var = arrays[f"{name}/var"].copy()
+            moments.count = float(arrays[f"{name}/count"])
+    generator, position, has_gauss, cached = state["numpy_generator"]
+    np.random.set_state((generator, arrays["random/numpy"], position, has_gauss, cached))  # noqa: NPY002
+    torch.set_rng_state(torch.tensor(arrays["random/torch"]))
+    model.num_timesteps = steps
+    model._n_updates = int(state["updates"])
+
+
+def _moments(normalize: VecNormalize) -> dict[str, Any]:
+    found: dict[str, Any] = {"return_statistics": normalize.ret_rms}
+    if normalize.norm_obs:
+        found["observation_statistics"] = normalize.obs_rms
+    return found
