@@ -19,7 +19,7 @@ test: setup
 
 # The main job: protocols, optimiser and a freshly trained PPO on the same held-out patients.
 benchmark: setup
-	$(BIN)/oncogym benchmark --preset quick --out results/benchmark
+	$(BIN)/oncogym benchmark --preset quick
 
 # Style on the sources, types on the installed package.
 lint: setup

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from oncogym.agents.files import StrPath
 from oncogym.agents.policy_files import Policy, read_policy
 from oncogym.agents.task_options import complete_options, resolve_options
 from oncogym.envs import streams
-from oncogym.envs.treatment import find_variant
+from oncogym.envs.therapy import TherapyTask
+from oncogym.envs.treatment import find_variant, treatments
 
 # A stream of the suite (below 16) that no cohort and no treatment draws from.
 _STREAM_ACTIONS = 8
@@ -62,6 +64,7 @@ class PolicyAgent:
         env_id: str | None = None,
         options: Mapping[str, Any] | None = None,
         *,
+        task: TherapyTask | None = None,
         label: str = "PPO",
         seed: int = 0,
     ) -> PolicyAgent:
@@ -69,8 +72,10 @@ class PolicyAgent:
 
         Args:
             folder: A folder with ``policy.json`` and ``policy.npz``, or a training run's folder.
-            env_id: Environment in which it shall act; ``None`` leaves out the check.
+            env_id: Environment in which it shall act; without it and ``task`` nothing is checked.
             options: Options given to that environment on top of its own.
+            task: A task in which it shall act, where there is no id; only its public attributes can
+                be compared, so ``env_id`` is the stricter check.
             label, seed: As in the constructor.
 
         Raises:
@@ -83,6 +88,8 @@ class PolicyAgent:
         policy = read_policy(policy_folder(folder))
         if env_id is not None:
             require_match(policy, env_id, options)
+        if task is not None:
+            require_same_task(policy, task)
         return cls(policy, label, seed)
 
     def predict(
@@ -133,10 +140,8 @@ class PolicyAgent:
         return streams.normals(seeds, draws, _STREAM_ACTIONS, int(self._sizes[-1]))
 
 
-def policy_folder(folder: StrPath) -> Any:
+def policy_folder(folder: StrPath) -> Path:
     """The folder of the policy itself: ``folder``, or ``folder/policy`` in a training run."""
-    from pathlib import Path
-
     inner = Path(folder) / "policy"
     return inner if (inner / "policy.json").is_file() else Path(folder)
 
@@ -161,7 +166,42 @@ def require_match(policy: Policy, env_id: str, options: Mapping[str, Any] | None
                 f"{where}: option {name!r} was {theirs.get(name)!r} in training, "
                 f"here it is {ours.get(name)!r}"
             )
-    task = treatment.task(1, **task_options)
+    _require_same_spaces(policy, treatment.task(1, **task_options), where)
+
+
+def require_same_task(policy: Policy, task: TherapyTask) -> None:
+    """Raise :class:`PolicyMismatchError` unless the policy fits a task.
+
+    Treatment, spaces and public attributes (other than the number of lanes) must be those of a task
+    made with the policy's options.
+    """
+    where = f"this policy was made for {policy.env_id} and does not fit this task"
+    treatment = treatments().get(policy.treatment)
+    if treatment is None or type(task) is not treatment.task:
+        raise PolicyMismatchError(
+            f"{where}: its treatment is {policy.treatment!r}, the task is a {type(task).__name__}"
+        )
+    theirs, ours = _attributes(treatment.task(1, **policy.options)), _attributes(task)
+    for name in sorted(ours.keys() | theirs.keys()):
+        if ours.get(name) != theirs.get(name):
+            raise PolicyMismatchError(
+                f"{where}: {name!r} was {theirs.get(name)!r} in training, "
+                f"here it is {ours.get(name)!r}"
+            )
+    _require_same_spaces(policy, task, where)
+
+
+def _attributes(task: TherapyTask) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in vars(task).items()
+        if name != "num_lanes"
+        and not name.startswith("_")
+        and isinstance(value, (bool, int, float, str, dict, tuple, type(None)))
+    }
+
+
+def _require_same_spaces(policy: Policy, task: TherapyTask, where: str) -> None:
     for kind, trained, present in (
         ("observation", policy.observation_space, task.observation_space),
         ("action", policy.action_space, task.action_space),

@@ -385,7 +385,7 @@ _STYLE = """
 body { margin: 0; background: var(--page); color: var(--ink);
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial,
   "Liberation Sans", "DejaVu Sans", sans-serif; }
-main { max-width: 68rem; margin: 0 auto; padding: 2.5rem 1.5rem 4rem; }
+main { max-width: 84rem; margin: 0 auto; padding: 2.5rem 1.5rem 4rem; }
 h1, h2, h3, h4 { line-height: 1.25; text-wrap: balance; }
 h1 { font-size: 1.9rem; margin: 0 0 .35rem; letter-spacing: -.01em; }
 h2 { font-size: 1.3rem; margin: 2.6rem 0 .6rem; }

@@ -135,7 +135,7 @@ class Milestones(BaseCallback):
         result = self._evaluator(make_policy(self._settings, arrays, {}))
         self.last = self._evaluator.scalars(result)
         for name, value in self.last.items():
-            self.logger.record(f"evaluation/{name}", value)
+            self.logger.record(f"eval/{name}", value)
         if self.last["return"] > self.best.score:
             self.best.score, self.best.steps = self.last["return"], steps
             self.best.arrays = arrays

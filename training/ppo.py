@@ -8,6 +8,7 @@ patients) and, at the end, ``result.json``.
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import time
 import warnings
@@ -15,6 +16,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+# Threads that wait by spinning cost most of the speed as soon as another process wants a core. The
+# OpenMP runtime reads this once, when torch loads it.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import torch

@@ -25,7 +25,7 @@ class ProgressTable(KVWriter):
         self._path = path
         self._rows: dict[int, dict[str, Any]] = {}
         if steps and path.is_file():
-            table = pd.read_csv(path).set_index("step")
+            table = pd.read_csv(path).set_index("steps")
             for step, row in table[table.index <= steps].iterrows():
                 self._rows[int(str(step))] = row.dropna().to_dict()
 
@@ -38,7 +38,7 @@ class ProgressTable(KVWriter):
     def save(self) -> None:
         """Write the file."""
         frame = pd.DataFrame.from_dict(self._rows, orient="index").sort_index()
-        write_csv_atomic(self._path, frame.rename_axis("step").reset_index())
+        write_csv_atomic(self._path, frame.rename_axis("steps").reset_index())
 
     def close(self) -> None:
         """Write the file one last time."""

@@ -108,7 +108,7 @@ def initial_row(row, nodes, dx):
     return min(hi, nodes - 2)
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, inline="always")
 def _close(dst, hi, nodes):
     """Boundary copies and the window after a step."""
     dst[0] = dst[1]
@@ -123,7 +123,7 @@ def _close(dst, hi, nodes):
     return hi
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, inline="always")
 def _sweep(src, dst, first, last, lam, gain):
     """Untreated update of cells ``first`` to at least ``last``, in whole blocks."""
     size = ((last - first + _BLOCK) // _BLOCK) * _BLOCK
@@ -138,13 +138,13 @@ def _sweep(src, dst, first, last, lam, gain):
         out[j] = lam * (left[j] + right[j]) + c * (a - gain * c)
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, inline="always")
 def _edge_value(src, lam, gain):
     """Node 0 when the symmetry plane lies on it."""
     return 2.0 * lam * src[1] + src[0] * (1.0 - 2.0 * lam + gain - gain * src[0])
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, inline="always")
 def plain_step(src, dst, hi, nodes, lam, gain, mirror):
     """One untreated step in a slab; returns the new window.
 

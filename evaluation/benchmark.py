@@ -1,0 +1,260 @@
+"""The main job: protocols, an optimised plan and a freshly trained PPO on the same patients."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from oncogym.agents.clinical import RandomAgent, clinical_agents
+from oncogym.agents.files import (
+    read_json,
+    require_writable_folder,
+    to_plain,
+    write_csv_atomic,
+    write_json_atomic,
+)
+from oncogym.agents.optimizers import DifferentialEvolution, PlanProblem
+from oncogym.agents.optimizers.problem import protocol_plans
+from oncogym.agents.plan import PlanAgent
+from oncogym.envs import treatments
+from oncogym.evaluation.comparison import Comparison
+from oncogym.evaluation.harness import Problem, resolve
+from oncogym.evaluation.plots import plot_history
+from oncogym.evaluation.report import Report
+
+PLAN = "de_plan"
+LEARNT = "ppo"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How much work a benchmark does.
+
+    Attributes:
+        patients: Patients on whom agents are compared.
+        plan_patients: Patients for whom the open-loop plan is optimised together.
+        plan_generations: Generations of differential evolution before the polish.
+        training_seeds: PPO runs with different seeds.
+        training_steps: Decisions of each, ``None`` for the tuned value of ``ppo.yml``.
+    """
+
+    patients: int
+    plan_patients: int
+    plan_generations: int
+    training_seeds: int
+    training_steps: int | None = None
+
+
+PRESETS = {
+    "quick": Preset(patients=256, plan_patients=32, plan_generations=20, training_seeds=1),
+    "full": Preset(patients=1000, plan_patients=128, plan_generations=300, training_seeds=10),
+}
+
+
+def default_envs() -> list[str]:
+    """The ids that take part unless others are named."""
+    return [v.id for t in treatments().values() for v in t.variants if v.benchmark]
+
+
+def run_benchmark(
+    env_ids: Sequence[str],
+    preset: Preset,
+    out: str | Path,
+    *,
+    seed: int = 0,
+    manifest: Mapping[str, Any] | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, Comparison]:
+    """Compare everybody on every environment; finished parts found in ``out`` are used again.
+
+    Args:
+        env_ids: Registered ids.
+        preset: Amount of work.
+        out: Folder for results, figures and ``report.html``.
+        seed: Seed of patients, search, training and bootstrap.
+        manifest: Provenance for the report.
+        say: Receives lines about the progress.
+
+    Returns:
+        A comparison for each id.
+
+    Raises:
+        UnknownNameError: An id does not exist.
+        OutputFolderError: ``out`` cannot be written to.
+        ValueError: ``out`` holds a benchmark with other settings.
+    """
+    problems = {env_id: resolve(env_id, patients=preset.patients, seed=seed) for env_id in env_ids}
+    folder = require_writable_folder(out)
+    _claim(folder, {"preset": asdict(preset), "seed": seed})
+    report = Report(
+        "oncogym benchmark",
+        f"{len(problems)} environment(s), {preset.patients} patients each, "
+        f"{preset.training_seeds} training seed(s).",
+    )
+    comparisons = {}
+    for problem in problems.values():
+        place = require_writable_folder(folder / problem.variant.id.split("/")[-1])
+        comparison = _benchmark_one(problem, preset, place, seed, say)
+        comparison.write_tables(place)
+        comparison.add_to(report)
+        comparisons[problem.variant.id] = comparison
+    if manifest is not None:
+        write_json_atomic(folder / "manifest.json", manifest)
+        report.add_provenance(dict(manifest))
+    report.write(folder / "report.html")
+    return comparisons
+
+
+def _claim(folder: Path, settings: dict[str, Any]) -> None:
+    """Refuse to mix the parts of two different benchmarks in one folder."""
+    path = folder / "settings.json"
+    settings = to_plain(settings)
+    if path.exists() and (found := read_json(path)) != settings:
+        raise ValueError(
+            f"{folder} holds a benchmark with other settings ({found}); choose another folder or "
+            "start afresh"
+        )
+    write_json_atomic(path, settings)
+
+
+def clear(folder: Path) -> None:
+    """Remove an earlier benchmark, and nothing else.
+
+    Raises:
+        ValueError: The folder is not empty and holds no benchmark.
+    """
+    if not folder.exists():
+        return
+    if any(folder.iterdir()) and not (folder / "settings.json").exists():
+        raise ValueError(f"{folder} is not a benchmark's folder; it is left as it is")
+    shutil.rmtree(folder)
+
+
+def _benchmark_one(
+    problem: Problem, preset: Preset, folder: Path, seed: int, say: Callable[[str], None]
+) -> Comparison:
+    env_id = problem.variant.id
+    task = problem.task(1)
+    agents, left_out = clinical_agents(problem.treatment, task)
+    agents["random"] = RandomAgent(int(np.prod(task.action_space.shape)), seed)
+    say(f"{env_id}: searching an open-loop plan")
+    plan, search = _find_plan(problem, preset, folder, seed)
+    agents[PLAN] = plan
+    say(f"{env_id}: training PPO, {preset.training_seeds} seed(s)")
+    runs = [_train(problem, preset, folder, seed + k) for k in range(preset.training_seeds)]
+    say(f"{env_id}: evaluating on {preset.patients} patients")
+    started = time.perf_counter()
+    comparison = Comparison.run(
+        problem,
+        agents,
+        baseline=problem.variant.baseline,
+        reference=PLAN,
+        left_out=left_out,
+        seed=seed,
+        replicas={LEARNT: [run.agent("PPO") for run in runs]},
+    )
+    comparison.extras["What finding the policies took"] = pd.DataFrame(
+        [
+            {
+                "method": "Differential evolution",
+                "simulated decisions": search["evaluations"] * task.num_decisions,
+                "seconds": search["seconds"],
+            },
+            *(
+                {
+                    "method": f"PPO, seed {run.seed}",
+                    "simulated decisions": run.steps,
+                    "seconds": run.seconds,
+                }
+                for run in runs
+            ),
+            {
+                "method": "Evaluation of all agents",
+                "simulated decisions": int(comparison.results["length"].sum()),
+                "seconds": time.perf_counter() - started,
+            },
+        ]
+    )
+    comparison.extras["Differences of PPO to the best open-loop plan"] = _against_plan(
+        comparison, seed
+    )
+    curves = {f"seed {run.seed}": learning_curve(run.folder) for run in runs}
+    comparison.figures["PPO: return on the validation patients while it learns"] = plot_history(
+        curves, "decisions", "mean return"
+    )
+    return comparison
+
+
+def _against_plan(comparison: Comparison, seed: int) -> pd.DataFrame:
+    from oncogym.evaluation.metrics import differences
+
+    rows = []
+    for metric in comparison.headline_metrics:
+        gain = differences(comparison.results, PLAN, metric=metric, seed=seed)[LEARNT]
+        rows.append({"metric": metric, "PPO minus plan": gain})
+    return pd.DataFrame(rows)
+
+
+def _find_plan(
+    problem: Problem, preset: Preset, folder: Path, seed: int
+) -> tuple[PlanAgent, dict[str, Any]]:
+    path = folder / "plan.json"
+    if path.exists():
+        return PlanAgent.load(path), read_json(path)["about"]
+    cohort = problem.variant.options.get("cohort", "nominal")
+    count = 1 if cohort == "nominal" else preset.plan_patients
+    patients = problem.treatment.cohort(cohort).patients(count, seed)
+    search = PlanProblem(problem.treatment, problem.options, patients)
+    optimizer = DifferentialEvolution(
+        seeded_plans=protocol_plans(problem.treatment, problem.task(1), search.space)
+    )
+    budget = optimizer.popsize * search.space.dimension * (preset.plan_generations + 1)
+    with tqdm(
+        total=preset.plan_generations, desc="plan", unit="gen", file=sys.stderr, disable=None
+    ) as bar:
+        result = optimizer.optimize(search, budget, seed, lambda *_: bar.update(1))
+    about = {
+        "env": problem.variant.id,
+        "cohort": cohort,
+        "patients": count,
+        "score": result.score,
+        "evaluations": result.evaluations,
+        "seconds": result.seconds,
+        "settings": result.settings,
+        "history": result.history,
+    }
+    agent = result.agent("DE open-loop plan")
+    agent.save(path, about)
+    return agent, about
+
+
+def _train(problem: Problem, preset: Preset, folder: Path, seed: int) -> Any:
+    from oncogym.training.ppo import resume_ppo, train_ppo
+
+    place = folder / f"ppo-{seed}"
+    if (place / "config.json").exists():
+        return resume_ppo(place, progress=True)
+    return train_ppo(
+        problem.variant.id, out=place, steps=preset.training_steps, seed=seed, progress=True
+    )
+
+
+def learning_curve(folder: Path) -> list[tuple[float, float]]:
+    """Evaluations of a training run: ``(decisions, mean return)``."""
+    table = pd.read_csv(folder / "progress.csv")
+    return list(zip(table["steps"], table["eval/return"], strict=True))
+
+
+def save_summary(comparisons: Mapping[str, Comparison], folder: Path) -> None:
+    """Write the statistics of all environments in one table, ``summary.csv``."""
+    tables = [c.summary.assign(env=env_id) for env_id, c in comparisons.items()]
+    write_csv_atomic(folder / "summary.csv", pd.concat(tables, ignore_index=True))

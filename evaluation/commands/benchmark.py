@@ -1,0 +1,67 @@
+"""``oncogym benchmark``: the main job."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from oncogym.agents.files import to_plain
+from oncogym.evaluation.benchmark import (
+    PRESETS,
+    clear,
+    default_envs,
+    run_benchmark,
+    save_summary,
+)
+from oncogym.evaluation.commands.arguments import add_common, settings_of
+from oncogym.evaluation.comparison import print_comparison
+from oncogym.training.manifest import manifest
+
+
+def add_parser(commands: Any) -> None:
+    """Add the sub-command."""
+    parser = commands.add_parser(
+        "benchmark",
+        help="protocols, optimiser and a freshly trained PPO on the same held-out patients",
+        description="For each environment: the clinical protocols, an open-loop plan found by "
+        "differential evolution and a PPO agent trained on the spot treat the same held-out "
+        "patients. Prints the tables and writes results, figures and one HTML report. A run that "
+        "was interrupted goes on where it stopped.",
+    )
+    parser.add_argument(
+        "--preset", choices=sorted(PRESETS), default="quick", help="amount of work (default quick)"
+    )
+    parser.add_argument("--envs", nargs="+", metavar="ENV", help="ids (default: the cohorts)")
+    parser.add_argument("--out", type=Path, help="output folder (default results/benchmark-PRESET)")
+    parser.add_argument(
+        "--fresh", action="store_true", help="remove an earlier benchmark in the folder first"
+    )
+    add_common(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the benchmark."""
+    out = args.out or Path("results") / f"benchmark-{args.preset}"
+    if args.fresh:
+        clear(out)
+    about = manifest("benchmark", {"seed": args.seed}, settings_of(args))
+    comparisons = run_benchmark(
+        args.envs or default_envs(),
+        PRESETS[args.preset],
+        out,
+        seed=args.seed,
+        manifest=about,
+        say=lambda text: print(text, file=sys.stderr, flush=True),
+    )
+    save_summary(comparisons, out)
+    if args.json:
+        print(json.dumps(to_plain([c.document() for c in comparisons.values()]), indent=2))
+        return 0
+    for comparison in comparisons.values():
+        print_comparison(comparison)
+    print(f"\nresults in {out}; open {out / 'report.html'}")
+    return 0
