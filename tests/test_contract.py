@@ -125,7 +125,7 @@ def test_seeds_decide_everything(env_id):
         return np.concatenate(seen).tobytes()
 
     assert course(1) == course(1)
-    treatment, variant = find_variant(env_id)
+    _, variant = find_variant(env_id)
     if variant.options.get("cohort", "nominal") != "nominal":
         first = gym.make(env_id)
         first.reset(seed=1)
@@ -293,7 +293,7 @@ def test_actions_outside_the_box_are_clipped_and_counted(env_id):
 
 
 def test_patient_option_and_cohorts(env_id):
-    treatment, variant = find_variant(env_id)
+    treatment, _ = find_variant(env_id)
     env = gym.make(env_id).unwrapped
     nominal = treatment.patient()
     rows = treatment.cohorts["held_out"].patients(3)
@@ -305,7 +305,7 @@ def test_patient_option_and_cohorts(env_id):
     fixed.reset(seed=0)
     assert fixed.unwrapped.patient == treatment.patient.from_array(rows[2])
     lanes = gym.make_vec(env_id, num_envs=3)
-    lanes.reset(seed=0, options={"patient": list(treatment.patient.from_array(r) for r in rows)})
+    lanes.reset(seed=0, options={"patient": [treatment.patient.from_array(r) for r in rows]})
     assert np.array_equal(lanes.unwrapped.patients, rows)
 
 

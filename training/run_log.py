@@ -67,4 +67,4 @@ class TensorBoard(KVWriter):
 
     def close(self) -> None:
         """Close the event file."""
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.close()

@@ -177,16 +177,14 @@ def make_settings(
         if name not in known:
             raise nearest("hyper-parameter", name, known)
         values[name] = value
-    wanted = {"steps": steps, "lanes": lanes}
-    for name, value in wanted.items():
-        default = values.pop(name)
-        wanted[name] = whole_number(name, default if value is None else value, 1, 10**15)
-    every = -(-wanted["steps"] // 10) if checkpoint_every is None else checkpoint_every
+    tuned_steps, tuned_lanes = values.pop("steps"), values.pop("lanes")
+    total = whole_number("steps", tuned_steps if steps is None else steps, 1, 10**15)
+    every = -(-total // 10) if checkpoint_every is None else checkpoint_every
     return RunSettings(
         env_id=variant.id,
-        steps=wanted["steps"],
+        steps=total,
         seed=whole_number("seed", 0 if seed is None else seed, 0, 2**32 - 1),
-        lanes=wanted["lanes"],
+        lanes=whole_number("lanes", tuned_lanes if lanes is None else lanes, 1, 10**7),
         checkpoint_every=whole_number("checkpoint_every", every, 1, 10**15),
         options=to_plain(dict(options or {})),
         hyperparameters=Hyperparameters(**values),

@@ -34,8 +34,9 @@ def policy_arrays(model: PPO) -> Arrays:
         found[f"bias_{layer}"] = state[f"{name}.bias"].copy()
     normalize = model.get_vec_normalize_env()
     if normalize is not None and normalize.norm_obs:
-        found["observation_mean"] = np.array(normalize.obs_rms.mean, np.float64).ravel()
-        found["observation_variance"] = np.array(normalize.obs_rms.var, np.float64).ravel()
+        moments = _moments(normalize)["observation_statistics"]
+        found["observation_mean"] = np.array(moments.mean, np.float64).ravel()
+        found["observation_variance"] = np.array(moments.var, np.float64).ravel()
     return found
 
 

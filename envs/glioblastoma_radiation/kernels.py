@@ -110,8 +110,7 @@ def initial_row(row, nodes, dx):
 
 @njit(cache=True, inline="always")
 def _close(dst, hi, nodes):
-    """Boundary copies and the window after a step."""
-    dst[0] = dst[1]
+    """Outer boundary copy and the window after a step."""
     if hi < nodes - 2:
         if dst[hi + 1] > TAIL:
             hi += 1
@@ -121,6 +120,18 @@ def _close(dst, hi, nodes):
         dst[nodes - 1] = dst[nodes - 2]
         dst[nodes] = 0.0
     return hi
+
+
+@njit(cache=True, inline="always")
+def _open(src, lam, gain, mirror):
+    """Node 0 after a step: the new node 1, or with the symmetry plane on node 0 (``mirror``).
+
+    It is stored before the sweep: a store just before the next step's loads would stall them.
+    """
+    a = 1.0 - 2.0 * lam + gain
+    if mirror:
+        return 2.0 * lam * src[1] + src[0] * (a - gain * src[0])
+    return lam * (src[0] + src[2]) + src[1] * (a - gain * src[1])
 
 
 @njit(cache=True, inline="always")
@@ -139,40 +150,30 @@ def _sweep(src, dst, first, last, lam, gain):
 
 
 @njit(cache=True, inline="always")
-def _edge_value(src, lam, gain):
-    """Node 0 when the symmetry plane lies on it."""
-    return 2.0 * lam * src[1] + src[0] * (1.0 - 2.0 * lam + gain - gain * src[0])
-
-
-@njit(cache=True, inline="always")
 def plain_step(src, dst, hi, nodes, lam, gain, mirror):
     """One untreated step in a slab; returns the new window.
 
     ``lam`` is D dt/dx^2 and ``gain`` rho dt. A monotone step keeps [0, 1] without a clip.
     ``mirror`` puts the symmetry plane on node 0; otherwise node 0 copies node 1, as in the source.
     """
+    dst[0] = _open(src, lam, gain, mirror)
     _sweep(src, dst, 1, hi + 1, lam, gain)
-    hi = _close(dst, hi, nodes)
-    if mirror:
-        dst[0] = _edge_value(src, lam, gain)
-    return hi
+    return _close(dst, hi, nodes)
 
 
 @njit(cache=True)
 def treated_step(src, dst, hi, nodes, edge, lam, gain, gain_in, mirror):
     """One step with a field: cells up to ``edge`` grow by ``gain_in``, the others by ``gain``."""
     inside = min(max(edge, 0), hi + 1)
+    dst[0] = _open(src, lam, gain_in if inside > 0 else gain, mirror)
     if inside > 0:
         _sweep(src, dst, 1, inside, lam, gain_in)
     if inside <= hi:
         _sweep(src, dst, inside + 1, hi + 1, lam, gain)
     if 1.0 - 2.0 * lam + gain_in < 0.0:  # too strong a dose for the step: the source's clip acts
-        for j in range(1, inside + 1):
+        for j in range(inside + 1):
             dst[j] = min(max(dst[j], 0.0), 1.0)
-    hi = _close(dst, hi, nodes)
-    if mirror:
-        dst[0] = min(max(_edge_value(src, lam, gain_in if edge >= 0 else gain), 0.0), 1.0)
-    return hi
+    return _close(dst, hi, nodes)
 
 
 @njit(cache=True)
@@ -184,6 +185,7 @@ def radial_step(src, dst, hi, nodes, edge, lam, gain, gain_in):
         flow = src[j + 1] + src[j - 1] - 2.0 * c + (src[j + 1] - src[j - 1]) / j
         value = c + lam * flow + g * c * (1.0 - c)
         dst[j] = min(max(value, 0.0), 1.0)
+    dst[0] = dst[1]
     return _close(dst, hi, nodes)
 
 
@@ -250,6 +252,30 @@ def _ceiling(row, start, hi, level):
     return top if above == 0 else level
 
 
+@njit(cache=True, inline="always")
+def follow(src, dst, p, bound, hi, gain, level):
+    """Outermost cell at or above ``level`` after one step from ``src`` to ``dst``.
+
+    ``p`` is the outermost cell of ``src`` and ``bound`` an upper bound on its cells beyond
+    ``p + _LOOK``. A monotone step cannot lift those over f(highest cell from ``p + _LOOK`` on),
+    f(u) = u + gain u (1 - u), so they are not looked at while that stays below the level. Returns
+    (p, bound) for ``dst``; a bound at the level stands for "unknown".
+    """
+    if bound < level:
+        bound = max(bound, src[p + _LOOK])
+        bound += gain * bound * (1.0 - bound)
+    if bound < level:
+        q = p + _LOOK
+        while q >= 0 and dst[q] < level:
+            q -= 1
+        for j in range(q + _LOOK + 1, p + _LOOK + 1):
+            bound = max(bound, dst[j])
+    else:
+        q = outermost(dst, p, hi, level)
+        bound = _ceiling(dst, q + _LOOK + 1, hi, level)
+    return q, bound
+
+
 @njit(cache=True)
 def reached(row, j, target, dx, interpolate):
     """Whether a T1 region with outermost cell ``j`` has the radius ``target`` [mm]."""
@@ -273,10 +299,6 @@ def run_untreated(rows, side, hi, p, step, last, target, nodes, dx, lam, gain, m
                   interpolate, per_day, weigh):  # fmt: skip
     """Let the tumour grow until its T1 radius reaches ``target`` [mm] or step ``last``.
 
-    The outermost T1 cell ``p`` is found without a search over the row: a monotone step cannot lift
-    the cells beyond ``p + LOOK`` over f(highest value from ``p + LOOK`` on), f(u) = u + gain u
-    (1 - u), so they are not looked at while this bound stays below the level.
-
     ``p`` is a guess of the outermost T1 cell at the start. Returns (side, hi, p, step, time of
     crossing in steps or -1, quality days); the latter sum 1 - (T1 radius/death radius)^2 over whole
     days when ``weigh`` is set.
@@ -288,23 +310,13 @@ def run_untreated(rows, side, hi, p, step, last, target, nodes, dx, lam, gain, m
     begin = step
     when = -1.0
     while step < last:
-        if bound < T1_LEVEL:
-            bound = max(bound, src[p + _LOOK])
-            bound += gain * bound * (1.0 - bound)
         if sphere:
             hi = radial_step(src, dst, hi, nodes, -1, lam, gain, gain)
         else:
             hi = plain_step(src, dst, hi, nodes, lam, gain, mirror)
         src, dst = dst, src
         step += 1
-        if bound >= T1_LEVEL or p >= nodes - 2 * _LOOK or (p >= 0 and src[p] < T1_LEVEL):
-            p = outermost(src, p, hi, T1_LEVEL)
-            bound = _ceiling(src, p + 1 + _LOOK, hi, T1_LEVEL)
-        else:
-            q = p + _LOOK
-            while q > p and src[q] < T1_LEVEL:
-                q -= 1
-            p = q
+        p, bound = follow(dst, src, p, bound, hi, gain, T1_LEVEL)
         if p >= first and reached(src, p, target, dx, interpolate):
             when = crossing_time(dst, src, hi, p, step, target, dx, interpolate)
             break
@@ -391,7 +403,8 @@ def course(rows, hi, growth_days, doses, patient, total, margin, fractions, cap,
         if doses[k] > 0.0:
             last_treated = k + 1
     j1 = outermost(rows[0], -1, hi, T1_LEVEL)
-    j2 = outermost(rows[0], -1, hi, T2_LEVEL)
+    j2 = outermost(rows[0], j1, hi, T2_LEVEL)
+    b1, b2 = T1_LEVEL, T2_LEVEL
     day = growth_days
     while day < last_day and death < 0.0:
         k = day - growth_days
@@ -422,7 +435,12 @@ def course(rows, hi, growth_days, doses, patient, total, margin, fractions, cap,
                 out[EXCESS] += dose - limit
             side, hi = treated_day(rows, side, hi, nodes, edge, share, dx, lam, gain, per_day,
                                    mirror, sphere, kill)  # fmt: skip
-            j1 = outermost(rows[side], j1, hi, T1_LEVEL)
+            if per_day == 1:
+                j1, b1 = follow(rows[1 - side], rows[side], j1, b1, hi, gain, T1_LEVEL)
+                j2, b2 = follow(rows[1 - side], rows[side], j2, b2, hi, gain, T2_LEVEL)
+            else:
+                j1 = outermost(rows[side], j1, hi, T1_LEVEL)
+                j2 = outermost(rows[side], j2, hi, T2_LEVEL)
             if j1 * dx >= DEATH_RADIUS - dx and reached(rows[side], j1, DEATH_RADIUS, dx,
                                                         interpolate):  # fmt: skip
                 death = day + 1.0
@@ -435,7 +453,8 @@ def course(rows, hi, growth_days, doses, patient, total, margin, fractions, cap,
             out[QUALITY_DAYS] += quality
             if when >= 0.0:
                 death = when / per_day
-        j2 = outermost(rows[side], j2, hi, T2_LEVEL)
+            j2 = outermost(rows[side], j2, hi, T2_LEVEL)
+            b1, b2 = T1_LEVEL, T2_LEVEL
         day += 1
         if therapy < 0.0 and total - out[TOTAL_DOSE] < LEFTOVER:
             therapy = float(day - growth_days)

@@ -1,0 +1,80 @@
+"""``oncogym reproduce``: the numbers of a source document beside ours."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from oncogym.agents.files import require_writable_folder, to_plain, write_json_atomic
+from oncogym.evaluation.commands.arguments import add_common, settings_of
+from oncogym.evaluation.reproduce.checks import find_source, sources, table
+from oncogym.training.manifest import manifest
+
+
+def add_parser(commands: Any) -> None:
+    """Add the sub-command."""
+    known = "; ".join(f"{source.name}: {source.title}" for source in sources().values())
+    parser = commands.add_parser(
+        "reproduce",
+        help="the numbers of a source document beside ours",
+        description="Compute every number that a source document prints, and what else is stated "
+        "about it, and compare. Exit status 1 when a check fails.",
+        epilog=f"Sources: {known}.",
+    )
+    parser.add_argument("source", metavar="SOURCE", help=f"one of {', '.join(sources())}")
+    parser.add_argument("--figures", action="store_true", help="draw the source's figures, too")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="folder for checks.json and the figures (figures: results/reproduce-SOURCE)",
+    )
+    add_common(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compute, print, and save where asked; 0 when all checks hold, 1 otherwise.
+
+    Raises:
+        UnknownNameError: There is no such source.
+        ValueError: The source has no figures.
+        OutputFolderError: The folder cannot be written to.
+    """
+    source = find_source(args.source)
+    out = args.out
+    if args.figures:
+        if source.figures is None:
+            raise ValueError(f"source {source.name!r} has no figures")
+        out = out or Path("results") / f"reproduce-{source.name}"
+    if out:
+        require_writable_folder(out)
+    about = manifest("reproduce", {"seed": args.seed}, settings_of(args))
+    checks = source.checks(args.seed)
+    figures: list[Path] = []
+    if args.figures and source.figures is not None:
+        figures = source.figures(out, args.seed)
+    document = to_plain(
+        {
+            "source": source.name,
+            "title": source.title,
+            "ok": all(check.ok for check in checks),
+            "checks": [asdict(check) for check in checks],
+            "figures": figures,
+            "manifest": about,
+        }
+    )
+    if out:
+        write_json_atomic(out / "checks.json", document)
+    if args.json:
+        print(json.dumps(document, indent=2))
+    else:
+        print(f"{source.title}\n\n{table(checks)}")
+        failed = [check.id for check in checks if not check.ok]
+        print(f"\n{len(checks) - len(failed)} of {len(checks)} checks hold", end="")
+        print(f"; failed: {', '.join(failed)}" if failed else "")
+        if out:
+            print(f"saved in {out}")
+    return 0 if document["ok"] else 1

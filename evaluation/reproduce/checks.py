@@ -1,0 +1,129 @@
+"""A published number beside ours: the record, the table, and the registry of sources."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from oncogym.envs.treatment import nearest
+from oncogym.evaluation import reproduce
+
+
+@dataclass(frozen=True)
+class Check:
+    """One published number and what came out here.
+
+    Attributes:
+        id: Short name, unique within its source.
+        quantity: What it is, with its unit.
+        published: The number to be met.
+        obtained: The number that the verdict compares with it.
+        tolerance: Largest difference that counts as agreement.
+        ok: The verdict.
+        note: How ``obtained`` was computed and what else there is to know.
+    """
+
+    id: str
+    quantity: str
+    published: float
+    obtained: float
+    tolerance: float
+    ok: bool
+    note: str = ""
+
+
+def compare(
+    id: str,
+    quantity: str,
+    published: float,
+    obtained: float,
+    tolerance: float,
+    note: str = "",
+    *,
+    valid: bool = True,
+) -> Check:
+    """A check that holds when the numbers agree within ``tolerance`` and ``valid`` is true.
+
+    ``valid`` stands for side conditions without which ``obtained`` means nothing, such as the
+    limits under which an optimum was sought. NaN never agrees.
+    """
+    published, obtained, tolerance = float(published), float(obtained), float(tolerance)
+    ok = valid and abs(obtained - published) <= tolerance
+    return Check(id, quantity, published, obtained, tolerance, bool(ok), note)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source document whose numbers can be reproduced.
+
+    Attributes:
+        name: What it is called on the command line.
+        title: What it is.
+        checks: ``checks(seed)`` computes everything, with a progress bar on standard error.
+        figures: ``figures(folder, seed)`` saves the source's figures as PNG files and returns their
+            paths, or ``None`` if there are none to draw.
+    """
+
+    name: str
+    title: str
+    checks: Callable[[int], list[Check]]
+    figures: Callable[[Path, int], list[Path]] | None = None
+
+
+_SOURCES: dict[str, Source] = {}
+
+
+def register(source: Source) -> None:
+    """Offer a source to ``oncogym reproduce``.
+
+    Raises:
+        ValueError: Another source has its name.
+    """
+    if _SOURCES.get(source.name, source) != source:
+        raise ValueError(f"a source called {source.name!r} is already registered")
+    _SOURCES[source.name] = source
+
+
+def sources() -> dict[str, Source]:
+    """All sources by name."""
+    reproduce.load()
+    return dict(sorted(_SOURCES.items()))
+
+
+def find_source(name: str) -> Source:
+    """The source called ``name``.
+
+    Raises:
+        UnknownNameError: There is none; the message suggests the nearest.
+    """
+    known = sources()
+    if name not in known:
+        raise nearest("source", name, known)
+    return known[name]
+
+
+def table(checks: Sequence[Check]) -> str:
+    """The checks as aligned text; each note stands below its check."""
+    rows = [("", "quantity", "published", "obtained", "tolerance")]
+    for check in checks:
+        shown = (check.published, check.obtained)
+        verdict = "ok" if check.ok else "FAIL"
+        rows.append((verdict, check.quantity, *map(_number, shown), f"{check.tolerance:.2g}"))
+    wide = [max(len(row[column]) for row in rows) for column in range(5)]
+    lines = []
+    for number, row in enumerate(rows):
+        words = [f"{row[0]:<{wide[0]}}", f"{row[1]:<{wide[1]}}"]
+        words += [f"{row[column]:>{wide[column]}}" for column in (2, 3, 4)]
+        lines.append("  ".join(words).rstrip())
+        note = checks[number - 1].note if number else ""
+        if note:
+            lines.append(" " * (wide[0] + 4) + note)
+    return "\n".join(lines)
+
+
+def _number(value: float) -> str:
+    if not math.isfinite(value):
+        return str(value)
+    return f"{value:.7g}"
