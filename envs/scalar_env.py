@@ -55,6 +55,7 @@ class TherapyEnv(gymnasium.Env):
         self.task: TherapyTask = self._lanes.task
         self.observation_space = self.task.observation_space
         self.action_space = self.task.action_space
+        self._action_shape = self.action_space.shape
         self._cost_names = tuple(f"cost_{name}" for name in self.task.costs)
         self._metric_names = tuple(metric.name for metric in self.task.metrics)
         self._running = False
@@ -103,25 +104,27 @@ class TherapyEnv(gymnasium.Env):
         if not self._running:
             raise gymnasium.error.ResetNeeded("the treatment is over: call reset() before step()")
         task = self.task
-        shape = np.shape(action)
-        if shape != self.action_space.shape:
-            raise ValueError(f"the action has shape {shape}; allowed: {self.action_space.shape}")
-        actions, clipped = task.check_actions([action], _ACTIVE)
-        self._clipped += int(clipped[0])
+        if getattr(action, "shape", None) != self._action_shape:
+            shape = np.shape(action)
+            if shape != self._action_shape:
+                raise ValueError(f"the action has shape {shape}; allowed: {self._action_shape}")
+        actions, clipped = task.check_actions(np.asarray(action)[None], _ACTIVE)
+        if clipped[0]:
+            self._clipped += 1
         result = task.step(actions, _ACTIVE)
-        terms = result.reward_terms
+        terms = result.reward_terms[0].tolist()
         costs = result.costs[0].tolist()
         terminated, truncated = bool(result.terminated[0]), bool(result.truncated[0])
         self._running = not (terminated or truncated)
         info: dict[str, Any] = {
-            "reward_terms": dict(zip(task.reward_terms, terms[0].tolist(), strict=True)),
+            "reward_terms": dict(zip(task.reward_terms, terms, strict=True)),
             "cost": sum(costs, 0.0),
         }
         info.update(zip(self._cost_names, costs, strict=True))
         info["clipped"] = self._clipped
         info["outcome"] = dict(zip(self._metric_names, result.outcome[0].tolist(), strict=True))
-        info["is_success"] = bool(result.success[0]) and terminated
-        reward = float(task.weighted_reward(terms)[0])
+        info["is_success"] = terminated and bool(result.success[0])
+        reward = task.weighted_sum(terms)
         return result.observation[0], reward, terminated, truncated, info
 
     def to_physical(self, action: Any) -> dict[str, Any]:
@@ -130,7 +133,7 @@ class TherapyEnv(gymnasium.Env):
 
     def safe_action(self, action: Any) -> NDArray[np.float64]:
         """The largest safe action not above ``action``; see ``TherapyTask.safe_actions``."""
-        actions, _ = self.task.check_actions([action], _ACTIVE)
+        actions, _ = self.task.check_actions(np.asarray(action)[None], _ACTIVE)
         return self.task.safe_actions(actions)[0]
 
     def render(self) -> Any:

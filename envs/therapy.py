@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -15,6 +15,9 @@ from oncogym.envs.buffers import BufferPool
 from oncogym.envs.treatment import Metric, Schedule, ScheduleError, nearest
 
 Floats = NDArray[np.float64]
+
+# For fewer lanes a fresh array is cheaper than looking for a free one.
+_POOLED_LANES = 128
 
 
 class StepResult(NamedTuple):
@@ -102,6 +105,8 @@ class TherapyTask(ABC):
             weights[name] = float(value)
         self.reward_weights = weights
         self._buffers = BufferPool()
+        self._none_clipped = np.zeros(self.num_lanes, np.bool_)
+        self._none_clipped.flags.writeable = False
         self._weighted_columns = [
             (column, weights[name])
             for column, name in enumerate(self.reward_terms)
@@ -111,6 +116,10 @@ class TherapyTask(ABC):
     @abstractmethod
     def default_weights(self) -> Mapping[str, float]:
         """Weight of every reward term, by name."""
+
+    @property
+    def _batch_shape(self) -> tuple[int, ...]:
+        return (self.num_lanes, *self.action_space.shape)
 
     @abstractmethod
     def reset(
@@ -183,7 +192,8 @@ class TherapyTask(ABC):
 
         Inactive lanes get their present observation and zeros.
         """
-        lanes, empty = self.num_lanes, self._buffers.empty
+        lanes = self.num_lanes
+        empty = self._buffers.empty if lanes >= _POOLED_LANES else np.empty
         space = self.observation_space
         return StepResult(
             empty((lanes, *space.shape), space.dtype),
@@ -212,15 +222,15 @@ class TherapyTask(ABC):
             batch = np.array(actions, dtype=np.float64)
         except (TypeError, ValueError) as error:
             raise ValueError(f"actions are not numbers: {error}") from None
-        shape = (self.num_lanes, *self.action_space.shape)
-        if batch.shape != shape:
+        if batch.shape != self._batch_shape:
             raise ValueError(
-                f"actions have shape {batch.shape}; allowed: {shape}, one row of "
+                f"actions have shape {batch.shape}; allowed: {self._batch_shape}, one row of "
                 f"{self.action_space.shape} for each of {self.num_lanes} lane(s)"
             )
+        # Written so that NaN counts as outside.
+        if batch.min() >= 0.0 and batch.max() <= 1.0:
+            return batch, self._none_clipped
         inside = (batch >= 0.0) & (batch <= 1.0)
-        if inside.all():
-            return batch, np.zeros(self.num_lanes, np.bool_)
         axes = tuple(range(1, batch.ndim))
         finite = np.isfinite(batch).all(axis=axes)
         if not finite[active].all():
@@ -231,6 +241,13 @@ class TherapyTask(ABC):
             )
         batch[~finite] = 0.0
         return np.clip(batch, 0.0, 1.0, out=batch), active & ~inside.all(axis=axes)
+
+    def weighted_sum(self, terms: Sequence[float]) -> float:
+        """Reward of one lane from its terms, bit for bit that of :meth:`weighted_reward`."""
+        reward = 0.0
+        for column, weight in self._weighted_columns:
+            reward += weight * terms[column]
+        return reward
 
     def weighted_reward(self, terms: Floats) -> Floats:
         """Reward ``(lanes,)``: the weighted sum of ``terms`` ``(lanes, terms)``.

@@ -54,7 +54,7 @@ class TensorBoard(KVWriter):
     """
 
     def __init__(self, folder: Path, steps: int = 0) -> None:
-        self._writer = SummaryWriter(str(folder), purge_step=steps + 1 if steps else None)  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(folder), purge_step=steps + 1 if steps else None)
 
     def write(
         self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0
@@ -62,8 +62,8 @@ class TensorBoard(KVWriter):
         """Add scalars at ``step``."""
         for name, value in key_values.items():
             if "tensorboard" not in (key_excluded.get(name) or ()):
-                self._writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
-        self._writer.flush()  # type: ignore[no-untyped-call]
+                self._writer.add_scalar(name, value, step)
+        self._writer.flush()
 
     def close(self) -> None:
         """Close the event file."""

@@ -1,10 +1,10 @@
-"""The exact propagator for steps of one fixed length, with all that hangs on the length prepared.
+"""Constants of the exact propagator for steps of one fixed length.
 
 A kernel file: it imports nothing but numpy, numba, math and other kernel files.
 
 With a fixed step the exponentials of the drug, the toxicity and the quadrature nodes are constants
 of the patient; a step then costs one logarithm and exponential a node. Equations are those of
-``kernels.propagate``, from which results differ by rounding and at most 1e-11 in ln N.
+``kernels.propagate``; ln N differs from its by rounding and the stated tolerance.
 """
 
 import math
@@ -12,16 +12,14 @@ import math
 import numpy as np
 from numba import njit
 
-from oncogym.envs.chemo_dosing.kernels import propagate, toxicity_peak_if_untreated
-
 # Columns of a lane's constants.
 LEFT, RECOVERED, TRANSFER, POWER, CROWD, EXPOSURE, GROWTH, NODES, SMALL = range(9)
 _MAX_NODES = 8
-_WEIGHT_AT = 9
-_DECAY_AT = _WEIGHT_AT + _MAX_NODES
-_WEIGHT2_AT = _DECAY_AT + _MAX_NODES
-_DECAY2_AT = _WEIGHT2_AT + 2
-CONSTANTS = _DECAY2_AT + 2
+WEIGHT_AT = 9
+DECAY_AT = WEIGHT_AT + _MAX_NODES
+WEIGHT2_AT = DECAY_AT + _MAX_NODES
+DECAY2_AT = WEIGHT2_AT + 2
+CONSTANTS = DECAY2_AT + 2
 
 # Admissible error of ln N in one step.
 _TOLERANCE = 1e-12
@@ -88,41 +86,9 @@ def prepare_interval(lane, constants, patients, h):
     constants[lane, SMALL] = _TOLERANCE / _quadrature_error(2, h, r, ke, emax)
     for i in range(count):
         s = 0.5 * h * (1.0 + _X[count, i])
-        constants[lane, _WEIGHT_AT + i] = 0.5 * h * _W[count, i] * math.exp(r * s)
-        constants[lane, _DECAY_AT + i] = math.exp(-ke * s)
+        constants[lane, WEIGHT_AT + i] = 0.5 * h * _W[count, i] * math.exp(r * s)
+        constants[lane, DECAY_AT + i] = math.exp(-ke * s)
     for i in range(2):
         s = 0.5 * h * (1.0 + _X[2, i])
-        constants[lane, _WEIGHT2_AT + i] = 0.5 * h * _W[2, i] * math.exp(r * s)
-        constants[lane, _DECAY2_AT + i] = math.exp(-ke * s)
-
-
-@njit(cache=True, error_model="numpy", forceinline=True)
-def propagate_interval(lane, constants, patients, c, x, log_cells, cells, h, limit):
-    """``kernels.propagate`` over the prepared step; ``cells`` is exp(log_cells)."""
-    r, capacity, ke = patients[lane, 0], patients[lane, 1], patients[lane, 3]
-    emax, ec50 = patients[lane, 4], patients[lane, 5]
-    a, b = patients[lane, 6], patients[lane, 7]
-    if constants[lane, NODES] == 0.0:
-        return propagate(c, x, log_cells, h, r, capacity, ke, emax, ec50, a, b, limit)
-    c_end = c * constants[lane, LEFT]
-    x_end = x * constants[lane, RECOVERED] + c * constants[lane, TRANSFER]
-    peak = max(x, x_end)
-    if a * c > b * x and a * c_end < b * x_end:
-        peak = max(peak, toxicity_peak_if_untreated(c, x, ke, a, b))
-    if peak > limit:
-        return propagate(c, x, log_cells, h, r, capacity, ke, emax, ec50, a, b, limit)
-    power = constants[lane, POWER]
-    inverse = 1.0 / (ec50 + c)
-    crowd = constants[lane, CROWD] * cells
-    total = 0.0
-    if crowd < constants[lane, SMALL]:
-        for i in range(2):
-            base = (ec50 + c * constants[lane, _DECAY2_AT + i]) * inverse
-            total += constants[lane, _WEIGHT2_AT + i] * math.exp(power * math.log(base))
-    else:
-        for i in range(int(constants[lane, NODES])):
-            base = (ec50 + c * constants[lane, _DECAY_AT + i]) * inverse
-            total += constants[lane, _WEIGHT_AT + i] * math.exp(power * math.log(base))
-    change = constants[lane, GROWTH] + power * math.log((ec50 + c_end) * inverse)
-    change -= math.log1p(crowd * total)
-    return c_end, x_end, log_cells + change, peak, c * constants[lane, EXPOSURE], 0.0, 0.0
+        constants[lane, WEIGHT2_AT + i] = 0.5 * h * _W[2, i] * math.exp(r * s)
+        constants[lane, DECAY2_AT + i] = math.exp(-ke * s)

@@ -9,8 +9,27 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from oncogym.envs.chemo_dosing.interval_kernels import prepare_interval, propagate_interval
-from oncogym.envs.chemo_dosing.kernels import largest_safe_dose, propagate
+from oncogym.envs.chemo_dosing.interval_kernels import (
+    CROWD,
+    DECAY2_AT,
+    DECAY_AT,
+    EXPOSURE,
+    GROWTH,
+    LEFT,
+    NODES,
+    POWER,
+    RECOVERED,
+    SMALL,
+    TRANSFER,
+    WEIGHT2_AT,
+    WEIGHT_AT,
+    prepare_interval,
+)
+from oncogym.envs.chemo_dosing.kernels import (
+    largest_safe_dose,
+    propagate,
+    toxicity_peak_if_untreated,
+)
 from oncogym.envs.streams import normal_pair
 
 # Columns of the state of a lane.
@@ -63,7 +82,7 @@ METRICS = 8
 OBSERVED = 7
 
 _NOISE_STREAM = 16
-_LN10 = math.log(10.0)
+_PER_LN10 = 1.0 / math.log(10.0)
 _EPS = 1e-9
 
 
@@ -73,233 +92,224 @@ def _clip(value, low, high):
 
 
 @njit(cache=True, error_model="numpy", forceinline=True)
-def _observe(lane, row, state, history_time, history_logn, seeds, episodes, cfg, obs):
-    """Write row ``row`` of ``obs`` for a lane; a measured value is noisy, the marker delayed."""
-    start = state[lane, START_LOGN]
-    horizon = cfg[HORIZON]
-    time = state[lane, TIME]
-    logn = state[lane, LOGN]
-    tox = state[lane, TOX]
-    drug = state[lane, CONC]
-    if cfg[MEASURABLE] > 0.0:
-        step = int(state[lane, STEP])
-        seen = step
-        while seen > 0 and history_time[seen, lane] > time - cfg[MARKER_DELAY] + _EPS:
-            seen -= 1
-        z_marker, z_tox = normal_pair(seeds[lane], episodes[lane], _NOISE_STREAM, step)
-        logn = history_logn[seen, lane] + cfg[MARKER_NOISE] * z_marker
-        tox = tox * math.exp(cfg[TOX_NOISE] * z_tox)
-        drug = state[lane, LAST_DOSE]
-    doses_left = 1.0
-    if cfg[MAX_DOSES] > 0.0:
-        doses_left = max(cfg[MAX_DOSES] - state[lane, COUNT], 0.0) / cfg[MAX_DOSES]
-    since = 1.0
-    if state[lane, LAST_TIME] >= 0.0:
-        since = (time - state[lane, LAST_TIME]) / horizon
-    obs[row, 0] = _clip(time / horizon, 0.0, 1.0)
-    obs[row, 1] = _clip(drug / cfg[MAX_DOSE], 0.0, 100.0)
-    obs[row, 2] = _clip(tox / cfg[LIMIT], 0.0, 100.0)
-    obs[row, 3] = _clip((logn - start) / start, -10.0, 10.0)
-    obs[row, 4] = _clip(1.0 - state[lane, GIVEN] / cfg[BUDGET], 0.0, 1.0)
-    obs[row, 5] = doses_left
-    obs[row, 6] = _clip(since, 0.0, 1.0)
+def _allowed_dose(wanted, given, count, budget, hard_budget, max_doses):
+    """What the hard budget and the number of doses leave of the dose asked for [mg/L]."""
+    if max_doses > 0.0 and count >= max_doses:
+        return 0.0
+    if hard_budget > 0.0:
+        return _clip(wanted, 0.0, max(budget - given, 0.0))
+    return wanted
 
 
 @njit(cache=True)
-def reset_lanes(lanes, state, patients, constants, history_time, history_logn, seeds, episodes,
-                cfg, obs):  # fmt: skip
-    """Start the given lanes; ``obs`` ``(k, 7)`` receives their observations."""
-    for row in range(lanes.shape[0]):
-        lane = lanes[row]
+def start_lanes(lanes, state, patients, constants, history_time, history_logn, cfg):
+    """Set the given lanes to the start of treatment."""
+    for lane in lanes:
         for column in range(STATE):
             state[lane, column] = 0.0
         start = math.log(patients[lane, 2])
         state[lane, LOGN] = start
         state[lane, START_LOGN] = start
         state[lane, CELLS] = patients[lane, 2]
-        if cfg[WAITS] == 0.0:
-            prepare_interval(lane, constants, patients, cfg[INTERVAL])
         state[lane, LAST_TIME] = -1.0
         history_time[0, lane] = 0.0
         history_logn[0, lane] = start
-        _observe(lane, row, state, history_time, history_logn, seeds, episodes, cfg, obs)
+        if cfg[WAITS] == 0.0:
+            prepare_interval(lane, constants, patients, cfg[INTERVAL])
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
-def _keep(lane, state, done):
-    """Store what a propagation has returned, adding up what the toxicity limit is judged by."""
-    c, x, logn, peak, auc, excess, over = done
-    state[lane, CONC] = c
-    state[lane, TOX] = x
-    state[lane, LOGN] = logn
-    state[lane, PEAK] = max(state[lane, PEAK], peak)
-    state[lane, AUC] += auc
-    state[lane, EXCESS] += excess
-    state[lane, OVER] += over
+# The two functions below are compiled for one thread and for all. Their bodies are written out
+# rather than divided up, because numba counts references on every array that it hands to a function,
+# which for twenty arrays costs more than the arithmetic of a lane.
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
-def _advance(lane, state, patients, days, limit):
-    """Propagate a lane by any number of days."""
-    if days <= 0.0:
-        return
-    done = propagate(
-        state[lane, CONC],
-        state[lane, TOX],
-        state[lane, LOGN],
-        days,
-        patients[lane, 0],
-        patients[lane, 1],
-        patients[lane, 3],
-        patients[lane, 4],
-        patients[lane, 5],
-        patients[lane, 6],
-        patients[lane, 7],
-        limit,
-    )
-    _keep(lane, state, done)
+def _observe_lanes(lanes, state, history_time, history_logn, seeds, episodes, cfg, obs):
+    """Write the observations of the given lanes; measured values are noisy, the marker delayed."""
+    for row in prange(lanes.shape[0]):
+        lane = lanes[row]
+        start = state[lane, START_LOGN]
+        horizon = cfg[HORIZON]
+        time = state[lane, TIME]
+        logn = state[lane, LOGN]
+        tox = state[lane, TOX]
+        drug = state[lane, CONC]
+        if cfg[MEASURABLE] > 0.0:
+            step = int(state[lane, STEP])
+            seen = step
+            while seen > 0 and history_time[seen, lane] > time - cfg[MARKER_DELAY] + _EPS:
+                seen -= 1
+            z_marker, z_tox = normal_pair(seeds[lane], episodes[lane], _NOISE_STREAM, step)
+            logn = history_logn[seen, lane] + cfg[MARKER_NOISE] * z_marker
+            tox = tox * math.exp(cfg[TOX_NOISE] * z_tox)
+            drug = state[lane, LAST_DOSE]
+        doses_left = 1.0
+        if cfg[MAX_DOSES] > 0.0:
+            doses_left = max(cfg[MAX_DOSES] - state[lane, COUNT], 0.0) / cfg[MAX_DOSES]
+        since = 1.0
+        if state[lane, LAST_TIME] >= 0.0:
+            since = (time - state[lane, LAST_TIME]) / horizon
+        obs[row, 0] = _clip(time / horizon, 0.0, 1.0)
+        obs[row, 1] = _clip(drug / cfg[MAX_DOSE], 0.0, 100.0)
+        obs[row, 2] = _clip(tox / cfg[LIMIT], 0.0, 100.0)
+        obs[row, 3] = _clip((logn - start) / start, -10.0, 10.0)
+        obs[row, 4] = _clip(1.0 - state[lane, GIVEN] / cfg[BUDGET], 0.0, 1.0)
+        obs[row, 5] = doses_left
+        obs[row, 6] = _clip(since, 0.0, 1.0)
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
-def _allowed_dose(lane, state, wanted, cfg):
-    """What the hard budget and the number of doses leave of the dose asked for [mg/L]."""
-    if cfg[MAX_DOSES] > 0.0 and state[lane, COUNT] >= cfg[MAX_DOSES]:
-        return 0.0
-    if cfg[HARD_BUDGET] > 0.0:
-        return _clip(wanted, 0.0, max(cfg[BUDGET] - state[lane, GIVEN], 0.0))
-    return wanted
-
-
-@njit(cache=True, error_model="numpy", forceinline=True)
-def _step_lane(lane, active, actions, state, patients, constants, history_time, history_logn, dose_time,
-               dose_size, seeds, episodes, cfg, obs, terms, costs, outcome, terminated,
-               success):  # fmt: skip
-    """Advance one lane by one decision if it is active, and observe it."""
-    if not active[lane]:
-        for column in range(TERMS):
-            terms[lane, column] = 0.0
-        for column in range(COSTS):
-            costs[lane, column] = 0.0
-        for column in range(METRICS):
-            outcome[lane, column] = 0.0
-        terminated[lane] = False
-        success[lane] = False
-        _observe(lane, lane, state, history_time, history_logn, seeds, episodes, cfg, obs)
-        return
-    horizon = cfg[HORIZON]
-    limit = cfg[LIMIT]
-    step = int(state[lane, STEP])
-    last = step + 1 >= int(cfg[DECISIONS])
-    waits = cfg[WAITS] > 0.0
-    now = state[lane, TIME]
-    logn0, peak0, auc0 = state[lane, LOGN], state[lane, PEAK], state[lane, AUC]
-    excess0, given0 = state[lane, EXCESS], state[lane, GIVEN]
-
-    if waits:
-        wait = actions[lane, 0] * cfg[MAX_WAIT]
-        if step == 0:
-            wait += cfg[FIRST_DAY]
-        wanted = actions[lane, 1] * cfg[MAX_DOSE]
-        on_time = now + wait < horizon
-        dose_at = min(now + wait, horizon)
-        _advance(lane, state, patients, dose_at - now, limit)
-        after = horizon if last else dose_at
-    else:
-        wanted = actions[lane, 0] * cfg[MAX_DOSE]
-        on_time = True
-        dose_at = now
-        after = horizon if last else min((step + 1) * cfg[INTERVAL], horizon)
-
-    dose = _allowed_dose(lane, state, wanted, cfg) if on_time else 0.0
-    if dose > 0.0:
-        state[lane, CONC] += dose
-        state[lane, GIVEN] += dose
-        state[lane, COUNT] += 1.0
-        state[lane, LAST_TIME] = dose_at
-        state[lane, LAST_DOSE] = dose
-    dose_time[step, lane] = dose_at
-    dose_size[step, lane] = dose
-
-    if waits or last:
-        _advance(lane, state, patients, after - dose_at, limit)
-    else:
-        done = propagate_interval(
-            lane,
-            constants,
-            patients,
-            state[lane, CONC],
-            state[lane, TOX],
-            state[lane, LOGN],
-            state[lane, CELLS],
-            cfg[INTERVAL],
-            limit,
-        )
-        _keep(lane, state, done)
-    state[lane, TIME] = after
-    state[lane, STEP] = step + 1.0
-    logn = state[lane, LOGN]
-    history_time[step + 1, lane] = after
-    history_logn[step + 1, lane] = logn
-
-    peak = state[lane, PEAK]
-    given = state[lane, GIVEN]
-    excess = state[lane, EXCESS] - excess0
-    cells = math.exp(min(logn, 700.0))
-    state[lane, CELLS] = cells
-    failed = peak > cfg[FAIL_TOX] or cells > cfg[FAIL_CELLS] * patients[lane, 1]
-    finished = after >= horizon - _EPS
-    # exp(-N) is 0 in float64 long before N reaches a thousand cells.
-    tcp = math.exp(-cells) if cells < 800.0 else 0.0
-    over_limit = max(peak - limit, 0.0)
-    over_budget = max(given - cfg[BUDGET], 0.0)
-
-    terms[lane, 0] = (logn0 - logn) / _LN10
-    terms[lane, 1] = -excess
-    terms[lane, 2] = -dose
-    terms[lane, 3] = tcp if finished and not failed else 0.0
-    terms[lane, 4] = -1.0 if failed else 0.0
-    terms[lane, 5] = -cells / patients[lane, 2] if finished else 0.0
-    terms[lane, 6] = -(peak - peak0)
-    terms[lane, 7] = (state[lane, AUC] - auc0) / horizon
-    terms[lane, 8] = -(over_limit * over_limit + over_budget * over_budget) if finished else 0.0
-    costs[lane, 0] = excess
-    costs[lane, 1] = over_budget - max(given0 - cfg[BUDGET], 0.0)
-    outcome[lane, 0] = (state[lane, START_LOGN] - logn) / _LN10
-    outcome[lane, 1] = tcp
-    outcome[lane, 2] = peak
-    outcome[lane, 3] = state[lane, OVER]
-    outcome[lane, 4] = given
-    outcome[lane, 5] = state[lane, COUNT]
-    outcome[lane, 6] = cells
-    outcome[lane, 7] = state[lane, AUC]
-    terminated[lane] = finished or failed
-    success[lane] = finished and not failed and tcp >= cfg[SUCCESS_TCP] and peak <= limit
-    _observe(lane, lane, state, history_time, history_logn, seeds, episodes, cfg, obs)
-
-
-@njit(cache=True)
-def step_lanes(active, actions, state, patients, constants, history_time, history_logn, dose_time,
-               dose_size, seeds, episodes, cfg, obs, terms, costs, outcome, terminated, success):  # fmt: skip
-    """Advance all active lanes on one thread.
+def _advance_lanes(active, actions, state, patients, constants, history_time, history_logn,
+                   dose_time, dose_size, cfg, terms, costs, outcome, terminated,
+                   success):  # fmt: skip
+    """Advance all active lanes by one decision and score it; the others get zeros.
 
     Arrays have one row a lane, except the four records of a course: these have one row a decision,
     so that lanes that march together write side by side.
     """
-    for lane in range(state.shape[0]):
-        _step_lane(lane, active, actions, state, patients, constants, history_time, history_logn, dose_time,
-                   dose_size, seeds, episodes, cfg, obs, terms, costs, outcome, terminated,
-                   success)  # fmt: skip
-
-
-@njit(cache=True, parallel=True)
-def step_lanes_parallel(active, actions, state, patients, constants, history_time, history_logn, dose_time,
-                        dose_size, seeds, episodes, cfg, obs, terms, costs, outcome, terminated,
-                        success):  # fmt: skip
-    """The same on all threads, worth it from some hundred lanes."""
     for lane in prange(state.shape[0]):
-        _step_lane(lane, active, actions, state, patients, constants, history_time, history_logn, dose_time,
-                   dose_size, seeds, episodes, cfg, obs, terms, costs, outcome, terminated,
-                   success)  # fmt: skip
+        if active[lane]:
+            horizon = cfg[HORIZON]
+            limit = cfg[LIMIT]
+            r, capacity, ke = patients[lane, 0], patients[lane, 1], patients[lane, 3]
+            emax, ec50 = patients[lane, 4], patients[lane, 5]
+            a, b = patients[lane, 6], patients[lane, 7]
+            now = state[lane, TIME]
+            c, x, logn = state[lane, CONC], state[lane, TOX], state[lane, LOGN]
+            peak, auc = state[lane, PEAK], state[lane, AUC]
+            excess, over = state[lane, EXCESS], state[lane, OVER]
+            given, count = state[lane, GIVEN], state[lane, COUNT]
+            step = int(state[lane, STEP])
+            last = step + 1 >= int(cfg[DECISIONS])
+            logn0, peak0, auc0, excess0, given0 = logn, peak, auc, excess, given
+
+            # Up to the dose.
+            dose_at = now
+            on_time = True
+            if cfg[WAITS] > 0.0:
+                wait = actions[lane, 0] * cfg[MAX_WAIT]
+                if step == 0:
+                    wait += cfg[FIRST_DAY]
+                wanted = actions[lane, 1] * cfg[MAX_DOSE]
+                on_time = now + wait < horizon
+                dose_at = min(now + wait, horizon)
+                after = horizon if last else dose_at
+                if dose_at > now:
+                    c, x, logn, top, exposure, area, days = propagate(
+                        c, x, logn, dose_at - now, r, capacity, ke, emax, ec50, a, b, limit
+                    )
+                    peak = max(peak, top)
+                    auc += exposure
+                    excess += area
+                    over += days
+            else:
+                wanted = actions[lane, 0] * cfg[MAX_DOSE]
+                after = horizon if last else min((step + 1) * cfg[INTERVAL], horizon)
+
+            dose = 0.0
+            if on_time:
+                dose = _allowed_dose(
+                    wanted, given, count, cfg[BUDGET], cfg[HARD_BUDGET], cfg[MAX_DOSES]
+                )
+            if dose > 0.0:
+                c += dose
+                given += dose
+                count += 1.0
+                state[lane, LAST_TIME] = dose_at
+                state[lane, LAST_DOSE] = dose
+            dose_time[step, lane] = dose_at
+            dose_size[step, lane] = dose
+
+            # From the dose to the next decision: by the prepared constants where they hold.
+            h = after - dose_at
+            prepared = cfg[WAITS] == 0.0 and not last and constants[lane, NODES] > 0.0
+            if prepared:
+                c_end = c * constants[lane, LEFT]
+                x_end = x * constants[lane, RECOVERED] + c * constants[lane, TRANSFER]
+                top = max(x, x_end)
+                if a * c > b * x and a * c_end < b * x_end:
+                    top = max(top, toxicity_peak_if_untreated(c, x, ke, a, b))
+                prepared = top <= limit
+            if prepared:
+                power = constants[lane, POWER]
+                inverse = 1.0 / (ec50 + c)
+                crowd = constants[lane, CROWD] * state[lane, CELLS]
+                total = 0.0
+                if crowd < constants[lane, SMALL]:
+                    for i in range(2):
+                        base = (ec50 + c * constants[lane, DECAY2_AT + i]) * inverse
+                        total += constants[lane, WEIGHT2_AT + i] * math.exp(power * math.log(base))
+                else:
+                    for i in range(int(constants[lane, NODES])):
+                        base = (ec50 + c * constants[lane, DECAY_AT + i]) * inverse
+                        total += constants[lane, WEIGHT_AT + i] * math.exp(power * math.log(base))
+                logn += constants[lane, GROWTH] + power * math.log((ec50 + c_end) * inverse)
+                logn -= math.log1p(crowd * total)
+                peak = max(peak, top)
+                auc += c * constants[lane, EXPOSURE]
+                c, x = c_end, x_end
+            elif h > 0.0:
+                c, x, logn, top, exposure, area, days = propagate(
+                    c, x, logn, h, r, capacity, ke, emax, ec50, a, b, limit
+                )
+                peak = max(peak, top)
+                auc += exposure
+                excess += area
+                over += days
+
+            cells = math.exp(min(logn, 700.0))
+            state[lane, TIME] = after
+            state[lane, STEP] = step + 1.0
+            state[lane, CONC], state[lane, TOX], state[lane, LOGN] = c, x, logn
+            state[lane, CELLS] = cells
+            state[lane, PEAK], state[lane, AUC] = peak, auc
+            state[lane, EXCESS], state[lane, OVER] = excess, over
+            state[lane, GIVEN], state[lane, COUNT] = given, count
+            history_time[step + 1, lane] = after
+            history_logn[step + 1, lane] = logn
+
+            failed = peak > cfg[FAIL_TOX] or cells > cfg[FAIL_CELLS] * capacity
+            finished = after >= horizon - _EPS
+            # exp(-N) is 0 in float64 long before N reaches a thousand cells.
+            tcp = math.exp(-cells) if cells < 800.0 else 0.0
+            above = max(peak - limit, 0.0)
+            overdose = max(given - cfg[BUDGET], 0.0)
+            at_end = 1.0 if finished else 0.0
+
+            terms[lane, 0] = (logn0 - logn) * _PER_LN10
+            terms[lane, 1] = -(excess - excess0)
+            terms[lane, 2] = -dose
+            terms[lane, 3] = tcp if finished and not failed else 0.0
+            terms[lane, 4] = -1.0 if failed else 0.0
+            terms[lane, 5] = -at_end * cells / patients[lane, 2]
+            terms[lane, 6] = -(peak - peak0)
+            terms[lane, 7] = (auc - auc0) / horizon
+            terms[lane, 8] = -at_end * (above * above + overdose * overdose)
+            costs[lane, 0] = excess - excess0
+            costs[lane, 1] = overdose - max(given0 - cfg[BUDGET], 0.0)
+            outcome[lane, 0] = (state[lane, START_LOGN] - logn) * _PER_LN10
+            outcome[lane, 1] = tcp
+            outcome[lane, 2] = peak
+            outcome[lane, 3] = over
+            outcome[lane, 4] = given
+            outcome[lane, 5] = count
+            outcome[lane, 6] = cells
+            outcome[lane, 7] = auc
+            terminated[lane] = finished or failed
+            success[lane] = finished and not failed and tcp >= cfg[SUCCESS_TCP] and peak <= limit
+        else:
+            for column in range(TERMS):
+                terms[lane, column] = 0.0
+            for column in range(COSTS):
+                costs[lane, column] = 0.0
+            for column in range(METRICS):
+                outcome[lane, column] = 0.0
+            terminated[lane] = False
+            success[lane] = False
+
+
+observe_lanes = njit(cache=True, error_model="numpy")(_observe_lanes)
+observe_lanes_parallel = njit(cache=True, error_model="numpy", parallel=True)(_observe_lanes)
+advance_lanes = njit(cache=True, error_model="numpy")(_advance_lanes)
+advance_lanes_parallel = njit(cache=True, error_model="numpy", parallel=True)(_advance_lanes)
 
 
 @njit(cache=True)

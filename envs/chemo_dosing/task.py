@@ -173,8 +173,9 @@ class ChemoTask(TherapyTask):
         self._dose_size = np.zeros((self.num_decisions, lanes))
         self._seeds = np.zeros(lanes, np.uint64)
         self._episodes = np.zeros(lanes, np.uint64)
+        self._all = np.arange(lanes)
         parallel = lanes >= _PARALLEL_LANES
-        self._kernel = kernel.step_lanes_parallel if parallel else kernel.step_lanes
+        self._advance = kernel.advance_lanes_parallel if parallel else kernel.advance_lanes
 
     def default_weights(self) -> Mapping[str, float]:
         """Weights of the chosen objective; the terms of the other one weigh nothing."""
@@ -193,24 +194,22 @@ class ChemoTask(TherapyTask):
         self._episodes[lanes] = episodes
         self._dose_size[:, lanes] = 0.0
         observation = np.empty((len(lanes), kernel.OBSERVED), np.float32)
-        kernel.reset_lanes(
+        kernel.start_lanes(
             lanes,
             self._state,
             self._patients,
             self._constants,
             self._history_time,
             self._history_logn,
-            self._seeds,
-            self._episodes,
             self._cfg,
-            observation,
         )
+        self._observe(lanes, observation)
         return observation
 
     def step(self, actions: Floats, active: NDArray[np.bool_]) -> StepResult:
         """Advance the active lanes by one decision."""
         result = self.empty_result()
-        self._kernel(
+        self._advance(
             active,
             actions,
             self._state,
@@ -220,18 +219,30 @@ class ChemoTask(TherapyTask):
             self._history_logn,
             self._dose_time,
             self._dose_size,
-            self._seeds,
-            self._episodes,
             self._cfg,
-            result.observation,
             result.reward_terms,
             result.costs,
             result.outcome,
             result.terminated,
             result.success,
         )
+        self._observe(self._all, result.observation)
         result.truncated[:] = False
         return result
+
+    def _observe(self, lanes: NDArray[np.intp], observation: NDArray[np.float32]) -> None:
+        parallel = len(lanes) >= _PARALLEL_LANES
+        observe = kernel.observe_lanes_parallel if parallel else kernel.observe_lanes
+        observe(
+            lanes,
+            self._state,
+            self._history_time,
+            self._history_logn,
+            self._seeds,
+            self._episodes,
+            self._cfg,
+            observation,
+        )
 
     def to_physical(self, action: Any) -> dict[str, Any]:
         """``wait`` [days] (only with ``decisions="wait"``) and ``dose`` [mg/L] asked for.

@@ -53,7 +53,7 @@ _CELLS_GENERATIONS = 300
 # limit stays.
 _KILL_ONLY = {"log_kill": 1.0, "final_cells": 0.0, "peak_toxicity": 0.0, "exposure": 0.0}
 # Schedules to try, at most, in the search of :func:`_nearest_solver_cost`.
-_SOLVER_RUNS = 600
+_SOLVER_RUNS = 2000
 
 
 def checks(seed: int) -> list[Check]:
