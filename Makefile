@@ -25,7 +25,9 @@ benchmark: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy -p oncogym
+	rm -rf build/types
+	$(BIN)/python -m pip install --quiet --no-deps --target build/types .
+	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p oncogym
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

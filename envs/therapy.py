@@ -81,7 +81,7 @@ class TherapyTask(ABC):
     costs: ClassVar[tuple[str, ...]]
     metrics: ClassVar[tuple[Metric, ...]]
     #: One ``(name, unit)`` for each component of the action.
-    action_parts: ClassVar[tuple[tuple[str, str], ...]]
+    action_parts: tuple[tuple[str, str], ...]
 
     observation_space: Box
     action_space: Box
@@ -232,7 +232,7 @@ class TherapyTask(ABC):
             return batch, self._none_clipped
         inside = (batch >= 0.0) & (batch <= 1.0)
         axes = tuple(range(1, batch.ndim))
-        finite = np.isfinite(batch).all(axis=axes)
+        finite: NDArray[np.bool_] = np.asarray(np.isfinite(batch).all(axis=axes))
         if not finite[active].all():
             lane = int(np.flatnonzero(active & ~finite)[0])
             raise ValueError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
@@ -20,6 +20,16 @@ from oncogym.envs.lanes import (
 )
 from oncogym.envs.therapy import Floats, TherapyTask
 from oncogym.envs.treatment import Treatment, nearest
+
+
+class _Shown(NamedTuple):
+    """What an info is made of, one row a lane."""
+
+    terms: Floats
+    costs: Floats
+    outcome: Floats
+    success: NDArray[np.bool_]
+    clips: NDArray[np.int64]
 
 
 class TherapyVectorEnv(VectorEnv):
@@ -123,7 +133,7 @@ class TherapyVectorEnv(VectorEnv):
         self._observation = observation
         present = np.zeros(self.num_envs, np.bool_)
         present[lanes] = True
-        return observation.copy(), self._info(*self._blank(), present)
+        return observation.copy(), self._info(self._blank(), present)
 
     def step(
         self, actions: Any
@@ -168,19 +178,19 @@ class TherapyVectorEnv(VectorEnv):
             final_obs = np.full(self.num_envs, None, dtype=object)
             final_obs[lanes] = np.fromiter(observation[lanes], dtype=object, count=len(lanes))
             blank = self._blank()
-            arrays = (terms, costs, outcome, success, clips)
-            last = [array.copy() for array in arrays]
-            for kept, shown, zero in zip(last, arrays, blank, strict=True):
+            shown = _Shown(terms, costs, outcome, success, clips)
+            last = _Shown(*(array.copy() for array in shown))
+            for kept, now, zero in zip(last, shown, blank, strict=True):
                 kept[~done] = 0
-                shown[lanes] = zero[lanes]
+                now[lanes] = zero[lanes]
             final = {
                 "final_obs": final_obs,
                 "_final_obs": done.copy(),
-                "final_info": self._info(*last, done.copy()),
+                "final_info": self._info(last, done.copy()),
                 "_final_info": done.copy(),
             }
             observation[lanes] = self._start(lanes)
-        info = self._info(terms, costs, outcome, success, clips, present)
+        info = self._info(_Shown(terms, costs, outcome, success, clips), present)
         info.update(final)
         self._observation = observation
         return observation.copy(), reward, terminated, truncated, info
@@ -189,7 +199,7 @@ class TherapyVectorEnv(VectorEnv):
         """One frame a lane: text (``ansi``) or uint8 pictures (``rgb_array``)."""
         if self.render_mode is None:
             return None
-        return tuple(draw_frame(self._lanes, lane, self.render_mode) for lane in self._all)
+        return tuple(draw_frame(self._lanes, lane, self.render_mode) for lane in range(self.num_envs))
 
     def to_physical(self, actions: Any) -> dict[str, Any]:
         """The actions in physical units, by name; units stand in ``task.action_parts``."""
@@ -239,9 +249,9 @@ class TherapyVectorEnv(VectorEnv):
             raise ValueError("the first reset must start all lanes")
         return None if mask.all() else mask
 
-    def _blank(self) -> tuple[Any, ...]:
+    def _blank(self) -> _Shown:
         lanes = self.num_envs
-        return (
+        return _Shown(
             np.zeros((lanes, len(self.task.reward_terms))),
             np.zeros((lanes, len(self.task.costs))),
             np.zeros((lanes, len(self.task.metrics))),
@@ -249,15 +259,8 @@ class TherapyVectorEnv(VectorEnv):
             np.zeros(lanes, np.int64),
         )
 
-    def _info(
-        self,
-        terms: Floats,
-        costs: Floats,
-        outcome: Floats,
-        success: NDArray[np.bool_],
-        clips: NDArray[np.int64],
-        present: NDArray[np.bool_],
-    ) -> dict[str, Any]:
+    def _info(self, shown: _Shown, present: NDArray[np.bool_]) -> dict[str, Any]:
+        terms, costs, outcome, success, clips = shown
         task = self.task
         total = np.zeros(self.num_envs)
         for column in range(len(task.costs)):

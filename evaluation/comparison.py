@@ -140,21 +140,19 @@ class Comparison:
         if baseline not in everyone:
             raise nearest("baseline agent", baseline, everyone)
         scores: dict[str, dict[str, Interval]] = {}
-        no_scale = "no reference agent was named"
+        no_scale = {"mean": "no reference agent was named"}
         for statistic in ("mean", "iqm") if reference is not None else ():
-            found, no_scale = normalised_scores(
+            found, no_scale[statistic] = normalised_scores(
                 results, baseline, str(reference), statistic=statistic, seed=seed
             )
-            if not found:
-                scores = {}
-                break
-            scores[statistic] = found
+            if found:
+                scores[statistic] = found
         return cls(
             problem=problem,
             results=results,
             summary=summarise(results, problem.treatment, seed=seed),
             scores=scores,
-            no_scale=no_scale,
+            no_scale="; ".join(f"{name}: {why}" for name, why in no_scale.items() if why),
             success=success_rates(results),
             gains=differences(results, baseline, seed=seed),
             baseline=baseline,
@@ -202,7 +200,8 @@ class Comparison:
             f"{problem.cohort.name!r} ({problem.cohort.description}); every agent treats the same "
             "patients with the same random streams. Intervals are 95 % bootstrap intervals over "
             f"patients; success has a Wilson interval. Score 0 = {self.labels[self.baseline]}"
-            + (f", 1 = {self.labels[self.reference]}." if self.scores else f" ({self.no_scale}).")
+            + (f", 1 = {self.labels[self.reference]}." if self.scores else ".")
+            + (f" No normalised score ({self.no_scale})." if self.no_scale else "")
         )
         report.add_table(self.table("mean"), f"{problem.variant.id}: mean [95 % interval]")
         report.add_table(
@@ -254,7 +253,7 @@ class Comparison:
         metric = self.problem.treatment.task.metrics[0]
         results = self.results.assign(agent=[self.labels[n] for n in self.results["agent"]])
         figures: dict[str, Any] = {}
-        if self.scores:
+        if "mean" in self.scores:
             scores = {self.labels[name]: score for name, score in self.scores["mean"].items()}
             figures["Normalised score of each agent"] = plot_intervals(
                 scores,
@@ -290,7 +289,7 @@ def print_comparison(comparison: Comparison) -> None:
     for statistic, title in (("mean", "Mean"), ("iqm", "Interquartile mean")):
         print(f"\n{title}")
         print(_text_table(comparison.table(statistic)))
-    if comparison.no_scale and not comparison.scores:
+    if comparison.no_scale:
         print(f"\nno normalised score: {comparison.no_scale}")
     for name, reason in comparison.left_out.items():
         print(f"left out {name}: {reason}")

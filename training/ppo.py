@@ -209,9 +209,7 @@ def _run(
     with _own_random_state():
         lanes = _lanes(settings)
         model = _model(settings, lanes)
-        # SB3 seeds lane i with seed + i; runs with neighbouring seeds must not share patients.
-        mixed = np.random.SeedSequence([settings.seed, start]).generate_state(1, np.uint64)
-        lanes.seed(int(mixed[0] >> np.uint64(2)))
+        seed_lanes(lanes, settings, start)
         if checkpoint is not None:
             try:
                 restore_model(model, start, state, dict(checkpoint.arrays))
@@ -277,6 +275,16 @@ def _lanes(settings: RunSettings) -> VecNormalize:
         gamma=chosen.gamma,
         clip_obs=10.0,
     )
+
+
+def seed_lanes(lanes: VecNormalize, settings: RunSettings, steps: int) -> None:
+    """Give the lanes the random keys of a run that begins or goes on after ``steps`` decisions.
+
+    SB3 seeds lane i with seed + i, by which runs with neighbouring seeds would share most patients,
+    and a resumed run would meet its first patients again.
+    """
+    mixed = np.random.SeedSequence([settings.seed, steps]).generate_state(1, np.uint64)
+    lanes.seed(int(mixed[0] >> np.uint64(2)))
 
 
 def _model(settings: RunSettings, lanes: VecNormalize) -> PPO:

@@ -9,7 +9,7 @@ import pandas as pd
 from stable_baselines3.common.logger import KVWriter
 from torch.utils.tensorboard import SummaryWriter
 
-from oncogym.agents.files import write_csv_atomic
+from oncogym.agents.files import CorruptFileError, write_csv_atomic
 
 
 class ProgressTable(KVWriter):
@@ -19,15 +19,25 @@ class ProgressTable(KVWriter):
         path: The CSV file.
         steps: Rows that the file has beyond this step are dropped: a killed run may have recorded
             what its last checkpoint does not know.
+
+    Raises:
+        CorruptFileError: The file is damaged; the message names it.
     """
 
     def __init__(self, path: Path, steps: int = 0) -> None:
         self._path = path
         self._rows: dict[int, dict[str, Any]] = {}
         if steps and path.is_file():
-            table = pd.read_csv(path).set_index("steps")
-            for step, row in table[table.index <= steps].iterrows():
-                self._rows[int(str(step))] = row.dropna().to_dict()
+            self._read(steps)
+
+    def _read(self, last: int) -> None:
+        try:
+            for row in pd.read_csv(self._path).to_dict("records"):
+                step = int(row.pop("steps"))
+                if step <= last:
+                    self._rows[step] = {str(k): v for k, v in row.items() if not pd.isna(v)}
+        except (KeyError, ValueError) as error:
+            raise CorruptFileError(f"{self._path}: not the scalars of a run ({error})") from error
 
     def write(
         self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0

@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
+from oncogym.envs.therapy import TherapyTask
 from oncogym.envs.treatment import nearest
 from oncogym.wrappers.reward import last_of_step
 
@@ -160,8 +161,7 @@ class VectorSafetyPenalty(VectorWrapper):
 
 def _require_safe_actions(env: Any) -> None:
     task = env.unwrapped.task
-    base = next(cls for cls in type(task).__mro__ if cls.__name__ == "TherapyTask")
-    if type(task).safe_actions is base.safe_actions:
+    if type(task).safe_actions is TherapyTask.safe_actions:
         raise NotImplementedError(
             f"{type(task).__name__} cannot say which action is safe; use SafetyPenalty instead"
         )

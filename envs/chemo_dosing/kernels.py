@@ -318,55 +318,48 @@ def _sort_doses(times, doses, horizon, order):
     return count
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
-def _run_plan(times, doses, patient, horizon, limit, order, out):
-    """One plan from C = X = 0, N = N0; fills out (8,), see OUTPUTS.  order is scratch (M,)."""
-    r, capacity, ke, emax = patient[0], patient[1], patient[3], patient[4]
-    ec50, a, b = patient[5], patient[6], patient[7]
-    now, c, x, log_cells = 0.0, 0.0, 0.0, math.log(patient[2])
-    peak, auc, excess, days, given = 0.0, 0.0, 0.0, 0.0, 0.0
-    count = _sort_doses(times, doses, horizon, order)
-    for k in range(count + 1):
-        until = horizon if k == count else times[order[k]]
-        if until > now:
-            c, x, log_cells, top, exposure, area, over = propagate(
-                c, x, log_cells, until - now, r, capacity, ke, emax, ec50, a, b, limit
-            )
-            peak = max(peak, top)
-            auc += exposure
-            excess += area
-            days += over
-            now = until
-        if k < count:
-            c += doses[order[k]]
-            given += doses[order[k]]
-    out[0] = c
-    out[1] = x
-    out[2] = log_cells
-    out[3] = peak
-    out[4] = auc
-    out[5] = excess
-    out[6] = days
-    out[7] = given
-
-
 @njit(cache=True, error_model="numpy")
 def _run_range(times, doses, patients, horizon, limit, out, first, last):
+    """Plans first to last - 1, each from C = X = 0 and N = N0; fills their rows, see OUTPUTS.
+
+    Everything stands in one loop: handing a row to a function would count references on it, plan
+    by plan.
+    """
     order = np.empty(times.shape[1], np.int64)
     for i in range(first, last):
         plan = i if times.shape[0] > 1 else 0
         who = i if patients.shape[0] > 1 else 0
-        _run_plan(times[plan], doses[plan], patients[who], horizon, limit, order, out[i])
-
-
-@njit(cache=True, error_model="numpy")
-def simulate_plan(times, doses, patient, horizon, limit, out):
-    """One plan: times [d] and doses [mg/L] (M,), patient (8,); fills out (8,), see OUTPUTS.
-
-    A dose acts just after the flow has reached its time; the order is free, equal times add,
-    doses at or after the horizon [d] have no effect, zero doses are ignored.
-    """
-    _run_plan(times, doses, patient, horizon, limit, np.empty(times.shape[0], np.int64), out)
+        r, capacity, ke = patients[who, 0], patients[who, 1], patients[who, 3]
+        emax, ec50 = patients[who, 4], patients[who, 5]
+        a, b = patients[who, 6], patients[who, 7]
+        now, c, x, log_cells = 0.0, 0.0, 0.0, math.log(patients[who, 2])
+        peak, auc, excess, days, given = 0.0, 0.0, 0.0, 0.0, 0.0
+        # Indices of the doses that act, by time, stable.
+        count = 0
+        for j in range(times.shape[1]):
+            if doses[plan, j] > 0.0 and times[plan, j] < horizon:
+                k = count
+                while k > 0 and times[plan, order[k - 1]] > times[plan, j]:
+                    order[k] = order[k - 1]
+                    k -= 1
+                order[k] = j
+                count += 1
+        for k in range(count + 1):
+            until = horizon if k == count else times[plan, order[k]]
+            if until > now:
+                c, x, log_cells, top, exposure, area, over = propagate(
+                    c, x, log_cells, until - now, r, capacity, ke, emax, ec50, a, b, limit
+                )
+                peak = max(peak, top)
+                auc += exposure
+                excess += area
+                days += over
+                now = until
+            if k < count:
+                c += doses[plan, order[k]]
+                given += doses[plan, order[k]]
+        out[i, 0], out[i, 1], out[i, 2], out[i, 3] = c, x, log_cells, peak
+        out[i, 4], out[i, 5], out[i, 6], out[i, 7] = auc, excess, days, given
 
 
 @njit(cache=True, error_model="numpy")

@@ -58,7 +58,6 @@ T1_RADIUS, T2_RADIUS, FIELD_RADIUS, SAFE_DOSE, GIVEN_DOSE = range(5)
 RECORDED = 5
 
 _BLOCK = 16
-_LOOK = 8
 _EPS = 1e-9
 
 
@@ -240,40 +239,30 @@ def crossing_cell(radius, dx):
 
 
 @njit(cache=True)
-def _ceiling(row, start, hi, level):
-    """A bound on the row from ``start`` on: its value there where it falls, else ``level``."""
-    if start > hi + 1:
-        return 0.0
-    top = row[start]
-    above = 0
-    part = row[start : hi + 2]
-    for j in range(part.shape[0]):
-        above += part[j] > top
-    return top if above == 0 else level
+def falls(row, hi):
+    """Whether the profile nowhere rises outwards.
+
+    A monotone step in a slab preserves that, except between the last treated cell and the next: the
+    same increasing function of three neighbours maps all cells on either side.
+    """
+    inner = row[0 : hi + 1]
+    outer = row[1 : hi + 2]
+    rises = 0
+    for j in range(hi + 1):
+        rises += outer[j] > inner[j]
+    return rises == 0
 
 
 @njit(cache=True, inline="always")
-def follow(src, dst, p, bound, hi, gain, level):
-    """Outermost cell at or above ``level`` after one step from ``src`` to ``dst``.
-
-    ``p`` is the outermost cell of ``src`` and ``bound`` an upper bound on its cells beyond
-    ``p + _LOOK``. A monotone step cannot lift those over f(highest cell from ``p + _LOOK`` on),
-    f(u) = u + gain u (1 - u), so they are not looked at while that stays below the level. Returns
-    (p, bound) for ``dst``; a bound at the level stands for "unknown".
-    """
-    if bound < level:
-        bound = max(bound, src[p + _LOOK])
-        bound += gain * bound * (1.0 - bound)
-    if bound < level:
-        q = p + _LOOK
-        while q >= 0 and dst[q] < level:
-            q -= 1
-        for j in range(q + _LOOK + 1, p + _LOOK + 1):
-            bound = max(bound, dst[j])
-    else:
-        q = outermost(dst, p, hi, level)
-        bound = _ceiling(dst, q + _LOOK + 1, hi, level)
-    return q, bound
+def locate(row, p, hi, level, falling):
+    """Outermost cell at or above ``level``, near ``p`` in a ``falling`` profile; -1 if none."""
+    if falling:
+        while row[p + 1] >= level:
+            p += 1
+        while p >= 0 and row[p] < level:
+            p -= 1
+        return p
+    return outermost(row, p, hi, level)
 
 
 @njit(cache=True)
@@ -295,16 +284,15 @@ def crossing_time(src, dst, hi, j_dst, step, target, dx, interpolate):
 
 
 @njit(cache=True)
-def run_untreated(rows, side, hi, p, step, last, target, nodes, dx, lam, gain, mirror, sphere,
-                  interpolate, per_day, weigh):  # fmt: skip
+def run_untreated(rows, side, hi, p, falling, step, last, target, nodes, dx, lam, gain, mirror,
+                  sphere, interpolate, per_day, weigh):  # fmt: skip
     """Let the tumour grow until its T1 radius reaches ``target`` [mm] or step ``last``.
 
-    ``p`` is a guess of the outermost T1 cell at the start. Returns (side, hi, p, step, time of
-    crossing in steps or -1, quality days); the latter sum 1 - (T1 radius/death radius)^2 over whole
-    days when ``weigh`` is set.
+    ``p`` is the outermost T1 cell at the start, ``falling`` what :func:`falls` says of the profile.
+    Returns (side, hi, p, falling, step, time of crossing in steps or -1, quality days); these sum 1 - (T1 radius/death radius)^2 over whole days when
+    ``weigh`` is set.
     """
     src, dst = rows[side], rows[1 - side]
-    bound = T1_LEVEL
     first = int(math.floor(target / dx + _EPS))
     quality = 0.0
     begin = step
@@ -314,9 +302,11 @@ def run_untreated(rows, side, hi, p, step, last, target, nodes, dx, lam, gain, m
             hi = radial_step(src, dst, hi, nodes, -1, lam, gain, gain)
         else:
             hi = plain_step(src, dst, hi, nodes, lam, gain, mirror)
-        src, dst = dst, src
         step += 1
-        p, bound = follow(dst, src, p, bound, hi, gain, T1_LEVEL)
+        p = locate(dst, p, hi, T1_LEVEL, falling)
+        if not falling and not sphere:
+            falling = falls(dst, hi)
+        src, dst = dst, src
         if p >= first and reached(src, p, target, dx, interpolate):
             when = crossing_time(dst, src, hi, p, step, target, dx, interpolate)
             break
@@ -324,7 +314,7 @@ def run_untreated(rows, side, hi, p, step, last, target, nodes, dx, lam, gain, m
             share = max(radius_of(src, p, T1_LEVEL, dx, interpolate), 0.0) / DEATH_RADIUS
             quality += 1.0 - share * share
     side = side if (step - begin) % 2 == 0 else 1 - side
-    return side, hi, p, step, when, quality
+    return side, hi, p, falling, step, when, quality
 
 
 @njit(cache=True)
@@ -354,15 +344,16 @@ def grow(row, spare, patient, nodes, dx, dt, per_day, max_days, mirror, sphere, 
 
 
 @njit(cache=True)
-def treated_day(rows, side, hi, nodes, edge, share, dx, lam, gain, per_day, mirror, sphere,
+def treated_day(rows, side, hi, falling, nodes, edge, share, lam, gain, per_day, mirror, sphere,
                 kill):  # fmt: skip
     """One day in ``per_day`` steps whose fraction kills ``share`` of the cells up to ``edge``.
 
     The map acts in the first step of the day, the rate during all of them, the exact
-    linear-quadratic map before them. Returns (side, hi).
+    linear-quadratic map before them. Returns (side, hi, falling).
     """
     if kill == KILL_LQ and edge >= 0:
         kill_map(rows[side], hi, edge, 1.0 - share)
+        falling = falling and rows[side, edge] >= rows[side, edge + 1]
     for part in range(per_day):
         inside, reach = gain, edge
         if kill == KILL_RATE:
@@ -371,10 +362,19 @@ def treated_day(rows, side, hi, nodes, edge, share, dx, lam, gain, per_day, mirr
             inside = gain - share
         else:
             reach = -1
-        hi = any_step(rows[side], rows[1 - side], hi, nodes, reach, lam, gain, inside, mirror,
-                      sphere)  # fmt: skip
+        src, dst = rows[side], rows[1 - side]
         side = 1 - side
-    return side, hi
+        if sphere:
+            hi = radial_step(src, dst, hi, nodes, reach, lam, gain, inside)
+        elif reach < 0:
+            hi = plain_step(src, dst, hi, nodes, lam, gain, mirror)
+        else:
+            hi = treated_step(src, dst, hi, nodes, reach, lam, gain, inside, mirror)
+            if 1.0 - 2.0 * lam + inside < 0.0:
+                falling = falls(dst, hi)
+            else:
+                falling = falling and dst[reach] >= dst[reach + 1]
+    return side, hi, falling
 
 
 @njit(cache=True)
@@ -404,7 +404,7 @@ def course(rows, hi, growth_days, doses, patient, total, margin, fractions, cap,
             last_treated = k + 1
     j1 = outermost(rows[0], -1, hi, T1_LEVEL)
     j2 = outermost(rows[0], j1, hi, T2_LEVEL)
-    b1, b2 = T1_LEVEL, T2_LEVEL
+    falling = not sphere and falls(rows[0], hi)
     day = growth_days
     while day < last_day and death < 0.0:
         k = day - growth_days
@@ -433,28 +433,22 @@ def course(rows, hi, growth_days, doses, patient, total, margin, fractions, cap,
             if dose > limit:
                 out[VIOLATIONS] += 1.0
                 out[EXCESS] += dose - limit
-            side, hi = treated_day(rows, side, hi, nodes, edge, share, dx, lam, gain, per_day,
-                                   mirror, sphere, kill)  # fmt: skip
-            if per_day == 1:
-                j1, b1 = follow(rows[1 - side], rows[side], j1, b1, hi, gain, T1_LEVEL)
-                j2, b2 = follow(rows[1 - side], rows[side], j2, b2, hi, gain, T2_LEVEL)
-            else:
-                j1 = outermost(rows[side], j1, hi, T1_LEVEL)
-                j2 = outermost(rows[side], j2, hi, T2_LEVEL)
+            side, hi, falling = treated_day(rows, side, hi, falling, nodes, edge, share, lam, gain,
+                                            per_day, mirror, sphere, kill)  # fmt: skip
+            j1 = locate(rows[side], j1, hi, T1_LEVEL, falling)
             if j1 * dx >= DEATH_RADIUS - dx and reached(rows[side], j1, DEATH_RADIUS, dx,
                                                         interpolate):  # fmt: skip
                 death = day + 1.0
             quality = radius_of(rows[side], j1, T1_LEVEL, dx, interpolate)
             out[QUALITY_DAYS] += 1.0 - (max(quality, 0.0) / DEATH_RADIUS) ** 2
         else:
-            side, hi, j1, _, when, quality = run_untreated(
-                rows, side, hi, j1, day * per_day, (day + 1) * per_day, DEATH_RADIUS, nodes, dx,
-                lam, gain, mirror, sphere, interpolate, per_day, weigh)  # fmt: skip
+            side, hi, j1, falling, _, when, quality = run_untreated(
+                rows, side, hi, j1, falling, day * per_day, (day + 1) * per_day, DEATH_RADIUS,
+                nodes, dx, lam, gain, mirror, sphere, interpolate, per_day, weigh)  # fmt: skip
             out[QUALITY_DAYS] += quality
             if when >= 0.0:
                 death = when / per_day
-            j2 = outermost(rows[side], j2, hi, T2_LEVEL)
-            b1, b2 = T1_LEVEL, T2_LEVEL
+        j2 = locate(rows[side], j2, hi, T2_LEVEL, falling)
         day += 1
         if therapy < 0.0 and total - out[TOTAL_DOSE] < LEFTOVER:
             therapy = float(day - growth_days)
@@ -462,9 +456,9 @@ def course(rows, hi, growth_days, doses, patient, total, margin, fractions, cap,
             for j in range(nodes):
                 density[day - growth_days, j] = rows[side, j]
     if death < 0.0 and day < last_day:
-        side, hi, j1, step, when, quality = run_untreated(
-            rows, side, hi, j1, day * per_day, last_day * per_day, DEATH_RADIUS, nodes, dx, lam,
-            gain, mirror, sphere, interpolate, per_day, weigh)  # fmt: skip
+        side, hi, j1, falling, step, when, quality = run_untreated(
+            rows, side, hi, j1, falling, day * per_day, last_day * per_day, DEATH_RADIUS, nodes, dx,
+            lam, gain, mirror, sphere, interpolate, per_day, weigh)  # fmt: skip
         out[QUALITY_DAYS] += quality
         day = (step + per_day - 1) // per_day
         if when >= 0.0:

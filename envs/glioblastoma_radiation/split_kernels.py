@@ -1,0 +1,298 @@
+"""Compiled accurate solver of the glioblastoma model: Strang splitting, exact in both parts.
+
+Half a step of the exact logistic reaction, a step of exact diffusion, half a step of reaction; the
+half steps of neighbouring steps merge. Cells are centred at ``x_j = (j + 1/2) dx``. Diffusion on
+the line is the convolution with the heat kernel, which sampled at the cells is exact for resolved
+profiles when ``D dt >= dx^2 / 2`` (aliasing below 3e-9 a step). No flux at x = 0 is an even
+reflection; in a sphere ``x w`` diffuses as on the line with an odd reflection. A fraction of dose
+acts at once between two steps, or as a rate over the day. The cell on the field's edge is treated
+by the share of it that the field covers, so that outcomes vary smoothly with the field.
+
+A kernel file: it imports nothing but numpy, numba, math and other kernel files.
+"""
+
+import math
+
+import numpy as np
+from numba import njit, prange
+
+from oncogym.envs.glioblastoma_radiation.kernels import (
+    BOUNDARY,
+    DEATH_DAY,
+    DEATH_RADIUS,
+    DETECTION_RADIUS,
+    DIED,
+    EXCESS,
+    FIELD_RADIUS,
+    GIVEN_DOSE,
+    KILL_LQ,
+    KILL_RATE,
+    LEFTOVER,
+    PEAK_DOSE,
+    QUALITY_DAYS,
+    RECORDED,
+    SAFE_DOSE,
+    T1_LEVEL,
+    T1_RADIUS,
+    T2_LEVEL,
+    T2_RADIUS,
+    TAIL,
+    THERAPY_DAYS,
+    TOTAL_DOSE,
+    VIOLATIONS,
+    killed_share,
+    outermost,
+    safe_dose,
+)
+
+
+def heat_kernel(diffusion, dt, dx):
+    """One half of the normalised kernel, from its centre outwards, cut below 1e-18."""
+    spread = diffusion * dt / dx**2
+    reach = math.ceil(math.sqrt(4.0 * spread * 18.0 * math.log(10.0)))
+    taps = np.exp(-(np.arange(reach + 1) ** 2) / (4.0 * spread))
+    return taps / (taps[0] + 2.0 * taps[1:].sum())
+
+
+@njit(cache=True)
+def _react(row, hi, factor, factor_in, edge, covered):
+    """Logistic growth by ``factor`` (``factor_in`` before cell ``edge``, a mixture in it)."""
+    whole = min(max(edge, 0), hi + 1)
+    g = factor_in - 1.0
+    part = row[0:whole]
+    for j in range(part.shape[0]):
+        part[j] = part[j] * factor_in / (1.0 + part[j] * g)
+    f = factor - 1.0
+    for j in range(whole, hi + 1):
+        c = row[j]
+        out = c * factor / (1.0 + c * f)
+        if j == edge:
+            out += covered * (c * factor_in / (1.0 + c * g) - out)
+        row[j] = out
+
+
+@njit(cache=True)
+def _kill(row, hi, share, exact, edge, covered):
+    """One fraction as a map: w - R w (1 - w), or the odds of w times 1 - R (``exact``)."""
+    survival = 1.0 - share
+    for j in range(min(edge, hi) + 1):
+        c = row[j]
+        after = c * survival / (1.0 - c * share) if exact else c - share * c * (1.0 - c)
+        row[j] = c + (after - c if j < edge else covered * (after - c))
+
+
+@njit(cache=True)
+def _diffuse(row, hi, taps, dx, sphere, buffer, total):
+    """Convolve with the heat kernel; returns the new window."""
+    reach = taps.shape[0] - 1
+    cells = row.shape[0]
+    new = min(hi + reach, cells - 1)
+    size = new + 1
+    sign = 1.0
+    if sphere:
+        sign = -1.0
+        for j in range(size):
+            row[j] *= (j + 0.5) * dx
+    for m in range(reach):
+        buffer[reach - 1 - m] = sign * row[m]
+    for j in range(size):
+        buffer[reach + j] = row[j]
+    for j in range(reach):
+        buffer[reach + size + j] = 0.0
+    out = total[0:size]
+    mid = buffer[reach : reach + size]
+    for j in range(size):
+        out[j] = taps[0] * mid[j]
+    for m in range(1, reach + 1):
+        tap = taps[m]
+        left = buffer[reach - m : reach - m + size]
+        right = buffer[reach + m : reach + m + size]
+        for j in range(size):
+            out[j] += tap * (left[j] + right[j])
+    for j in range(size):
+        row[j] = out[j]
+    if sphere:
+        for j in range(size):
+            row[j] /= (j + 0.5) * dx
+    while new > 1 and row[new] <= TAIL:
+        row[new] = 0.0
+        new -= 1
+    return new
+
+
+@njit(cache=True)
+def _grown(value, factor):
+    return value * factor / (1.0 + value * (factor - 1.0))
+
+
+@njit(cache=True)
+def _radius(row, j, level, factor, dx):
+    """Interpolated radius [mm] of a region once every cell has grown by ``factor``; -1 if none."""
+    if j < 0:
+        return -1.0
+    inner = _grown(row[j], factor)
+    outer = _grown(row[j + 1], factor) if j + 1 < row.shape[0] else inner
+    share = (inner - level) / (inner - outer) if inner > outer else 0.0
+    return (j + 0.5 + min(max(share, 0.0), 1.0)) * dx
+
+
+@njit(cache=True)
+def run(row, hi, p, time, steps, target, taps, dx, dt, sphere, half, half_in, edge, covered,
+        buffer, total):  # fmt: skip
+    """Advance a complete state by ``steps`` steps, or until the T1 radius passes ``target`` [mm].
+
+    ``half`` is exp(rho dt/2), ``half_in`` the same inside the field. Returns (window, outermost T1
+    cell, time at the end, time of crossing or -1, T1 radius at the end).
+    """
+    _react(row, hi, half, half_in, edge, covered)
+    # The level that half a step of growth turns into the T1 level. T1 lies inside any field.
+    inner = half_in if edge > 0 else half
+    before_half = T1_LEVEL / (inner + T1_LEVEL * (1.0 - inner))
+    radius = -2.0
+    for step in range(steps):
+        hi = _diffuse(row, hi, taps, dx, sphere, buffer, total)
+        p = outermost(row, p, hi - 1, before_half)
+        time += dt
+        last = radius
+        radius = _radius(row, p, T1_LEVEL, inner, dx)
+        if radius >= target:
+            _react(row, hi, half, half_in, edge, covered)
+            when = time
+            if -1.0 < last < target:
+                when = time - dt + dt * (target - last) / (radius - last)
+            return hi, p, time, when, radius
+        if step + 1 < steps:
+            _react(row, hi, half * half, half_in * half_in, edge, covered)
+    _react(row, hi, half, half_in, edge, covered)
+    return hi, p, time, -1.0, radius
+
+
+@njit(cache=True)
+def grow_split(row, patient, dx, dt, max_days, taps, sphere):
+    """Growth to detection; returns (interpolated time of detection, time of the state, window).
+
+    The first is -1 if detection comes later than ``max_days``.
+    """
+    cells = row.shape[0]
+    buffer = np.zeros(cells + 2 * taps.shape[0])
+    total = np.zeros(cells)
+    row[:] = 0.0
+    hi = 1
+    for j in range(cells):
+        x = (j + 0.5) * dx
+        value = 0.8 * math.exp(-0.25 * x * x)
+        if value <= TAIL:
+            break
+        row[j] = value
+        hi = j
+    half = math.exp(0.5 * patient[1] * dt)
+    steps = int(round(max_days / dt))
+    hi, _, time, when, _ = run(row, hi, -1, 0.0, steps, DETECTION_RADIUS, taps, dx, dt, sphere,
+                               half, half, 0, 0.0, buffer, total)  # fmt: skip
+    return when, time, hi
+
+
+@njit(cache=True)
+def course_split(row, hi, start, doses, patient, budget, margin, fractions, cap, dx, dt, per_day,
+                 last_day, taps, sphere, kill, record, density, out):  # fmt: skip
+    """One treatment course in the accurate solver, from the state ``row`` at time ``start`` [d].
+
+    Arrays as in ``kernels.course``; returns the number of days recorded.
+    """
+    cells = row.shape[0]
+    buffer = np.zeros(cells + 2 * taps.shape[0])
+    total = np.zeros(cells)
+    half = math.exp(0.5 * patient[1] * dt)
+    recorded = record.shape[0] > 0
+    out[:] = 0.0
+    therapy = -1.0
+    last_treated = 0
+    for k in range(doses.shape[0]):
+        if doses[k] > 0.0:
+            last_treated = k + 1
+    p1 = outermost(row, -1, hi - 1, T1_LEVEL)
+    p2 = outermost(row, p1, hi - 1, T2_LEVEL)
+    days = int(math.floor(last_day - start))
+    time = start
+    death = -1.0
+    day = 0
+    while day < days and death < 0.0:
+        treated = day < last_treated
+        if treated or recorded:
+            p2 = outermost(row, p2, hi - 1, T2_LEVEL)
+        t2 = _radius(row, p2, T2_LEVEL, 1.0, dx)
+        field = t2 + margin if t2 >= 0.0 else 0.0
+        dose = doses[day] if treated else 0.0
+        limit = safe_dose(field, cap) if treated or recorded else 0.0
+        if recorded:
+            record[day, T1_RADIUS] = _radius(row, p1, T1_LEVEL, 1.0, dx)
+            record[day, T2_RADIUS] = t2
+            record[day, FIELD_RADIUS] = field
+            record[day, SAFE_DOSE] = limit
+            record[day, GIVEN_DOSE] = dose
+        edge = 0
+        covered = 0.0
+        half_in = half
+        if dose > 0.0:
+            share = killed_share(dose, patient[3], patient[4], fractions)
+            edge = int(math.floor(field / dx))
+            covered = field / dx - edge
+            out[TOTAL_DOSE] += dose
+            out[PEAK_DOSE] = max(out[PEAK_DOSE], dose)
+            if dose > limit:
+                out[VIOLATIONS] += 1.0
+                out[EXCESS] += dose - limit
+            if kill == KILL_RATE:
+                half_in = math.exp(0.5 * (patient[1] - share) * dt)
+            else:
+                _kill(row, hi, share, kill == KILL_LQ, edge, covered)
+                edge = 0
+        steps = per_day
+        if not treated and not recorded:
+            steps = per_day * (days - day)
+            day = days - 1
+        elif day == days - 1:
+            steps = int(round((last_day - time) / dt))
+        hi, p1, time, when, radius = run(row, hi, p1, time, steps, DEATH_RADIUS, taps, dx, dt,
+                                         sphere, half, half_in, edge, covered, buffer,
+                                         total)  # fmt: skip
+        day += 1
+        if when >= 0.0:
+            death = when
+        else:
+            out[QUALITY_DAYS] += 1.0 - (max(radius, 0.0) / DEATH_RADIUS) ** 2
+        if therapy < 0.0 and budget - out[TOTAL_DOSE] < LEFTOVER:
+            therapy = float(day)
+        if density.shape[0] > 0:
+            for j in range(cells):
+                density[day, j] = row[j]
+    if recorded:
+        p2 = outermost(row, p2, hi - 1, T2_LEVEL)
+        record[day, T1_RADIUS] = _radius(row, p1, T1_LEVEL, 1.0, dx)
+        record[day, T2_RADIUS] = _radius(row, p2, T2_LEVEL, 1.0, dx)
+    out[DEATH_DAY] = death if death >= 0.0 else float(last_day)
+    out[DIED] = 1.0 if death >= 0.0 else 0.0
+    out[THERAPY_DAYS] = therapy if therapy >= 0.0 else out[DEATH_DAY] - start
+    out[BOUNDARY] = row[cells - 1]
+    return day
+
+
+@njit(cache=True)
+def _split_of(plan, states, hi, start, doses, patients, budget, margin, fractions, cap, dx, dt,
+              per_day, last_day, taps, sphere, kill, out):  # fmt: skip
+    row = states[plan if states.shape[0] > 1 else 0].copy()
+    which = plan if states.shape[0] > 1 else 0
+    nothing = np.empty((0, RECORDED))
+    unseen = np.empty((0, row.shape[0]))
+    course_split(row, hi[which], start[which], doses[plan], patients[which], budget, margin,
+                 fractions, cap, dx, dt, per_day, last_day, taps, sphere, kill, nothing, unseen,
+                 out[plan])  # fmt: skip
+
+
+@njit(cache=True, parallel=True)
+def courses_split(states, hi, start, doses, patients, budget, margin, fractions, cap, dx, dt,
+                  per_day, last_day, taps, sphere, kill, out):  # fmt: skip
+    """Many plans ``(P, days)`` of patients with the same diffusion, on all threads."""
+    for plan in prange(doses.shape[0]):
+        _split_of(plan, states, hi, start, doses, patients, budget, margin, fractions, cap, dx, dt,
+                  per_day, last_day, taps, sphere, kill, out)  # fmt: skip

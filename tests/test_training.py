@@ -1,0 +1,404 @@
+"""Training runs: what they leave behind, how they go on after an interruption, what they refuse."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("stable_baselines3")
+
+from oncogym.agents.files import CorruptFileError, OutputFolderError, read_json  # noqa: E402
+from oncogym.agents.learned import PolicyAgent  # noqa: E402
+from oncogym.agents.rollout import rollout  # noqa: E402
+from oncogym.envs import find_variant, treatments  # noqa: E402
+from oncogym.envs.treatment import UnknownNameError  # noqa: E402
+from oncogym.evaluation import cli  # noqa: E402
+from oncogym.training import checkpoint as checkpoints  # noqa: E402
+from oncogym.training import ppo  # noqa: E402
+from oncogym.training.ppo import (  # noqa: E402
+    RunFolderError,
+    SettingsMismatchError,
+    resume_ppo,
+    train_ppo,
+)
+from oncogym.training.settings import make_settings  # noqa: E402
+from oncogym.training.state import restore_model, save_model  # noqa: E402
+
+ENV = "oncogym/ChemoDosing-v0"
+COHORT = "oncogym/ChemoDosingCohort-v0"
+TINY = {"n_steps": 10, "batch_size": 40, "n_epochs": 2, "layers": [8], "evaluations": 4}
+# 8 lanes, 10 decisions each: 80 decisions an update, 13 updates for 1000 decisions.
+SMALL = {"steps": 1000, "lanes": 8, "seed": 3, "hyperparameters": TINY}
+TOTAL = 1040
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A short run, to be copied before it is changed."""
+    return train_ppo(COHORT, out=tmp_path_factory.mktemp("run") / "a", **SMALL)
+
+
+@pytest.fixture
+def interrupted(finished, tmp_path):
+    """The same run as a kill after its last checkpoint but one would have left it."""
+    folder = tmp_path / "interrupted"
+    shutil.copytree(finished.folder, folder)
+    checkpoints.list_checkpoints(folder / "checkpoints")[0].unlink()
+    (folder / "result.json").unlink()
+    return folder
+
+
+def newest(folder: Path) -> Path:
+    return checkpoints.list_checkpoints(folder / "checkpoints")[0]
+
+
+def test_a_run_leaves_everything_behind(finished):
+    assert finished.steps == TOTAL
+    assert {path.name for path in finished.folder.iterdir()} == {
+        "checkpoints",
+        "config.json",
+        "policy",
+        "progress.csv",
+        "result.json",
+        "tensorboard",
+    }
+    config = read_json(finished.folder / "config.json")
+    assert config["settings"]["env_id"] == COHORT
+    assert config["settings"]["hyperparameters"]["layers"] == [8]
+    assert config["seeds"] == 3
+    assert config["versions"]["torch"] == torch.__version__
+    assert config["command_line"]
+    result = read_json(finished.folder / "result.json")
+    assert result["steps"] == TOTAL
+    assert result["best_return"] == finished.best_return
+    files = checkpoints.list_checkpoints(finished.folder / "checkpoints")
+    assert len(files) == checkpoints.KEEP
+    assert files[0].name == f"checkpoint_{TOTAL:012d}.npz"
+
+
+def test_scalars_cover_returns_terms_costs_and_outcome(finished):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    task = find_variant(COHORT)[0].task
+    wanted = {"episode/return", "episode/success_rate", "eval/return", "eval/success_rate"}
+    wanted |= {f"reward_terms/{name}" for name in task.reward_terms}
+    wanted |= {f"costs/{name}" for name in task.costs}
+    wanted |= {f"{group}/{m.name}" for group in ("outcome", "eval") for m in task.metrics}
+    wanted |= {"train/value_loss", "train/std", "time/fps"}
+    board = EventAccumulator(str(finished.folder / "tensorboard"))
+    board.Reload()
+    assert wanted <= set(board.Tags()["scalars"])
+    table = pd.read_csv(finished.folder / "progress.csv")
+    assert wanted <= set(table.columns)
+    assert table["steps"].tolist() == list(range(80, TOTAL + 1, 80))
+    shown = {event.step: event.value for event in board.Scalars("eval/return")}
+    evaluated = table.dropna(subset=["eval/return"]).set_index("steps")["eval/return"]
+    assert shown == pytest.approx(evaluated.to_dict(), rel=1e-6)
+    assert len(evaluated) == 4
+    # 13 updates of 10 decisions: each lane has ended an episode by then.
+    assert table["episode/length"].dropna().between(1, 60).all()
+    weights = find_variant(COHORT)[0].task(1).reward_weights
+    total = sum(weights[name] * table[f"reward_terms/{name}"] for name in task.reward_terms)
+    assert np.allclose(total.dropna(), table["episode/return"].dropna())
+
+
+def test_the_best_policy_is_kept_and_does_what_was_measured(finished):
+    evaluated = pd.read_csv(finished.folder / "progress.csv")["eval/return"].dropna()
+    assert finished.best_return == pytest.approx(evaluated.max(), abs=1e-12)
+    treatment, _ = find_variant(COHORT)
+    patients = treatment.cohort("validation").patients(256)
+    result = rollout(treatment.task(256), finished.agent(), patients)
+    assert result.returns.mean() == pytest.approx(finished.best_return, abs=1e-9)
+    about = finished.agent().policy.about
+    assert (about["steps"], about["seed"]) == (finished.best_steps, 3)
+    assert PolicyAgent.load(finished.folder, ENV).policy.env_id == COHORT
+
+
+def test_a_seed_decides_the_run(finished, tmp_path):
+    before = np.random.get_state()[1].copy(), torch.get_rng_state(), random.getstate()  # noqa: NPY002
+    again = train_ppo(COHORT, out=tmp_path / "again", **SMALL)
+    assert np.array_equal(before[0], np.random.get_state()[1])  # noqa: NPY002
+    assert torch.equal(before[1], torch.get_rng_state())
+    assert before[2] == random.getstate()
+    other = train_ppo(COHORT, out=tmp_path / "other", **{**SMALL, "seed": 4})
+    bytes_of = [(r.policy / "policy.npz").read_bytes() for r in (finished, again, other)]
+    assert bytes_of[0] == bytes_of[1] != bytes_of[2]
+
+
+def test_neighbouring_seeds_share_no_patients():
+    drawn = []
+    for seed in (0, 1):
+        settings = make_settings(COHORT, seed=seed, lanes=40, hyperparameters=TINY)
+        lanes = ppo._lanes(settings)
+        ppo._model(settings, lanes)
+        ppo.seed_lanes(lanes, settings, 0)
+        lanes.reset()
+        drawn.append({tuple(row) for row in lanes.get_attr("patients")[0:40]})
+    assert len(drawn[0]) == 40
+    assert not drawn[0] & drawn[1]
+
+
+def test_a_checkpoint_restores_everything(finished):
+    path = newest(finished.folder)
+    saved = checkpoints.read_checkpoint(path)
+    settings = make_settings(
+        COHORT, steps=1000, lanes=8, seed=9, hyperparameters={**TINY, "n_steps": 10}
+    )
+    model = ppo._model(settings, ppo._lanes(settings))
+    with ppo._own_random_state():
+        restore_model(model, saved.steps, dict(saved.state), dict(saved.arrays))
+        state, arrays = save_model(model)
+    assert model.num_timesteps == TOTAL
+    for name, array in arrays.items():
+        assert array.tobytes() == saved.arrays[name].tobytes(), name
+    for name, value in state.items():
+        assert json.loads(json.dumps(value)) == saved.state[name], name
+    kinds = {name.split("/")[0] for name in saved.arrays}
+    assert kinds == {
+        "best",
+        "observation_statistics",
+        "optimizer",
+        "policy",
+        "random",
+        "return_statistics",
+    }
+
+
+def test_an_interrupted_run_goes_on_to_the_same_step(interrupted, finished):
+    start = checkpoints.read_checkpoint(newest(interrupted)).steps
+    result = resume_ppo(interrupted, env_id=COHORT, **SMALL)
+    assert result.resumed_from == start < TOTAL
+    assert result.steps == TOTAL
+    assert result.damaged == ()
+    table = pd.read_csv(interrupted / "progress.csv")
+    assert table["steps"].tolist() == list(range(80, TOTAL + 1, 80))
+    before = pd.read_csv(finished.folder / "progress.csv")
+    kept = table["steps"] <= start
+    pd.testing.assert_frame_equal(table[kept], before[kept])
+    assert read_json(interrupted / "config.json")["resumed"][0]["from_step"] == start
+
+
+def test_a_finished_run_is_not_trained_further(finished, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(finished.folder, folder)
+    result = resume_ppo(folder)
+    assert result.steps == result.resumed_from == TOTAL
+    assert result.best_return == finished.best_return
+    assert result.last_evaluation == finished.last_evaluation
+    assert (folder / "policy/policy.npz").read_bytes() == (
+        finished.policy / "policy.npz"
+    ).read_bytes()
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_anew(interrupted):
+    for path in checkpoints.list_checkpoints(interrupted / "checkpoints"):
+        path.unlink()
+    result = resume_ppo(interrupted)
+    assert (result.resumed_from, result.steps) == (None, TOTAL)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "altered"])
+def test_a_damaged_checkpoint_is_named_and_passed_over(interrupted, damage):
+    path = newest(interrupted)
+    good = checkpoints.list_checkpoints(interrupted / "checkpoints")[1]
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 255
+    path.write_bytes({"truncated": data[: len(data) // 3], "empty": b"", "altered": data}[damage])
+    with pytest.warns(RuntimeWarning, match=path.name):
+        result = resume_ppo(interrupted)
+    assert result.steps == TOTAL
+    assert result.resumed_from == checkpoints.read_checkpoint(good).steps
+    assert len(result.damaged) == 1
+    assert path.name in result.damaged[0]
+
+
+def test_only_damaged_checkpoints_are_an_error(interrupted):
+    files = checkpoints.list_checkpoints(interrupted / "checkpoints")
+    for path in files:
+        path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(CorruptFileError) as error:
+        resume_ppo(interrupted)
+    assert all(path.name in str(error.value) for path in files)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"steps": 2000}, "steps was 1000, now 2000"),
+        ({"seed": 0}, "seed was 3, now 0"),
+        ({"lanes": 16}, "lanes was 8, now 16"),
+        (
+            {"env_id": ENV},
+            "env_id was 'oncogym/ChemoDosingCohort-v0', now 'oncogym/ChemoDosing-v0'",
+        ),
+        ({"hyperparameters": {"gamma": 0.9}}, r"hyperparameters: gamma was 1.0, now 0.9"),
+        ({"options": {"horizon": 30}}, "options: horizon was None, now 30"),
+    ],
+)
+def test_a_run_does_not_go_on_with_other_settings(finished, asked, message):
+    with pytest.raises(SettingsMismatchError, match=message):
+        resume_ppo(finished.folder, **asked)
+
+
+def test_a_killed_run_ends_as_if_nothing_had_happened(tmp_path):
+    """SIGKILL at a random moment after the first checkpoint; nothing on disk may be broken."""
+    folder = tmp_path / "killed"
+    arguments = {**SMALL, "steps": 24_000, "checkpoint_every": 400}
+    code = (
+        "from oncogym.training.ppo import train_ppo\n"
+        f"train_ppo({COHORT!r}, out={str(folder)!r}, **{arguments!r})"
+    )
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        limit = time.monotonic() + 120.0
+        while not checkpoints.list_checkpoints(folder / "checkpoints"):
+            assert process.poll() is None, "training ended before its first checkpoint"
+            assert time.monotonic() < limit
+            time.sleep(0.01)
+        time.sleep(random.uniform(0.0, 0.6))
+        assert process.poll() is None, "training ended before it was killed"
+        process.send_signal(signal.SIGKILL)
+    left = checkpoints.list_checkpoints(folder / "checkpoints")
+    steps = [checkpoints.read_checkpoint(path).steps for path in left]
+    assert not (folder / "result.json").exists()
+    result = resume_ppo(folder)
+    assert result.resumed_from == max(steps)
+    assert result.damaged == ()
+    assert result.steps == 24_000
+    assert pd.read_csv(folder / "progress.csv")["steps"].tolist() == list(range(80, 24_001, 80))
+    assert PolicyAgent.load(folder, COHORT).policy.about["evaluation_return"] == result.best_return
+
+
+def test_what_a_run_refuses_before_any_work(tmp_path):
+    out = tmp_path / "run"
+    for arguments, message in (
+        ({"hyperparameters": {"learning_rat": 1}}, "did you mean 'learning_rate'"),
+        ({"options": {"horizn": 30}}, "did you mean 'horizon'"),
+        ({"options": {"cohort": "populatoin"}}, "did you mean 'population'"),
+    ):
+        with pytest.raises(UnknownNameError, match=message):
+            train_ppo(ENV, out=out, **arguments)
+    with pytest.raises(UnknownNameError, match=f"did you mean '{ENV}'"):
+        train_ppo("oncogym/ChemoDosin-v0", out=out)
+    for arguments, message in (
+        ({"steps": 0}, "steps is 0"),
+        ({"lanes": 2.5}, r"lanes is 2\.5"),
+        ({"seed": -1}, "seed is -1"),
+        ({"options": {"horizon": -3}}, "horizon is -3"),
+        ({"options": {"patient": {"ec5": 1.0}}}, "ec5"),
+        ({"hyperparameters": {"gamma": 1.5}}, r"gamma is 1\.5"),
+        ({"hyperparameters": {"n_epochs": "many"}}, "n_epochs is 'many'"),
+        ({"hyperparameters": {"layers": []}}, "layers is"),
+        ({"hyperparameters": {"rescale_actions": "yes"}}, "rescale_actions is 'yes'"),
+        ({"hyperparameters": {"activation": "tanhh"}}, "did you mean 'tanh'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            train_ppo(ENV, out=out, **arguments)
+    assert not out.exists()
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(OutputFolderError, match=f"{file}: it is a file"):
+        train_ppo(ENV, out=file)
+    with pytest.raises(RunFolderError, match="holds no run to resume"):
+        resume_ppo(tmp_path)
+
+
+def test_a_run_folder_is_used_once(finished):
+    with pytest.raises(RunFolderError, match="holds a run already"):
+        train_ppo(COHORT, out=finished.folder, **SMALL)
+
+
+def test_a_damaged_configuration_is_named(interrupted):
+    path = interrupted / "config.json"
+    text = path.read_text()
+    for damaged in (text[: len(text) // 2], "{}", text.replace('"lanes"', '"lane"')):
+        path.write_text(damaged)
+        with pytest.raises(CorruptFileError, match=r"config\.json"):
+            resume_ppo(interrupted)
+
+
+def test_a_damaged_table_is_named(interrupted):
+    path = interrupted / "progress.csv"
+    for damaged in ("", "a,b\n1,2\n", "steps\nx\n"):
+        path.write_text(damaged)
+        with pytest.raises(CorruptFileError, match=r"progress\.csv"):
+            resume_ppo(interrupted)
+
+
+def test_a_fixed_patient_and_a_time_limit(tmp_path):
+    options = {"patient": {"ec50": 2.0}, "max_episode_steps": 20, "horizon": 30}
+    result = train_ppo(ENV, out=tmp_path, options=options, **SMALL)
+    policy = result.agent().policy
+    assert policy.options == {"horizon": 30}
+    assert policy.about["evaluation_cohort"] == "patient"
+    table = pd.read_csv(tmp_path / "progress.csv")
+    assert table["episode/length"].max() == 20
+    assert result.last_evaluation["length"] == 30
+
+
+def test_every_environment_has_hyperparameters():
+    import yaml
+
+    file = Path(ppo.__file__).parent / "hyperparams" / "ppo.yml"
+    table = yaml.safe_load(file.read_text(encoding="utf-8"))
+    ids = {variant.id for treatment in treatments().values() for variant in treatment.variants}
+    assert set(table) - {"default"} <= ids
+    for entry in table.values():
+        assert set(entry) <= set(table["default"])
+    for env_id in ids:
+        settings = make_settings(env_id)
+        assert settings.steps_per_update % settings.hyperparameters.batch_size == 0
+
+
+def test_the_command_line_trains_and_resumes(tmp_path, capsys):
+    out = tmp_path / "run"
+    pairs = [f"--set={key}={json.dumps(value)}" for key, value in TINY.items()]
+    common = ["train", ENV, "--steps", "400", "--lanes", "8", "--seed", "1", *pairs]
+    assert cli.main([*common, "--out", str(out), "--cohort", "population", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["steps"] == 400
+    assert document["policy"] == str(out / "policy")
+    settings = read_json(out / "config.json")["settings"]
+    assert settings["options"] == {"cohort": "population"}
+    newest(out).unlink()
+    assert cli.main(["train", "--resume", str(out)]) == 0
+    printed = capsys.readouterr()
+    assert "400 steps" in printed.out
+    assert "400/400" in printed.err
+    for arguments, message in (
+        (["train", "--resume", str(out), "--seed", "2"], "seed was 1, now 2"),
+        (["train", ENV, "--out", str(out)], "holds a run already"),
+        (["train", "ChemoDosin-v0"], "did you mean"),
+        (["train"], "name an environment"),
+        (["train", ENV, "--set", "gamma"], "KEY=VALUE"),
+        (["train", ENV, "--out", str(out / "config.json")], "not a folder"),
+    ):
+        assert cli.main(arguments) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_a_missing_extra_is_named(monkeypatch, capsys, tmp_path):
+    for name in ("oncogym.training.ppo", "torch", "stable_baselines3"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert cli.main(["train", ENV, "--out", str(tmp_path)]) == 2
+    assert "oncogym[train]" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_ppo_comes_close_to_the_best_plan(tmp_path):
+    """98 % of the return of the best open-loop plan, 13.88, without toxicity over the limit."""
+    result = train_ppo(ENV, out=tmp_path, seed=0, steps=400_000)
+    assert result.best_return >= 0.98 * 13.88
+    treatment, _ = find_variant(ENV)
+    course = rollout(treatment.task(1), result.agent(), treatment.cohort("nominal").patients(1))
+    assert course.costs.sum() == 0.0
