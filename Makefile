@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup test benchmark lint clean
+.PHONY: setup test benchmark lint clean clean-cache
 
 # Makes .venv in the checkout and installs the project into it, editable.
 setup: $(STAMP)
@@ -28,6 +28,10 @@ lint: setup
 	rm -rf build/types
 	$(BIN)/python -m pip install --quiet --no-deps --target build/types .
 	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p oncogym
+
+# Compiled kernels; numba does not notice changes in functions inlined from other files.
+clean-cache:
+	find envs agents -name '*.nb[ic]' -delete
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

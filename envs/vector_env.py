@@ -199,7 +199,9 @@ class TherapyVectorEnv(VectorEnv):
         """One frame a lane: text (``ansi``) or uint8 pictures (``rgb_array``)."""
         if self.render_mode is None:
             return None
-        return tuple(draw_frame(self._lanes, lane, self.render_mode) for lane in range(self.num_envs))
+        return tuple(
+            draw_frame(self._lanes, lane, self.render_mode) for lane in range(self.num_envs)
+        )
 
     def to_physical(self, actions: Any) -> dict[str, Any]:
         """The actions in physical units, by name; units stand in ``task.action_parts``."""

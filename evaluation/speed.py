@@ -1,4 +1,4 @@
-"""How fast environments and models run: timing helpers, generic jobs, and the registry of models."""
+"""How fast environments and models run: timing helpers, generic jobs, registry of models."""
 
 from __future__ import annotations
 
@@ -255,7 +255,8 @@ def training_job(
 ) -> Job:
     """A job that times PPO on ``lanes`` lanes, updates and evaluations included.
 
-    It trains for about ten times ``settings.seconds``, but at least for two updates.
+    It trains for about five times ``settings.seconds`` at the target's speed, but at least for two
+    updates.
 
     Raises:
         ModuleNotFoundError: When run without the ``train`` extra.
@@ -266,7 +267,7 @@ def training_job(
         from oncogym.training.settings import make_settings
 
         update = make_settings(env_id, lanes=lanes).steps_per_update
-        steps = max(2 * update, int(settings.seconds * 10 * (target or 20_000.0)))
+        steps = max(2 * update, int(settings.seconds * 5 * (target or 20_000.0)))
         with tempfile.TemporaryDirectory() as folder:
             result = train_ppo(
                 env_id, out=Path(folder) / "run", steps=steps, lanes=lanes, seed=settings.seed

@@ -119,8 +119,8 @@ def start_lanes(lanes, state, patients, constants, history_time, history_logn, c
 
 
 # The two functions below are compiled for one thread and for all. Their bodies are written out
-# rather than divided up, because numba counts references on every array that it hands to a function,
-# which for twenty arrays costs more than the arithmetic of a lane.
+# rather than divided up, because numba counts references on every array that it hands to a
+# function, which for twenty arrays costs more than the arithmetic of a lane.
 
 
 def _observe_lanes(lanes, state, history_time, history_logn, seeds, episodes, cfg, obs):

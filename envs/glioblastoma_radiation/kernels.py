@@ -479,7 +479,7 @@ def _course_of(plan, start, start_hi, growth_days, doses, patients, total, margi
                nodes, dx, dt, per_day, last_day, mirror, sphere, interpolate, kill, weigh,
                out):  # fmt: skip
     rows = np.zeros((2, start.shape[1]))
-    which = plan if start.shape[0] > 1 else 0
+    which = np.int64(plan) * (start.shape[0] > 1)
     rows[0] = start[which]
     nothing = np.empty((0, RECORDED))
     unseen = np.empty((0, nodes))

@@ -137,18 +137,19 @@ def _radius(row, j, level, factor, dx):
 
 
 @njit(cache=True)
-def run(row, hi, p, time, steps, target, taps, dx, dt, sphere, half, half_in, edge, covered,
-        buffer, total):  # fmt: skip
+def run(row, hi, p, time, steps, per_day, target, taps, dx, dt, sphere, half, half_in, edge,
+        covered, buffer, total):  # fmt: skip
     """Advance a complete state by ``steps`` steps, or until the T1 radius passes ``target`` [mm].
 
     ``half`` is exp(rho dt/2), ``half_in`` the same inside the field. Returns (window, outermost T1
-    cell, time at the end, time of crossing or -1, T1 radius at the end).
+    cell, time at the end, time of crossing or -1, quality days of the whole days).
     """
     _react(row, hi, half, half_in, edge, covered)
     # The level that half a step of growth turns into the T1 level. T1 lies inside any field.
     inner = half_in if edge > 0 else half
     before_half = T1_LEVEL / (inner + T1_LEVEL * (1.0 - inner))
     radius = -2.0
+    quality = 0.0
     for step in range(steps):
         hi = _diffuse(row, hi, taps, dx, sphere, buffer, total)
         p = outermost(row, p, hi - 1, before_half)
@@ -160,11 +161,13 @@ def run(row, hi, p, time, steps, target, taps, dx, dt, sphere, half, half_in, ed
             when = time
             if -1.0 < last < target:
                 when = time - dt + dt * (target - last) / (radius - last)
-            return hi, p, time, when, radius
+            return hi, p, time, when, quality
+        if (step + 1) % per_day == 0:
+            quality += 1.0 - (max(radius, 0.0) / DEATH_RADIUS) ** 2
         if step + 1 < steps:
             _react(row, hi, half * half, half_in * half_in, edge, covered)
     _react(row, hi, half, half_in, edge, covered)
-    return hi, p, time, -1.0, radius
+    return hi, p, time, -1.0, quality
 
 
 @njit(cache=True)
@@ -187,8 +190,8 @@ def grow_split(row, patient, dx, dt, max_days, taps, sphere):
         hi = j
     half = math.exp(0.5 * patient[1] * dt)
     steps = int(round(max_days / dt))
-    hi, _, time, when, _ = run(row, hi, -1, 0.0, steps, DETECTION_RADIUS, taps, dx, dt, sphere,
-                               half, half, 0, 0.0, buffer, total)  # fmt: skip
+    hi, _, time, when, _ = run(row, hi, -1, 0.0, steps, steps, DETECTION_RADIUS, taps, dx, dt,
+                               sphere, half, half, 0, 0.0, buffer, total)  # fmt: skip
     return when, time, hi
 
 
@@ -253,14 +256,13 @@ def course_split(row, hi, start, doses, patient, budget, margin, fractions, cap,
             day = days - 1
         elif day == days - 1:
             steps = int(round((last_day - time) / dt))
-        hi, p1, time, when, radius = run(row, hi, p1, time, steps, DEATH_RADIUS, taps, dx, dt,
-                                         sphere, half, half_in, edge, covered, buffer,
-                                         total)  # fmt: skip
+        hi, p1, time, when, quality = run(row, hi, p1, time, steps, per_day, DEATH_RADIUS, taps,
+                                          dx, dt, sphere, half, half_in, edge, covered, buffer,
+                                          total)  # fmt: skip
+        out[QUALITY_DAYS] += quality
         day += 1
         if when >= 0.0:
             death = when
-        else:
-            out[QUALITY_DAYS] += 1.0 - (max(radius, 0.0) / DEATH_RADIUS) ** 2
         if therapy < 0.0 and budget - out[TOTAL_DOSE] < LEFTOVER:
             therapy = float(day)
         if density.shape[0] > 0:
@@ -280,8 +282,8 @@ def course_split(row, hi, start, doses, patient, budget, margin, fractions, cap,
 @njit(cache=True)
 def _split_of(plan, states, hi, start, doses, patients, budget, margin, fractions, cap, dx, dt,
               per_day, last_day, taps, sphere, kill, out):  # fmt: skip
-    row = states[plan if states.shape[0] > 1 else 0].copy()
-    which = plan if states.shape[0] > 1 else 0
+    which = np.int64(plan) * (states.shape[0] > 1)
+    row = states[which].copy()
     nothing = np.empty((0, RECORDED))
     unseen = np.empty((0, row.shape[0]))
     course_split(row, hi[which], start[which], doses[plan], patients[which], budget, margin,

@@ -33,7 +33,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--seconds", type=_seconds, default=2.0, help="time for each measurement (default 2)"
     )
-    parser.add_argument("--train", action="store_true", help="time PPO, too (ten times as long)")
+    parser.add_argument("--train", action="store_true", help="time PPO, too (takes longer)")
     parser.add_argument(
         "--check", action="store_true", help="exit with status 1 when a target is missed"
     )

@@ -1,0 +1,99 @@
+"""The speed command: it runs and reports; how fast the machine is, is not tested."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+import pytest
+
+from oncogym.envs.treatment import UnknownNameError
+from oncogym.evaluation import speed
+from oncogym.evaluation.commands import speed as command
+
+FIELDS = {
+    "what",
+    "figure",
+    "low",
+    "high",
+    "unit",
+    "target",
+    "higher_is_better",
+    "note",
+    "ok",
+}
+
+
+def run(*arguments: str) -> int:
+    parser = argparse.ArgumentParser()
+    command.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["speed", *arguments])
+    return args.run(args)
+
+
+def measured(text: str) -> list[dict]:
+    rows = json.loads(text)["measurements"]
+    for row in rows:
+        assert set(row) == FIELDS
+        assert 0.0 < row["low"] <= row["figure"] <= row["high"]
+    return rows
+
+
+def test_chemo_reports_every_figure(capsys):
+    assert run("chemo", "--json", "--seconds", "0.01") == 0
+    rows = measured(capsys.readouterr().out)
+    targets = {row["target"]: row["unit"] for row in rows if row["target"] is not None}
+    assert targets == {5000.0: "x", 50_000.0: "env-steps/s", 3_000_000.0: "env-steps/s"}
+    units = [row["unit"] for row in rows]
+    assert units.count("us/plan") == 7
+    assert units.count("env-steps/s") == 7
+    assert all((row["ok"] is None) == (row["target"] is None) for row in rows)
+
+
+def test_any_environment_id(capsys):
+    assert run("ChemoDosingPublished-v0", "--json", "--seconds", "0.01") == 0
+    rows = measured(capsys.readouterr().out)
+    names = [row["what"] for row in rows]
+    assert names == [
+        f"oncogym/ChemoDosingPublished-v0: {kind}"
+        for kind in ("scalar", "1 lane", "64 lanes", "1024 lanes", "4096 lanes")
+    ]
+
+
+def test_unknown_name_and_bad_time():
+    with pytest.raises(UnknownNameError, match="did you mean 'chemo'"):
+        run("chem")
+    for seconds in ("0", "-1", "nan", "soon"):
+        with pytest.raises(SystemExit) as stop:
+            run("--seconds", seconds)
+        assert stop.value.code == 2
+
+
+def test_check_turns_a_missed_target_into_the_status(monkeypatch, capsys):
+    def jobs(settings):
+        slow = speed.summarise("slow", [1.0, 3.0, 2.0], "1/s", 5.0)
+        fast = speed.summarise("fast", [1.0], "us", 5.0, higher_is_better=False)
+        return [speed.Job("toy", lambda: [slow, fast])]
+
+    monkeypatch.setitem(speed._MODELS, "toy", jobs)
+    assert run("toy") == 0
+    assert run("toy", "--check") == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[-1] for line in lines[1:3]] == ["missed", "met"]
+    assert ">= 5" in lines[1]
+    assert "<= 5" in lines[2]
+
+
+def test_summary_is_median_and_extremes():
+    one = speed.summarise("x", [4.0, 1.0, 2.0], "s")
+    assert (one.figure, one.low, one.high, one.ok) == (2.0, 1.0, 4.0, None)
+    with pytest.raises(ValueError, match="nothing was timed"):
+        speed.summarise("x", [], "s")
+
+
+def test_rates_count_work():
+    calls = []
+    found = speed.rates(lambda: calls.append(1) or 7, 1e-9, repeats=3)
+    assert len(found) == 3
+    assert len(calls) == 4  # one to warm up
+    assert all(rate > 0.0 for rate in found)
