@@ -144,11 +144,12 @@ def run(row, hi, p, time, steps, per_day, target, taps, dx, dt, sphere, half, ha
     ``half`` is exp(rho dt/2), ``half_in`` the same inside the field. Returns (window, outermost T1
     cell, time at the end, time of crossing or -1, quality days of the whole days).
     """
+    p = outermost(row, p, hi - 1, T1_LEVEL)
+    radius = _radius(row, p, T1_LEVEL, 1.0, dx)
     _react(row, hi, half, half_in, edge, covered)
     # The level that half a step of growth turns into the T1 level. T1 lies inside any field.
     inner = half_in if edge > 0 else half
     before_half = T1_LEVEL / (inner + T1_LEVEL * (1.0 - inner))
-    radius = -2.0
     quality = 0.0
     for step in range(steps):
         hi = _diffuse(row, hi, taps, dx, sphere, buffer, total)
@@ -171,10 +172,11 @@ def run(row, hi, p, time, steps, per_day, target, taps, dx, dt, sphere, half, ha
 
 
 @njit(cache=True)
-def grow_split(row, patient, dx, dt, max_days, taps, sphere):
-    """Growth to detection; returns (interpolated time of detection, time of the state, window).
+def grow_split(row, patient, dx, dt, per_day, max_days, taps, sphere):
+    """Growth to detection, then to the end of that day.
 
-    The first is -1 if detection comes later than ``max_days``.
+    ``row`` receives the state; returns (interpolated time of detection or -1 if it is later than
+    ``max_days``, whole days grown, window).
     """
     cells = row.shape[0]
     buffer = np.zeros(cells + 2 * taps.shape[0])
@@ -189,16 +191,21 @@ def grow_split(row, patient, dx, dt, max_days, taps, sphere):
         row[j] = value
         hi = j
     half = math.exp(0.5 * patient[1] * dt)
-    steps = int(round(max_days / dt))
-    hi, _, time, when, _ = run(row, hi, -1, 0.0, steps, steps, DETECTION_RADIUS, taps, dx, dt,
+    steps = max_days * per_day
+    hi, p, time, when, _ = run(row, hi, -1, 0.0, steps, steps, DETECTION_RADIUS, taps, dx, dt,
                                sphere, half, half, 0, 0.0, buffer, total)  # fmt: skip
-    return when, time, hi
+    done = int(round(time / dt))
+    rest = (-done) % per_day
+    if rest > 0:
+        hi, _, _, _, _ = run(row, hi, p, time, rest, rest, math.inf, taps, dx, dt, sphere, half,
+                             half, 0, 0.0, buffer, total)  # fmt: skip
+    return when, (done + rest) // per_day, hi
 
 
 @njit(cache=True)
-def course_split(row, hi, start, doses, patient, budget, margin, fractions, cap, dx, dt, per_day,
+def course_split(row, hi, growth_days, doses, patient, budget, margin, fractions, cap, dx, dt, per_day,
                  last_day, taps, sphere, kill, record, density, out):  # fmt: skip
-    """One treatment course in the accurate solver, from the state ``row`` at time ``start`` [d].
+    """One treatment course in the accurate solver, from the state ``row`` on a whole day.
 
     Arrays as in ``kernels.course``; returns the number of days recorded.
     """
@@ -215,8 +222,8 @@ def course_split(row, hi, start, doses, patient, budget, margin, fractions, cap,
             last_treated = k + 1
     p1 = outermost(row, -1, hi - 1, T1_LEVEL)
     p2 = outermost(row, p1, hi - 1, T2_LEVEL)
-    days = int(math.floor(last_day - start))
-    time = start
+    days = last_day - growth_days
+    time = float(growth_days)
     death = -1.0
     day = 0
     while day < days and death < 0.0:
@@ -254,8 +261,6 @@ def course_split(row, hi, start, doses, patient, budget, margin, fractions, cap,
         if not treated and not recorded:
             steps = per_day * (days - day)
             day = days - 1
-        elif day == days - 1:
-            steps = int(round((last_day - time) / dt))
         hi, p1, time, when, quality = run(row, hi, p1, time, steps, per_day, DEATH_RADIUS, taps,
                                           dx, dt, sphere, half, half_in, edge, covered, buffer,
                                           total)  # fmt: skip
@@ -274,27 +279,45 @@ def course_split(row, hi, start, doses, patient, budget, margin, fractions, cap,
         record[day, T2_RADIUS] = _radius(row, p2, T2_LEVEL, 1.0, dx)
     out[DEATH_DAY] = death if death >= 0.0 else float(last_day)
     out[DIED] = 1.0 if death >= 0.0 else 0.0
-    out[THERAPY_DAYS] = therapy if therapy >= 0.0 else out[DEATH_DAY] - start
+    out[THERAPY_DAYS] = therapy if therapy >= 0.0 else out[DEATH_DAY] - growth_days
     out[BOUNDARY] = row[cells - 1]
     return day
 
 
 @njit(cache=True)
-def _split_of(plan, states, hi, start, doses, patients, budget, margin, fractions, cap, dx, dt,
+def _split_of(plan, states, hi, growth_days, doses, patients, budget, margin, fractions, cap, dx, dt,
               per_day, last_day, taps, sphere, kill, out):  # fmt: skip
     which = np.int64(plan) * (states.shape[0] > 1)
     row = states[which].copy()
     nothing = np.empty((0, RECORDED))
     unseen = np.empty((0, row.shape[0]))
-    course_split(row, hi[which], start[which], doses[plan], patients[which], budget, margin,
-                 fractions, cap, dx, dt, per_day, last_day, taps, sphere, kill, nothing, unseen,
+    course_split(row, hi[which], growth_days[which], doses[plan], patients[which], budget, margin,
+                 fractions, cap, dx, dt, per_day, last_day, taps[which], sphere, kill, nothing, unseen,
                  out[plan])  # fmt: skip
 
 
-@njit(cache=True, parallel=True)
-def courses_split(states, hi, start, doses, patients, budget, margin, fractions, cap, dx, dt,
+@njit(cache=True)
+def courses_split(states, hi, growth_days, doses, patients, budget, margin, fractions, cap, dx, dt,
                   per_day, last_day, taps, sphere, kill, out):  # fmt: skip
-    """Many plans ``(P, days)`` of patients with the same diffusion, on all threads."""
+    """Many plans ``(P, days)`` on one thread; ``taps`` has one row a patient, padded with zeros."""
+    for plan in range(doses.shape[0]):
+        _split_of(plan, states, hi, growth_days, doses, patients, budget, margin, fractions, cap,
+                  dx, dt, per_day, last_day, taps, sphere, kill, out)  # fmt: skip
+
+
+@njit(cache=True, parallel=True)
+def courses_split_parallel(states, hi, growth_days, doses, patients, budget, margin, fractions,
+                           cap, dx, dt, per_day, last_day, taps, sphere, kill, out):  # fmt: skip
+    """The same on all threads."""
     for plan in prange(doses.shape[0]):
-        _split_of(plan, states, hi, start, doses, patients, budget, margin, fractions, cap, dx, dt,
-                  per_day, last_day, taps, sphere, kill, out)  # fmt: skip
+        _split_of(plan, states, hi, growth_days, doses, patients, budget, margin, fractions, cap,
+                  dx, dt, per_day, last_day, taps, sphere, kill, out)  # fmt: skip
+
+
+@njit(cache=True)
+def grow_split_all(patients, states, detection, growth_days, hi, dx, dt, per_day, max_days, taps,
+                   sphere):  # fmt: skip
+    """:func:`grow_split` for patients ``(P, 5)``."""
+    for row in range(patients.shape[0]):
+        detection[row], growth_days[row], hi[row] = grow_split(
+            states[row], patients[row], dx, dt, per_day, max_days, taps[row], sphere)  # fmt: skip

@@ -1,6 +1,6 @@
 """The numbers and figures of the source documents, one file each, and model-specific timings.
 
-This is the one generic-looking folder whose files may name a model. A file registers what it offers
+This is the one generic folder whose files may name a model. A file registers what it offers
 with :func:`oncogym.evaluation.reproduce.checks.register` or
 :func:`oncogym.evaluation.speed.register`; nothing else has to be changed to add one.
 """

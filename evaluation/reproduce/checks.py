@@ -108,9 +108,9 @@ def table(checks: Sequence[Check]) -> str:
     """The checks as aligned text; each note stands below its check."""
     rows = [("", "quantity", "published", "obtained", "tolerance")]
     for check in checks:
-        shown = (check.published, check.obtained)
+        shown = _number(check.published), _number(check.obtained)
         verdict = "ok" if check.ok else "FAIL"
-        rows.append((verdict, check.quantity, *map(_number, shown), f"{check.tolerance:.2g}"))
+        rows.append((verdict, check.quantity, shown[0], shown[1], f"{check.tolerance:.2g}"))
     wide = [max(len(row[column]) for row in rows) for column in range(5)]
     lines = []
     for number, row in enumerate(rows):

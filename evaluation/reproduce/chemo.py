@@ -30,6 +30,7 @@ from oncogym.envs.chemo_dosing.model import (
     simulate_batch,
     simulate_published_numerics,
 )
+from oncogym.envs.chemo_dosing.task import ChemoTask
 from oncogym.envs.scalar_env import TherapyEnv
 from oncogym.envs.therapy import Floats
 from oncogym.envs.treatment import find_variant
@@ -272,6 +273,7 @@ def _search(
         _, _, terminated, truncated, _ = env.step(action)
         if terminated or truncated:
             break
+    assert isinstance(env.task, ChemoTask)
     given = np.array(env.task.given(0)).reshape(-1, 2)
     return result.score, given[:, 0], given[:, 1]
 

@@ -13,7 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
+from numpy.typing import NDArray
 
 from oncogym.agents.files import write_bytes_atomic
 from oncogym.envs.chemo_dosing.model import (
@@ -72,7 +74,7 @@ def dashboard(schedules: Schedules) -> Figure:
     axes = [figure.add_subplot(grid[i // 3, i % 3]) for i in range(5)]
     radar = figure.add_subplot(grid[1, 2], projection="polar")
     for number, (label, course) in enumerate(courses.items()):
-        look = {
+        look: dict[str, Any] = {
             "color": _COLOURS[number],
             "linestyle": _STYLES[number],
             "label": label,
@@ -170,8 +172,8 @@ def heatmaps(schedules: Schedules, samples: int = 481) -> Figure:
     width = both.max(axis=(0, 2), keepdims=True) - low
     scaled = (both - low) / np.where(width > 0.0, width, 1.0)
     first, second = schedules
-    figure = Figure(figsize=(15.0, 4.6), layout="constrained")
-    figure.get_layout_engine().set(wspace=0.04)
+    spread = ConstrainedLayoutEngine(wspace=0.04)
+    figure = Figure(figsize=(15.0, 4.6), layout=spread)
     axes = figure.subplots(1, 3, sharey=True)
     extent = (0.0, HORIZON, 2.5, -0.5)
     titles = (first, second, f"Difference: {second} minus {first}")
@@ -226,7 +228,7 @@ def scores(times: Floats, doses: Floats) -> dict[str, float]:
 
 def sensitivity(
     intervals: Floats, doses: Floats, *, first_day: float = 5.0, count: int = 6
-) -> tuple[Floats, Floats]:
+) -> tuple[Floats, NDArray[np.bool_]]:
     """Cost of ``count`` equal doses [mg/L] every ``intervals`` [d], all in one batch.
 
     Returns the source's cost without its penalties and whether both limits are kept, each

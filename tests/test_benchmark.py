@@ -1,0 +1,111 @@
+"""The main job at a small size, interrupted and resumed; and what the statistics say of it."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+
+from oncogym.evaluation.benchmark import (
+    LEARNT,
+    PLAN,
+    PRESETS,
+    Preset,
+    clear,
+    default_envs,
+    run_benchmark,
+    save_summary,
+)
+from oncogym.evaluation.harness import evaluate, resolve
+
+pytest.importorskip("stable_baselines3")
+SMALL = Preset(patients=24, plan_patients=4, plan_generations=2, training_seeds=2,
+               training_steps=10_000)  # fmt: skip
+ENV = "oncogym/ChemoDosingCohort-v0"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("benchmark")
+    comparisons = run_benchmark([ENV], SMALL, folder, seed=3, manifest={"command": "test"})
+    save_summary(comparisons, folder)
+    return folder, comparisons[ENV]
+
+
+def test_everybody_treats_the_same_patients(finished):
+    folder, comparison = finished
+    results = pd.read_csv(folder / "ChemoDosingCohort-v0" / "results.csv")
+    agents = set(results["agent"])
+    assert {PLAN, LEARNT, "random", "no_treatment", comparison.baseline} <= agents
+    assert len(agents) >= 6
+    counts = results.groupby(["agent", "training_seed"])["patient"].nunique()
+    assert set(counts) == {24}
+    assert counts.loc[LEARNT].shape == (2,)
+
+
+def test_tables_report_and_figures_are_complete(finished):
+    folder, comparison = finished
+    for statistic in ("mean", "iqm"):
+        table = comparison.table(statistic)
+        titles = " ".join(table.columns)
+        for title in ("log10 kill", "Tumour-control", "Peak toxicity", "Days over", "Total dose"):
+            assert title in titles
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert page.index("<table") < page.index("<img")
+    assert "What finding the policies took" in page
+    assert (folder / "summary.csv").exists()
+    assert list((folder / "ChemoDosingCohort-v0" / "figures").glob("*.png"))
+
+
+def test_optimiser_beats_clinical_beats_nothing(finished):
+    _, comparison = finished
+    means = comparison.summary.query("metric == 'return'").set_index("agent")["mean"]
+    assert means[PLAN] >= means[comparison.baseline] >= means["no_treatment"]
+
+
+def test_second_run_uses_the_finished_parts_and_gives_the_same_numbers(finished):
+    folder, comparison = finished
+    place = folder / "ChemoDosingCohort-v0"
+    before = (place / "results.csv").read_bytes()
+    plan = (place / "plan.json").stat().st_mtime_ns
+    again = run_benchmark([ENV], SMALL, folder, seed=3)[ENV]
+    assert (place / "results.csv").read_bytes() == before
+    assert (place / "plan.json").stat().st_mtime_ns == plan
+    pd.testing.assert_frame_equal(again.summary, comparison.summary)
+
+
+def test_other_settings_are_refused_and_fresh_removes_only_benchmarks(finished, tmp_path):
+    folder, _ = finished
+    with pytest.raises(ValueError, match="other settings"):
+        run_benchmark([ENV], SMALL, folder, seed=4)
+    stranger = tmp_path / "thesis"
+    stranger.mkdir()
+    (stranger / "chapter1.txt").write_text("years of work")
+    with pytest.raises(ValueError, match="not a benchmark's folder"):
+        clear(stranger)
+    assert (stranger / "chapter1.txt").exists()
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "settings.json").write_text(json.dumps({}))
+    clear(mine)
+    assert not mine.exists()
+    clear(tmp_path / "absent")
+
+
+def test_presets_and_default_environments():
+    assert PRESETS["quick"].patients >= 200
+    assert ENV in default_envs()
+
+
+def test_evaluation_does_not_depend_on_who_else_takes_part():
+    problem = resolve(ENV, patients=10, options={"observation": "measurable"})
+    from oncogym.agents import clinical_agents
+
+    agents, left_out = clinical_agents(problem.treatment, problem.task(1))
+    assert "threshold" in left_out
+    options = {"observation": "measurable"}
+    alone = evaluate(ENV, {"daily": agents["daily"]}, patients=10, options=options)
+    together = evaluate(ENV, agents, patients=10, options=options)
+    same = together[together["agent"] == "daily"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(alone, same)
