@@ -23,6 +23,8 @@ CONSTANTS = DECAY2_AT + 2
 
 # Admissible error of ln N in one step.
 _TOLERANCE = 1e-12
+# Ellipses among which the best error bound is sought.
+_ELLIPSES = 10
 
 
 def _rules():
@@ -37,25 +39,30 @@ _X, _W = _rules()
 
 
 @njit(cache=True, error_model="numpy")
-def _quadrature_error(n, h, r, ke, emax):
-    """Bound on the error of n nodes for the growth integral over h, for a unit factor r N/K.
+def _log_errors(h, r, ke, emax):
+    """Logarithms of bounds on the quadrature error over h with 2, 4, 5, 6 and 8 nodes.
 
-    The integrand is analytic up to |Im s| = pi/ke. On a Bernstein ellipse of parameter rho it is at
-    most exp(max(emax d, r (h + d))), d being how far the ellipse reaches beyond the interval; the
-    bound (Trefethen, Approximation Theory and Approximation Practice, theorem 19.3) is taken at the
-    best of some rho.
+    The growth integral's integrand is analytic up to |Im s| = pi/ke. On a Bernstein ellipse of
+    parameter rho it is at most exp(max(emax d, r (h + d))), d being how far the ellipse reaches
+    beyond the interval; the bound (Trefethen, Approximation Theory and Approximation Practice,
+    theorem 19.3) is taken at the best of some rho. It is for a unit factor r N/K.
     """
     half = 0.5 * h
     reach = math.pi / (ke * half)
-    largest = reach + math.sqrt(1.0 + reach * reach)
-    best = math.inf
-    for k in range(1, 25):
-        rho = math.exp(math.log(largest) * k / 25.0)
+    log_largest = math.log(reach + math.sqrt(1.0 + reach * reach))
+    e2 = e4 = e5 = e6 = e8 = math.inf
+    for k in range(1, _ELLIPSES):
+        log_rho = log_largest * k / _ELLIPSES
+        rho = math.exp(log_rho)
         beyond = half * (0.5 * (rho + 1.0 / rho) - 1.0)
-        size = max(emax * beyond, r * (h + beyond))
-        log_error = size - 2.0 * n * math.log(rho) - math.log(1.0 - 1.0 / (rho * rho))
-        best = min(best, log_error)
-    return half * 64.0 / 15.0 * math.exp(min(best, 700.0))
+        size = max(emax * beyond, r * (h + beyond)) - math.log(1.0 - 1.0 / (rho * rho))
+        e2 = min(e2, size - 4.0 * log_rho)
+        e4 = min(e4, size - 8.0 * log_rho)
+        e5 = min(e5, size - 10.0 * log_rho)
+        e6 = min(e6, size - 12.0 * log_rho)
+        e8 = min(e8, size - 16.0 * log_rho)
+    scale = math.log(half * 64.0 / 15.0)
+    return e2 + scale, e4 + scale, e5 + scale, e6 + scale, e8 + scale
 
 
 @njit(cache=True, error_model="numpy")
@@ -66,10 +73,17 @@ def prepare_interval(lane, constants, patients, h):
     """
     r, capacity, ke = patients[lane, 0], patients[lane, 1], patients[lane, 3]
     emax, a, b = patients[lane, 4], patients[lane, 6], patients[lane, 7]
-    count = 3
-    while count <= _MAX_NODES and r * _quadrature_error(count, h, r, ke, emax) > _TOLERANCE:
-        count += 1
-    if count > _MAX_NODES:
+    admissible = math.log(_TOLERANCE / r)
+    e2, e4, e5, e6, e8 = _log_errors(h, r, ke, emax)
+    if e4 <= admissible:
+        count = 4
+    elif e5 <= admissible:
+        count = 5
+    elif e6 <= admissible:
+        count = 6
+    elif e8 <= admissible:
+        count = 8
+    else:
         constants[lane, NODES] = 0.0
         return
     difference = ke - b
@@ -83,7 +97,7 @@ def prepare_interval(lane, constants, patients, h):
     constants[lane, EXPOSURE] = -math.expm1(-ke * h) / ke
     constants[lane, GROWTH] = r * h
     constants[lane, NODES] = count
-    constants[lane, SMALL] = _TOLERANCE / _quadrature_error(2, h, r, ke, emax)
+    constants[lane, SMALL] = _TOLERANCE * math.exp(-e2)
     for i in range(count):
         s = 0.5 * h * (1.0 + _X[count, i])
         constants[lane, WEIGHT_AT + i] = 0.5 * h * _W[count, i] * math.exp(r * s)

@@ -101,10 +101,15 @@ def _allowed_dose(wanted, given, count, budget, hard_budget, max_doses):
     return wanted
 
 
-@njit(cache=True)
-def start_lanes(lanes, state, patients, constants, history_time, history_logn, cfg):
+# The three functions below are compiled for one thread and for all. Their bodies are written out
+# rather than divided up, because numba counts references on every array that it hands to a
+# function, which for twenty arrays costs more than the arithmetic of a lane.
+
+
+def _start_lanes(lanes, state, patients, constants, history_time, history_logn, cfg):
     """Set the given lanes to the start of treatment."""
-    for lane in lanes:
+    for row in prange(lanes.shape[0]):
+        lane = lanes[row]
         for column in range(STATE):
             state[lane, column] = 0.0
         start = math.log(patients[lane, 2])
@@ -116,11 +121,6 @@ def start_lanes(lanes, state, patients, constants, history_time, history_logn, c
         history_logn[0, lane] = start
         if cfg[WAITS] == 0.0:
             prepare_interval(lane, constants, patients, cfg[INTERVAL])
-
-
-# The two functions below are compiled for one thread and for all. Their bodies are written out
-# rather than divided up, because numba counts references on every array that it hands to a
-# function, which for twenty arrays costs more than the arithmetic of a lane.
 
 
 def _observe_lanes(lanes, state, history_time, history_logn, seeds, episodes, cfg, obs):
@@ -306,6 +306,8 @@ def _advance_lanes(active, actions, state, patients, constants, history_time, hi
             success[lane] = False
 
 
+start_lanes = njit(cache=True, error_model="numpy")(_start_lanes)
+start_lanes_parallel = njit(cache=True, error_model="numpy", parallel=True)(_start_lanes)
 observe_lanes = njit(cache=True, error_model="numpy")(_observe_lanes)
 observe_lanes_parallel = njit(cache=True, error_model="numpy", parallel=True)(_observe_lanes)
 advance_lanes = njit(cache=True, error_model="numpy")(_advance_lanes)

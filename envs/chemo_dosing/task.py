@@ -192,9 +192,10 @@ class ChemoTask(TherapyTask):
         self._patients[lanes] = patients
         self._seeds[lanes] = seeds
         self._episodes[lanes] = episodes
-        self._dose_size[:, lanes] = 0.0
         observation = np.empty((len(lanes), kernel.OBSERVED), np.float32)
-        kernel.start_lanes(
+        parallel = len(lanes) >= _PARALLEL_LANES
+        start = kernel.start_lanes_parallel if parallel else kernel.start_lanes
+        start(
             lanes,
             self._state,
             self._patients,

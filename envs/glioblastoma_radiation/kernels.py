@@ -378,14 +378,15 @@ def treated_day(rows, side, hi, falling, nodes, edge, share, lam, gain, per_day,
 
 
 @njit(cache=True)
-def course(rows, hi, growth_days, doses, patient, total, margin, fractions, cap, nodes, dx, dt,
-           per_day, last_day, mirror, sphere, interpolate, kill, weigh, record, density,
+def course(rows, hi, growth_days, doses, patient, total, margin, blind, fractions, cap, nodes, dx,
+           dt, per_day, last_day, mirror, sphere, interpolate, kill, weigh, record, density,
            out):  # fmt: skip
     """One treatment course from the day of detection: daily ``doses`` [Gy], then growth.
 
     ``rows`` ``(2, width)``: row 0 is the state at detection. ``record`` ``(days, 5)`` and
     ``density`` ``(days + 1, nodes)``, of length 0 if not wanted, receive one row a day from the day
-    of detection. ``out`` ``(9,)`` receives the outcome.
+    of detection. ``out`` ``(9,)`` receives the outcome. The field reaches ``margin`` beyond the T2
+    region, or to ``blind`` [mm] if there is none.
     """
     lam = patient[0] * dt / (dx * dx)
     gain = patient[1] * dt
@@ -412,7 +413,7 @@ def course(rows, hi, growth_days, doses, patient, total, margin, fractions, cap,
             break
         src = rows[side]
         t2 = radius_of(src, j2, T2_LEVEL, dx, interpolate)
-        field = t2 + margin if t2 >= 0.0 else 0.0
+        field = t2 + margin if t2 >= 0.0 else blind
         dose = doses[k] if k < doses.shape[0] else 0.0
         if field != last_field:
             limit = safe_dose(field, cap)
@@ -475,8 +476,8 @@ def course(rows, hi, growth_days, doses, patient, total, margin, fractions, cap,
 
 
 @njit(cache=True)
-def _course_of(plan, start, start_hi, growth_days, doses, patients, total, margin, fractions, cap,
-               nodes, dx, dt, per_day, last_day, mirror, sphere, interpolate, kill, weigh,
+def _course_of(plan, start, start_hi, growth_days, doses, patients, total, margin, blind, fractions,
+               cap, nodes, dx, dt, per_day, last_day, mirror, sphere, interpolate, kill, weigh,
                out):  # fmt: skip
     rows = np.zeros((2, start.shape[1]))
     which = np.int64(plan) * (start.shape[0] > 1)
@@ -484,28 +485,28 @@ def _course_of(plan, start, start_hi, growth_days, doses, patients, total, margi
     nothing = np.empty((0, RECORDED))
     unseen = np.empty((0, nodes))
     course(rows, start_hi[which], growth_days[which], doses[plan], patients[which], total, margin,
-           fractions, cap, nodes, dx, dt, per_day, last_day, mirror, sphere, interpolate, kill,
-           weigh, nothing, unseen, out[plan])  # fmt: skip
+           blind, fractions, cap, nodes, dx, dt, per_day, last_day, mirror, sphere, interpolate,
+           kill, weigh, nothing, unseen, out[plan])  # fmt: skip
 
 
 @njit(cache=True)
-def courses(start, start_hi, growth_days, doses, patients, total, margin, fractions, cap, nodes,
-            dx, dt, per_day, last_day, mirror, sphere, interpolate, kill, weigh, out):  # fmt: skip
+def courses(start, start_hi, growth_days, doses, patients, total, margin, blind, fractions, cap,
+            nodes, dx, dt, per_day, last_day, mirror, sphere, interpolate, kill, weigh, out):  # fmt: skip
     """Many plans ``(P, days)`` on one thread; one patient for all of them, or one each."""
     for plan in range(doses.shape[0]):
-        _course_of(plan, start, start_hi, growth_days, doses, patients, total, margin, fractions,
-                   cap, nodes, dx, dt, per_day, last_day, mirror, sphere, interpolate, kill, weigh,
+        _course_of(plan, start, start_hi, growth_days, doses, patients, total, margin, blind,
+                   fractions, cap, nodes, dx, dt, per_day, last_day, mirror, sphere, interpolate, kill, weigh,
                    out)  # fmt: skip
 
 
 @njit(cache=True, parallel=True)
-def courses_parallel(start, start_hi, growth_days, doses, patients, total, margin, fractions, cap,
-                     nodes, dx, dt, per_day, last_day, mirror, sphere, interpolate, kill, weigh,
+def courses_parallel(start, start_hi, growth_days, doses, patients, total, margin, blind,
+                     fractions, cap, nodes, dx, dt, per_day, last_day, mirror, sphere, interpolate, kill, weigh,
                      out):  # fmt: skip
     """The same on all threads."""
     for plan in prange(doses.shape[0]):
-        _course_of(plan, start, start_hi, growth_days, doses, patients, total, margin, fractions,
-                   cap, nodes, dx, dt, per_day, last_day, mirror, sphere, interpolate, kill, weigh,
+        _course_of(plan, start, start_hi, growth_days, doses, patients, total, margin, blind,
+                   fractions, cap, nodes, dx, dt, per_day, last_day, mirror, sphere, interpolate, kill, weigh,
                    out)  # fmt: skip
 
 

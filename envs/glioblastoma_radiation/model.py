@@ -217,7 +217,8 @@ class _Solver:
     def __init__(
         self, numerics: str, geometry: str, kill: str, interpolate: bool | None, boundary: str,
         dx: float | None, dt: float | None, horizon: float, length: float, margin: float,
-        total_dose: float, fractions_per_day: int, positivity: str,
+        total_dose: float, fractions_per_day: int, positivity: str, blind_field: float,
+        safe_dose_cap: float,
     ) -> None:  # fmt: skip
         _choice("numerics", numerics, NUMERICS)
         _choice("geometry", geometry, GEOMETRIES)
@@ -244,6 +245,8 @@ class _Solver:
         self.margin = _number("margin", margin, 0.0, 1e3, "mm")
         self.total = _number("total_dose", total_dose, 0.0, math.inf, "Gy")
         self.fractions = _number("fractions_per_day", fractions_per_day, 1, 10)
+        self.blind = _number("blind_field", blind_field, 0.0, 1e3, "mm")
+        self.cap = _number("safe_dose_cap", safe_dose_cap, 0.0, math.inf, "Gy")
         self.strict = positivity == "error"
         if self.length < kernels.DEATH_RADIUS + 5.0:
             raise DomainError(
@@ -359,19 +362,17 @@ class _Solver:
         out = np.zeros((len(doses), kernels.OUTCOMES))
         threads = parallel and len(doses) >= _PARALLEL_FROM
         if self.accurate:
-            solve = (
-                split_kernels.courses_split_parallel if threads else split_kernels.courses_split
-            )
+            solve = split_kernels.courses_split_parallel if threads else split_kernels.courses_split
             solve(
                 start.state, start.hi, start.days, doses, patients, self.total, self.margin,
-                self.fractions, math.inf, dx, self.dt, self.per_day, self.horizon, start.taps,
+                self.blind, self.fractions, self.cap, dx, self.dt, self.per_day, self.horizon, start.taps,
                 self.sphere, self.kill, out,
             )  # fmt: skip
         else:
             solve = kernels.courses_parallel if threads else kernels.courses
             solve(
                 start.state, start.hi, start.days, doses, patients, self.total, self.margin,
-                self.fractions, math.inf, cells, dx, self.dt, self.per_day, self.horizon,
+                self.blind, self.fractions, self.cap, cells, dx, self.dt, self.per_day, self.horizon,
                 self.mirror, self.sphere, self.interpolate, self.kill, True, out,
             )  # fmt: skip
         worst = float(out[:, kernels.BOUNDARY].max()) if len(out) else 0.0
@@ -433,6 +434,8 @@ def simulate(
     total_dose: float = TOTAL_DOSE,
     fractions_per_day: int = 1,
     positivity: str = "clip",
+    blind_field: float = 0.0,
+    safe_dose_cap: float = math.inf,
     density: bool = False,
 ) -> GlioblastomaResult:
     """Outcome and daily record of one dose schedule.
@@ -457,6 +460,8 @@ def simulate(
         fractions_per_day: Equal fractions into which each day's dose is split.
         positivity: What to do where a dose is too strong for an explicit step: ``"clip"`` the
             density at 0 as the source does (above about 11.5 Gy a day), or ``"error"``.
+        blind_field: Radius [mm] of the field when no T2 region is visible; the source has 0.
+        safe_dose_cap: Largest safe daily dose [Gy] at any radius; the source has none.
         density: Whether to return the density history.
 
     Raises:
@@ -468,7 +473,7 @@ def simulate(
     """
     solver = _Solver(
         numerics, geometry, kill, interpolate, boundary, dx, dt, horizon, length, margin,
-        total_dose, fractions_per_day, positivity,
+        total_dose, fractions_per_day, positivity, blind_field, safe_dose_cap,
     )  # fmt: skip
     doses = _check_doses(daily_doses, solver.total, 1)
     if weekends:
@@ -488,7 +493,7 @@ def simulate(
     if solver.accurate:
         last = split_kernels.course_split(
             state.copy(), start.hi[0], grown, doses, row[0], solver.total, solver.margin,
-            solver.fractions, math.inf, cell, solver.dt, solver.per_day, solver.horizon,
+            solver.blind, solver.fractions, solver.cap, cell, solver.dt, solver.per_day, solver.horizon,
             start.taps[0], solver.sphere, solver.kill, record, history, out[0],
         )  # fmt: skip
         x = (np.arange(cells) + 0.5) * cell
@@ -497,7 +502,7 @@ def simulate(
         rows[0] = state
         last = kernels.course(
             rows, start.hi[0], grown, doses, row[0], solver.total, solver.margin,
-            solver.fractions, math.inf, cells, cell, solver.dt, solver.per_day, solver.horizon,
+            solver.blind, solver.fractions, solver.cap, cells, cell, solver.dt, solver.per_day, solver.horizon,
             solver.mirror, solver.sphere, solver.interpolate, solver.kill, True, record, history,
             out[0],
         )  # fmt: skip
@@ -536,6 +541,8 @@ def simulate_batch(
     total_dose: float = TOTAL_DOSE,
     fractions_per_day: int = 1,
     positivity: str = "clip",
+    blind_field: float = 0.0,
+    safe_dose_cap: float = math.inf,
     parallel: bool = True,
 ) -> GlioblastomaBatch:
     """Outcomes of many schedules ``(P, days)`` [Gy] at once.
@@ -546,7 +553,7 @@ def simulate_batch(
     """
     solver = _Solver(
         numerics, geometry, kill, interpolate, boundary, dx, dt, horizon, length, margin,
-        total_dose, fractions_per_day, positivity,
+        total_dose, fractions_per_day, positivity, blind_field, safe_dose_cap,
     )  # fmt: skip
     doses = _check_doses(daily_doses, solver.total, 2)
     if weekends:

@@ -203,7 +203,7 @@ def grow_split(row, patient, dx, dt, per_day, max_days, taps, sphere):
 
 
 @njit(cache=True)
-def course_split(row, hi, growth_days, doses, patient, budget, margin, fractions, cap, dx, dt, per_day,
+def course_split(row, hi, growth_days, doses, patient, budget, margin, blind, fractions, cap, dx, dt, per_day,
                  last_day, taps, sphere, kill, record, density, out):  # fmt: skip
     """One treatment course in the accurate solver, from the state ``row`` on a whole day.
 
@@ -231,7 +231,7 @@ def course_split(row, hi, growth_days, doses, patient, budget, margin, fractions
         if treated or recorded:
             p2 = outermost(row, p2, hi - 1, T2_LEVEL)
         t2 = _radius(row, p2, T2_LEVEL, 1.0, dx)
-        field = t2 + margin if t2 >= 0.0 else 0.0
+        field = t2 + margin if t2 >= 0.0 else blind
         dose = doses[day] if treated else 0.0
         limit = safe_dose(field, cap) if treated or recorded else 0.0
         if recorded:
@@ -285,7 +285,7 @@ def course_split(row, hi, growth_days, doses, patient, budget, margin, fractions
 
 
 @njit(cache=True)
-def _split_of(plan, states, hi, growth_days, doses, patients, budget, margin, fractions, cap, dx, dt,
+def _split_of(plan, states, hi, growth_days, doses, patients, budget, margin, blind, fractions, cap, dx, dt,
               per_day, last_day, taps, sphere, kill, out):  # fmt: skip
     which = np.int64(plan) * (states.shape[0] > 1)
     row = states[which].copy()
@@ -297,20 +297,20 @@ def _split_of(plan, states, hi, growth_days, doses, patients, budget, margin, fr
 
 
 @njit(cache=True)
-def courses_split(states, hi, growth_days, doses, patients, budget, margin, fractions, cap, dx, dt,
+def courses_split(states, hi, growth_days, doses, patients, budget, margin, blind, fractions, cap, dx, dt,
                   per_day, last_day, taps, sphere, kill, out):  # fmt: skip
     """Many plans ``(P, days)`` on one thread; ``taps`` has one row a patient, padded with zeros."""
     for plan in range(doses.shape[0]):
-        _split_of(plan, states, hi, growth_days, doses, patients, budget, margin, fractions, cap,
+        _split_of(plan, states, hi, growth_days, doses, patients, budget, margin, blind, fractions, cap,
                   dx, dt, per_day, last_day, taps, sphere, kill, out)  # fmt: skip
 
 
 @njit(cache=True, parallel=True)
-def courses_split_parallel(states, hi, growth_days, doses, patients, budget, margin, fractions,
+def courses_split_parallel(states, hi, growth_days, doses, patients, budget, margin, blind, fractions,
                            cap, dx, dt, per_day, last_day, taps, sphere, kill, out):  # fmt: skip
     """The same on all threads."""
     for plan in prange(doses.shape[0]):
-        _split_of(plan, states, hi, growth_days, doses, patients, budget, margin, fractions, cap,
+        _split_of(plan, states, hi, growth_days, doses, patients, budget, margin, blind, fractions, cap,
                   dx, dt, per_day, last_day, taps, sphere, kill, out)  # fmt: skip
 
 

@@ -1,0 +1,422 @@
+"""Glioblastoma radiation as a decision problem for any number of lanes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from gymnasium.spaces import Box
+from numpy.typing import NDArray
+
+from oncogym.envs.glioblastoma_radiation import kernels
+from oncogym.envs.glioblastoma_radiation import step_kernels as kernel
+from oncogym.envs.glioblastoma_radiation.model import (
+    DetectionError,
+    DomainError,
+    GlioblastomaPatient,
+    StabilityError,
+)
+from oncogym.envs.therapy import (
+    Floats,
+    PlanSpace,
+    ScheduleError,
+    StepResult,
+    TherapyTask,
+    check_choice,
+    check_option,
+)
+from oncogym.envs.treatment import Metric, Schedule
+
+_WEIGHTS: dict[str, dict[str, float]] = {
+    "clinical": {"quality_days": 1.0, "excess": 5.0},
+    "published": {"survival": 1.0, "toxicity": 50.0},
+}
+_OBSERVATIONS = {
+    "density": kernel.SEE_ROW,
+    "full": kernel.SEE_FULL,
+    "measurable": kernel.SEE_SCANS,
+}
+# Growth before detection is followed for at most this long in the sound formulation.
+_MAX_GROWTH = 7300  # d
+# Largest share of K at the outer boundary when an untreated patient dies.
+_BOUNDARY_DENSITY = 1e-3
+_PLAN_DOSE = 12.0  # Gy; no field over 25 mm has a larger safe dose
+_DENSITY_SCALE = 1e5  # cells/mm^3, the upper bound of the published observation
+# Below this number of lanes starting the threads costs more than they save.
+_PARALLEL_LANES = 64
+
+
+class GlioblastomaTask(TherapyTask):
+    """Daily doses after detection of a tumour; all options are described on the page.
+
+    Args:
+        num_lanes: Number of independent treatments.
+        formulation: ``"sound"`` or ``"published"`` (stages, radii and bookkeeping of the source).
+        objective: Default reward weights, ``"clinical"`` or ``"published"``; by default that of
+            the formulation.
+        observation: ``"full"``, ``"measurable"`` or ``"density"`` (the row of the source, its
+            default there).
+        weekends: Two idle days: after Friday (sound; therapy starts on a Monday), or after five
+            consecutive decisions with a dose (published).
+        total_dose: Total dose [Gy], the physical value of action 1.
+        fractions_per_day: Equal fractions of each day's dose.
+        margin: Treated rim around the T2 region [mm].
+        safe_dose_cap: Largest safe daily dose [Gy]; 24 (sound) or none (published) by default.
+        horizon: Longest follow-up [days]: from detection (sound, 1095 by default) or from the start
+            of growth (published, 600).
+        max_therapy_days: Days from detection after which the rest of the dose is forfeited (sound).
+        length: Size of the domain [mm].
+        scan_interval: Days between scans (``"measurable"``).
+        scan_noise: Standard deviation of a radius read off a scan [mm] (``"measurable"``).
+        success_ratio: Survival after detection, as a multiple of the untreated survival, that
+            counts as success when no dose was above its limit.
+        plan_days: Number of doses of an optimiser's plan.
+        plan_gap: Longest idle gap [days] before each dose of a plan; 0 for daily doses only.
+        reward_weights: Weights that replace the objective's, by reward term.
+    """
+
+    reward_terms: ClassVar[tuple[str, ...]] = (
+        "survival",
+        "toxicity",
+        "quality_days",
+        "excess",
+        "waiting",
+    )
+    costs: ClassVar[tuple[str, ...]] = ("excess_dose",)
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("days_extended", "Days extended", "d", True),
+        Metric("death_day", "Day of death", "d", True),
+        Metric("quality_days", "Quality-weighted days", "d", True),
+        Metric("total_dose", "Total dose", "Gy", None),
+        Metric("therapy_days", "Days of therapy", "d", None),
+        Metric("peak_dose", "Largest daily dose", "Gy", None),
+        Metric("violations", "Doses over the limit", "", False),
+        Metric("violation_rate", "Decisions over the limit", "%", False),
+        Metric("survival_ratio", "Survival relative to no treatment", "", True),
+    )
+
+    def __init__(
+        self,
+        num_lanes: int,
+        *,
+        formulation: str = "sound",
+        objective: str | None = None,
+        observation: str | None = None,
+        weekends: bool = False,
+        total_dose: float = 61.2,
+        fractions_per_day: int = 1,
+        margin: float = 25.0,
+        safe_dose_cap: float | None = None,
+        horizon: float | None = None,
+        max_therapy_days: int = 120,
+        length: float = 200.0,
+        scan_interval: float = 7.0,
+        scan_noise: float = 1.0,
+        success_ratio: float = 1.4,
+        plan_days: int = 14,
+        plan_gap: int = 0,
+        reward_weights: Mapping[str, float] | None = None,
+    ) -> None:
+        self.formulation = check_choice("formulation", formulation, ("sound", "published"))
+        published = self.formulation == "published"
+        self.objective = check_choice(
+            "objective", objective or ("published" if published else "clinical"), tuple(_WEIGHTS)
+        )
+        self.observation = check_choice(
+            "observation", observation or ("density" if published else "full"), tuple(_OBSERVATIONS)
+        )
+        self.weekends = bool(weekends)
+        self.total_dose = check_option("total_dose", total_dose, 0.1, 1000.0, "Gy")
+        self.fractions_per_day = int(check_option("fractions_per_day", fractions_per_day, 1, 10))
+        self.margin = check_option("margin", margin, 0.0, 100.0, "mm")
+        cap = (math.inf if published else 24.0) if safe_dose_cap is None else safe_dose_cap
+        self.safe_dose_cap = check_option("safe_dose_cap", cap, 0.1, math.inf, "Gy")
+        follow_up = (600 if published else 1095) if horizon is None else horizon
+        self.horizon = int(check_option("horizon", follow_up, 2, 36500, "days"))
+        self.max_therapy_days = int(
+            check_option("max_therapy_days", max_therapy_days, 1, self.horizon, "days")
+        )
+        self.length = check_option("length", length, 50.0, 1000.0, "mm")
+        self.plan_days = int(check_option("plan_days", plan_days, 1, 1000, "doses"))
+        self.plan_gap = int(check_option("plan_gap", plan_gap, 0, 1000, "days"))
+        super().__init__(num_lanes, reward_weights=reward_weights)
+
+        self.num_decisions = self.horizon if published else self.max_therapy_days
+        self.action_parts = (("dose", "Gy"),)
+        self.action_space = Box(0.0, 1.0, (1,), np.float32)
+        self.nodes = round(self.length) + 1
+        cfg = np.zeros(kernel.SETTINGS)
+        cfg[kernel.NODES] = self.nodes
+        cfg[kernel.PUBLISHED] = float(published)
+        cfg[kernel.INTERPOLATE] = float(not published)
+        cfg[kernel.TOTAL] = self.total_dose
+        cfg[kernel.MARGIN] = self.margin
+        cfg[kernel.BLIND] = 0.0 if published else self.margin
+        cfg[kernel.FRACTIONS] = self.fractions_per_day
+        cfg[kernel.CAP] = self.safe_dose_cap
+        cfg[kernel.WEEKENDS] = float(self.weekends)
+        cfg[kernel.HORIZON] = self.horizon
+        cfg[kernel.MAX_GROWTH] = self.horizon - 1 if published else _MAX_GROWTH
+        cfg[kernel.MAX_THERAPY] = self.horizon if published else self.max_therapy_days
+        cfg[kernel.OBSERVATION] = _OBSERVATIONS[self.observation]
+        cfg[kernel.SCAN_INTERVAL] = check_option("scan_interval", scan_interval, 1.0, 1e4, "days")
+        cfg[kernel.SCAN_NOISE] = check_option("scan_noise", scan_noise, 0.0, 100.0, "mm")
+        cfg[kernel.SCALE] = _DENSITY_SCALE
+        cfg[kernel.SUCCESS] = check_option("success_ratio", success_ratio, 0.0, 1000.0)
+        self._cfg = cfg
+        self.observation_space = self._observation_space()
+
+        lanes = self.num_lanes
+        width = kernels.row_width(self.nodes)
+        self._patients = np.full((lanes, len(GlioblastomaPatient.FIELDS)), np.nan)
+        self._start_rows = np.zeros((lanes, width))
+        self._starts = np.zeros((lanes, kernel.START))
+        self._rows = np.zeros((lanes, 2, width))
+        self._state = np.zeros((lanes, kernel.STATE))
+        self._dose_log = np.zeros((lanes, self.horizon if published else self.max_therapy_days + 2))
+        self._seeds = np.zeros(lanes, np.uint64)
+        self._episodes = np.zeros(lanes, np.uint64)
+        parallel = lanes >= _PARALLEL_LANES
+        self._advance = kernel.advance_lanes_parallel if parallel else kernel.advance_lanes
+
+    def _observation_space(self) -> Box:
+        if self.observation == "density":
+            return Box(0.0, _DENSITY_SCALE, (self.nodes,), np.float32)
+        head = np.array([1.0, 1.0, 1.0, 10.0, 10.0, 1.0], np.float32)
+        tail = self.nodes if self.observation == "full" else 1
+        high = np.concatenate([head, np.ones(tail, np.float32)])
+        return Box(np.zeros_like(high), high, dtype=np.float32)
+
+    def default_weights(self) -> Mapping[str, float]:
+        """Weights of the chosen objective; the terms of the other one weigh nothing."""
+        return {**dict.fromkeys(self.reward_terms, 0.0), **_WEIGHTS[self.objective]}
+
+    def reset(
+        self,
+        lanes: NDArray[np.intp],
+        patients: Floats,
+        seeds: NDArray[np.uint64],
+        episodes: NDArray[np.uint64],
+    ) -> NDArray[np.float32]:
+        """Put ``lanes`` at the day of detection; observations ``(k, …)``.
+
+        The growth stage of a lane is computed when its patient changes.
+
+        Raises:
+            StabilityError: A patient's diffusion and proliferation are too large for a step of a
+                day on the grid of 1 mm.
+            DetectionError: A tumour is not detected within the horizon.
+            DomainError: The domain is too small for a tumour.
+            ValueError: The density observation cannot hold a patient's carrying capacity.
+        """
+        changed = lanes[(self._patients[lanes] != patients).any(axis=1)]
+        self._patients[lanes] = patients
+        if len(changed):
+            self._prepare(changed)
+        self._seeds[lanes] = seeds
+        self._episodes[lanes] = episodes
+        kernel.start_lanes(
+            lanes,
+            self._cfg,
+            self._start_rows,
+            self._starts,
+            self._rows,
+            self._state,
+            self._seeds,
+            self._episodes,
+            self._dose_log,
+        )
+        observation = np.empty((len(lanes), *self.observation_space.shape), np.float32)
+        kernel.observe_lanes(lanes, self._rows, self._state, self._cfg, observation)
+        return observation
+
+    def _prepare(self, lanes: NDArray[np.intp]) -> None:
+        rows = self._patients[lanes]
+        try:
+            self._check_patients(rows)
+            kernel.start_patients(
+                lanes, self._patients, self._cfg, self._start_rows, self._starts
+            )
+            starts = self._starts[lanes]
+            late = starts[:, kernel.START_GROWTH] < 0.0
+            if late.any():
+                raise DetectionError(
+                    f"the tumour of {_name(rows, late)} does not reach "
+                    f"{kernels.DETECTION_RADIUS:g} mm within {self._cfg[kernel.MAX_GROWTH]:g} d"
+                )
+            wide = starts[:, kernel.START_EDGE] > _BOUNDARY_DENSITY
+            if wide.any():
+                raise DomainError(
+                    f"the tumour of {_name(rows, wide)} reaches the outer boundary before death; "
+                    f"length is {self.length:g} mm and must be larger"
+                )
+        except ValueError:
+            self._patients[lanes] = np.nan  # nothing is prepared
+            raise
+
+    def _check_patients(self, rows: Floats) -> None:
+        limit = kernels.largest_time_step(rows[:, 0], rows[:, 1], kernel.DX)
+        unstable = limit < 1.0
+        if unstable.any():
+            raise StabilityError(
+                f"the environment's step of 1 d on a grid of {kernel.DX:g} mm is too long for "
+                f"{_name(rows, unstable)}; allowed: at most 1/(2 D/dx^2 + rho) = "
+                f"{limit[unstable][0]:.4g} d, so diffusion below {0.5 * (1.0 - rows[unstable][0, 1]):g}"
+            )
+        dense = rows[:, 2] > _DENSITY_SCALE
+        if self.observation == "density" and dense.any():
+            raise ValueError(
+                f"carrying_capacity is {rows[dense][0, 2]:g}; allowed with observation='density': "
+                f"at most {_DENSITY_SCALE:g} cells/mm^3, the bound of the observation"
+            )
+
+    def step(self, actions: Floats, active: NDArray[np.bool_]) -> StepResult:
+        """Advance the active lanes by one decision, to the end of the course if it was the last."""
+        result = self.empty_result()
+        self._advance(
+            active,
+            actions,
+            self._cfg,
+            self._rows,
+            self._state,
+            self._patients,
+            self._seeds,
+            self._episodes,
+            self._dose_log,
+            result.observation,
+            result.reward_terms,
+            result.costs,
+            result.terminated,
+            result.truncated,
+            result.outcome,
+            result.success,
+        )
+        return result
+
+    def to_physical(self, action: Any) -> dict[str, Any]:
+        """``dose`` [Gy] asked for; what is left of the total dose may be less."""
+        values = np.clip(np.asarray(action, np.float64), 0.0, 1.0)
+        return {"dose": values[..., 0] * self.total_dose}
+
+    def safe_actions(self, actions: Floats) -> Floats:
+        """Cut each dose to the safe dose of the field that would be treated now."""
+        out = np.empty_like(actions)
+        kernel.safe_lanes(actions, self._state, self._cfg, out)
+        return out
+
+    def safe_doses(self, t2_radius: Floats) -> Floats:
+        """Safe daily doses [Gy] for T2 radii ``(k,)`` [mm], -1 where no T2 region is visible."""
+        return kernel.safe_doses(np.asarray(t2_radius, np.float64), self._cfg)
+
+    def plan_space(self) -> PlanSpace:
+        """Daily doses up to 12 Gy for ``plan_days`` decisions, then none.
+
+        With ``plan_gap`` each dose has a second variable, the idle days before it, so a plan has
+        ``2 plan_days`` variables: all gaps, then all doses.
+        """
+        days, gap = self.plan_days, self.plan_gap
+        largest = min(_PLAN_DOSE / self.total_dose, 1.0)
+        doses = np.full(days, largest)
+        upper = np.concatenate([np.full(days, gap + 1.0 - 1e-9), doses]) if gap else doses
+
+        def decode(plans: Floats) -> Floats:
+            plans = np.asarray(plans, np.float64)
+            actions = np.zeros((len(plans), self.num_decisions, 1))
+            if gap:
+                at = np.cumsum(np.floor(plans[:, :days]).astype(np.intp) + 1, axis=1) - 1
+            else:
+                at = np.broadcast_to(np.arange(days), (len(plans), days))
+            inside = at < self.num_decisions
+            row = np.broadcast_to(np.arange(len(plans))[:, None], at.shape)
+            actions[row[inside], at[inside], 0] = plans[:, -days:][inside]
+            return actions
+
+        return PlanSpace(np.zeros(len(upper)), upper, decode)
+
+    def schedule_actions(self, schedule: Schedule) -> Floats:
+        """Actions that give each ``(day, dose in Gy)``, day 0 being the first of therapy.
+
+        Doses of one day add.
+
+        Raises:
+            ScheduleError: A day is not a decision day (a weekend, say), or the doses are above the
+                total dose.
+        """
+        doses: dict[int, float] = {}
+        for day, dose in schedule.events:
+            if day != int(day) or day < 0:
+                raise ScheduleError(f"{schedule.label}: day {day:g} is not a whole day from 0 on")
+            doses[int(day)] = doses.get(int(day), 0.0) + dose
+        if sum(doses.values()) > self.total_dose * (1.0 + 1e-9):
+            raise ScheduleError(
+                f"{schedule.label}: {sum(doses.values()):g} Gy are above the total dose, "
+                f"{self.total_dose:g} Gy"
+            )
+        actions = np.zeros((self.num_decisions, 1))
+        day = count = 0
+        for number in range(self.num_decisions):
+            dose = doses.pop(day, 0.0)
+            actions[number, 0] = min(dose / self.total_dose, 1.0)
+            day += 1
+            if self.weekends and self.formulation == "published":
+                count = count + 1 if dose > 0.0 else 0
+                if count == 5:
+                    count = 0
+                    day += 2
+            elif self.weekends and day % 7 == 5:
+                day += 2
+        if doses:
+            raise ScheduleError(
+                f"{schedule.label}: day {min(doses)} is not a decision day; "
+                + ("weekends are idle and " if self.weekends else "")
+                + f"decisions end on day {day - 1}"
+            )
+        return actions
+
+    def describe(self, lane: int) -> str:
+        """Day, radii, safe dose and doses so far."""
+        state = self._state[lane]
+        stage = "therapy" if state[kernel.STAGE] == kernel.THERAPY_STAGE else "after therapy"
+        limit = self.safe_doses(state[kernel.T2 : kernel.T2 + 1])[0]
+        given = ", ".join(f"{dose:.2f} on day {day:g}" for day, dose in self.given(lane)) or "none"
+        radii = [
+            f"{name} {radius:.1f} mm" if radius >= 0.0 else f"{name} not visible"
+            for name, radius in (("T1", state[kernel.T1]), ("T2", state[kernel.T2]))
+        ]
+        return (
+            f"day {state[kernel.DAY]:.0f} ({self.elapsed(lane):.0f} from detection, {stage})   "
+            f"{radii[0]}   {radii[1]}   safe dose {limit:.2f} Gy\n"
+            f"dose {state[kernel.GIVEN]:.2f} of {self.total_dose:g} Gy; doses [Gy]: {given}\n"
+        )
+
+    def given(self, lane: int) -> list[tuple[float, float]]:
+        """The doses of a lane so far as ``(day from detection, Gy)``, without the zero ones."""
+        log = self._dose_log[lane]
+        return [(float(day), float(log[day])) for day in np.flatnonzero(log)]
+
+    def elapsed(self, lane: int) -> float:
+        """Days since detection in a lane."""
+        return float(self._state[lane, kernel.DAY] - self._state[lane, kernel.GROWTH])
+
+    def growth_days(self, lane: int) -> float:
+        """Days of silent growth of a lane's tumour."""
+        return float(self._state[lane, kernel.GROWTH])
+
+    def radii(self, lane: int) -> tuple[float, float]:
+        """T1 and T2 radius [mm] of a lane, -1 where the region is not visible."""
+        return float(self._state[lane, kernel.T1]), float(self._state[lane, kernel.T2])
+
+    def density(self, lane: int) -> Floats:
+        """Density of a lane's tumour as a share of the carrying capacity, at 0, 1, 2, … mm."""
+        side = int(self._state[lane, kernel.SIDE])
+        return np.clip(self._rows[lane, side, : self.nodes], 0.0, 1.0)
+
+    def patient(self, lane: int) -> GlioblastomaPatient:
+        """The patient of a lane."""
+        return GlioblastomaPatient.from_array(self._patients[lane])
+
+
+def _name(rows: Floats, mask: NDArray[np.bool_]) -> str:
+    return str(GlioblastomaPatient.from_array(rows[int(np.flatnonzero(mask)[0])]))
