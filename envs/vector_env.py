@@ -179,7 +179,7 @@ class TherapyVectorEnv(VectorEnv):
             final_obs[lanes] = np.fromiter(observation[lanes], dtype=object, count=len(lanes))
             blank = self._blank()
             shown = _Shown(terms, costs, outcome, success, clips)
-            last = _Shown(*(array.copy() for array in shown))
+            last = _Shown._make(array.copy() for array in shown)
             for kept, now, zero in zip(last, shown, blank, strict=True):
                 kept[~done] = 0
                 now[lanes] = zero[lanes]

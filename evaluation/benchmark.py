@@ -221,7 +221,12 @@ def _find_plan(
     with tqdm(
         total=preset.plan_generations, desc="plan", unit="gen", file=sys.stderr, disable=None
     ) as bar:
-        result = optimizer.optimize(search, budget, seed, lambda *_: bar.update(1))
+
+        def progress(generation: int, best: float, evaluations: int) -> None:
+            bar.update(1)
+            bar.set_postfix(best=f"{best:.6g}")
+
+        result = optimizer.optimize(search, budget, seed, progress)
     about = {
         "env": problem.variant.id,
         "cohort": cohort,

@@ -81,7 +81,7 @@ def killed_share(dose, alpha, alpha_beta, fractions):
     return -math.expm1(-alpha * dose * (1.0 + each / alpha_beta))
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def safe_dose(radius, cap):
     """Largest safe daily dose [Gy] for a treated radius [mm], at most ``cap``.
 
@@ -160,7 +160,7 @@ def plain_step(src, dst, hi, nodes, lam, gain, mirror):
     return _close(dst, hi, nodes)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def treated_step(src, dst, hi, nodes, edge, lam, gain, gain_in, mirror):
     """One step with a field: cells up to ``edge`` grow by ``gain_in``, the others by ``gain``."""
     inside = min(max(edge, 0), hi + 1)
@@ -221,7 +221,7 @@ def outermost(row, guess, hi, level):
     return j
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def radius_of(row, j, level, dx, interpolate):
     """Radius [mm] of the region whose outermost cell is ``j``; -1 if there is none."""
     if j < 0:
@@ -265,7 +265,7 @@ def locate(row, p, hi, level, falling):
     return outermost(row, p, hi, level)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def reached(row, j, target, dx, interpolate):
     """Whether a T1 region with outermost cell ``j`` has the radius ``target`` [mm]."""
     return radius_of(row, j, T1_LEVEL, dx, interpolate) >= target * (1.0 - 1e-12)
@@ -289,8 +289,8 @@ def run_untreated(rows, side, hi, p, falling, step, last, target, nodes, dx, lam
     """Let the tumour grow until its T1 radius reaches ``target`` [mm] or step ``last``.
 
     ``p`` is the outermost T1 cell at the start, ``falling`` what :func:`falls` says of the profile.
-    Returns (side, hi, p, falling, step, time of crossing in steps or -1, quality days); these sum 1 - (T1 radius/death radius)^2 over whole days when
-    ``weigh`` is set.
+    Returns (side, hi, p, falling, step, time of crossing in steps or -1, quality days); the latter
+    sum 1 - (T1 radius/death radius)^2 over whole days when ``weigh`` is set.
     """
     src, dst = rows[side], rows[1 - side]
     first = int(math.floor(target / dx + _EPS))
@@ -343,7 +343,7 @@ def grow(row, spare, patient, nodes, dx, dt, per_day, max_days, mirror, sphere, 
     return -1, hi
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def treated_day(rows, side, hi, falling, nodes, edge, share, lam, gain, per_day, mirror, sphere,
                 kill):  # fmt: skip
     """One day in ``per_day`` steps whose fraction kills ``share`` of the cells up to ``edge``.
@@ -378,16 +378,18 @@ def treated_day(rows, side, hi, falling, nodes, edge, share, lam, gain, per_day,
 
 
 @njit(cache=True)
-def course(rows, hi, growth_days, doses, patient, total, margin, blind, fractions, cap, nodes, dx,
-           dt, per_day, last_day, mirror, sphere, interpolate, kill, weigh, record, density,
-           out):  # fmt: skip
+def course(rows, hi, growth_days, doses, patient, rules, grid, weigh, record, density, out):
     """One treatment course from the day of detection: daily ``doses`` [Gy], then growth.
 
-    ``rows`` ``(2, width)``: row 0 is the state at detection. ``record`` ``(days, 5)`` and
-    ``density`` ``(days + 1, nodes)``, of length 0 if not wanted, receive one row a day from the day
-    of detection. ``out`` ``(9,)`` receives the outcome. The field reaches ``margin`` beyond the T2
-    region, or to ``blind`` [mm] if there is none.
+    ``rows`` ``(2, width)``: row 0 is the state at detection. ``rules`` is (total dose [Gy], margin
+    [mm], field radius without a T2 region [mm], fractions a day, cap of the safe dose [Gy]);
+    ``grid`` is (nodes, dx, dt, steps a day, last day, mirror, sphere, interpolate, kill).
+    ``record`` ``(days + 1, 5)`` and ``density`` ``(days + 1, nodes)``, of length 0 if not wanted,
+    receive one row a day from the day of detection. ``out`` ``(9,)`` receives the outcome. Returns
+    the number of days recorded.
     """
+    total, margin, blind, fractions, cap = rules
+    nodes, dx, dt, per_day, last_day, mirror, sphere, interpolate, kill = grid
     lam = patient[0] * dt / (dx * dx)
     gain = patient[1] * dt
     recorded = record.shape[0] > 0
@@ -476,46 +478,36 @@ def course(rows, hi, growth_days, doses, patient, total, margin, blind, fraction
 
 
 @njit(cache=True)
-def _course_of(plan, start, start_hi, growth_days, doses, patients, total, margin, blind, fractions,
-               cap, nodes, dx, dt, per_day, last_day, mirror, sphere, interpolate, kill, weigh,
-               out):  # fmt: skip
+def _course_of(plan, start, start_hi, growth_days, doses, patients, rules, grid, weigh, out):
     rows = np.zeros((2, start.shape[1]))
     which = np.int64(plan) * (start.shape[0] > 1)
     rows[0] = start[which]
     nothing = np.empty((0, RECORDED))
-    unseen = np.empty((0, nodes))
-    course(rows, start_hi[which], growth_days[which], doses[plan], patients[which], total, margin,
-           blind, fractions, cap, nodes, dx, dt, per_day, last_day, mirror, sphere, interpolate,
-           kill, weigh, nothing, unseen, out[plan])  # fmt: skip
+    unseen = np.empty((0, 1))
+    course(rows, start_hi[which], growth_days[which], doses[plan], patients[which], rules, grid,
+           weigh, nothing, unseen, out[plan])  # fmt: skip
 
 
 @njit(cache=True)
-def courses(start, start_hi, growth_days, doses, patients, total, margin, blind, fractions, cap,
-            nodes, dx, dt, per_day, last_day, mirror, sphere, interpolate, kill, weigh, out):  # fmt: skip
+def courses(start, start_hi, growth_days, doses, patients, rules, grid, weigh, out):
     """Many plans ``(P, days)`` on one thread; one patient for all of them, or one each."""
     for plan in range(doses.shape[0]):
-        _course_of(plan, start, start_hi, growth_days, doses, patients, total, margin, blind,
-                   fractions, cap, nodes, dx, dt, per_day, last_day, mirror, sphere, interpolate, kill, weigh,
-                   out)  # fmt: skip
+        _course_of(plan, start, start_hi, growth_days, doses, patients, rules, grid, weigh, out)
 
 
 @njit(cache=True, parallel=True)
-def courses_parallel(start, start_hi, growth_days, doses, patients, total, margin, blind,
-                     fractions, cap, nodes, dx, dt, per_day, last_day, mirror, sphere, interpolate, kill, weigh,
-                     out):  # fmt: skip
+def courses_parallel(start, start_hi, growth_days, doses, patients, rules, grid, weigh, out):
     """The same on all threads."""
     for plan in prange(doses.shape[0]):
-        _course_of(plan, start, start_hi, growth_days, doses, patients, total, margin, blind,
-                   fractions, cap, nodes, dx, dt, per_day, last_day, mirror, sphere, interpolate, kill, weigh,
-                   out)  # fmt: skip
+        _course_of(plan, start, start_hi, growth_days, doses, patients, rules, grid, weigh, out)
 
 
 @njit(cache=True)
-def grow_all(patients, start, start_hi, growth_days, nodes, dx, dt, per_day, max_days, mirror,
-             sphere, interpolate):  # fmt: skip
+def grow_all(patients, start, start_hi, growth_days, grid):
     """:func:`grow` for patients ``(P, 5)``; rows and windows of the day of detection."""
+    nodes, dx, dt, per_day, last_day, mirror, sphere, interpolate, _ = grid
     spare = np.zeros(start.shape[1])
     for row in range(patients.shape[0]):
         growth_days[row], start_hi[row] = grow(start[row], spare, patients[row], nodes, dx, dt,
-                                               per_day, max_days, mirror, sphere,
+                                               per_day, last_day, mirror, sphere,
                                                interpolate)  # fmt: skip

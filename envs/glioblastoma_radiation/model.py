@@ -9,8 +9,9 @@ scheme) and ``split_kernels.py`` (accurate solver).
 Two readings of the dose term exist. As an instantaneous map per fraction (``kill="map"``) the
 outcome does not depend on the time step, and at low density a fraction spares the share S of the
 linear-quadratic law; this is what the source's scheme does at its step of one day. As a rate over
-the day (``"rate"``), the equation as the source prints it, an accurate solution spares exp(-(1 - S))
-instead. ``"lq"`` is the map that solves the logistic kill exactly: odds of c/K fall by S.
+the day (``"rate"``), the equation as the source prints it, an accurate solution spares
+exp(-(1 - S)) instead. ``"lq"`` is the map that solves the logistic kill exactly: the odds of c/K
+fall by S.
 """
 
 from __future__ import annotations
@@ -279,6 +280,20 @@ class _Solver:
                 )
         return dx, round(self.length / dx) + 1
 
+    @property
+    def rules(self) -> tuple[float, ...]:
+        """What the kernels know of the plan's rules."""
+        return (self.total, self.margin, self.blind, self.fractions, self.cap)
+
+    def layout(self, dx: float, cells: int) -> tuple[Any, ...]:
+        """What the kernels know of the numerics."""
+        if self.accurate:
+            return (dx, self.dt, self.per_day, self.horizon, self.sphere, self.kill)
+        return (
+            cells, dx, self.dt, self.per_day, self.horizon, self.mirror, self.sphere,
+            self.interpolate, self.kill,
+        )  # fmt: skip
+
     def check_positivity(self, doses: FloatArray, patients: FloatArray, dx: float) -> None:
         """Raise if a dose is so strong that an explicit step would need the clip at 0."""
         if not self.strict or self.accurate or self.kill == kernels.KILL_LQ:
@@ -318,24 +333,20 @@ class _Solver:
             taps = self.taps(patients, dx)
             state = np.zeros((count, cells))
             split_kernels.grow_split_all(
-                patients, state, detection, days, hi, dx, self.dt, self.per_day, self.horizon,
-                taps, self.sphere,
-            )  # fmt: skip
+                patients, state, detection, days, hi, self.layout(dx, cells), taps
+            )
             late = detection < 0.0
         else:
             taps = np.zeros((count, 1))
             state = np.zeros((count, kernels.row_width(cells)))
-            kernels.grow_all(
-                patients, state, hi, days, cells, dx, self.dt, self.per_day, self.horizon,
-                self.mirror, self.sphere, self.interpolate,
-            )  # fmt: skip
+            kernels.grow_all(patients, state, hi, days, self.layout(dx, cells))
             late = days < 0
             detection = days.astype(np.float64)
         if late.any():
             row = int(np.flatnonzero(late)[0])
             raise DetectionError(
-                f"the tumour of patient {row} does not reach {kernels.DETECTION_RADIUS:g} mm within "
-                f"the horizon of {self.horizon} d: {GlioblastomaPatient.from_array(patients[row])}"
+                f"the tumour of patient {row} does not reach {kernels.DETECTION_RADIUS:g} mm "
+                f"within {self.horizon} d: {GlioblastomaPatient.from_array(patients[row])}"
             )
         start = _Start(state, hi, days, detection, taps, np.zeros(count))
         nothing = np.zeros((count, 1))
@@ -364,16 +375,14 @@ class _Solver:
         if self.accurate:
             solve = split_kernels.courses_split_parallel if threads else split_kernels.courses_split
             solve(
-                start.state, start.hi, start.days, doses, patients, self.total, self.margin,
-                self.blind, self.fractions, self.cap, dx, self.dt, self.per_day, self.horizon, start.taps,
-                self.sphere, self.kill, out,
+                start.state, start.hi, start.days, doses, patients, self.rules,
+                self.layout(dx, cells), start.taps, out,
             )  # fmt: skip
         else:
             solve = kernels.courses_parallel if threads else kernels.courses
             solve(
-                start.state, start.hi, start.days, doses, patients, self.total, self.margin,
-                self.blind, self.fractions, self.cap, cells, dx, self.dt, self.per_day, self.horizon,
-                self.mirror, self.sphere, self.interpolate, self.kill, True, out,
+                start.state, start.hi, start.days, doses, patients, self.rules,
+                self.layout(dx, cells), True, out,
             )  # fmt: skip
         worst = float(out[:, kernels.BOUNDARY].max()) if len(out) else 0.0
         if worst > _BOUNDARY_DENSITY:
@@ -492,19 +501,16 @@ def simulate(
         history[0] = state[:cells]
     if solver.accurate:
         last = split_kernels.course_split(
-            state.copy(), start.hi[0], grown, doses, row[0], solver.total, solver.margin,
-            solver.blind, solver.fractions, solver.cap, cell, solver.dt, solver.per_day, solver.horizon,
-            start.taps[0], solver.sphere, solver.kill, record, history, out[0],
+            state.copy(), start.hi[0], grown, doses, row[0], solver.rules,
+            solver.layout(cell, cells), start.taps[0], record, history, out[0],
         )  # fmt: skip
         x = (np.arange(cells) + 0.5) * cell
     else:
         rows = np.zeros((2, len(state)))
         rows[0] = state
         last = kernels.course(
-            rows, start.hi[0], grown, doses, row[0], solver.total, solver.margin,
-            solver.blind, solver.fractions, solver.cap, cells, cell, solver.dt, solver.per_day, solver.horizon,
-            solver.mirror, solver.sphere, solver.interpolate, solver.kill, True, record, history,
-            out[0],
+            rows, start.hi[0], grown, doses, row[0], solver.rules, solver.layout(cell, cells),
+            True, record, history, out[0],
         )  # fmt: skip
         x = np.arange(cells) * cell
     batch = solver.batch(out, start)
@@ -548,8 +554,8 @@ def simulate_batch(
     """Outcomes of many schedules ``(P, days)`` [Gy] at once.
 
     ``patients`` is one patient for all plans (whose growth stage is computed once and cached), or
-    rows ``(P, 5)``, one a plan. Other arguments and errors as in :func:`simulate`. ``parallel`` uses
-    all numba threads; results do not depend on it.
+    rows ``(P, 5)``, one a plan. Other arguments and errors as in :func:`simulate`. ``parallel``
+    uses all numba threads; results do not depend on it.
     """
     solver = _Solver(
         numerics, geometry, kill, interpolate, boundary, dx, dt, horizon, length, margin,
@@ -587,8 +593,8 @@ def _check_doses(daily_doses: ArrayLike, total: float, ndim: int) -> FloatArray:
         where = tuple(int(i) for i in np.argwhere(over)[0])
         left = total - (spent[where] - doses[where])
         raise DoseError(
-            f"daily_doses{list(where)} is {doses[where]:g} Gy, above the {max(left, 0.0):g} Gy that "
-            f"are left of the total dose of {total:g} Gy"
+            f"daily_doses{list(where)} is {doses[where]:g} Gy, above the {max(left, 0.0):g} Gy "
+            f"that are left of the total dose of {total:g} Gy"
         )
     return doses
 

@@ -203,12 +203,13 @@ def grow_split(row, patient, dx, dt, per_day, max_days, taps, sphere):
 
 
 @njit(cache=True)
-def course_split(row, hi, growth_days, doses, patient, budget, margin, blind, fractions, cap, dx, dt, per_day,
-                 last_day, taps, sphere, kill, record, density, out):  # fmt: skip
+def course_split(row, hi, growth_days, doses, patient, rules, grid, taps, record, density, out):
     """One treatment course in the accurate solver, from the state ``row`` on a whole day.
 
-    Arrays as in ``kernels.course``; returns the number of days recorded.
+    ``grid`` is (dx, dt, steps a day, last day, sphere, kill); the rest as in ``kernels.course``.
     """
+    budget, margin, blind, fractions, cap = rules
+    dx, dt, per_day, last_day, sphere, kill = grid
     cells = row.shape[0]
     buffer = np.zeros(cells + 2 * taps.shape[0])
     total = np.zeros(cells)
@@ -285,39 +286,34 @@ def course_split(row, hi, growth_days, doses, patient, budget, margin, blind, fr
 
 
 @njit(cache=True)
-def _split_of(plan, states, hi, growth_days, doses, patients, budget, margin, blind, fractions, cap, dx, dt,
-              per_day, last_day, taps, sphere, kill, out):  # fmt: skip
+def _split_of(plan, states, hi, growth_days, doses, patients, rules, grid, taps, out):
     which = np.int64(plan) * (states.shape[0] > 1)
     row = states[which].copy()
     nothing = np.empty((0, RECORDED))
-    unseen = np.empty((0, row.shape[0]))
-    course_split(row, hi[which], growth_days[which], doses[plan], patients[which], budget, margin,
-                 fractions, cap, dx, dt, per_day, last_day, taps[which], sphere, kill, nothing, unseen,
-                 out[plan])  # fmt: skip
+    unseen = np.empty((0, 1))
+    course_split(row, hi[which], growth_days[which], doses[plan], patients[which], rules, grid,
+                 taps[which], nothing, unseen, out[plan])  # fmt: skip
 
 
 @njit(cache=True)
-def courses_split(states, hi, growth_days, doses, patients, budget, margin, blind, fractions, cap, dx, dt,
-                  per_day, last_day, taps, sphere, kill, out):  # fmt: skip
+def courses_split(states, hi, growth_days, doses, patients, rules, grid, taps, out):
     """Many plans ``(P, days)`` on one thread; ``taps`` has one row a patient, padded with zeros."""
     for plan in range(doses.shape[0]):
-        _split_of(plan, states, hi, growth_days, doses, patients, budget, margin, blind, fractions, cap,
-                  dx, dt, per_day, last_day, taps, sphere, kill, out)  # fmt: skip
+        _split_of(plan, states, hi, growth_days, doses, patients, rules, grid, taps, out)
 
 
 @njit(cache=True, parallel=True)
-def courses_split_parallel(states, hi, growth_days, doses, patients, budget, margin, blind, fractions,
-                           cap, dx, dt, per_day, last_day, taps, sphere, kill, out):  # fmt: skip
+def courses_split_parallel(states, hi, growth_days, doses, patients, rules, grid, taps, out):
     """The same on all threads."""
     for plan in prange(doses.shape[0]):
-        _split_of(plan, states, hi, growth_days, doses, patients, budget, margin, blind, fractions, cap,
-                  dx, dt, per_day, last_day, taps, sphere, kill, out)  # fmt: skip
+        _split_of(plan, states, hi, growth_days, doses, patients, rules, grid, taps, out)
 
 
 @njit(cache=True)
-def grow_split_all(patients, states, detection, growth_days, hi, dx, dt, per_day, max_days, taps,
-                   sphere):  # fmt: skip
+def grow_split_all(patients, states, detection, growth_days, hi, grid, taps):
     """:func:`grow_split` for patients ``(P, 5)``."""
+    dx, dt, per_day, last_day, sphere, _ = grid
     for row in range(patients.shape[0]):
         detection[row], growth_days[row], hi[row] = grow_split(
-            states[row], patients[row], dx, dt, per_day, max_days, taps[row], sphere)  # fmt: skip
+            states[row], patients[row], dx, dt, per_day, last_day, taps[row], sphere
+        )

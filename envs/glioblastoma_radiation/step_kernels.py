@@ -29,7 +29,7 @@ from oncogym.envs.glioblastoma_radiation.kernels import (
     safe_dose,
     treated_day,
 )
-from oncogym.envs.streams import normal_pair
+from oncogym.envs.streams import normal_pair, uniforms
 
 DX = 1.0  # mm; the step is 1 d, so D dt/dx^2 = D and rho dt = rho
 
@@ -60,8 +60,9 @@ DX = 1.0  # mm; the step is 1 d, so D dt/dx^2 = D and rho dt = rho
     SCAN_T1,
     SCAN_T2,
     SCANS,
-) = range(25)
-STATE = 25
+    LIMIT,
+) = range(26)
+STATE = 26
 THERAPY_STAGE, POST_STAGE = 1.0, 2.0
 
 # What is kept of a patient: window at detection, days of growth, untreated death, edge density.
@@ -183,17 +184,18 @@ def start_lanes(lanes, cfg, start_rows, starts, rows, state, seeds, episodes, do
         st[J2] = j2
         st[T1] = radius_of(row, j1, T1_LEVEL, DX, cfg[INTERPOLATE] > 0.0)
         st[T2] = radius_of(row, j2, T2_LEVEL, DX, cfg[INTERPOLATE] > 0.0)
+        st[LIMIT] = safe_dose(field_radius(st[T2], cfg), cfg[CAP])
         st[END] = -1.0
         _scan(st, cfg, seeds[lane], episodes[lane])
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def field_radius(t2, cfg):
     """Radius [mm] of the treated region for a T2 radius, -1 for none."""
     return t2 + cfg[MARGIN] if t2 >= 0.0 else cfg[BLIND]
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _one_day(rows, state, patient, cfg, dose):
     """Let one day pass with ``dose`` [Gy] at its start; sets END when the patient dies."""
     nodes = int(cfg[NODES])
@@ -223,6 +225,7 @@ def _one_day(rows, state, patient, cfg, dose):
     state[J2] = j2
     state[T1] = radius_of(row, j1, T1_LEVEL, DX, interpolate)
     state[T2] = radius_of(row, j2, T2_LEVEL, DX, interpolate)
+    state[LIMIT] = safe_dose(field_radius(state[T2], cfg), cfg[CAP])
     if reached(row, j1, DEATH_RADIUS, DX, interpolate):
         state[END] = crossing_time(rows[1 - side], row, hi, j1, int(state[DAY]), DEATH_RADIUS, DX,
                                    interpolate)  # fmt: skip
@@ -249,11 +252,12 @@ def _run_out(rows, state, patient, cfg):
     state[J2] = j2
     state[T1] = radius_of(row, j1, T1_LEVEL, DX, interpolate)
     state[T2] = radius_of(row, j2, T2_LEVEL, DX, interpolate)
+    state[LIMIT] = safe_dose(field_radius(state[T2], cfg), cfg[CAP])
     if when >= 0.0:
         state[END] = when
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _over(state):
     return state[END] >= 0.0 or state[DAY] >= state[LAST_DAY]
 
@@ -274,7 +278,7 @@ def _step_lane(rows, state, patient, cfg, action, seed, episode, dose_log, seen,
         _run_out(rows, state, patient, cfg)
     else:
         dose = min(action * cfg[TOTAL], state[REMAINING])
-        limit = safe_dose(field_radius(state[T2], cfg), cfg[CAP])
+        limit = state[LIMIT]
         state[REMAINING] -= dose
         state[GIVEN] += dose
         state[PEAK] = max(state[PEAK], dose)
@@ -344,20 +348,28 @@ def _step_lane(rows, state, patient, cfg, action, seed, episode, dose_log, seen,
     return over and died, over and not died, success
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _clip(value, low, high):
     return min(max(value, low), high)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
+def _write(row, scale, out):
+    """``out[j] = scale * row[j]``, as a vector loop of its own."""
+    for j in range(row.shape[0]):
+        out[j] = scale * row[j]
+
+
+@njit(cache=True, inline="always")
 def _observe(rows, state, cfg, out):
-    """Write one observation; ``out`` is float32 ``(size,)``."""
+    """Write one observation; ``out`` is float32 ``(size,)``.
+
+    A density exceeds 1 by rounding at most (1e-16), which float32 does not show.
+    """
     nodes = int(cfg[NODES])
-    row = rows[int(state[SIDE])]
+    row = rows[int(state[SIDE]), :nodes]
     if cfg[OBSERVATION] == SEE_ROW:
-        scale = cfg[SCALE]  # cells/mm^3 at full density
-        for j in range(nodes):
-            out[j] = min(row[j], 1.0) * scale
+        _write(row, cfg[SCALE], out)
         return
     spent = state[DAY] - state[GROWTH]
     out[0] = _clip(state[REMAINING] / cfg[TOTAL], 0.0, 1.0)
@@ -365,7 +377,7 @@ def _observe(rows, state, cfg, out):
     out[2] = (spent % 7.0) / 7.0 if cfg[WEEKENDS] > 0.0 else 0.0
     if cfg[OBSERVATION] == SEE_FULL:
         t1, t2 = max(state[T1], 0.0), max(state[T2], 0.0)
-        limit = safe_dose(field_radius(state[T2], cfg), cfg[CAP])
+        limit = state[LIMIT]
     else:
         t1, t2 = state[SCAN_T1], state[SCAN_T2]
         limit = safe_dose(field_radius(t2 if t2 > 0.0 else -1.0, cfg), cfg[CAP])
@@ -373,8 +385,7 @@ def _observe(rows, state, cfg, out):
     out[4] = _clip(t2 / DEATH_RADIUS, 0.0, 10.0)
     out[5] = _clip(limit / DOSE_SCALE, 0.0, 1.0)
     if cfg[OBSERVATION] == SEE_FULL:
-        for j in range(nodes):
-            out[HEADER + j] = min(row[j], 1.0)
+        _write(row, 1.0, out[HEADER:])
     else:
         out[6] = _clip((state[DAY] - state[SCAN_DAY]) / cfg[SCAN_INTERVAL], 0.0, 1.0)
 
@@ -431,7 +442,7 @@ def safe_lanes(actions, state, cfg, out):
     """Lower each action to the largest whose dose is within the safe dose of the lane's field."""
     for lane in range(state.shape[0]):
         out[lane, 0] = actions[lane, 0]
-        limit = safe_dose(field_radius(state[lane, T2], cfg), cfg[CAP])
+        limit = state[lane, LIMIT]
         if state[lane, STAGE] != THERAPY_STAGE or limit >= cfg[TOTAL]:
             continue
         # Rounding in a policy's float32 must not carry the dose over the limit.
@@ -447,4 +458,18 @@ def safe_doses(t2, cfg):
     out = np.empty(t2.shape[0])
     for row in range(t2.shape[0]):
         out[row] = safe_dose(field_radius(t2[row], cfg), cfg[CAP])
+    return out
+
+
+@njit(cache=True)
+def log_uniforms(seeds, episodes, stream, low, high):
+    """Rows ``(k, fields)`` drawn log-uniformly between ``low`` and ``high``; both above 0."""
+    out = uniforms(seeds, episodes, stream, low.shape[0])
+    for row in range(out.shape[0]):
+        for field in range(out.shape[1]):
+            if high[field] > low[field]:
+                ratio = math.log(high[field] / low[field])
+                out[row, field] = low[field] * math.exp(out[row, field] * ratio)
+            else:
+                out[row, field] = low[field]
     return out

@@ -236,9 +236,7 @@ class GlioblastomaTask(TherapyTask):
         rows = self._patients[lanes]
         try:
             self._check_patients(rows)
-            kernel.start_patients(
-                lanes, self._patients, self._cfg, self._start_rows, self._starts
-            )
+            kernel.start_patients(lanes, self._patients, self._cfg, self._start_rows, self._starts)
             starts = self._starts[lanes]
             late = starts[:, kernel.START_GROWTH] < 0.0
             if late.any():
@@ -263,7 +261,7 @@ class GlioblastomaTask(TherapyTask):
             raise StabilityError(
                 f"the environment's step of 1 d on a grid of {kernel.DX:g} mm is too long for "
                 f"{_name(rows, unstable)}; allowed: at most 1/(2 D/dx^2 + rho) = "
-                f"{limit[unstable][0]:.4g} d, so diffusion below {0.5 * (1.0 - rows[unstable][0, 1]):g}"
+                f"{limit[unstable][0]:.4g} d"
             )
         dense = rows[:, 2] > _DENSITY_SCALE
         if self.observation == "density" and dense.any():

@@ -1,0 +1,203 @@
+"""Glioblastoma radiation: how to spend a total dose on a growing tumour front.
+
+## Description
+
+A tumour grows silently until magnetic resonance imaging finds it: its T1 region (cell density above
+80 % of the carrying capacity) has a radius of 15 mm. From then on each day may carry a dose of
+radiation on the T2 region (above 16 %) plus a margin, until the total dose of 61.2 Gy is spent. The
+patient dies when the T1 radius is 35 mm. The density c(x, t) follows the proliferation-invasion
+model with logistic growth,
+
+    c_t = D c_xx + rho c (1 - c/K) - R c (1 - c/K),     R = 1 - exp(-alpha d (1 + d/(alpha/beta)))
+
+R acting on treated tissue only. Radiation spares the saturated core and shaves the front; a larger
+field has a smaller safe dose, 116 r^-0.685 Gy for a treated radius of r mm, a power law through the
+radiosurgery limits of RTOG 90-05, which the source extrapolates from 10-20 mm to 40-75 mm and from
+a single fraction to every day. The environments use the source's grid, 1 mm and 1 day in a slab;
+`oncogym.envs.glioblastoma_radiation.simulate` also has an accurate solver, a sphere and other
+readings of the dose term. On the source's grid the untreated patient lives 6.7 days too long and
+the standard course gains 2 days too little.
+
+**What `v0` changes against the source (`Published-v0`), and why.**
+
+* Waiting is not free. The source rewards only the day of death, and since just the 35 mm line
+  counts, its undiscounted optimum waits until two days before death and then treats every eleven
+  days (+114 days, all of them with a tumour of 34 mm). `v0` weighs every day from detection by
+  1 - (T1 radius/35 mm)^2: early doses are worth more, that plan scores 87 quality-weighted days, a
+  daily course of eight doses 169. Therapy ends after `max_therapy_days`; what is left is forfeited.
+* The remaining dose, the day and the safe dose are observed, the density is normalised. The source
+  shows 201 raw densities and hides the rest of the budget that ends the episode.
+* Radii are interpolated between cells, and so are the field, the safe dose and the moment of death;
+  in whole cells they jump by 1 mm, 6.5 days of growth.
+* The penalty is proportional to the dose above the limit, not its cube root (whose slope at the
+  limit is infinite), and is not waived on the last step.
+* The safe dose is defined for every field: at most 24 Gy, the largest dose of the trial behind the
+  law. Where no T2 region is visible the field is the margin around the centre, not nothing.
+* The step that spends the dose runs to the end of the course; there is no extra step whose action
+  is ignored. Follow-up counts from detection, so slowly growing tumours are not cut off earlier.
+* `weekends` are those of a calendar, not of a counter that a day without dose resets; what happens
+  on them is neither thrown away nor hidden from the observation.
+
+Kept from the source in both: the daily safe dose for any number of fractions a day (the stricter
+reading), death at 35 mm, the rest below 0.1 Gy that is dropped. In `Published-v0` the deviations
+are: actions are clipped to [0, 1], death on a weekend ends the episode, and death is `terminated`,
+the time limit `truncated` (the source has them reversed).
+
+## Action Space
+
+`Box(0, 1, (1,), float32)`: today's dose as a share of the total dose (61.2 Gy); a dose never
+exceeds what is left. Values outside are clipped and counted in `info["clipped"]`; non-finite ones
+raise an error.
+
+## Observation Space
+
+`observation="full"` (default): `Box((207,), float32)`.
+
+| index | value | range |
+|---|---|---|
+| 0 | remaining dose / total dose | 0 to 1 |
+| 1 | days since detection / `max_therapy_days` | 0 to 1 |
+| 2 | day of the week / 7 (0 without `weekends`) | 0 to 1 |
+| 3 | T1 radius / 35 mm (0: not visible) | 0 to 10 |
+| 4 | T2 radius / 35 mm (0: not visible) | 0 to 10 |
+| 5 | safe dose of today's field / 24 Gy | 0 to 1 |
+| 6 to 206 | density / K at 0, 1, …, 200 mm | 0 to 1 |
+
+`observation="measurable"`: `Box((7,), float32)`, what a clinic knows. 3 and 4 are read off the last
+scan with an error of `scan_noise` (1 mm), 5 is the safe dose that scan suggests, 6 the time since
+then as a share of `scan_interval` (7 days); the first scan is on the day of detection. The field
+itself and the cost follow the true T2 region, as with image guidance on the table.
+
+`observation="density"`, `Published-v0`: `Box(0, 1e5, (201,), float32)`, the source's row in
+cells/mm^3 (in float32, as a policy network would cast it).
+
+The patient's parameters are never observed.
+
+## Rewards
+
+The weighted sum of named terms; `info["reward_terms"]` has them unweighted.
+
+| term | meaning | clinical | published |
+|---|---|---|---|
+| survival | day of death minus that without treatment, on the last step | 0 | 1 |
+| toxicity | -q^(1/3), q = (dose - safe)/(total - safe); published: not on a last step | 0 | 50 |
+| quality_days | days passed, each weighed by 1 - (T1 radius/35 mm)^2 | 1 | 0 |
+| excess | minus the dose above the safe dose [Gy] | 5 | 0 |
+| waiting | -1 for a decision without dose | 0 | 0 |
+
+`info["cost"]` is the dose above the safe dose [Gy], whatever the weights.
+
+## Starting State
+
+The day of detection, after a growth that starts from 0.8 K exp(-x^2/4) (213 days for the source's
+patient; computed once a patient). The cohort draws D from 0.1 to 0.4 mm^2/d, rho from 0.015 to
+0.06 /d and alpha from 0.02 to 0.08 /Gy, log-uniformly: a factor of two either way of the source's
+patient. Serial imaging of glioblastomas finds far wider spreads of D and rho (Harpold, Alvord and
+Swanson, J Neuropathol Exp Neurol 66:1, 2007; Swanson et al., Br J Cancer 98:113, 2008) and
+patient-specific alpha (Rockne et al., Phys Med Biol 55:3271, 2010); slower or more diffuse tumours
+would not fit the grid. Front speeds are 0.08 to 0.31 mm/d; Kim et al., Cancers 9:51 (2017), take
+0.029, 0.079 and 0.13 mm/d for slow, average and fast ones. The ranges are a choice, not a fit.
+
+## Episode End
+
+Terminates with death; truncated at the end of the follow-up (`horizon`). In `v0` the course runs to
+its end within the step that spends the dose or reaches `max_therapy_days`; in `Published-v0` on the
+step after the one that leaves less than 0.1 Gy, whose action is ignored. Success: no dose above its
+limit, and alive for at least `success_ratio` (1.4) times as long after detection as without
+treatment; courses of about 60 Gy reach 1.45 for the source's patient, 15 x 2.67 Gy 1.31.
+
+## Arguments
+
+See `GlioblastomaTask`: `formulation`, `objective`, `observation`, `weekends`, `total_dose`,
+`fractions_per_day`, `margin`, `safe_dose_cap`, `horizon`, `max_therapy_days`, `length`,
+`scan_interval`, `scan_noise`, `success_ratio`, `plan_days`, `plan_gap`, `reward_weights`; and of
+every environment: `cohort`, `patient`, `render_mode`.
+
+## Vectorized environment
+
+`gymnasium.make_vec("oncogym/GlioblastomaRadiation-v0", num_envs=1024)` steps all lanes in one
+compiled call; `autoreset_mode` is `"SameStep"` (default), `"NextStep"` or `"Disabled"`.
+
+## Version History
+
+* v0: first version.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oncogym.envs.cohort import standard_cohorts
+from oncogym.envs.glioblastoma_radiation import step_kernels
+from oncogym.envs.glioblastoma_radiation.model import GlioblastomaPatient
+from oncogym.envs.glioblastoma_radiation.picture import picture, traces
+from oncogym.envs.glioblastoma_radiation.protocols import PROTOCOLS
+from oncogym.envs.glioblastoma_radiation.task import GlioblastomaTask
+from oncogym.envs.treatment import Treatment, Variant
+
+_NOMINAL = tuple(float(value) for value in GlioblastomaPatient().to_array())
+# Ranges of the cohort; see the page for sources. Other parameters are the source's.
+_RANGES = {
+    "diffusion": (0.1, 0.4),
+    "proliferation": (0.015, 0.06),
+    "alpha": (0.02, 0.08),
+}
+
+
+@dataclass(frozen=True)
+class LogUniform:
+    """Sampler of independent log-uniform fields between two patient rows ``(fields,)``."""
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def __call__(
+        self, seeds: NDArray[np.uint64], episodes: NDArray[np.uint64], stream: int
+    ) -> NDArray[np.float64]:
+        """Rows ``(k, fields)``, each from its own ``(seed, episode)``."""
+        low, high = np.asarray(self.low), np.asarray(self.high)
+        return step_kernels.log_uniforms(seeds, episodes, stream, low, high)
+
+
+_BOUNDS = [
+    _RANGES.get(name, (value, value))
+    for name, value in zip(GlioblastomaPatient.FIELDS, _NOMINAL, strict=True)
+]
+_SAMPLER = LogUniform(tuple(low for low, _ in _BOUNDS), tuple(high for _, high in _BOUNDS))
+
+TREATMENT = Treatment(
+    name="glioblastoma_radiation",
+    title="Glioblastoma radiation",
+    task=GlioblastomaTask,
+    patient=GlioblastomaPatient,
+    variants=(
+        Variant(
+            "oncogym/GlioblastomaRadiation-v0",
+            "daily dose after detection, quality-weighted survival, the source's patient",
+            baseline="standard",
+            benchmark=False,
+        ),
+        Variant(
+            "oncogym/GlioblastomaRadiationPublished-v0",
+            "observation, stages and reward of the source, return = days extended",
+            options={"formulation": "published"},
+            baseline="paper",
+            benchmark=False,
+        ),
+        Variant(
+            "oncogym/GlioblastomaRadiationCohort-v0",
+            "as GlioblastomaRadiation-v0 with a new patient at every reset",
+            options={"cohort": "population"},
+            evaluation_cohort="held_out",
+            baseline="standard",
+        ),
+    ),
+    cohorts=standard_cohorts(_NOMINAL, _SAMPLER),
+    protocols=PROTOCOLS,
+    picture=picture,
+    traces=traces,
+    page=__doc__ or "",
+)
