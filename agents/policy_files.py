@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,9 +122,7 @@ def write_policy(folder: StrPath, policy: Policy) -> Path:
     whole policy or none.
     """
     folder = Path(folder)
-    buffer = io.BytesIO()
-    np.savez(buffer, **policy.tensors())  # type: ignore[arg-type]
-    data = buffer.getvalue()
+    data = dump_arrays(policy.tensors())
     document = {
         "format": FORMAT,
         "version": VERSION,
@@ -203,6 +202,17 @@ def _read_tensors(path: Path, document: Mapping[str, Any]) -> dict[str, NDArray[
     if hashlib.sha256(data).hexdigest() != wanted:
         raise CorruptFileError(f"{path}: truncated or altered ({len(data)} bytes, wrong sha256)")
     return load_arrays(path, data)
+
+
+def dump_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """An ``.npz`` file's bytes; the same arrays give the same bytes (``np.savez`` adds a time)."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, array in arrays.items():
+            part = io.BytesIO()
+            np.lib.format.write_array(part, np.asanyarray(array), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), part.getvalue())
+    return buffer.getvalue()
 
 
 def load_arrays(path: Path, data: bytes) -> dict[str, NDArray[Any]]:

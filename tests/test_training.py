@@ -33,7 +33,7 @@ from oncogym.training.ppo import (  # noqa: E402
     train_ppo,
 )
 from oncogym.training.settings import make_settings  # noqa: E402
-from oncogym.training.state import restore_model, save_model  # noqa: E402
+from oncogym.training.state import policy_arrays, restore_model, save_model  # noqa: E402
 
 ENV = "oncogym/ChemoDosing-v0"
 COHORT = "oncogym/ChemoDosingCohort-v0"
@@ -173,6 +173,18 @@ def test_a_checkpoint_restores_everything(finished):
         "random",
         "return_statistics",
     }
+
+
+def test_the_best_tensors_do_not_go_on_learning():
+    settings = make_settings(ENV, lanes=4, hyperparameters=TINY)
+    model = ppo._model(settings, ppo._lanes(settings))
+    kept = policy_arrays(model)
+    before = {name: array.copy() for name, array in kept.items()}
+    with torch.no_grad():
+        for parameter in model.policy.parameters():
+            parameter.add_(1.0)
+    model.env.reset()
+    assert all(np.array_equal(kept[name], before[name]) for name in kept)
 
 
 def test_an_interrupted_run_goes_on_to_the_same_step(interrupted, finished):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oncogym.agents.files import CorruptFileError, to_plain, write_bytes_atomic
-from oncogym.agents.policy_files import load_arrays
+from oncogym.agents.policy_files import dump_arrays, load_arrays
 
 #: Checkpoints that are kept; older ones are removed.
 KEEP = 3
@@ -48,10 +47,9 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         "state": to_plain(checkpoint.state),
     }
     text = json.dumps(document, allow_nan=False).encode("utf-8")
-    buffer = io.BytesIO()
-    np.savez(buffer, **{_STATE: np.frombuffer(text, np.uint8)}, **checkpoint.arrays)  # type: ignore[arg-type]
     path = folder / f"checkpoint_{checkpoint.steps:012d}.npz"
-    write_bytes_atomic(path, buffer.getvalue())
+    data = dump_arrays({_STATE: np.frombuffer(text, np.uint8), **checkpoint.arrays})
+    write_bytes_atomic(path, data)
     for old in list_checkpoints(folder)[KEEP:]:
         old.unlink(missing_ok=True)
     return path

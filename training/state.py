@@ -29,8 +29,8 @@ def policy_arrays(model: PPO) -> Arrays:
     )
     layers = [f"mlp_extractor.policy_net.{index}" for index in hidden] + ["action_net"]
     for layer, name in enumerate(layers):
-        # torch keeps (out, in); the kernel walks along the outputs.
-        found[f"weight_{layer}"] = np.ascontiguousarray(state[f"{name}.weight"].T)
+        # torch keeps (out, in); the kernel walks along the outputs. A view would go on learning.
+        found[f"weight_{layer}"] = state[f"{name}.weight"].T.copy(order="C")
         found[f"bias_{layer}"] = state[f"{name}.bias"].copy()
     normalize = model.get_vec_normalize_env()
     if normalize is not None and normalize.norm_obs:

@@ -107,7 +107,7 @@ def _exp2(x):
 
 @njit(cache=True, error_model="numpy", forceinline=True)
 def _log2(x):
-    """log2 x for x in [1e-300, 1.4] to a relative 1e-15: x = m 2^-n with m about 1, then by atanh."""
+    """log2 x for x in [1e-300, 1.4] to a relative 1e-15: x = m 2^-n with m near 1, then atanh."""
     bits = np.float64(x).view(np.int64)
     n = (_SQRT2_BITS - bits) >> 52
     m = np.int64(bits + (n << 52)).view(np.float64)
@@ -201,13 +201,15 @@ def _crowding(c, h, left, kappa, r, ke, emax, ec50):
     weight = kappa  # kappa times the integrand at the start of the panel
     for panel in range(panels):
         error = error_of_block * weight
+        # Branches, which processors predict: a formula would make the nodes wait for kappa.
         blocks = 1
         while error > admissible and blocks < _MAX_BLOCKS:
             error *= shrink_block
             blocks += 1
         inv = 1.0 / (ec50 + c)
-        # Sums of integers may be reordered, those of floats not: terms, at most 0.19 by 2^-scale,
-        # are added as multiples of 2^-54, which are the last bits of 0.25 + term.
+        # Compilers may reorder sums of integers, as vector instructions need, but not of floats:
+        # the terms, 0 to 0.19 as 2^scale is taken out of f, are added as multiples of 2^-54, which
+        # are the last bits of 0.25 + term.
         parts = np.int64(0)
         for j in range(blocks * _BLOCK):
             s = _NODES[blocks, j]

@@ -506,11 +506,9 @@ def simulate(
         )  # fmt: skip
         x = (np.arange(cells) + 0.5) * cell
     else:
-        rows = np.zeros((2, len(state)))
-        rows[0] = state
         last = kernels.course(
-            rows, start.hi[0], grown, doses, row[0], solver.rules, solver.layout(cell, cells),
-            True, record, history, out[0],
+            start.state, 0, start.hi[0], grown, doses[None, :], 0, row, solver.rules,
+            solver.layout(cell, cells), True, record, history, out,
         )  # fmt: skip
         x = np.arange(cells) * cell
     batch = solver.batch(out, start)

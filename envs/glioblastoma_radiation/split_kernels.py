@@ -144,7 +144,7 @@ def run(row, hi, p, time, steps, per_day, target, taps, dx, dt, sphere, half, ha
     ``half`` is exp(rho dt/2), ``half_in`` the same inside the field. Returns (window, outermost T1
     cell, time at the end, time of crossing or -1, quality days of the whole days).
     """
-    p = outermost(row, p, hi - 1, T1_LEVEL)
+    p = outermost(row, 0, p, hi - 1, T1_LEVEL)
     radius = _radius(row, p, T1_LEVEL, 1.0, dx)
     _react(row, hi, half, half_in, edge, covered)
     # The level that half a step of growth turns into the T1 level. T1 lies inside any field.
@@ -153,7 +153,7 @@ def run(row, hi, p, time, steps, per_day, target, taps, dx, dt, sphere, half, ha
     quality = 0.0
     for step in range(steps):
         hi = _diffuse(row, hi, taps, dx, sphere, buffer, total)
-        p = outermost(row, p, hi - 1, before_half)
+        p = outermost(row, 0, p, hi - 1, before_half)
         time += dt
         last = radius
         radius = _radius(row, p, T1_LEVEL, inner, dx)
@@ -221,8 +221,8 @@ def course_split(row, hi, growth_days, doses, patient, rules, grid, taps, record
     for k in range(doses.shape[0]):
         if doses[k] > 0.0:
             last_treated = k + 1
-    p1 = outermost(row, -1, hi - 1, T1_LEVEL)
-    p2 = outermost(row, p1, hi - 1, T2_LEVEL)
+    p1 = outermost(row, 0, -1, hi - 1, T1_LEVEL)
+    p2 = outermost(row, 0, p1, hi - 1, T2_LEVEL)
     days = last_day - growth_days
     time = float(growth_days)
     death = -1.0
@@ -230,7 +230,7 @@ def course_split(row, hi, growth_days, doses, patient, rules, grid, taps, record
     while day < days and death < 0.0:
         treated = day < last_treated
         if treated or recorded:
-            p2 = outermost(row, p2, hi - 1, T2_LEVEL)
+            p2 = outermost(row, 0, p2, hi - 1, T2_LEVEL)
         t2 = _radius(row, p2, T2_LEVEL, 1.0, dx)
         field = t2 + margin if t2 >= 0.0 else blind
         dose = doses[day] if treated else 0.0
@@ -275,7 +275,7 @@ def course_split(row, hi, growth_days, doses, patient, rules, grid, taps, record
             for j in range(cells):
                 density[day, j] = row[j]
     if recorded:
-        p2 = outermost(row, p2, hi - 1, T2_LEVEL)
+        p2 = outermost(row, 0, p2, hi - 1, T2_LEVEL)
         record[day, T1_RADIUS] = _radius(row, p1, T1_LEVEL, 1.0, dx)
         record[day, T2_RADIUS] = _radius(row, p2, T2_LEVEL, 1.0, dx)
     out[DEATH_DAY] = death if death >= 0.0 else float(last_day)

@@ -2,7 +2,8 @@
 
 A kernel file: it imports nothing but numpy, numba, math and other kernel files. Each lane is
 computed by the same scalar function, so results do not depend on the number of lanes or threads.
-The grid is that of the source: 1 mm and 1 day in a slab.
+The grid is that of the source: 1 mm and 1 day in a slab. Each lane has two rows of ``width`` in the
+flat array ``cells``; see ``kernels.py`` for why no views of them are passed on.
 """
 
 import math
@@ -12,11 +13,11 @@ from numba import njit, prange
 
 from oncogym.envs.glioblastoma_radiation.kernels import (
     DEATH_RADIUS,
-    KILL_MAP,
     LEFTOVER,
     T1_LEVEL,
     T2_LEVEL,
     crossing_time,
+    day_quality,
     falls,
     grow,
     killed_share,
@@ -24,10 +25,9 @@ from oncogym.envs.glioblastoma_radiation.kernels import (
     outermost,
     plain_step,
     radius_of,
-    reached,
     run_untreated,
     safe_dose,
-    treated_day,
+    treated_step,
 )
 from oncogym.envs.streams import normal_pair, uniforms
 
@@ -104,33 +104,32 @@ _NOISE_STREAM = 16
 
 
 @njit(cache=True)
-def _start_patient(patient, cfg, row, spare, work, start):
-    """Growth stage and untreated death of one patient: ``row`` and ``start``."""
+def _start_patient(lane, patients, cfg, work, start_rows, starts):
+    """Growth stage and untreated death of one patient."""
     nodes = int(cfg[NODES])
     interpolate = cfg[INTERPOLATE] > 0.0
-    days, hi = grow(row, spare, patient, nodes, DX, 1.0, 1, int(cfg[MAX_GROWTH]), False, False,
-                    interpolate)  # fmt: skip
-    start[START_WINDOW] = hi
-    start[START_GROWTH] = days
+    width = start_rows.shape[1]
+    work[:] = 0.0
+    days, hi, a = grow(work, 0, width, patients[lane], nodes, DX, 1.0, 1, int(cfg[MAX_GROWTH]),
+                       False, False, interpolate)  # fmt: skip
+    starts[lane, START_WINDOW] = hi
+    starts[lane, START_GROWTH] = days
     if days < 0:
         return
+    start_rows[lane] = work[a : a + width]
     last = int(cfg[HORIZON]) if cfg[PUBLISHED] > 0.0 else days + int(cfg[HORIZON])
-    work[0] = row
-    work[1, :] = 0.0
-    j1 = outermost(row, -1, hi, T1_LEVEL)
-    side, hi, _, _, step, when, _ = run_untreated(
-        work, 0, hi, j1, falls(row, hi), days, last, DEATH_RADIUS, nodes, DX, patient[0],
-        patient[1], False, False, interpolate, 1, False)  # fmt: skip
-    start[START_BENCHMARK] = when if when >= 0.0 else step
-    start[START_EDGE] = work[side, nodes - 1]
+    j1 = outermost(work, a, -1, hi, T1_LEVEL)
+    a, _, hi, _, _, step, when, _ = run_untreated(
+        work, a, width - a, hi, j1, falls(work, a, hi), days, last, DEATH_RADIUS, nodes, DX,
+        patients[lane, 0], patients[lane, 1], False, False, interpolate, 1, False)  # fmt: skip
+    starts[lane, START_BENCHMARK] = when if when >= 0.0 else step
+    starts[lane, START_EDGE] = work[a + nodes - 1]
 
 
 @njit(cache=True)
 def start_patients(lanes, patients, cfg, start_rows, starts):
     """Prepare the patients of ``lanes``; those like the first of them are copied from it."""
-    width = start_rows.shape[1]
-    spare = np.zeros(width)
-    work = np.zeros((2, width))
+    work = np.zeros(2 * start_rows.shape[1])
     for number in range(lanes.shape[0]):
         lane = lanes[number]
         first = lanes[0]
@@ -141,211 +140,130 @@ def start_patients(lanes, patients, cfg, start_rows, starts):
             start_rows[lane] = start_rows[first]
             starts[lane] = starts[first]
         else:
-            _start_patient(patients[lane], cfg, start_rows[lane], spare, work, starts[lane])
+            _start_patient(lane, patients, cfg, work, start_rows, starts)
 
 
 @njit(cache=True)
-def _scan(state, cfg, seed, episode):
-    """Take a scan, if scans are observed: T1 and T2 radii with a reading error."""
-    if cfg[OBSERVATION] != SEE_SCANS:
-        return
-    z1, z2 = normal_pair(seed, episode, _NOISE_STREAM, int(state[SCANS]))
-    noise = cfg[SCAN_NOISE]
-    state[SCAN_T1] = max(state[T1] + noise * z1, 0.0) if state[T1] >= 0.0 else 0.0
-    state[SCAN_T2] = max(state[T2] + noise * z2, 0.0) if state[T2] >= 0.0 else 0.0
-    state[SCAN_DAY] = state[DAY]
-    state[SCANS] += 1.0
-
-
-@njit(cache=True)
-def start_lanes(lanes, cfg, start_rows, starts, rows, state, seeds, episodes, dose_log):
-    """Put ``lanes`` at the day of detection."""
-    for number in range(lanes.shape[0]):
-        lane = lanes[number]
-        rows[lane, 0] = start_rows[lane]
-        rows[lane, 1, :] = 0.0
-        dose_log[lane, :] = 0.0
-        row = rows[lane, 0]
-        st = state[lane]
-        st[:] = 0.0
-        hi = int(starts[lane, START_WINDOW])
-        growth = starts[lane, START_GROWTH]
-        st[DAY] = growth
-        st[GROWTH] = growth
-        st[BENCHMARK] = starts[lane, START_BENCHMARK]
-        st[LAST_DAY] = cfg[HORIZON] if cfg[PUBLISHED] > 0.0 else growth + cfg[HORIZON]
-        st[STAGE] = THERAPY_STAGE
-        st[REMAINING] = cfg[TOTAL]
-        st[WINDOW] = hi
-        st[FALLING] = 1.0 if falls(row, hi) else 0.0
-        j1 = outermost(row, -1, hi, T1_LEVEL)
-        j2 = outermost(row, j1, hi, T2_LEVEL)
-        st[J1] = j1
-        st[J2] = j2
-        st[T1] = radius_of(row, j1, T1_LEVEL, DX, cfg[INTERPOLATE] > 0.0)
-        st[T2] = radius_of(row, j2, T2_LEVEL, DX, cfg[INTERPOLATE] > 0.0)
-        st[LIMIT] = safe_dose(field_radius(st[T2], cfg), cfg[CAP])
-        st[END] = -1.0
-        _scan(st, cfg, seeds[lane], episodes[lane])
-
-
-@njit(cache=True, inline="always")
 def field_radius(t2, cfg):
     """Radius [mm] of the treated region for a T2 radius, -1 for none."""
     return t2 + cfg[MARGIN] if t2 >= 0.0 else cfg[BLIND]
 
 
+@njit(cache=True)
+def _scan(lane, state, cfg, seeds, episodes):
+    """Take a scan, if scans are observed: T1 and T2 radii with a reading error."""
+    if cfg[OBSERVATION] != SEE_SCANS:
+        return
+    z1, z2 = normal_pair(seeds[lane], episodes[lane], _NOISE_STREAM, int(state[lane, SCANS]))
+    noise = cfg[SCAN_NOISE]
+    t1, t2 = state[lane, T1], state[lane, T2]
+    state[lane, SCAN_T1] = max(t1 + noise * z1, 0.0) if t1 >= 0.0 else 0.0
+    state[lane, SCAN_T2] = max(t2 + noise * z2, 0.0) if t2 >= 0.0 else 0.0
+    state[lane, SCAN_DAY] = state[lane, DAY]
+    state[lane, SCANS] += 1.0
+
+
 @njit(cache=True, inline="always")
-def _one_day(rows, state, patient, cfg, dose):
+def _measure(lane, cells, a, j1, j2, state, cfg):
+    """Radii and safe dose of the row at ``a``."""
+    interpolate = cfg[INTERPOLATE] > 0.0
+    state[lane, J1] = j1
+    state[lane, J2] = j2
+    state[lane, T1] = radius_of(cells, a, j1, T1_LEVEL, DX, interpolate)
+    t2 = radius_of(cells, a, j2, T2_LEVEL, DX, interpolate)
+    state[lane, T2] = t2
+    state[lane, LIMIT] = safe_dose(field_radius(t2, cfg), cfg[CAP])
+
+
+@njit(cache=True)
+def start_lanes(lanes, cfg, start_rows, starts, cells, state, seeds, episodes, dose_log):
+    """Put ``lanes`` at the day of detection."""
+    width = start_rows.shape[1]
+    for number in range(lanes.shape[0]):
+        lane = lanes[number]
+        a = 2 * width * lane
+        for j in range(width):
+            cells[a + j] = start_rows[lane, j]
+            cells[a + width + j] = 0.0
+        dose_log[lane, :] = 0.0
+        state[lane, :] = 0.0
+        hi = int(starts[lane, START_WINDOW])
+        growth = starts[lane, START_GROWTH]
+        state[lane, DAY] = growth
+        state[lane, GROWTH] = growth
+        state[lane, BENCHMARK] = starts[lane, START_BENCHMARK]
+        follow_up = cfg[HORIZON]
+        state[lane, LAST_DAY] = follow_up if cfg[PUBLISHED] > 0.0 else growth + follow_up
+        state[lane, STAGE] = THERAPY_STAGE
+        state[lane, REMAINING] = cfg[TOTAL]
+        state[lane, WINDOW] = hi
+        state[lane, FALLING] = 1.0 if falls(cells, a, hi) else 0.0
+        state[lane, END] = -1.0
+        j1 = outermost(cells, a, -1, hi, T1_LEVEL)
+        j2 = outermost(cells, a, j1, hi, T2_LEVEL)
+        _measure(lane, cells, a, j1, j2, state, cfg)
+        _scan(lane, state, cfg, seeds, episodes)
+
+
+@njit(cache=True)
+def _one_day(lane, width, cells, state, patients, cfg, dose):
     """Let one day pass with ``dose`` [Gy] at its start; sets END when the patient dies."""
     nodes = int(cfg[NODES])
-    interpolate = cfg[INTERPOLATE] > 0.0
-    side = int(state[SIDE])
-    hi = int(state[WINDOW])
-    falling = state[FALLING] > 0.0
-    lam, gain = patient[0], patient[1]
+    side = int(state[lane, SIDE])
+    a = (2 * lane + side) * width
+    b = (2 * lane + 1 - side) * width
+    hi = int(state[lane, WINDOW])
+    falling = state[lane, FALLING] > 0.0
+    lam, gain = patients[lane, 0], patients[lane, 1]
     if dose > 0.0:
-        edge = min(int(math.floor(field_radius(state[T2], cfg) / DX + 1e-9)), nodes - 1)
-        share = killed_share(dose, patient[3], patient[4], cfg[FRACTIONS])
-        side, hi, falling = treated_day(rows, side, hi, falling, nodes, edge, share, lam, gain, 1,
-                                        False, False, KILL_MAP)  # fmt: skip
+        field = field_radius(state[lane, T2], cfg)
+        edge = min(int(math.floor(field / DX + 1e-9)), nodes - 1)
+        share = killed_share(dose, patients[lane, 3], patients[lane, 4], cfg[FRACTIONS])
+        hi, falling = treated_step(cells, a, b, hi, falling, nodes, edge, lam, gain, gain - share,
+                                   False)  # fmt: skip
     else:
-        hi = plain_step(rows[side], rows[1 - side], hi, nodes, lam, gain, False)
-        side = 1 - side
+        hi = plain_step(cells, a, b, hi, nodes, lam, gain, False)
         if not falling:
-            falling = falls(rows[side], hi)
-    row = rows[side]
-    j1 = locate(row, int(state[J1]), hi, T1_LEVEL, falling)
-    j2 = locate(row, int(state[J2]), hi, T2_LEVEL, falling)
-    state[DAY] += 1.0
-    state[SIDE] = side
-    state[WINDOW] = hi
-    state[FALLING] = 1.0 if falling else 0.0
-    state[J1] = j1
-    state[J2] = j2
-    state[T1] = radius_of(row, j1, T1_LEVEL, DX, interpolate)
-    state[T2] = radius_of(row, j2, T2_LEVEL, DX, interpolate)
-    state[LIMIT] = safe_dose(field_radius(state[T2], cfg), cfg[CAP])
-    if reached(row, j1, DEATH_RADIUS, DX, interpolate):
-        state[END] = crossing_time(rows[1 - side], row, hi, j1, int(state[DAY]), DEATH_RADIUS, DX,
-                                   interpolate)  # fmt: skip
+            falling = falls(cells, b, hi)
+    j1 = locate(cells, b, int(state[lane, J1]), hi, T1_LEVEL, falling)
+    j2 = locate(cells, b, int(state[lane, J2]), hi, T2_LEVEL, falling)
+    state[lane, DAY] += 1.0
+    state[lane, SIDE] = 1.0 - side
+    state[lane, WINDOW] = hi
+    state[lane, FALLING] = 1.0 if falling else 0.0
+    _measure(lane, cells, b, j1, j2, state, cfg)
+    t1 = state[lane, T1]
+    if t1 >= DEATH_RADIUS * (1.0 - 1e-12):
+        state[lane, END] = crossing_time(cells, a, b, hi, j1, int(state[lane, DAY]), DEATH_RADIUS,
+                                         DX, cfg[INTERPOLATE] > 0.0)  # fmt: skip
     else:
-        state[QUALITY] += 1.0 - (max(state[T1], 0.0) / DEATH_RADIUS) ** 2
+        state[lane, QUALITY] += day_quality(t1)
 
 
 @njit(cache=True)
-def _run_out(rows, state, patient, cfg):
+def _run_out(lane, width, cells, state, patients, cfg):
     """Let the tumour grow to death or the last day."""
-    interpolate = cfg[INTERPOLATE] > 0.0
-    side, hi, j1, falling, step, when, quality = run_untreated(
-        rows, int(state[SIDE]), int(state[WINDOW]), int(state[J1]), state[FALLING] > 0.0,
-        int(state[DAY]), int(state[LAST_DAY]), DEATH_RADIUS, int(cfg[NODES]), DX, patient[0],
-        patient[1], False, False, interpolate, 1, True)  # fmt: skip
-    row = rows[side]
-    state[SIDE] = side
-    state[WINDOW] = hi
-    state[FALLING] = 1.0 if falling else 0.0
-    state[DAY] = step
-    state[QUALITY] += quality
-    j2 = outermost(row, int(state[J2]), hi, T2_LEVEL)
-    state[J1] = j1
-    state[J2] = j2
-    state[T1] = radius_of(row, j1, T1_LEVEL, DX, interpolate)
-    state[T2] = radius_of(row, j2, T2_LEVEL, DX, interpolate)
-    state[LIMIT] = safe_dose(field_radius(state[T2], cfg), cfg[CAP])
+    side = int(state[lane, SIDE])
+    first = 2 * lane * width
+    a, _, hi, j1, falling, step, when, quality = run_untreated(
+        cells, first + side * width, first + (1 - side) * width, int(state[lane, WINDOW]),
+        int(state[lane, J1]), state[lane, FALLING] > 0.0, int(state[lane, DAY]),
+        int(state[lane, LAST_DAY]), DEATH_RADIUS, int(cfg[NODES]), DX, patients[lane, 0],
+        patients[lane, 1], False, False, cfg[INTERPOLATE] > 0.0, 1, True)  # fmt: skip
+    state[lane, SIDE] = (a - first) // width
+    state[lane, WINDOW] = hi
+    state[lane, FALLING] = 1.0 if falling else 0.0
+    state[lane, DAY] = step
+    state[lane, QUALITY] += quality
+    _measure(lane, cells, a, j1, outermost(cells, a, int(state[lane, J2]), hi, T2_LEVEL), state,
+             cfg)  # fmt: skip
     if when >= 0.0:
-        state[END] = when
+        state[lane, END] = when
 
 
 @njit(cache=True, inline="always")
-def _over(state):
-    return state[END] >= 0.0 or state[DAY] >= state[LAST_DAY]
-
-
-@njit(cache=True)
-def _step_lane(rows, state, patient, cfg, action, seed, episode, dose_log, seen, terms, costs,
-               outcome):  # fmt: skip
-    """Advance one lane by one decision; returns (terminated, truncated, success).
-
-    ``seen`` receives the observation where it must be taken before the weekend.
-    """
-    published = cfg[PUBLISHED] > 0.0
-    quality0 = state[QUALITY]
-    excess = 0.0
-    toxicity = 0.0
-    waited = 0.0
-    if state[STAGE] == POST_STAGE:
-        _run_out(rows, state, patient, cfg)
-    else:
-        dose = min(action * cfg[TOTAL], state[REMAINING])
-        limit = state[LIMIT]
-        state[REMAINING] -= dose
-        state[GIVEN] += dose
-        state[PEAK] = max(state[PEAK], dose)
-        state[DECISIONS] += 1.0
-        dose_log[int(state[DAY] - state[GROWTH])] = dose
-        if dose > limit:
-            state[VIOLATIONS] += 1.0
-            excess = dose - limit
-            if cfg[TOTAL] > limit:
-                toxicity = min(excess / (cfg[TOTAL] - limit), 1.0) ** (1.0 / 3.0)
-        elif dose == 0.0:
-            waited = 1.0
-        _one_day(rows, state, patient, cfg, dose)
-        spent = state[DAY] - state[GROWTH]
-        done = state[REMAINING] < LEFTOVER
-        if not published:
-            done = done or spent >= cfg[MAX_THERAPY]
-        if done:
-            state[STAGE] = POST_STAGE
-            state[THERAPY] = spent
-        if published:
-            _observe(rows, state, cfg, seen)
-        rest = False
-        if cfg[WEEKENDS] > 0.0:
-            if published:
-                state[COUNT] = state[COUNT] + 1.0 if action > 0.0 else 0.0
-                rest = state[COUNT] == 5.0
-                if rest:
-                    state[COUNT] = 0.0
-            else:
-                rest = not done and spent % 7.0 == 5.0
-        if rest:
-            for _ in range(2):
-                if not _over(state):
-                    _one_day(rows, state, patient, cfg, 0.0)
-        if not published:
-            if not done and state[DAY] - state[GROWTH] >= cfg[MAX_THERAPY]:
-                done = True
-                state[STAGE] = POST_STAGE
-                state[THERAPY] = state[DAY] - state[GROWTH]
-            if done and not _over(state):
-                _run_out(rows, state, patient, cfg)
-
-    over = _over(state)
-    died = state[END] >= 0.0
-    last = state[END] if died else state[DAY]
-    if not over and state[DAY] - state[SCAN_DAY] >= cfg[SCAN_INTERVAL]:
-        _scan(state, cfg, seed, episode)
-    survival = last - state[BENCHMARK]
-    terms[0] = survival if over else 0.0
-    # The source drops the penalty of a step that ends the episode.
-    terms[1] = 0.0 if over and published else -toxicity
-    terms[2] = state[QUALITY] - quality0
-    terms[3] = -excess
-    terms[4] = -waited
-    costs[0] = excess
-    outcome[0] = survival
-    outcome[1] = last
-    outcome[2] = state[QUALITY]
-    outcome[3] = state[GIVEN]
-    outcome[4] = state[THERAPY] if state[STAGE] == POST_STAGE else state[DAY] - state[GROWTH]
-    outcome[5] = state[PEAK]
-    outcome[6] = state[VIOLATIONS]
-    outcome[7] = 100.0 * state[VIOLATIONS] / max(state[DECISIONS], 1.0)
-    outcome[8] = (last - state[GROWTH]) / (state[BENCHMARK] - state[GROWTH])
-    success = over and state[VIOLATIONS] == 0.0 and outcome[8] >= cfg[SUCCESS]
-    return over and died, over and not died, success
+def _over(lane, state):
+    return state[lane, END] >= 0.0 or state[lane, DAY] >= state[lane, LAST_DAY]
 
 
 @njit(cache=True, inline="always")
@@ -353,88 +271,165 @@ def _clip(value, low, high):
     return min(max(value, low), high)
 
 
-@njit(cache=True, inline="always")
-def _write(row, scale, out):
-    """``out[j] = scale * row[j]``, as a vector loop of its own."""
-    for j in range(row.shape[0]):
-        out[j] = scale * row[j]
-
-
-@njit(cache=True, inline="always")
-def _observe(rows, state, cfg, out):
-    """Write one observation; ``out`` is float32 ``(size,)``.
+@njit(cache=True)
+def _observe(lane, number, width, cells, state, cfg, out):
+    """Write the observation of a lane into ``out[number]``, float32.
 
     A density exceeds 1 by rounding at most (1e-16), which float32 does not show.
     """
     nodes = int(cfg[NODES])
-    row = rows[int(state[SIDE]), :nodes]
-    if cfg[OBSERVATION] == SEE_ROW:
-        _write(row, cfg[SCALE], out)
-        return
-    spent = state[DAY] - state[GROWTH]
-    out[0] = _clip(state[REMAINING] / cfg[TOTAL], 0.0, 1.0)
-    out[1] = _clip(spent / cfg[MAX_THERAPY], 0.0, 1.0)
-    out[2] = (spent % 7.0) / 7.0 if cfg[WEEKENDS] > 0.0 else 0.0
-    if cfg[OBSERVATION] == SEE_FULL:
-        t1, t2 = max(state[T1], 0.0), max(state[T2], 0.0)
-        limit = state[LIMIT]
+    a = (2 * lane + int(state[lane, SIDE])) * width
+    kind = cfg[OBSERVATION]
+    scale = 1.0
+    head = 0
+    if kind == SEE_ROW:
+        scale = cfg[SCALE]  # cells/mm^3 at full density
     else:
-        t1, t2 = state[SCAN_T1], state[SCAN_T2]
-        limit = safe_dose(field_radius(t2 if t2 > 0.0 else -1.0, cfg), cfg[CAP])
-    out[3] = _clip(t1 / DEATH_RADIUS, 0.0, 10.0)
-    out[4] = _clip(t2 / DEATH_RADIUS, 0.0, 10.0)
-    out[5] = _clip(limit / DOSE_SCALE, 0.0, 1.0)
-    if cfg[OBSERVATION] == SEE_FULL:
-        _write(row, 1.0, out[HEADER:])
+        head = HEADER
+        spent = state[lane, DAY] - state[lane, GROWTH]
+        out[number, 0] = _clip(state[lane, REMAINING] / cfg[TOTAL], 0.0, 1.0)
+        out[number, 1] = _clip(spent / cfg[MAX_THERAPY], 0.0, 1.0)
+        out[number, 2] = (spent % 7.0) / 7.0 if cfg[WEEKENDS] > 0.0 else 0.0
+        t1, t2, limit = state[lane, T1], state[lane, T2], state[lane, LIMIT]
+        if kind == SEE_SCANS:
+            t1, t2 = state[lane, SCAN_T1], state[lane, SCAN_T2]
+            limit = safe_dose(field_radius(t2 if t2 > 0.0 else -1.0, cfg), cfg[CAP])
+        out[number, 3] = _clip(t1 / DEATH_RADIUS, 0.0, 10.0)
+        out[number, 4] = _clip(t2 / DEATH_RADIUS, 0.0, 10.0)
+        out[number, 5] = _clip(limit / DOSE_SCALE, 0.0, 1.0)
+    if kind == SEE_SCANS:
+        since = state[lane, DAY] - state[lane, SCAN_DAY]
+        out[number, HEADER] = _clip(since / cfg[SCAN_INTERVAL], 0.0, 1.0)
     else:
-        out[6] = _clip((state[DAY] - state[SCAN_DAY]) / cfg[SCAN_INTERVAL], 0.0, 1.0)
+        row = cells[a : a + nodes]
+        target = out[number, head : head + nodes]
+        for j in range(nodes):
+            target[j] = scale * row[j]
 
 
 @njit(cache=True)
-def observe_lanes(lanes, rows, state, cfg, out):
+def observe_lanes(lanes, width, cells, state, cfg, out):
     """Observations ``(k, size)`` of ``lanes``."""
     for number in range(lanes.shape[0]):
-        lane = lanes[number]
-        _observe(rows[lane], state[lane], cfg, out[number])
+        _observe(lanes[number], number, width, cells, state, cfg, out)
 
 
 @njit(cache=True)
-def _advance(lane, active, actions, cfg, rows, state, patients, seeds, episodes, dose_log, seen,
-             terms, costs, terminated, truncated, outcome, success):  # fmt: skip
+def _advance(lane, width, active, actions, cfg, cells, state, patients, seeds, episodes, dose_log,
+             seen, terms, costs, terminated, truncated, outcome, success):  # fmt: skip
+    """Advance one lane by one decision."""
+    for column in range(TERMS):
+        terms[lane, column] = 0.0
+    costs[lane, 0] = 0.0
+    terminated[lane] = truncated[lane] = success[lane] = False
     if not active[lane]:
-        terms[lane, :] = 0.0
-        costs[lane, :] = 0.0
-        outcome[lane, :] = 0.0
-        terminated[lane] = truncated[lane] = success[lane] = False
-        _observe(rows[lane], state[lane], cfg, seen[lane])
+        for column in range(METRICS):
+            outcome[lane, column] = 0.0
+        _observe(lane, lane, width, cells, state, cfg, seen)
         return
-    before_weekend = cfg[PUBLISHED] > 0.0 and state[lane, STAGE] == THERAPY_STAGE
-    ended, cut, good = _step_lane(
-        rows[lane], state[lane], patients[lane], cfg, actions[lane, 0], seeds[lane],
-        episodes[lane], dose_log[lane], seen[lane], terms[lane], costs[lane],
-        outcome[lane])  # fmt: skip
-    terminated[lane], truncated[lane], success[lane] = ended, cut, good
-    if not before_weekend or ended or cut:
-        _observe(rows[lane], state[lane], cfg, seen[lane])
+    published = cfg[PUBLISHED] > 0.0
+    quality0 = state[lane, QUALITY]
+    toxicity = 0.0
+    observed = False
+    if state[lane, STAGE] == POST_STAGE:
+        _run_out(lane, width, cells, state, patients, cfg)
+    else:
+        total = cfg[TOTAL]
+        dose = min(actions[lane, 0] * total, state[lane, REMAINING])
+        limit = state[lane, LIMIT]
+        state[lane, REMAINING] -= dose
+        state[lane, GIVEN] += dose
+        state[lane, PEAK] = max(state[lane, PEAK], dose)
+        state[lane, DECISIONS] += 1.0
+        dose_log[lane, int(state[lane, DAY] - state[lane, GROWTH])] = dose
+        if dose > limit:
+            state[lane, VIOLATIONS] += 1.0
+            costs[lane, 0] = dose - limit
+            if total > limit:
+                toxicity = min((dose - limit) / (total - limit), 1.0) ** (1.0 / 3.0)
+        elif dose == 0.0:
+            terms[lane, 4] = -1.0
+        _one_day(lane, width, cells, state, patients, cfg, dose)
+        spent = state[lane, DAY] - state[lane, GROWTH]
+        done = state[lane, REMAINING] < LEFTOVER
+        rest = False
+        if published:
+            if cfg[WEEKENDS] > 0.0:
+                state[lane, COUNT] = state[lane, COUNT] + 1.0 if actions[lane, 0] > 0.0 else 0.0
+                rest = state[lane, COUNT] == 5.0
+        else:
+            done = done or spent >= cfg[MAX_THERAPY]
+            rest = cfg[WEEKENDS] > 0.0 and not done and spent % 7.0 == 5.0
+        if done:
+            state[lane, STAGE] = POST_STAGE
+            state[lane, THERAPY] = spent
+        if rest:
+            state[lane, COUNT] = 0.0
+            if published:  # the source shows the state before the weekend
+                _observe(lane, lane, width, cells, state, cfg, seen)
+                observed = True
+            for _ in range(2):
+                if not _over(lane, state):
+                    _one_day(lane, width, cells, state, patients, cfg, 0.0)
+        if not published:
+            if not done and state[lane, DAY] - state[lane, GROWTH] >= cfg[MAX_THERAPY]:
+                done = True
+                state[lane, STAGE] = POST_STAGE
+                state[lane, THERAPY] = state[lane, DAY] - state[lane, GROWTH]
+            if done and not _over(lane, state):
+                _run_out(lane, width, cells, state, patients, cfg)
+
+    over = _over(lane, state)
+    died = state[lane, END] >= 0.0
+    last = state[lane, END] if died else state[lane, DAY]
+    if not over and state[lane, DAY] - state[lane, SCAN_DAY] >= cfg[SCAN_INTERVAL]:
+        _scan(lane, state, cfg, seeds, episodes)
+    if over or not observed:
+        _observe(lane, lane, width, cells, state, cfg, seen)
+    survival = last - state[lane, BENCHMARK]
+    # The source drops the penalty of a step that ends the episode.
+    if not (over and published):
+        terms[lane, 1] = -toxicity
+    terms[lane, 0] = survival if over else 0.0
+    terms[lane, 2] = state[lane, QUALITY] - quality0
+    terms[lane, 3] = -costs[lane, 0]
+    growth = state[lane, GROWTH]
+    ratio = (last - growth) / (state[lane, BENCHMARK] - growth)
+    violations = state[lane, VIOLATIONS]
+    outcome[lane, 0] = survival
+    outcome[lane, 1] = last
+    outcome[lane, 2] = state[lane, QUALITY]
+    outcome[lane, 3] = state[lane, GIVEN]
+    finished = state[lane, STAGE] == POST_STAGE
+    outcome[lane, 4] = state[lane, THERAPY] if finished else state[lane, DAY] - growth
+    outcome[lane, 5] = state[lane, PEAK]
+    outcome[lane, 6] = violations
+    outcome[lane, 7] = 100.0 * violations / max(state[lane, DECISIONS], 1.0)
+    outcome[lane, 8] = ratio
+    terminated[lane] = over and died
+    truncated[lane] = over and not died
+    success[lane] = over and violations == 0.0 and ratio >= cfg[SUCCESS]
 
 
 @njit(cache=True)
-def advance_lanes(active, actions, cfg, rows, state, patients, seeds, episodes, dose_log, seen,
-                  terms, costs, terminated, truncated, outcome, success):  # fmt: skip
-    """Advance all active lanes on one thread; every array has one row a lane."""
+def advance_lanes(width, active, actions, cfg, cells, state, patients, seeds, episodes, dose_log,
+                  seen, terms, costs, terminated, truncated, outcome, success):  # fmt: skip
+    """Advance all active lanes on one thread; every array but ``cells`` has one row a lane."""
     for lane in range(state.shape[0]):
-        _advance(lane, active, actions, cfg, rows, state, patients, seeds, episodes, dose_log, seen,
-                 terms, costs, terminated, truncated, outcome, success)  # fmt: skip
+        _advance(lane, width, active, actions, cfg, cells, state, patients, seeds, episodes,
+                 dose_log, seen, terms, costs, terminated, truncated, outcome,
+                 success)  # fmt: skip
 
 
 @njit(cache=True, parallel=True)
-def advance_lanes_parallel(active, actions, cfg, rows, state, patients, seeds, episodes, dose_log,
-                           seen, terms, costs, terminated, truncated, outcome,
+def advance_lanes_parallel(width, active, actions, cfg, cells, state, patients, seeds, episodes,
+                           dose_log, seen, terms, costs, terminated, truncated, outcome,
                            success):  # fmt: skip
     """The same on all threads."""
     for lane in prange(state.shape[0]):
-        _advance(lane, active, actions, cfg, rows, state, patients, seeds, episodes, dose_log, seen,
-                 terms, costs, terminated, truncated, outcome, success)  # fmt: skip
+        _advance(np.int64(lane), width, active, actions, cfg, cells, state, patients, seeds,
+                 episodes, dose_log, seen, terms, costs, terminated, truncated, outcome,
+                 success)  # fmt: skip
 
 
 @njit(cache=True)

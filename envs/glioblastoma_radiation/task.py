@@ -173,7 +173,8 @@ class GlioblastomaTask(TherapyTask):
         self._patients = np.full((lanes, len(GlioblastomaPatient.FIELDS)), np.nan)
         self._start_rows = np.zeros((lanes, width))
         self._starts = np.zeros((lanes, kernel.START))
-        self._rows = np.zeros((lanes, 2, width))
+        self._width = width
+        self._cells = np.zeros(2 * lanes * width)
         self._state = np.zeros((lanes, kernel.STATE))
         self._dose_log = np.zeros((lanes, self.horizon if published else self.max_therapy_days + 2))
         self._seeds = np.zeros(lanes, np.uint64)
@@ -222,14 +223,14 @@ class GlioblastomaTask(TherapyTask):
             self._cfg,
             self._start_rows,
             self._starts,
-            self._rows,
+            self._cells,
             self._state,
             self._seeds,
             self._episodes,
             self._dose_log,
         )
         observation = np.empty((len(lanes), *self.observation_space.shape), np.float32)
-        kernel.observe_lanes(lanes, self._rows, self._state, self._cfg, observation)
+        kernel.observe_lanes(lanes, self._width, self._cells, self._state, self._cfg, observation)
         return observation
 
     def _prepare(self, lanes: NDArray[np.intp]) -> None:
@@ -274,10 +275,11 @@ class GlioblastomaTask(TherapyTask):
         """Advance the active lanes by one decision, to the end of the course if it was the last."""
         result = self.empty_result()
         self._advance(
+            self._width,
             active,
             actions,
             self._cfg,
-            self._rows,
+            self._cells,
             self._state,
             self._patients,
             self._seeds,
@@ -408,8 +410,8 @@ class GlioblastomaTask(TherapyTask):
 
     def density(self, lane: int) -> Floats:
         """Density of a lane's tumour as a share of the carrying capacity, at 0, 1, 2, … mm."""
-        side = int(self._state[lane, kernel.SIDE])
-        return np.clip(self._rows[lane, side, : self.nodes], 0.0, 1.0)
+        start = (2 * lane + int(self._state[lane, kernel.SIDE])) * self._width
+        return np.clip(self._cells[start : start + self.nodes], 0.0, 1.0)
 
     def patient(self, lane: int) -> GlioblastomaPatient:
         """The patient of a lane."""

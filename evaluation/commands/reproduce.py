@@ -31,6 +31,14 @@ def add_parser(commands: Any) -> None:
         type=Path,
         help="folder for checks.json and the figures (figures: results/reproduce-SOURCE)",
     )
+    parser.add_argument(
+        "--policy",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder of a training run whose policy to put beside the source's; repeatable (seeds)",
+    )
     add_common(parser)
     parser.set_defaults(run=run)
 
@@ -40,10 +48,15 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         UnknownNameError: There is no such source.
-        ValueError: The source has no figures.
+        ValueError: The source has no figures, or nothing to compare a policy with.
+        FileNotFoundError: There is no policy in a folder.
         OutputFolderError: The folder cannot be written to.
     """
     source = find_source(args.source)
+    if args.policy:
+        if source.policies is None:
+            raise ValueError(f"source {source.name!r} has nothing to compare a policy with")
+        source = source.policies(args.policy)
     out = args.out
     if args.figures:
         if source.figures is None:

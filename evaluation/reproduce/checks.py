@@ -64,12 +64,15 @@ class Source:
         checks: ``checks(seed)`` computes everything, with a progress bar on standard error.
         figures: ``figures(folder, seed)`` saves the source's figures as PNG files and returns their
             paths, or ``None`` if there are none to draw.
+        policies: ``policies(folders)`` is the same source with the policies of these training runs
+            beside its own, or ``None`` if it has nothing to compare them with.
     """
 
     name: str
     title: str
     checks: Callable[[int], list[Check]]
     figures: Callable[[Path, int], list[Path]] | None = None
+    policies: Callable[[Sequence[Path]], Source] | None = None
 
 
 _SOURCES: dict[str, Source] = {}
@@ -105,7 +108,7 @@ def find_source(name: str) -> Source:
 
 
 def table(checks: Sequence[Check]) -> str:
-    """The checks as aligned text; each note stands below its check."""
+    """The checks as aligned text; a note stands below its check, or the last of several with it."""
     rows = [("", "quantity", "published", "obtained", "tolerance")]
     for check in checks:
         shown = _number(check.published), _number(check.obtained)
@@ -118,7 +121,8 @@ def table(checks: Sequence[Check]) -> str:
         words += [f"{row[column]:>{wide[column]}}" for column in (2, 3, 4)]
         lines.append("  ".join(words).rstrip())
         note = checks[number - 1].note if number else ""
-        if note:
+        following = checks[number].note if number < len(checks) else ""
+        if note and note != following:
             lines.append(" " * (wide[0] + 4) + note)
     return "\n".join(lines)
 
