@@ -55,7 +55,7 @@ class Preset:
 
 
 PRESETS = {
-    "quick": Preset(patients=256, plan_patients=32, plan_generations=20, training_seeds=1),
+    "quick": Preset(patients=256, plan_patients=96, plan_generations=30, training_seeds=1),
     "full": Preset(patients=1000, plan_patients=128, plan_generations=300, training_seeds=10),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -296,14 +297,23 @@ def print_comparison(comparison: Comparison) -> None:
 
 
 def _text_table(table: pd.DataFrame) -> str:
-    cells = [[_cell(value) for value in row] for row in table.itertuples(index=False)]
-    header = [str(column) for column in table.columns]
-    # A line an agent gets too wide for a terminal, so agents are the columns.
-    flipped = [header, *cells]
-    widths = [max(len(cell) for cell in line) for line in flipped]
-    return "\n".join(
-        "  ".join(line[row].ljust(width) for line, width in zip(flipped, widths, strict=True))
-        for row in range(len(header))
+    """A line an agent; columns that do not fit the terminal go into further blocks below."""
+    columns = [[str(name), *(_cell(value) for value in table[name])] for name in table.columns]
+    widths = [max(len(cell) for cell in column) for column in columns]
+    room = shutil.get_terminal_size((120, 24)).columns
+    blocks, used = [[0]], widths[0]
+    for index in range(1, len(columns)):
+        if len(blocks[-1]) > 1 and used + 2 + widths[index] > room:
+            blocks.append([0])
+            used = widths[0]
+        blocks[-1].append(index)
+        used += 2 + widths[index]
+    return "\n\n".join(
+        "\n".join(
+            "  ".join(columns[i][row].ljust(widths[i]) for i in block).rstrip()
+            for row in range(len(columns[0]))
+        )
+        for block in blocks
     )
 
 

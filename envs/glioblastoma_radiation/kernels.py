@@ -7,8 +7,8 @@ The density is kept as a share of the carrying capacity, ``w = c/K``, at nodes `
 A row holds ``nodes`` cells and a padding of zeros up to :func:`row_width`, so that the inner loops
 run over whole blocks of 16 cells and compile to vector instructions. Two rows a tumour: each step
 reads one and writes the other. Rows are passed as a flat array ``cells`` and offsets ``a``, ``b``
-into it: a view handed to another function would be reference counted, by an atomic instruction
-that waits for all stores of the sweep before.
+into it, and what is called every step is inlined: arrays handed to another function are reference
+counted, by atomic instructions that wait for all stores of the sweep before.
 
 *Active window.* Cells beyond ``hi`` are exactly 0. The front of ``w`` may advance one cell a step;
 it does so when the value there exceeds ``TAIL``. The scheme is monotone (see
@@ -163,7 +163,7 @@ def plain_step(cells, a, b, hi, nodes, lam, gain, mirror):
     return _close(cells, b, hi, nodes)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def treated_step(cells, a, b, hi, falling, nodes, edge, lam, gain, gain_in, mirror):
     """One step with a field: cells up to ``edge`` grow by ``gain_in``, the others by ``gain``.
 
@@ -345,7 +345,7 @@ def grow(cells, a, b, patient, nodes, dx, dt, per_day, max_days, mirror, sphere,
     return -1, hi, a
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def treated_day(cells, a, b, hi, falling, nodes, edge, share, lam, gain, per_day, mirror, sphere,
                 kill):  # fmt: skip
     """One day in ``per_day`` steps whose fraction kills ``share`` of the cells up to ``edge``.

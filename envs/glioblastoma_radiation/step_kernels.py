@@ -144,16 +144,14 @@ def start_patients(lanes, patients, cfg, start_rows, starts):
 
 
 @njit(cache=True)
-def field_radius(t2, cfg):
+def field_radius(t2, margin, blind):
     """Radius [mm] of the treated region for a T2 radius, -1 for none."""
-    return t2 + cfg[MARGIN] if t2 >= 0.0 else cfg[BLIND]
+    return t2 + margin if t2 >= 0.0 else blind
 
 
 @njit(cache=True)
 def _scan(lane, state, cfg, seeds, episodes):
-    """Take a scan, if scans are observed: T1 and T2 radii with a reading error."""
-    if cfg[OBSERVATION] != SEE_SCANS:
-        return
+    """Take a scan: T1 and T2 radii with a reading error."""
     z1, z2 = normal_pair(seeds[lane], episodes[lane], _NOISE_STREAM, int(state[lane, SCANS]))
     noise = cfg[SCAN_NOISE]
     t1, t2 = state[lane, T1], state[lane, T2]
@@ -172,7 +170,7 @@ def _measure(lane, cells, a, j1, j2, state, cfg):
     state[lane, T1] = radius_of(cells, a, j1, T1_LEVEL, DX, interpolate)
     t2 = radius_of(cells, a, j2, T2_LEVEL, DX, interpolate)
     state[lane, T2] = t2
-    state[lane, LIMIT] = safe_dose(field_radius(t2, cfg), cfg[CAP])
+    state[lane, LIMIT] = safe_dose(field_radius(t2, cfg[MARGIN], cfg[BLIND]), cfg[CAP])
 
 
 @njit(cache=True)
@@ -202,10 +200,11 @@ def start_lanes(lanes, cfg, start_rows, starts, cells, state, seeds, episodes, d
         j1 = outermost(cells, a, -1, hi, T1_LEVEL)
         j2 = outermost(cells, a, j1, hi, T2_LEVEL)
         _measure(lane, cells, a, j1, j2, state, cfg)
-        _scan(lane, state, cfg, seeds, episodes)
+        if cfg[OBSERVATION] == SEE_SCANS:
+            _scan(lane, state, cfg, seeds, episodes)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _one_day(lane, width, cells, state, patients, cfg, dose):
     """Let one day pass with ``dose`` [Gy] at its start; sets END when the patient dies."""
     nodes = int(cfg[NODES])
@@ -216,7 +215,7 @@ def _one_day(lane, width, cells, state, patients, cfg, dose):
     falling = state[lane, FALLING] > 0.0
     lam, gain = patients[lane, 0], patients[lane, 1]
     if dose > 0.0:
-        field = field_radius(state[lane, T2], cfg)
+        field = field_radius(state[lane, T2], cfg[MARGIN], cfg[BLIND])
         edge = min(int(math.floor(field / DX + 1e-9)), nodes - 1)
         share = killed_share(dose, patients[lane, 3], patients[lane, 4], cfg[FRACTIONS])
         hi, falling = treated_step(cells, a, b, hi, falling, nodes, edge, lam, gain, gain - share,
@@ -255,30 +254,18 @@ def _run_out(lane, width, cells, state, patients, cfg):
     state[lane, FALLING] = 1.0 if falling else 0.0
     state[lane, DAY] = step
     state[lane, QUALITY] += quality
-    _measure(lane, cells, a, j1, outermost(cells, a, int(state[lane, J2]), hi, T2_LEVEL), state,
-             cfg)  # fmt: skip
+    j2 = outermost(cells, a, int(state[lane, J2]), hi, T2_LEVEL)
+    _measure(lane, cells, a, j1, j2, state, cfg)
     if when >= 0.0:
         state[lane, END] = when
 
 
 @njit(cache=True, inline="always")
-def _over(lane, state):
-    return state[lane, END] >= 0.0 or state[lane, DAY] >= state[lane, LAST_DAY]
-
-
-@njit(cache=True, inline="always")
-def _clip(value, low, high):
-    return min(max(value, low), high)
-
-
-@njit(cache=True)
 def _observe(lane, number, width, cells, state, cfg, out):
     """Write the observation of a lane into ``out[number]``, float32.
 
     A density exceeds 1 by rounding at most (1e-16), which float32 does not show.
     """
-    nodes = int(cfg[NODES])
-    a = (2 * lane + int(state[lane, SIDE])) * width
     kind = cfg[OBSERVATION]
     scale = 1.0
     head = 0
@@ -287,20 +274,23 @@ def _observe(lane, number, width, cells, state, cfg, out):
     else:
         head = HEADER
         spent = state[lane, DAY] - state[lane, GROWTH]
-        out[number, 0] = _clip(state[lane, REMAINING] / cfg[TOTAL], 0.0, 1.0)
-        out[number, 1] = _clip(spent / cfg[MAX_THERAPY], 0.0, 1.0)
-        out[number, 2] = (spent % 7.0) / 7.0 if cfg[WEEKENDS] > 0.0 else 0.0
         t1, t2, limit = state[lane, T1], state[lane, T2], state[lane, LIMIT]
         if kind == SEE_SCANS:
             t1, t2 = state[lane, SCAN_T1], state[lane, SCAN_T2]
-            limit = safe_dose(field_radius(t2 if t2 > 0.0 else -1.0, cfg), cfg[CAP])
-        out[number, 3] = _clip(t1 / DEATH_RADIUS, 0.0, 10.0)
-        out[number, 4] = _clip(t2 / DEATH_RADIUS, 0.0, 10.0)
-        out[number, 5] = _clip(limit / DOSE_SCALE, 0.0, 1.0)
+            seen = field_radius(t2 if t2 > 0.0 else -1.0, cfg[MARGIN], cfg[BLIND])
+            limit = safe_dose(seen, cfg[CAP])
+        out[number, 0] = min(max(state[lane, REMAINING] / cfg[TOTAL], 0.0), 1.0)
+        out[number, 1] = min(spent / cfg[MAX_THERAPY], 1.0)
+        out[number, 2] = (spent % 7.0) / 7.0 if cfg[WEEKENDS] > 0.0 else 0.0
+        out[number, 3] = min(max(t1, 0.0) / DEATH_RADIUS, 10.0)
+        out[number, 4] = min(max(t2, 0.0) / DEATH_RADIUS, 10.0)
+        out[number, 5] = min(limit / DOSE_SCALE, 1.0)
     if kind == SEE_SCANS:
         since = state[lane, DAY] - state[lane, SCAN_DAY]
-        out[number, HEADER] = _clip(since / cfg[SCAN_INTERVAL], 0.0, 1.0)
+        out[number, HEADER] = min(since / cfg[SCAN_INTERVAL], 1.0)
     else:
+        nodes = int(cfg[NODES])
+        a = (2 * lane + int(state[lane, SIDE])) * width
         row = cells[a : a + nodes]
         target = out[number, head : head + nodes]
         for j in range(nodes):
@@ -315,121 +305,117 @@ def observe_lanes(lanes, width, cells, state, cfg, out):
 
 
 @njit(cache=True)
-def _advance(lane, width, active, actions, cfg, cells, state, patients, seeds, episodes, dose_log,
-             seen, terms, costs, terminated, truncated, outcome, success):  # fmt: skip
-    """Advance one lane by one decision."""
-    for column in range(TERMS):
-        terms[lane, column] = 0.0
-    costs[lane, 0] = 0.0
-    terminated[lane] = truncated[lane] = success[lane] = False
-    if not active[lane]:
-        for column in range(METRICS):
-            outcome[lane, column] = 0.0
-        _observe(lane, lane, width, cells, state, cfg, seen)
-        return
+def _observe_early(lane, width, cells, state, cfg, out):
+    """:func:`_observe`, not inlined, for the rare weekend of the source."""
+    _observe(lane, lane, width, cells, state, cfg, out)
+
+
+def _advance_lanes(width, active, actions, cfg, cells, state, patients, seeds, episodes, dose_log,
+                   seen, terms, costs, terminated, truncated, outcome, success):  # fmt: skip
+    """Advance all active lanes by one decision; every array but ``cells`` has one row a lane."""
     published = cfg[PUBLISHED] > 0.0
-    quality0 = state[lane, QUALITY]
-    toxicity = 0.0
-    observed = False
-    if state[lane, STAGE] == POST_STAGE:
-        _run_out(lane, width, cells, state, patients, cfg)
-    else:
-        total = cfg[TOTAL]
-        dose = min(actions[lane, 0] * total, state[lane, REMAINING])
-        limit = state[lane, LIMIT]
-        state[lane, REMAINING] -= dose
-        state[lane, GIVEN] += dose
-        state[lane, PEAK] = max(state[lane, PEAK], dose)
-        state[lane, DECISIONS] += 1.0
-        dose_log[lane, int(state[lane, DAY] - state[lane, GROWTH])] = dose
-        if dose > limit:
-            state[lane, VIOLATIONS] += 1.0
-            costs[lane, 0] = dose - limit
-            if total > limit:
-                toxicity = min((dose - limit) / (total - limit), 1.0) ** (1.0 / 3.0)
-        elif dose == 0.0:
-            terms[lane, 4] = -1.0
-        _one_day(lane, width, cells, state, patients, cfg, dose)
-        spent = state[lane, DAY] - state[lane, GROWTH]
-        done = state[lane, REMAINING] < LEFTOVER
-        rest = False
-        if published:
-            if cfg[WEEKENDS] > 0.0:
-                state[lane, COUNT] = state[lane, COUNT] + 1.0 if actions[lane, 0] > 0.0 else 0.0
-                rest = state[lane, COUNT] == 5.0
+    total = cfg[TOTAL]
+    for number in prange(state.shape[0]):
+        lane = np.int64(number)
+        for column in range(TERMS):
+            terms[lane, column] = 0.0
+        costs[lane, 0] = 0.0
+        terminated[lane] = False
+        truncated[lane] = False
+        success[lane] = False
+        observed = False
+        if not active[lane]:
+            for column in range(METRICS):
+                outcome[lane, column] = 0.0
         else:
-            done = done or spent >= cfg[MAX_THERAPY]
-            rest = cfg[WEEKENDS] > 0.0 and not done and spent % 7.0 == 5.0
-        if done:
-            state[lane, STAGE] = POST_STAGE
-            state[lane, THERAPY] = spent
-        if rest:
-            state[lane, COUNT] = 0.0
-            if published:  # the source shows the state before the weekend
-                _observe(lane, lane, width, cells, state, cfg, seen)
-                observed = True
-            for _ in range(2):
-                if not _over(lane, state):
-                    _one_day(lane, width, cells, state, patients, cfg, 0.0)
-        if not published:
-            if not done and state[lane, DAY] - state[lane, GROWTH] >= cfg[MAX_THERAPY]:
-                done = True
-                state[lane, STAGE] = POST_STAGE
-                state[lane, THERAPY] = state[lane, DAY] - state[lane, GROWTH]
-            if done and not _over(lane, state):
+            quality0 = state[lane, QUALITY]
+            toxicity = 0.0
+            finish = state[lane, STAGE] == POST_STAGE
+            if not finish:
+                action = actions[lane, 0]
+                dose = min(action * total, state[lane, REMAINING])
+                limit = state[lane, LIMIT]
+                spent = state[lane, DAY] - state[lane, GROWTH]
+                dose_log[lane, int(spent)] = dose
+                state[lane, REMAINING] -= dose
+                state[lane, GIVEN] += dose
+                state[lane, PEAK] = max(state[lane, PEAK], dose)
+                state[lane, DECISIONS] += 1.0
+                if dose > limit:
+                    state[lane, VIOLATIONS] += 1.0
+                    costs[lane, 0] = dose - limit
+                    if total > limit:
+                        toxicity = min((dose - limit) / (total - limit), 1.0) ** (1.0 / 3.0)
+                elif dose == 0.0:
+                    terms[lane, 4] = -1.0
+                spent += 1.0
+                done = state[lane, REMAINING] < LEFTOVER
+                days = 1
+                if published:
+                    if cfg[WEEKENDS] > 0.0:
+                        count = state[lane, COUNT] + 1.0 if action > 0.0 else 0.0
+                        if count == 5.0:
+                            days = 3
+                            count = 0.0
+                        state[lane, COUNT] = count
+                    if done:
+                        state[lane, STAGE] = POST_STAGE
+                        state[lane, THERAPY] = spent
+                else:
+                    done = done or spent >= cfg[MAX_THERAPY]
+                    if cfg[WEEKENDS] > 0.0 and not done and spent % 7.0 == 5.0:
+                        days = 3
+                        spent += 2.0
+                        done = spent >= cfg[MAX_THERAPY]
+                    finish = done
+                for day in range(days):
+                    if state[lane, END] >= 0.0 or state[lane, DAY] >= state[lane, LAST_DAY]:
+                        break
+                    if day == 1 and published:  # the source shows the state before the weekend
+                        _observe_early(lane, width, cells, state, cfg, seen)
+                        observed = True
+                    _one_day(lane, width, cells, state, patients, cfg, dose if day == 0 else 0.0)
+            if finish and state[lane, END] < 0.0 and state[lane, DAY] < state[lane, LAST_DAY]:
+                if not published:
+                    state[lane, STAGE] = POST_STAGE
+                    state[lane, THERAPY] = state[lane, DAY] - state[lane, GROWTH]
                 _run_out(lane, width, cells, state, patients, cfg)
 
-    over = _over(lane, state)
-    died = state[lane, END] >= 0.0
-    last = state[lane, END] if died else state[lane, DAY]
-    if not over and state[lane, DAY] - state[lane, SCAN_DAY] >= cfg[SCAN_INTERVAL]:
-        _scan(lane, state, cfg, seeds, episodes)
-    if over or not observed:
-        _observe(lane, lane, width, cells, state, cfg, seen)
-    survival = last - state[lane, BENCHMARK]
-    # The source drops the penalty of a step that ends the episode.
-    if not (over and published):
-        terms[lane, 1] = -toxicity
-    terms[lane, 0] = survival if over else 0.0
-    terms[lane, 2] = state[lane, QUALITY] - quality0
-    terms[lane, 3] = -costs[lane, 0]
-    growth = state[lane, GROWTH]
-    ratio = (last - growth) / (state[lane, BENCHMARK] - growth)
-    violations = state[lane, VIOLATIONS]
-    outcome[lane, 0] = survival
-    outcome[lane, 1] = last
-    outcome[lane, 2] = state[lane, QUALITY]
-    outcome[lane, 3] = state[lane, GIVEN]
-    finished = state[lane, STAGE] == POST_STAGE
-    outcome[lane, 4] = state[lane, THERAPY] if finished else state[lane, DAY] - growth
-    outcome[lane, 5] = state[lane, PEAK]
-    outcome[lane, 6] = violations
-    outcome[lane, 7] = 100.0 * violations / max(state[lane, DECISIONS], 1.0)
-    outcome[lane, 8] = ratio
-    terminated[lane] = over and died
-    truncated[lane] = over and not died
-    success[lane] = over and violations == 0.0 and ratio >= cfg[SUCCESS]
+            died = state[lane, END] >= 0.0
+            over = died or state[lane, DAY] >= state[lane, LAST_DAY]
+            last = state[lane, END] if died else state[lane, DAY]
+            if cfg[OBSERVATION] == SEE_SCANS and not over:
+                if state[lane, DAY] - state[lane, SCAN_DAY] >= cfg[SCAN_INTERVAL]:
+                    _scan(lane, state, cfg, seeds, episodes)
+            observed = observed and not over
+            growth = state[lane, GROWTH]
+            survival = last - state[lane, BENCHMARK]
+            violations = state[lane, VIOLATIONS]
+            ratio = (last - growth) / (state[lane, BENCHMARK] - growth)
+            finished = state[lane, STAGE] == POST_STAGE
+            terms[lane, 0] = survival if over else 0.0
+            # The source drops the penalty of a step that ends the episode.
+            terms[lane, 1] = 0.0 if over and published else -toxicity
+            terms[lane, 2] = state[lane, QUALITY] - quality0
+            terms[lane, 3] = -costs[lane, 0]
+            outcome[lane, 0] = survival
+            outcome[lane, 1] = last
+            outcome[lane, 2] = state[lane, QUALITY]
+            outcome[lane, 3] = state[lane, GIVEN]
+            outcome[lane, 4] = state[lane, THERAPY] if finished else state[lane, DAY] - growth
+            outcome[lane, 5] = state[lane, PEAK]
+            outcome[lane, 6] = violations
+            outcome[lane, 7] = 100.0 * violations / max(state[lane, DECISIONS], 1.0)
+            outcome[lane, 8] = ratio
+            terminated[lane] = died
+            truncated[lane] = over and not died
+            success[lane] = over and violations == 0.0 and ratio >= cfg[SUCCESS]
+        if not observed:
+            _observe(lane, lane, width, cells, state, cfg, seen)
 
 
-@njit(cache=True)
-def advance_lanes(width, active, actions, cfg, cells, state, patients, seeds, episodes, dose_log,
-                  seen, terms, costs, terminated, truncated, outcome, success):  # fmt: skip
-    """Advance all active lanes on one thread; every array but ``cells`` has one row a lane."""
-    for lane in range(state.shape[0]):
-        _advance(lane, width, active, actions, cfg, cells, state, patients, seeds, episodes,
-                 dose_log, seen, terms, costs, terminated, truncated, outcome,
-                 success)  # fmt: skip
-
-
-@njit(cache=True, parallel=True)
-def advance_lanes_parallel(width, active, actions, cfg, cells, state, patients, seeds, episodes,
-                           dose_log, seen, terms, costs, terminated, truncated, outcome,
-                           success):  # fmt: skip
-    """The same on all threads."""
-    for lane in prange(state.shape[0]):
-        _advance(np.int64(lane), width, active, actions, cfg, cells, state, patients, seeds,
-                 episodes, dose_log, seen, terms, costs, terminated, truncated, outcome,
-                 success)  # fmt: skip
+advance_lanes = njit(cache=True)(_advance_lanes)
+advance_lanes_parallel = njit(cache=True, parallel=True)(_advance_lanes)
 
 
 @njit(cache=True)
@@ -452,7 +438,7 @@ def safe_doses(t2, cfg):
     """Safe daily doses [Gy] for T2 radii ``(k,)`` [mm], -1 for none."""
     out = np.empty(t2.shape[0])
     for row in range(t2.shape[0]):
-        out[row] = safe_dose(field_radius(t2[row], cfg), cfg[CAP])
+        out[row] = safe_dose(field_radius(t2[row], cfg[MARGIN], cfg[BLIND]), cfg[CAP])
     return out
 
 

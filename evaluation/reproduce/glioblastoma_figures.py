@@ -215,17 +215,13 @@ def _smooth_radius(course: GlioblastomaResult) -> Floats:
     """
     assert course.density is not None
     share = course.density / transcription.CAPACITY
+    spacing = float(course.x[1] - course.x[0])
     radius = np.zeros(len(share))
-    for day, (row, cells) in enumerate(zip(share, course.t1_radius, strict=True)):
-        if cells >= 0.0:
-            cell = int(np.searchsorted(course.x, cells + 1e-9)) - 1
-            inner, outer = row[cell], row[cell + 1]
-            radius[day] = (
-                course.x[cell]
-                + (inner - T1_LEVEL) / (inner - outer) * np.diff(course.x[cell : cell + 2]).item()
-                if inner > outer
-                else course.x[cell]
-            )
+    for day in np.flatnonzero(course.t1_radius >= 0.0):
+        cell = round(course.t1_radius[day] / spacing)
+        inner, outer = share[day, cell], share[day, cell + 1]
+        part = (inner - T1_LEVEL) / (inner - outer) if inner > outer else 0.0
+        radius[day] = (cell + part) * spacing
     return radius
 
 
@@ -260,7 +256,10 @@ def _life_bars(axis: Axes, courses: Mapping[str, GlioblastomaResult]) -> None:
 
 
 def training_curve(
-    run_folders: Sequence[Path], column: str = "eval/return", published: bool = True
+    run_folders: Sequence[Path],
+    column: str = "eval/return",
+    label: str = "return of an episode [d]",
+    published: bool = True,
 ) -> Figure:
     """A scalar of training runs against decisions: mean over seeds and its 95 % interval.
 
@@ -271,6 +270,7 @@ def training_curve(
         run_folders: Folders with ``progress.csv``, one a seed.
         column: The scalar: ``"eval/return"`` (deterministic) or ``"episode/return"`` (while
             learning, as in the source's figure), for example.
+        label: What it is, with its unit.
         published: Mark the points read off the source's curve.
 
     Raises:
@@ -308,7 +308,7 @@ def training_curve(
             *np.array(PUBLISHED_CURVE).T, "s", color=_COLOURS[3], markersize=5,
             label="source, while learning (read off)",
         )  # fmt: skip
-    axis.set(xlabel="decisions", ylabel=f"{column.replace('/', ' ')} [reward, days extended]")
+    axis.set(xlabel="decisions", ylabel=label)
     axis.set_xlim(left=0.0)
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}".replace(",", "\u2009"))
     axis.grid(alpha=0.25)
