@@ -7,8 +7,7 @@ The density is kept as a share of the carrying capacity, ``w = c/K``, at nodes `
 A row holds ``nodes`` cells and a padding of zeros up to :func:`row_width`, so that the inner loops
 run over whole blocks of 16 cells and compile to vector instructions. Two rows a tumour: each step
 reads one and writes the other. Rows are passed as a flat array ``cells`` and offsets ``a``, ``b``
-into it, and what is called every step is inlined: arrays handed to another function are reference
-counted, by atomic instructions that wait for all stores of the sweep before.
+into it, see :func:`unowned`.
 
 *Active window.* Cells beyond ``hi`` are exactly 0. The front of ``w`` may advance one cell a step;
 it does so when the value there exceeds ``TAIL``. The scheme is monotone (see
@@ -24,6 +23,7 @@ import math
 
 import numpy as np
 from numba import njit, prange
+from numba.extending import intrinsic
 
 PARAMETERS = (
     "diffusion",  # D, mm^2/d
@@ -60,6 +60,7 @@ T1_RADIUS, T2_RADIUS, FIELD_RADIUS, SAFE_DOSE, GIVEN_DOSE = range(5)
 RECORDED = 5
 
 _BLOCK = 16
+_LOOK = 8
 _EPS = 1e-9
 
 
@@ -74,6 +75,24 @@ def largest_time_step(diffusion, proliferation, dx):
     A larger one lets a cell overshoot K or oscillate; stability alone would allow dx^2/(2 D).
     """
     return 1.0 / (2.0 * diffusion / dx**2 + proliferation)
+
+
+@intrinsic
+def unowned(typingctx, array):
+    """The same array without an owner, for use while a caller keeps the owner alive.
+
+    Numba counts references to arrays and their views by atomic instructions, which wait for all
+    stores of the sweep before; half of a step's time went there. Without an owner nothing is
+    counted.
+    """
+
+    def codegen(context, builder, signature, args):
+        view = context.make_array(signature.args[0])(context, builder, value=args[0])
+        view.meminfo = view.meminfo.type(None)
+        view.parent = view.parent.type(None)
+        return view._getvalue()
+
+    return array(array), codegen
 
 
 @njit(cache=True)
@@ -163,28 +182,19 @@ def plain_step(cells, a, b, hi, nodes, lam, gain, mirror):
     return _close(cells, b, hi, nodes)
 
 
-@njit(cache=True, inline="always")
-def treated_step(cells, a, b, hi, falling, nodes, edge, lam, gain, gain_in, mirror):
-    """One step with a field: cells up to ``edge`` grow by ``gain_in``, the others by ``gain``.
-
-    Returns (window, whether the profile still falls).
-    """
+@njit(cache=True)
+def treated_step(cells, a, b, hi, nodes, edge, lam, gain, gain_in, mirror):
+    """One step with a field: cells up to ``edge`` grow by ``gain_in``, the others by ``gain``."""
     inside = min(max(edge, 0), hi + 1)
     cells[b] = _open(cells, a, lam, gain_in if inside > 0 else gain, mirror)
     if inside > 0:
         _sweep(cells, a, b, 1, inside, lam, gain_in)
     if inside <= hi:
         _sweep(cells, a, b, inside + 1, hi + 1, lam, gain)
-    clipped = 1.0 - 2.0 * lam + gain_in < 0.0
-    if clipped:  # too strong a dose for the step: the source's clip acts
+    if 1.0 - 2.0 * lam + gain_in < 0.0:  # too strong a dose for the step: the source's clip acts
         for j in range(b, b + inside + 1):
             cells[j] = min(max(cells[j], 0.0), 1.0)
-    hi = _close(cells, b, hi, nodes)
-    if clipped:
-        falling = falls(cells, b, hi)
-    elif falling:
-        falling = cells[b + inside] >= cells[b + inside + 1]
-    return hi, falling
+    return _close(cells, b, hi, nodes)
 
 
 @njit(cache=True)
@@ -237,30 +247,41 @@ def radius_of(cells, a, j, level, dx, interpolate):
 
 
 @njit(cache=True)
-def falls(cells, a, hi):
-    """Whether the profile nowhere rises outwards.
-
-    A monotone step in a slab preserves that, except between the last treated cell and the next: the
-    same increasing function of three neighbours maps all cells on either side.
-    """
-    inner = cells[a : a + hi + 1]
-    outer = cells[a + 1 : a + hi + 2]
-    rises = 0
-    for j in range(hi + 1):
-        rises += outer[j] > inner[j]
-    return rises == 0
+def _ceiling(cells, a, start, hi, level):
+    """A bound on the row from ``start`` on: its value there if none is higher, else ``level``."""
+    if start > hi + 1:
+        return 0.0
+    top = cells[a + start]
+    part = cells[a + start : a + hi + 2]
+    above = 0
+    for j in range(part.shape[0]):
+        above += part[j] > top
+    return top if above == 0 else level
 
 
 @njit(cache=True, inline="always")
-def locate(cells, a, p, hi, level, falling):
-    """Outermost cell at or above ``level``, near ``p`` in a ``falling`` profile; -1 if none."""
-    if falling:
-        while cells[a + p + 1] >= level:
-            p += 1
-        while p >= 0 and cells[a + p] < level:
-            p -= 1
-        return p
-    return outermost(cells, a, p, hi, level)
+def follow(cells, a, b, p, bound, hi, gain, level):
+    """Outermost cell at or above ``level`` after one step from row ``a`` to row ``b``.
+
+    ``p`` is that cell of ``a``, -1 for none, and ``bound`` an upper bound on the cells of ``a``
+    beyond ``p + _LOOK``; a bound at the level stands for "unknown". A monotone step, with or
+    without a dose, cannot lift the cells beyond over f(highest cell from ``p + _LOOK`` on),
+    f(u) = u + gain u (1 - u), so they are not looked at while that is below the level. Returns
+    (p, bound) of ``b``.
+    """
+    if bound < level:
+        bound = max(bound, cells[a + p + _LOOK])
+        bound += gain * bound * (1.0 - bound) + 1e-15
+    if bound < level:
+        q = p + _LOOK
+        while q >= 0 and cells[b + q] < level:
+            q -= 1
+        for j in range(q + _LOOK + 1, p + _LOOK + 1):
+            bound = max(bound, cells[b + j])
+    else:
+        q = outermost(cells, b, p, hi, level)
+        bound = _ceiling(cells, b, q + _LOOK + 1, hi, level)
+    return q, bound
 
 
 @njit(cache=True)
@@ -279,14 +300,14 @@ def crossing_time(cells, a, b, hi, j, step, target, dx, interpolate):
 
 
 @njit(cache=True)
-def run_untreated(cells, a, b, hi, p, falling, step, last, target, nodes, dx, lam, gain, mirror,
+def run_untreated(cells, a, b, hi, p, bound, step, last, target, nodes, dx, lam, gain, mirror,
                   sphere, interpolate, per_day, weigh):  # fmt: skip
     """Let the tumour grow until its T1 radius reaches ``target`` [mm] or step ``last``.
 
-    The state is the row at ``a``, with outermost T1 cell ``p``; ``falling`` is what :func:`falls`
-    says of it. Returns (row of the new state, other row, hi, p, falling, step, time of crossing in
-    steps or -1, quality days); the latter sum 1 - (T1 radius/death radius)^2 over whole days when
-    ``weigh`` is set.
+    The state is the row at ``a``, with outermost T1 cell ``p`` and ``bound`` as in :func:`follow`.
+    Returns (row of the new state, other row, hi, p, bound, step, time of crossing in steps or -1,
+    quality days); the latter sum 1 - (T1 radius/death radius)^2 over whole days when ``weigh`` is
+    set.
     """
     first = int(math.floor(target / dx + _EPS))
     goal = target * (1.0 - 1e-12)
@@ -298,9 +319,7 @@ def run_untreated(cells, a, b, hi, p, falling, step, last, target, nodes, dx, la
         else:
             hi = plain_step(cells, a, b, hi, nodes, lam, gain, mirror)
         step += 1
-        p = locate(cells, b, p, hi, T1_LEVEL, falling)
-        if not falling and not sphere:
-            falling = falls(cells, b, hi)
+        p, bound = follow(cells, a, b, p, bound, hi, gain, T1_LEVEL)
         a, b = b, a
         if p >= first and radius_of(cells, a, p, T1_LEVEL, dx, interpolate) >= goal:
             when = crossing_time(cells, b, a, hi, p, step, target, dx, interpolate)
@@ -308,7 +327,7 @@ def run_untreated(cells, a, b, hi, p, falling, step, last, target, nodes, dx, la
         if weigh and step % per_day == 0:
             radius = radius_of(cells, a, p, T1_LEVEL, dx, interpolate)
             quality += day_quality(radius)
-    return a, b, hi, p, falling, step, when, quality
+    return a, b, hi, p, bound, step, when, quality
 
 
 @njit(cache=True, inline="always")
@@ -327,6 +346,7 @@ def grow(cells, a, b, patient, nodes, dx, dt, per_day, max_days, mirror, sphere,
     """
     lam = patient[0] * dt / (dx * dx)
     gain = patient[1] * dt
+    cells = unowned(cells)
     hi = initial_row(cells, a, nodes, dx)
     first = int(math.floor(DETECTION_RADIUS / dx + _EPS))
     goal = DETECTION_RADIUS * (1.0 - 1e-12)
@@ -345,17 +365,16 @@ def grow(cells, a, b, patient, nodes, dx, dt, per_day, max_days, mirror, sphere,
     return -1, hi, a
 
 
-@njit(cache=True, inline="always")
-def treated_day(cells, a, b, hi, falling, nodes, edge, share, lam, gain, per_day, mirror, sphere,
+@njit(cache=True)
+def treated_day(cells, a, b, hi, nodes, edge, share, lam, gain, per_day, mirror, sphere,
                 kill):  # fmt: skip
     """One day in ``per_day`` steps whose fraction kills ``share`` of the cells up to ``edge``.
 
     The map acts in the first step of the day, the rate during all of them, the exact
-    linear-quadratic map before them. Returns (row of the new state, other row, hi, falling).
+    linear-quadratic map before them. Returns (row of the new state, other row, hi).
     """
     if kill == KILL_LQ:
         kill_map(cells, a, hi, edge, 1.0 - share)
-        falling = falling and cells[a + edge] >= cells[a + edge + 1]
     for part in range(per_day):
         inside = gain
         if kill == KILL_RATE:
@@ -367,33 +386,34 @@ def treated_day(cells, a, b, hi, falling, nodes, edge, share, lam, gain, per_day
         elif inside == gain:
             hi = plain_step(cells, a, b, hi, nodes, lam, gain, mirror)
         else:
-            hi, falling = treated_step(cells, a, b, hi, falling, nodes, edge, lam, gain, inside,
-                                       mirror)  # fmt: skip
+            hi = treated_step(cells, a, b, hi, nodes, edge, lam, gain, inside, mirror)
         a, b = b, a
-    return a, b, hi, falling
+    return a, b, hi
 
 
 @njit(cache=True)
-def course(start, which, hi, growth_days, doses, plan, patients, rules, grid, weigh, record,
+def course(cells, start, which, hi, growth_days, doses, plan, patients, rules, grid, weigh, record,
            density, out):  # fmt: skip
     """One treatment course from the day of detection: daily doses [Gy], then growth.
 
-    ``start[which]`` is the state at detection of the patient ``patients[which]``, ``doses[plan]``
-    the plan, and ``out[plan]`` ``(9,)`` receives the outcome. ``rules`` is (total dose [Gy], margin
-    [mm], field radius without a T2 region [mm], fractions a day, cap of the safe dose [Gy]);
-    ``grid`` is (nodes, dx, dt, steps a day, last day, mirror, sphere, interpolate, kill).
-    ``record`` ``(days + 1, 5)`` and ``density`` ``(days + 1, nodes)``, of length 0 if not wanted,
-    receive one row a day from the day of detection. Returns the number of days recorded.
+    ``cells`` is room for two rows, ``start[which]`` the state at detection of the patient
+    ``patients[which]``, ``doses[plan]`` the plan, and ``out[plan]`` ``(9,)`` receives the outcome.
+    ``rules`` is (total dose [Gy], margin [mm], field radius without a T2 region [mm], fractions a
+    day, cap of the safe dose [Gy]); ``grid`` is (nodes, dx, dt, steps a day, last day, mirror,
+    sphere, interpolate, kill). ``record`` ``(days + 1, 5)`` and ``density`` ``(days + 1, nodes)``,
+    of length 0 if not wanted, receive one row a day from the day of detection. Returns the number
+    of days recorded.
     """
     total, margin, blind, fractions, cap = rules
     nodes, dx, dt, per_day, last_day, mirror, sphere, interpolate, kill = grid
     lam = patients[which, 0] * dt / (dx * dx)
     gain = patients[which, 1] * dt
     alpha, alpha_beta = patients[which, 3], patients[which, 4]
+    cells = unowned(cells)
     a, b = 0, start.shape[1]
-    cells = np.zeros(2 * b)
     for j in range(b):
         cells[j] = start[which, j]
+        cells[b + j] = 0.0
     recorded = record.shape[0] > 0
     given = peak = violations = excess = quality = 0.0
     therapy = -1.0
@@ -406,7 +426,7 @@ def course(start, which, hi, growth_days, doses, plan, patients, rules, grid, we
             last_treated = k + 1
     j1 = outermost(cells, a, -1, hi, T1_LEVEL)
     j2 = outermost(cells, a, j1, hi, T2_LEVEL)
-    falling = not sphere and falls(cells, a, hi)
+    b1, b2 = T1_LEVEL, T2_LEVEL
     day = growth_days
     while day < last_day and death < 0.0:
         k = day - growth_days
@@ -434,22 +454,27 @@ def course(start, which, hi, growth_days, doses, plan, patients, rules, grid, we
             if dose > limit:
                 violations += 1.0
                 excess += dose - limit
-            a, b, hi, falling = treated_day(cells, a, b, hi, falling, nodes, edge, share, lam, gain,
-                                            per_day, mirror, sphere, kill)  # fmt: skip
-            j1 = locate(cells, a, j1, hi, T1_LEVEL, falling)
+            a, b, hi = treated_day(cells, a, b, hi, nodes, edge, share, lam, gain, per_day, mirror,
+                                   sphere, kill)  # fmt: skip
+            if per_day == 1:
+                j1, b1 = follow(cells, b, a, j1, b1, hi, gain, T1_LEVEL)
+                j2, b2 = follow(cells, b, a, j2, b2, hi, gain, T2_LEVEL)
+            else:
+                j1, b1 = outermost(cells, a, j1, hi, T1_LEVEL), T1_LEVEL
+                j2 = outermost(cells, a, j2, hi, T2_LEVEL)
             t1 = radius_of(cells, a, j1, T1_LEVEL, dx, interpolate)
             if t1 >= DEATH_RADIUS * (1.0 - 1e-12):
                 death = day + 1.0
             else:
                 quality += day_quality(t1)
         else:
-            a, b, hi, j1, falling, _, when, more = run_untreated(
-                cells, a, b, hi, j1, falling, day * per_day, (day + 1) * per_day, DEATH_RADIUS,
+            a, b, hi, j1, b1, _, when, more = run_untreated(
+                cells, a, b, hi, j1, b1, day * per_day, (day + 1) * per_day, DEATH_RADIUS,
                 nodes, dx, lam, gain, mirror, sphere, interpolate, per_day, weigh)  # fmt: skip
             quality += more
             if when >= 0.0:
                 death = when / per_day
-        j2 = locate(cells, a, j2, hi, T2_LEVEL, falling)
+            j2, b2 = outermost(cells, a, j2, hi, T2_LEVEL), T2_LEVEL
         day += 1
         if therapy < 0.0 and total - given < LEFTOVER:
             therapy = float(day - growth_days)
@@ -457,8 +482,8 @@ def course(start, which, hi, growth_days, doses, plan, patients, rules, grid, we
             for j in range(nodes):
                 density[day - growth_days, j] = cells[a + j]
     if death < 0.0 and day < last_day:
-        a, b, hi, j1, falling, step, when, more = run_untreated(
-            cells, a, b, hi, j1, falling, day * per_day, last_day * per_day, DEATH_RADIUS, nodes,
+        a, b, hi, j1, b1, step, when, more = run_untreated(
+            cells, a, b, hi, j1, b1, day * per_day, last_day * per_day, DEATH_RADIUS, nodes,
             dx, lam, gain, mirror, sphere, interpolate, per_day, weigh)  # fmt: skip
         quality += more
         day = (step + per_day - 1) // per_day
@@ -486,10 +511,11 @@ def courses(start, start_hi, growth_days, doses, patients, rules, grid, weigh, o
     record = np.empty((0, RECORDED))
     density = np.empty((0, 1))
     several = start.shape[0] > 1
+    cells = np.empty(2 * start.shape[1])
     for plan in range(doses.shape[0]):
         which = plan if several else 0
-        course(start, which, start_hi[which], growth_days[which], doses, plan, patients, rules,
-               grid, weigh, record, density, out)  # fmt: skip
+        course(cells, start, which, start_hi[which], growth_days[which], doses, plan, patients,
+               rules, grid, weigh, record, density, out)  # fmt: skip
 
 
 @njit(cache=True, parallel=True)
@@ -501,8 +527,9 @@ def courses_parallel(start, start_hi, growth_days, doses, patients, rules, grid,
     for number in prange(doses.shape[0]):
         plan = np.int64(number)
         which = plan if several else 0
-        course(start, which, start_hi[which], growth_days[which], doses, plan, patients, rules,
-               grid, weigh, record, density, out)  # fmt: skip
+        cells = np.empty(2 * start.shape[1])
+        course(cells, start, which, start_hi[which], growth_days[which], doses, plan, patients,
+               rules, grid, weigh, record, density, out)  # fmt: skip
 
 
 @njit(cache=True)

@@ -507,8 +507,9 @@ def simulate(
         x = (np.arange(cells) + 0.5) * cell
     else:
         last = kernels.course(
-            start.state, 0, start.hi[0], grown, doses[None, :], 0, row, solver.rules,
-            solver.layout(cell, cells), True, record, history, out,
+            np.empty(2 * start.state.shape[1]), start.state, 0, start.hi[0], grown,
+            doses[None, :], 0, row, solver.rules, solver.layout(cell, cells), True, record,
+            history, out,
         )  # fmt: skip
         x = np.arange(cells) * cell
     batch = solver.batch(out, start)

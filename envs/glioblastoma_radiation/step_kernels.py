@@ -18,16 +18,16 @@ from oncogym.envs.glioblastoma_radiation.kernels import (
     T2_LEVEL,
     crossing_time,
     day_quality,
-    falls,
+    follow,
     grow,
     killed_share,
-    locate,
     outermost,
     plain_step,
     radius_of,
     run_untreated,
     safe_dose,
     treated_step,
+    unowned,
 )
 from oncogym.envs.streams import normal_pair, uniforms
 
@@ -55,14 +55,15 @@ DX = 1.0  # mm; the step is 1 d, so D dt/dx^2 = D and rho dt = rho
     END,
     WINDOW,
     SIDE,
-    FALLING,
+    B1,
+    B2,
     SCAN_DAY,
     SCAN_T1,
     SCAN_T2,
     SCANS,
     LIMIT,
-) = range(26)
-STATE = 26
+) = range(27)
+STATE = 27
 THERAPY_STAGE, POST_STAGE = 1.0, 2.0
 
 # What is kept of a patient: window at detection, days of growth, untreated death, edge density.
@@ -120,7 +121,7 @@ def _start_patient(lane, patients, cfg, work, start_rows, starts):
     last = int(cfg[HORIZON]) if cfg[PUBLISHED] > 0.0 else days + int(cfg[HORIZON])
     j1 = outermost(work, a, -1, hi, T1_LEVEL)
     a, _, hi, _, _, step, when, _ = run_untreated(
-        work, a, width - a, hi, j1, falls(work, a, hi), days, last, DEATH_RADIUS, nodes, DX,
+        work, a, width - a, hi, j1, T1_LEVEL, days, last, DEATH_RADIUS, nodes, DX,
         patients[lane, 0], patients[lane, 1], False, False, interpolate, 1, False)  # fmt: skip
     starts[lane, START_BENCHMARK] = when if when >= 0.0 else step
     starts[lane, START_EDGE] = work[a + nodes - 1]
@@ -161,7 +162,7 @@ def _scan(lane, state, cfg, seeds, episodes):
     state[lane, SCANS] += 1.0
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def _measure(lane, cells, a, j1, j2, state, cfg):
     """Radii and safe dose of the row at ``a``."""
     interpolate = cfg[INTERPOLATE] > 0.0
@@ -176,6 +177,7 @@ def _measure(lane, cells, a, j1, j2, state, cfg):
 @njit(cache=True)
 def start_lanes(lanes, cfg, start_rows, starts, cells, state, seeds, episodes, dose_log):
     """Put ``lanes`` at the day of detection."""
+    cells, state, cfg = unowned(cells), unowned(state), unowned(cfg)
     width = start_rows.shape[1]
     for number in range(lanes.shape[0]):
         lane = lanes[number]
@@ -195,7 +197,8 @@ def start_lanes(lanes, cfg, start_rows, starts, cells, state, seeds, episodes, d
         state[lane, STAGE] = THERAPY_STAGE
         state[lane, REMAINING] = cfg[TOTAL]
         state[lane, WINDOW] = hi
-        state[lane, FALLING] = 1.0 if falls(cells, a, hi) else 0.0
+        state[lane, B1] = T1_LEVEL
+        state[lane, B2] = T2_LEVEL
         state[lane, END] = -1.0
         j1 = outermost(cells, a, -1, hi, T1_LEVEL)
         j2 = outermost(cells, a, j1, hi, T2_LEVEL)
@@ -204,7 +207,7 @@ def start_lanes(lanes, cfg, start_rows, starts, cells, state, seeds, episodes, d
             _scan(lane, state, cfg, seeds, episodes)
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def _one_day(lane, width, cells, state, patients, cfg, dose):
     """Let one day pass with ``dose`` [Gy] at its start; sets END when the patient dies."""
     nodes = int(cfg[NODES])
@@ -212,24 +215,21 @@ def _one_day(lane, width, cells, state, patients, cfg, dose):
     a = (2 * lane + side) * width
     b = (2 * lane + 1 - side) * width
     hi = int(state[lane, WINDOW])
-    falling = state[lane, FALLING] > 0.0
     lam, gain = patients[lane, 0], patients[lane, 1]
     if dose > 0.0:
         field = field_radius(state[lane, T2], cfg[MARGIN], cfg[BLIND])
         edge = min(int(math.floor(field / DX + 1e-9)), nodes - 1)
         share = killed_share(dose, patients[lane, 3], patients[lane, 4], cfg[FRACTIONS])
-        hi, falling = treated_step(cells, a, b, hi, falling, nodes, edge, lam, gain, gain - share,
-                                   False)  # fmt: skip
+        hi = treated_step(cells, a, b, hi, nodes, edge, lam, gain, gain - share, False)
     else:
         hi = plain_step(cells, a, b, hi, nodes, lam, gain, False)
-        if not falling:
-            falling = falls(cells, b, hi)
-    j1 = locate(cells, b, int(state[lane, J1]), hi, T1_LEVEL, falling)
-    j2 = locate(cells, b, int(state[lane, J2]), hi, T2_LEVEL, falling)
+    j1, b1 = follow(cells, a, b, int(state[lane, J1]), state[lane, B1], hi, gain, T1_LEVEL)
+    j2, b2 = follow(cells, a, b, int(state[lane, J2]), state[lane, B2], hi, gain, T2_LEVEL)
+    state[lane, B1] = b1
+    state[lane, B2] = b2
     state[lane, DAY] += 1.0
     state[lane, SIDE] = 1.0 - side
     state[lane, WINDOW] = hi
-    state[lane, FALLING] = 1.0 if falling else 0.0
     _measure(lane, cells, b, j1, j2, state, cfg)
     t1 = state[lane, T1]
     if t1 >= DEATH_RADIUS * (1.0 - 1e-12):
@@ -244,14 +244,13 @@ def _run_out(lane, width, cells, state, patients, cfg):
     """Let the tumour grow to death or the last day."""
     side = int(state[lane, SIDE])
     first = 2 * lane * width
-    a, _, hi, j1, falling, step, when, quality = run_untreated(
+    a, _, hi, j1, _, step, when, quality = run_untreated(
         cells, first + side * width, first + (1 - side) * width, int(state[lane, WINDOW]),
-        int(state[lane, J1]), state[lane, FALLING] > 0.0, int(state[lane, DAY]),
+        int(state[lane, J1]), state[lane, B1], int(state[lane, DAY]),
         int(state[lane, LAST_DAY]), DEATH_RADIUS, int(cfg[NODES]), DX, patients[lane, 0],
         patients[lane, 1], False, False, cfg[INTERPOLATE] > 0.0, 1, True)  # fmt: skip
     state[lane, SIDE] = (a - first) // width
     state[lane, WINDOW] = hi
-    state[lane, FALLING] = 1.0 if falling else 0.0
     state[lane, DAY] = step
     state[lane, QUALITY] += quality
     j2 = outermost(cells, a, int(state[lane, J2]), hi, T2_LEVEL)
@@ -260,7 +259,7 @@ def _run_out(lane, width, cells, state, patients, cfg):
         state[lane, END] = when
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def _observe(lane, number, width, cells, state, cfg, out):
     """Write the observation of a lane into ``out[number]``, float32.
 
@@ -300,19 +299,16 @@ def _observe(lane, number, width, cells, state, cfg, out):
 @njit(cache=True)
 def observe_lanes(lanes, width, cells, state, cfg, out):
     """Observations ``(k, size)`` of ``lanes``."""
+    cells, state, cfg, out = unowned(cells), unowned(state), unowned(cfg), unowned(out)
     for number in range(lanes.shape[0]):
         _observe(lanes[number], number, width, cells, state, cfg, out)
-
-
-@njit(cache=True)
-def _observe_early(lane, width, cells, state, cfg, out):
-    """:func:`_observe`, not inlined, for the rare weekend of the source."""
-    _observe(lane, lane, width, cells, state, cfg, out)
 
 
 def _advance_lanes(width, active, actions, cfg, cells, state, patients, seeds, episodes, dose_log,
                    seen, terms, costs, terminated, truncated, outcome, success):  # fmt: skip
     """Advance all active lanes by one decision; every array but ``cells`` has one row a lane."""
+    cells, state, cfg, seen = unowned(cells), unowned(state), unowned(cfg), unowned(seen)
+    patients = unowned(patients)
     published = cfg[PUBLISHED] > 0.0
     total = cfg[TOTAL]
     for number in prange(state.shape[0]):
@@ -372,7 +368,7 @@ def _advance_lanes(width, active, actions, cfg, cells, state, patients, seeds, e
                     if state[lane, END] >= 0.0 or state[lane, DAY] >= state[lane, LAST_DAY]:
                         break
                     if day == 1 and published:  # the source shows the state before the weekend
-                        _observe_early(lane, width, cells, state, cfg, seen)
+                        _observe(lane, lane, width, cells, state, cfg, seen)
                         observed = True
                     _one_day(lane, width, cells, state, patients, cfg, dose if day == 0 else 0.0)
             if finish and state[lane, END] < 0.0 and state[lane, DAY] < state[lane, LAST_DAY]:
@@ -384,9 +380,9 @@ def _advance_lanes(width, active, actions, cfg, cells, state, patients, seeds, e
             died = state[lane, END] >= 0.0
             over = died or state[lane, DAY] >= state[lane, LAST_DAY]
             last = state[lane, END] if died else state[lane, DAY]
-            if cfg[OBSERVATION] == SEE_SCANS and not over:
-                if state[lane, DAY] - state[lane, SCAN_DAY] >= cfg[SCAN_INTERVAL]:
-                    _scan(lane, state, cfg, seeds, episodes)
+            scan_due = state[lane, DAY] - state[lane, SCAN_DAY] >= cfg[SCAN_INTERVAL]
+            if cfg[OBSERVATION] == SEE_SCANS and scan_due and not over:
+                _scan(lane, state, cfg, seeds, episodes)
             observed = observed and not over
             growth = state[lane, GROWTH]
             survival = last - state[lane, BENCHMARK]

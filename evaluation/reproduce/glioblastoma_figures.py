@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -73,10 +74,10 @@ def schedules(plans: Plans) -> Figure:
     courses = _courses(treated or plans)
     rows = -(-len(courses) // 2)
     figure = Figure(figsize=(11.0, 1.9 * rows + 1.0), layout="constrained")
-    axes = figure.subplots(rows, 2, sharex=True, sharey=True, squeeze=False).ravel()
+    axes = figure.subplots(rows, 2, sharey=True, squeeze=False).ravel()
     last = max(int(np.flatnonzero(c.dose)[-1]) + 1 if c.total_dose else 1 for c in courses.values())
     top = max(10.0, 1.05 * max(course.peak_dose for course in courses.values()))
-    for number, (axis, (label, course)) in enumerate(zip(axes, courses.items(), strict=False)):
+    for axis, (label, course) in zip(axes, courses.items(), strict=False):
         day = 1.0 + np.arange(len(course.dose) - 1)
         colour = _COLOURS[list(plans).index(label) % len(_COLOURS)]
         given = course.dose[:-1] > 0.0
@@ -92,17 +93,13 @@ def schedules(plans: Plans) -> Figure:
         )
         axis.grid(axis="y", alpha=0.25)
         axis.set(xlim=(0.0, last + 1.5), ylim=(0.0, top))
-        if number % 2 == 0:
-            axis.set_ylabel("dose [Gy]")
     for axis in axes[len(courses) :]:
         axis.set_visible(False)
-    for axis in axes[max(0, len(courses) - 2) : len(courses)]:
-        axis.set_xlabel("day of therapy [d]")
-        axis.tick_params(labelbottom=True)
+    figure.supxlabel("day of therapy [d]", fontsize="medium")
+    figure.supylabel("dose [Gy]", fontsize="medium")
     line = Line2D([], [], color="0.1", linestyle=(0, (2, 1)), label="safe dose of that day's field")
     dose = Patch(color="0.6", label="dose given")
-    figure.legend(handles=[dose, line], loc="outside lower center", ncols=2, frameon=False)
-    figure.suptitle("Dose schedules")
+    figure.legend(handles=[dose, line], loc="outside upper center", ncols=2, frameon=False)
     return figure
 
 
@@ -123,7 +120,6 @@ def densities(plans: Plans) -> Figure:
     axes = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
     shown = round(_SHOWN_RADIUS) + 1
     end = max(course.death_day for course in courses.values())
-    image = None
     for axis, (label, course) in zip(axes, courses.items(), strict=False):
         assert course.density is not None
         whole = np.vstack([table[:detected], course.density])[:, :shown] / capacity
@@ -139,9 +135,8 @@ def densities(plans: Plans) -> Figure:
             )  # fmt: skip
         axis.axhline(DEATH_RADIUS, color=_DEATH, linewidth=1.4)
         given = np.flatnonzero(course.dose) + detected + 1
-        for edge in (given[:1], given[-1:]):
-            for position in edge:
-                axis.axvline(position, color="white", linestyle=":", linewidth=1.0)
+        for position in given[[0, -1]] if len(given) else ():
+            axis.axvline(position, color="white", linestyle=":", linewidth=1.0)
         end_text = f"death on day {course.death_day:.0f}" if course.died else "alive"
         axis.set_title(f"{label}: {end_text}", fontsize="medium")
         axis.set(xlim=(0.0, end), ylim=(0.0, _SHOWN_RADIUS))
@@ -150,13 +145,13 @@ def densities(plans: Plans) -> Figure:
     figure.supylabel("distance from the centre [mm]", fontsize="medium")
     bar = figure.colorbar(image, ax=list(axes), pad=0.01, aspect=40)
     bar.set_label("cell density / carrying capacity [-]")
-    handles = [
+    handles: list[Artist] = [
         Line2D([], [], color="0.45", label=f"T1 radius ({T1_LEVEL:.0%})"),
         Line2D([], [], color="0.45", linestyle="--", label=f"T2 radius ({T2_LEVEL:.0%})"),
         Line2D([], [], color="0.45", linestyle=":", label="first and last dose"),
         Line2D([], [], color=_DEATH, label=f"T1 radius at death, {DEATH_RADIUS:g} mm"),
+        Patch(color="0.9", label="after death"),
     ]
-    handles.append(Patch(color="0.9", label="after death"))
     empty = axes[len(courses) :]
     for axis in empty:
         axis.axis("off")

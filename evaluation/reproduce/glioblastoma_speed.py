@@ -201,7 +201,7 @@ def _vector(settings: Settings) -> list[Measurement]:
         summarise(
             f"{ENV_ID}, {_PROTOCOL}: {_LANES} lanes", found, "agent steps/s", 500_000.0,
             note=f"whole episodes of {decisions} decisions, the last of which runs to death, and "
-            "resets; all threads",
+            "resets; all threads (NUMBA_NUM_THREADS)",
         )
     ]  # fmt: skip
 
