@@ -33,7 +33,8 @@ __all__ = [
 def register_all() -> None:
     """Register the treatments of the suite, then those of other installed packages."""
     from oncogym.envs.chemo_dosing import TREATMENT as chemo_dosing
+    from oncogym.envs.glioblastoma_radiation import TREATMENT as glioblastoma_radiation
 
-    for treatment in (chemo_dosing,):
+    for treatment in (chemo_dosing, glioblastoma_radiation):
         register_treatment(treatment)
     discover()

@@ -493,17 +493,17 @@ def test_bad_options_and_batches():
         simulate_batch([[1], [2]], [[1], [1]], [PATIENT] * 3)
     with pytest.raises(ValueError, match=r"rows \(P, 8\)"):
         simulate_batch([1], [1], np.ones((2, 5)))
-    with pytest.raises(ValueError, match=r"ec50 .* got -1 \(patient 1\)"):
+    with pytest.raises(ValueError, match=r"ec50 is -1\.0; allowed: .* \(patient 1\)"):
         simulate_batch([1], [1], np.vstack([ROW, np.where(ROW == 1.0, -1.0, ROW)]))
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"ec50": 0.0}, r"ec50 must lie in \[1e-06, 1e\+06\], got 0"),
-        ({"elimination_rate": math.nan}, "elimination_rate .* got nan"),
+        ({"ec50": 0.0}, r"ec50 is 0\.0; allowed: 1e-06 to 1e\+06"),
+        ({"elimination_rate": math.nan}, "elimination_rate is nan; allowed: 0.001 to 100"),
         ({"initial_cells": 2e9}, "must not exceed carrying_capacity"),
-        ({"emax": "strong"}, "emax must be a number"),
+        ({"emax": "strong"}, "emax is 'strong'; allowed: 0 to 100"),
         ({"emax_": 0.5}, "unknown patient field 'emax_'; did you mean 'emax'"),
         ({"elimination": 0.5}, "did you mean 'elimination_rate'"),
     ],

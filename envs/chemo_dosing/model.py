@@ -9,16 +9,16 @@ and their closed-form solution: ``kernels.py``.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from oncogym.envs.chemo_dosing import kernels
+from oncogym.envs.patient import PatientRecord
 
 FloatArray = NDArray[np.float64]
 
@@ -48,7 +48,7 @@ _PARALLEL_FROM = 256
 
 
 @dataclass(frozen=True)
-class ChemoPatient:
+class ChemoPatient(PatientRecord):
     """Parameters of one patient; the defaults are those of the published tutorial (spec. 1.1).
 
     ``growth_rate`` 1/d, ``carrying_capacity`` and ``initial_cells`` cells (initial <= capacity),
@@ -67,41 +67,12 @@ class ChemoPatient:
     toxicity_gain: float = 0.3
     toxicity_recovery: float = 0.15
 
-    FIELDS: ClassVar[tuple[str, ...]] = kernels.PARAMETERS
+    FIELDS: ClassVar[tuple[str, ...]] = FIELDS
+    RANGES: ClassVar[Mapping[str, tuple[float, float]]] = RANGES
 
     def __post_init__(self) -> None:
-        for name in FIELDS:
-            given = getattr(self, name)
-            try:
-                value = float(given)
-            except (TypeError, ValueError):
-                raise ValueError(f"{name} must be a number, got {given!r}") from None
-            object.__setattr__(self, name, value)
+        super().__post_init__()
         _check_patients(self.to_array()[None, :])
-
-    def to_array(self) -> FloatArray:
-        """The parameters as a float64 row (8,), in the order of ``FIELDS``."""
-        return np.array([getattr(self, name) for name in FIELDS], dtype=np.float64)
-
-    @classmethod
-    def from_array(cls, row: ArrayLike) -> ChemoPatient:
-        """Patient of a row (8,) in the order of ``FIELDS``; ValueError for any other shape."""
-        values = np.asarray(row, dtype=np.float64)
-        if values.shape != (len(FIELDS),):
-            raise ValueError(f"a patient row has shape ({len(FIELDS)},), got {values.shape}")
-        return cls(*values.tolist())
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> ChemoPatient:
-        """Patient from named values, the rest at their defaults; ValueError for unknown names."""
-        for name in values:
-            if name not in FIELDS:
-                close = difflib.get_close_matches(str(name), FIELDS, n=1, cutoff=0.0)
-                raise ValueError(
-                    f"unknown patient field {name!r}; did you mean {close[0]!r}? "
-                    f"Fields: {', '.join(FIELDS)}"
-                )
-        return cls(**values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -409,7 +380,7 @@ def _check_patients(rows: FloatArray) -> None:
     if bad.any():
         i, j = np.argwhere(bad)[0]
         raise ValueError(
-            f"{FIELDS[j]} must lie in [{low[j]:g}, {high[j]:g}], got {rows[i, j]:g}"
+            f"{FIELDS[j]} is {float(rows[i, j])}; allowed: {low[j]:g} to {high[j]:g}"
             + (f" (patient {i})" if len(rows) > 1 else "")
         )
     bad = rows[:, _INITIAL_CELLS] > rows[:, _CAPACITY]

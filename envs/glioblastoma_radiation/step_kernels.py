@@ -425,7 +425,7 @@ def safe_lanes(actions, state, cfg, out):
         # Rounding in a policy's float32 must not carry the dose over the limit.
         safe = np.float64(np.float32(limit / cfg[TOTAL]))
         if safe * cfg[TOTAL] > limit:
-            safe = safe * (1.0 - 2.0**-23)
+            safe = np.float64(np.float32(safe * (1.0 - 2.0**-23)))
         out[lane, 0] = min(actions[lane, 0], safe)
 
 
