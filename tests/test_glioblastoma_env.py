@@ -27,7 +27,10 @@ from oncogym.envs.treatment import Schedule, ScheduleError
 DATA = Path(__file__).parent / "data"
 SOUND, PUBLISHED, COHORT = (variant.id for variant in TREATMENT.variants)
 PAPER = 1.8 / 61.2
-BEST_DAILY = [7.644, 2.856, 7.848, 8.066, 8.3, 8.551, 8.821, 9.114]
+# The best daily plan known, and the best with idle gaps of at most 20 days (day, dose).
+BEST_DAILY = np.array([7.644, 2.856, 7.848, 8.066, 8.3, 8.551, 8.821, 9.114])
+SLOW_DAYS = np.array([235, 256, 277, 298, 319, 340, 361, 382, 402])
+SLOW_DOSES = np.array([6.342, 7.272, 7.103, 7.021, 6.865, 6.791, 6.718, 6.578, 6.51])
 
 
 def golden():
@@ -201,18 +204,16 @@ def test_sound_environment_is_the_model(patient, options):
 
 
 def test_waiting_does_not_pay_in_the_sound_formulation():
-    days = [361, 374, 386, 397, 409, 420, 431, 443, 453, 465, 476]
-    waiting = np.zeros(300)
-    for day in days:
-        waiting[day - 214] = 5.5
-    options = {"max_therapy_days": 300}
-    late, last, _ = play(make(SOUND, **options), waiting / 61.2)
-    early, best, _ = play(make(SOUND, **options), np.array(BEST_DAILY) / 61.2 * 0.97)
+    patience = np.zeros(200)
+    patience[SLOW_DAYS - 214] = 0.97 * SLOW_DOSES
+    options = {"max_therapy_days": 200}
+    late, last, _ = play(make(SOUND, **options), patience / 61.2)
+    early, best, _ = play(make(SOUND, **options), 0.97 * BEST_DAILY / 61.2)
     assert last[4]["outcome"]["violations"] == best[4]["outcome"]["violations"] == 0.0
-    assert last[4]["outcome"]["days_extended"] > best[4]["outcome"]["days_extended"]
-    assert late < 0.6 * early
-    published = {"max_therapy_days": 300, "objective": "published"}
-    assert play(make(SOUND, **published), waiting / 61.2)[0] > 100.0
+    assert last[4]["outcome"]["days_extended"] > best[4]["outcome"]["days_extended"] + 5.0
+    assert late < 0.9 * early
+    published = {"max_therapy_days": 200, "objective": "published"}
+    assert play(make(SOUND, **published), patience / 61.2)[0] > 95.0
 
 
 def test_course_ends_with_the_last_dose_or_the_last_day_of_therapy():
@@ -368,21 +369,19 @@ def test_plan_space_holds_the_best_plans_known():
     env = make(PUBLISHED)
     space = env.task.plan_space()
     plan = np.zeros(space.dimension)
-    plan[:8] = np.array(BEST_DAILY) / 61.2 * 0.9999
+    plan[:8] = 0.9999 * BEST_DAILY / 61.2
     assert np.all(plan <= space.upper)
     total, last, _ = play(env, space.decode(plan[None])[0, :, 0])
     assert total == last[4]["outcome"]["days_extended"] == 93.0
     env = make(PUBLISHED, plan_gap=30, plan_days=12)
     space = env.task.plan_space()
     assert space.dimension == 24
-    days = np.array([235, 256, 277, 298, 319, 340, 361, 382, 402])
-    doses = np.array([6.342, 7.272, 7.103, 7.021, 6.865, 6.791, 6.718, 6.578, 6.51])
     plan = np.zeros(24)
-    plan[:9] = np.diff(days, prepend=213) - 0.5
-    plan[12:21] = doses / 61.2 * 0.9999
+    plan[:9] = np.diff(SLOW_DAYS, prepend=213) - 0.5
+    plan[12:21] = 0.9999 * SLOW_DOSES / 61.2
     assert np.all((plan >= space.lower) & (plan <= space.upper))
     actions = space.decode(plan[None])[0, :, 0]
-    assert np.flatnonzero(actions).tolist() == (days - 214).tolist()
+    assert np.flatnonzero(actions).tolist() == (SLOW_DAYS - 214).tolist()
     total, last, _ = play(env, actions)
     assert total == last[4]["outcome"]["days_extended"] == 102.0
 
@@ -411,12 +410,12 @@ def test_cohort_draws_from_its_ranges_and_every_patient_can_be_treated():
     ],
 )
 def test_lanes_equal_scalar_environments_with_other_options(options):
-    lanes = 80  # enough for the kernel with threads
+    lanes = 300  # enough for the kernels with threads
     vector = gym.make_vec(COHORT, num_envs=lanes, **options)
     seen, _ = vector.reset(seed=5)
     rng = np.random.default_rng(1)
     actions = [(rng.random((lanes, 1)) * 0.12).astype(np.float32) for _ in range(14)]
-    scalars = {lane: gym.make(COHORT, **options) for lane in (0, 41, 79)}
+    scalars = {lane: gym.make(COHORT, **options) for lane in (0, 141, 299)}
     for lane, env in scalars.items():
         assert np.array_equal(env.reset(seed=5 + lane)[0], seen[lane])
     for batch in actions:

@@ -309,6 +309,7 @@ def run_untreated(cells, a, b, hi, p, bound, step, last, target, nodes, dx, lam,
     quality days); the latter sum 1 - (T1 radius/death radius)^2 over whole days when ``weigh`` is
     set.
     """
+    cells = unowned(cells)
     first = int(math.floor(target / dx + _EPS))
     goal = target * (1.0 - 1e-12)
     quality = 0.0

@@ -105,12 +105,12 @@ _NOISE_STREAM = 16
 
 
 @njit(cache=True)
-def _start_patient(lane, patients, cfg, work, start_rows, starts):
+def _start_patient(lane, patients, cfg, start_rows, starts):
     """Growth stage and untreated death of one patient."""
     nodes = int(cfg[NODES])
     interpolate = cfg[INTERPOLATE] > 0.0
     width = start_rows.shape[1]
-    work[:] = 0.0
+    work = np.zeros(2 * width)
     days, hi, a = grow(work, 0, width, patients[lane], nodes, DX, 1.0, 1, int(cfg[MAX_GROWTH]),
                        False, False, interpolate)  # fmt: skip
     starts[lane, START_WINDOW] = hi
@@ -128,20 +128,32 @@ def _start_patient(lane, patients, cfg, work, start_rows, starts):
 
 
 @njit(cache=True)
+def _start_or_copy(number, lanes, patients, cfg, start_rows, starts):
+    """Prepare the patient of a lane, or copy it from the first lane if that has the same."""
+    lane, first = lanes[number], lanes[0]
+    same = number > 0
+    for field in range(patients.shape[1]):
+        same = same and patients[lane, field] == patients[first, field]
+    if same:
+        start_rows[lane] = start_rows[first]
+        starts[lane] = starts[first]
+    else:
+        _start_patient(lane, patients, cfg, start_rows, starts)
+
+
+@njit(cache=True)
 def start_patients(lanes, patients, cfg, start_rows, starts):
-    """Prepare the patients of ``lanes``; those like the first of them are copied from it."""
-    work = np.zeros(2 * start_rows.shape[1])
+    """Prepare the patients of ``lanes`` on one thread."""
     for number in range(lanes.shape[0]):
-        lane = lanes[number]
-        first = lanes[0]
-        same = number > 0
-        for field in range(patients.shape[1]):
-            same = same and patients[lane, field] == patients[first, field]
-        if same:
-            start_rows[lane] = start_rows[first]
-            starts[lane] = starts[first]
-        else:
-            _start_patient(lane, patients, cfg, work, start_rows, starts)
+        _start_or_copy(number, lanes, patients, cfg, start_rows, starts)
+
+
+@njit(cache=True, parallel=True)
+def start_patients_parallel(lanes, patients, cfg, start_rows, starts):
+    """The same on all threads; the first lane is prepared before the others."""
+    _start_or_copy(0, lanes, patients, cfg, start_rows, starts)
+    for number in prange(1, lanes.shape[0]):
+        _start_or_copy(np.int64(number), lanes, patients, cfg, start_rows, starts)
 
 
 @njit(cache=True)
@@ -304,114 +316,134 @@ def observe_lanes(lanes, width, cells, state, cfg, out):
         _observe(lanes[number], number, width, cells, state, cfg, out)
 
 
-def _advance_lanes(width, active, actions, cfg, cells, state, patients, seeds, episodes, dose_log,
-                   seen, terms, costs, terminated, truncated, outcome, success):  # fmt: skip
-    """Advance all active lanes by one decision; every array but ``cells`` has one row a lane."""
-    cells, state, cfg, seen = unowned(cells), unowned(state), unowned(cfg), unowned(seen)
-    patients = unowned(patients)
+@njit(cache=True)
+def _advance_lane(lane, width, active, actions, cfg, cells, state, patients, seeds, episodes,
+                  dose_log, seen, terms, costs, terminated, truncated, outcome,
+                  success):  # fmt: skip
+    """Advance one lane by one decision."""
     published = cfg[PUBLISHED] > 0.0
     total = cfg[TOTAL]
-    for number in prange(state.shape[0]):
-        lane = np.int64(number)
-        for column in range(TERMS):
-            terms[lane, column] = 0.0
-        costs[lane, 0] = 0.0
-        terminated[lane] = False
-        truncated[lane] = False
-        success[lane] = False
-        observed = False
-        if not active[lane]:
-            for column in range(METRICS):
-                outcome[lane, column] = 0.0
-        else:
-            quality0 = state[lane, QUALITY]
-            toxicity = 0.0
-            finish = state[lane, STAGE] == POST_STAGE
-            if not finish:
-                action = actions[lane, 0]
-                dose = min(action * total, state[lane, REMAINING])
-                limit = state[lane, LIMIT]
-                spent = state[lane, DAY] - state[lane, GROWTH]
-                dose_log[lane, int(spent)] = dose
-                state[lane, REMAINING] -= dose
-                state[lane, GIVEN] += dose
-                state[lane, PEAK] = max(state[lane, PEAK], dose)
-                state[lane, DECISIONS] += 1.0
-                if dose > limit:
-                    state[lane, VIOLATIONS] += 1.0
-                    costs[lane, 0] = dose - limit
-                    if total > limit:
-                        toxicity = min((dose - limit) / (total - limit), 1.0) ** (1.0 / 3.0)
-                elif dose == 0.0:
-                    terms[lane, 4] = -1.0
-                spent += 1.0
-                done = state[lane, REMAINING] < LEFTOVER
-                days = 1
-                if published:
-                    if cfg[WEEKENDS] > 0.0:
-                        count = state[lane, COUNT] + 1.0 if action > 0.0 else 0.0
-                        if count == 5.0:
-                            days = 3
-                            count = 0.0
-                        state[lane, COUNT] = count
-                    if done:
-                        state[lane, STAGE] = POST_STAGE
-                        state[lane, THERAPY] = spent
-                else:
-                    done = done or spent >= cfg[MAX_THERAPY]
-                    if cfg[WEEKENDS] > 0.0 and not done and spent % 7.0 == 5.0:
+    for column in range(TERMS):
+        terms[lane, column] = 0.0
+    costs[lane, 0] = 0.0
+    terminated[lane] = False
+    truncated[lane] = False
+    success[lane] = False
+    observed = False
+    if not active[lane]:
+        for column in range(METRICS):
+            outcome[lane, column] = 0.0
+    else:
+        quality0 = state[lane, QUALITY]
+        toxicity = 0.0
+        finish = state[lane, STAGE] == POST_STAGE
+        if not finish:
+            action = actions[lane, 0]
+            dose = min(action * total, state[lane, REMAINING])
+            limit = state[lane, LIMIT]
+            spent = state[lane, DAY] - state[lane, GROWTH]
+            dose_log[lane, int(spent)] = dose
+            state[lane, REMAINING] -= dose
+            state[lane, GIVEN] += dose
+            state[lane, PEAK] = max(state[lane, PEAK], dose)
+            state[lane, DECISIONS] += 1.0
+            if dose > limit:
+                state[lane, VIOLATIONS] += 1.0
+                costs[lane, 0] = dose - limit
+                if total > limit:
+                    toxicity = min((dose - limit) / (total - limit), 1.0) ** (1.0 / 3.0)
+            elif dose == 0.0:
+                terms[lane, 4] = -1.0
+            spent += 1.0
+            done = state[lane, REMAINING] < LEFTOVER
+            days = 1
+            if published:
+                if cfg[WEEKENDS] > 0.0:
+                    count = state[lane, COUNT] + 1.0 if action > 0.0 else 0.0
+                    if count == 5.0:
                         days = 3
-                        spent += 2.0
-                        done = spent >= cfg[MAX_THERAPY]
-                    finish = done
-                for day in range(days):
-                    if state[lane, END] >= 0.0 or state[lane, DAY] >= state[lane, LAST_DAY]:
-                        break
-                    if day == 1 and published:  # the source shows the state before the weekend
-                        _observe(lane, lane, width, cells, state, cfg, seen)
-                        observed = True
-                    _one_day(lane, width, cells, state, patients, cfg, dose if day == 0 else 0.0)
-            if finish and state[lane, END] < 0.0 and state[lane, DAY] < state[lane, LAST_DAY]:
-                if not published:
+                        count = 0.0
+                    state[lane, COUNT] = count
+                if done:
                     state[lane, STAGE] = POST_STAGE
-                    state[lane, THERAPY] = state[lane, DAY] - state[lane, GROWTH]
-                _run_out(lane, width, cells, state, patients, cfg)
+                    state[lane, THERAPY] = spent
+            else:
+                done = done or spent >= cfg[MAX_THERAPY]
+                if cfg[WEEKENDS] > 0.0 and not done and spent % 7.0 == 5.0:
+                    days = 3
+                    spent += 2.0
+                    done = spent >= cfg[MAX_THERAPY]
+                finish = done
+            for day in range(days):
+                if state[lane, END] >= 0.0 or state[lane, DAY] >= state[lane, LAST_DAY]:
+                    break
+                if day == 1 and published:  # the source shows the state before the weekend
+                    _observe(lane, lane, width, cells, state, cfg, seen)
+                    observed = True
+                _one_day(lane, width, cells, state, patients, cfg, dose if day == 0 else 0.0)
+        if finish and state[lane, END] < 0.0 and state[lane, DAY] < state[lane, LAST_DAY]:
+            if not published:
+                state[lane, STAGE] = POST_STAGE
+                state[lane, THERAPY] = state[lane, DAY] - state[lane, GROWTH]
+            _run_out(lane, width, cells, state, patients, cfg)
 
-            died = state[lane, END] >= 0.0
-            over = died or state[lane, DAY] >= state[lane, LAST_DAY]
-            last = state[lane, END] if died else state[lane, DAY]
-            scan_due = state[lane, DAY] - state[lane, SCAN_DAY] >= cfg[SCAN_INTERVAL]
-            if cfg[OBSERVATION] == SEE_SCANS and scan_due and not over:
-                _scan(lane, state, cfg, seeds, episodes)
-            observed = observed and not over
-            growth = state[lane, GROWTH]
-            survival = last - state[lane, BENCHMARK]
-            violations = state[lane, VIOLATIONS]
-            ratio = (last - growth) / (state[lane, BENCHMARK] - growth)
-            finished = state[lane, STAGE] == POST_STAGE
-            terms[lane, 0] = survival if over else 0.0
-            # The source drops the penalty of a step that ends the episode.
-            terms[lane, 1] = 0.0 if over and published else -toxicity
-            terms[lane, 2] = state[lane, QUALITY] - quality0
-            terms[lane, 3] = -costs[lane, 0]
-            outcome[lane, 0] = survival
-            outcome[lane, 1] = last
-            outcome[lane, 2] = state[lane, QUALITY]
-            outcome[lane, 3] = state[lane, GIVEN]
-            outcome[lane, 4] = state[lane, THERAPY] if finished else state[lane, DAY] - growth
-            outcome[lane, 5] = state[lane, PEAK]
-            outcome[lane, 6] = violations
-            outcome[lane, 7] = 100.0 * violations / max(state[lane, DECISIONS], 1.0)
-            outcome[lane, 8] = ratio
-            terminated[lane] = died
-            truncated[lane] = over and not died
-            success[lane] = over and violations == 0.0 and ratio >= cfg[SUCCESS]
-        if not observed:
-            _observe(lane, lane, width, cells, state, cfg, seen)
+        died = state[lane, END] >= 0.0
+        over = died or state[lane, DAY] >= state[lane, LAST_DAY]
+        last = state[lane, END] if died else state[lane, DAY]
+        scan_due = state[lane, DAY] - state[lane, SCAN_DAY] >= cfg[SCAN_INTERVAL]
+        if cfg[OBSERVATION] == SEE_SCANS and scan_due and not over:
+            _scan(lane, state, cfg, seeds, episodes)
+        observed = observed and not over
+        growth = state[lane, GROWTH]
+        survival = last - state[lane, BENCHMARK]
+        violations = state[lane, VIOLATIONS]
+        ratio = (last - growth) / (state[lane, BENCHMARK] - growth)
+        finished = state[lane, STAGE] == POST_STAGE
+        terms[lane, 0] = survival if over else 0.0
+        # The source drops the penalty of a step that ends the episode.
+        terms[lane, 1] = 0.0 if over and published else -toxicity
+        terms[lane, 2] = state[lane, QUALITY] - quality0
+        terms[lane, 3] = -costs[lane, 0]
+        outcome[lane, 0] = survival
+        outcome[lane, 1] = last
+        outcome[lane, 2] = state[lane, QUALITY]
+        outcome[lane, 3] = state[lane, GIVEN]
+        outcome[lane, 4] = state[lane, THERAPY] if finished else state[lane, DAY] - growth
+        outcome[lane, 5] = state[lane, PEAK]
+        outcome[lane, 6] = violations
+        outcome[lane, 7] = 100.0 * violations / max(state[lane, DECISIONS], 1.0)
+        outcome[lane, 8] = ratio
+        terminated[lane] = died
+        truncated[lane] = over and not died
+        success[lane] = over and violations == 0.0 and ratio >= cfg[SUCCESS]
+    if not observed:
+        _observe(lane, lane, width, cells, state, cfg, seen)
 
 
-advance_lanes = njit(cache=True)(_advance_lanes)
-advance_lanes_parallel = njit(cache=True, parallel=True)(_advance_lanes)
+@njit(cache=True)
+def advance_lanes(width, active, actions, cfg, cells, state, patients, seeds, episodes, dose_log,
+                  seen, terms, costs, terminated, truncated, outcome, success):  # fmt: skip
+    """Advance all active lanes on one thread; every array but ``cells`` has one row a lane."""
+    active, actions, cfg, cells = unowned(active), unowned(actions), unowned(cfg), unowned(cells)
+    state, patients, seeds = unowned(state), unowned(patients), unowned(seeds)
+    episodes, dose_log, seen = unowned(episodes), unowned(dose_log), unowned(seen)
+    terms, costs, outcome = unowned(terms), unowned(costs), unowned(outcome)
+    terminated, truncated, success = unowned(terminated), unowned(truncated), unowned(success)
+    for lane in range(state.shape[0]):
+        _advance_lane(lane, width, active, actions, cfg, cells, state, patients, seeds, episodes,
+                      dose_log, seen, terms, costs, terminated, truncated, outcome,
+                      success)  # fmt: skip
+
+
+@njit(cache=True, parallel=True)
+def advance_lanes_parallel(width, active, actions, cfg, cells, state, patients, seeds, episodes,
+                           dose_log, seen, terms, costs, terminated, truncated, outcome,
+                           success):  # fmt: skip
+    """The same on all threads, whose arrays numba hands over without an owner."""
+    for lane in prange(state.shape[0]):
+        _advance_lane(np.int64(lane), width, active, actions, cfg, cells, state, patients, seeds,
+                      episodes, dose_log, seen, terms, costs, terminated, truncated, outcome,
+                      success)  # fmt: skip
 
 
 @njit(cache=True)

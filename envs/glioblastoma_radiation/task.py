@@ -44,8 +44,9 @@ _MAX_GROWTH = 7300  # d
 _BOUNDARY_DENSITY = 1e-3
 _PLAN_DOSE = 12.0  # Gy; no field over 25 mm has a larger safe dose
 _DENSITY_SCALE = 1e5  # cells/mm^3, the upper bound of the published observation
-# Below this number of lanes starting the threads costs more than they save.
-_PARALLEL_LANES = 64
+# Below this number of lanes, or of new patients, starting the threads costs more than they save.
+_PARALLEL_LANES = 256
+_PARALLEL_PATIENTS = 16
 
 
 class GlioblastomaTask(TherapyTask):
@@ -237,7 +238,10 @@ class GlioblastomaTask(TherapyTask):
         rows = self._patients[lanes]
         try:
             self._check_patients(rows)
-            kernel.start_patients(lanes, self._patients, self._cfg, self._start_rows, self._starts)
+            start = kernel.start_patients
+            if len(lanes) >= _PARALLEL_PATIENTS:
+                start = kernel.start_patients_parallel
+            start(lanes, self._patients, self._cfg, self._start_rows, self._starts)
             starts = self._starts[lanes]
             late = starts[:, kernel.START_GROWTH] < 0.0
             if late.any():
