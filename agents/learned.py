@@ -18,8 +18,7 @@ from oncogym.envs import streams
 from oncogym.envs.therapy import TherapyTask
 from oncogym.envs.treatment import find_variant, treatments
 
-# A stream of the suite (below 16) that no cohort and no treatment draws from.
-_STREAM_ACTIONS = 8
+_STREAM_ACTIONS = streams.STREAM_SAMPLED_ACTION
 
 
 class PolicyMismatchError(ValueError):

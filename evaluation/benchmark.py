@@ -255,7 +255,7 @@ def _train(problem: Problem, preset: Preset, folder: Path, seed: int) -> Any:
 
 def learning_curve(folder: Path) -> list[tuple[float, float]]:
     """Evaluations of a training run: ``(decisions, mean return)``."""
-    table = pd.read_csv(folder / "progress.csv")
+    table = pd.read_csv(folder / "progress.csv").dropna(subset=["eval/return"])
     return list(zip(table["steps"], table["eval/return"], strict=True))
 
 

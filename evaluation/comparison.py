@@ -57,7 +57,7 @@ def load_agents(
         elif name == "random":
             agents[name] = RandomAgent(int(np.prod(task.action_space.shape)), seed)
         elif path.is_dir():
-            agents[path.name] = PolicyAgent.load(path, task=task)
+            agents[path.name] = PolicyAgent.load(path, problem.variant.id, problem.options)
         elif path.is_file():
             plan = PlanAgent.load(path)
             if plan.actions.shape[1:] != task.action_space.shape:
