@@ -78,14 +78,7 @@ def largest_time_step(diffusion, proliferation, dx):
 
 
 @intrinsic
-def unowned(typingctx, array):
-    """The same array without an owner, for use while a caller keeps the owner alive.
-
-    Numba counts references to arrays and their views by atomic instructions, which wait for all
-    stores of the sweep before; half of a step's time went there. Without an owner nothing is
-    counted.
-    """
-
+def _unowned(typingctx, array):
     def codegen(context, builder, signature, args):
         view = context.make_array(signature.args[0])(context, builder, value=args[0])
         view.meminfo = view.meminfo.type(None)
@@ -93,6 +86,17 @@ def unowned(typingctx, array):
         return view._getvalue()
 
     return array(array), codegen
+
+
+@njit(cache=True, inline="always")
+def unowned(array):
+    """The same array without an owner, for use while a caller keeps the owner alive.
+
+    Numba counts references to arrays and their views by atomic instructions, which wait for all
+    stores of the sweep before; half of a step's time went there. Without an owner nothing is
+    counted.
+    """
+    return _unowned(array)  # type: ignore[call-arg]
 
 
 @njit(cache=True)

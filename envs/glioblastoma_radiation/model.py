@@ -504,14 +504,14 @@ def simulate(
             state.copy(), start.hi[0], grown, doses, row[0], solver.rules,
             solver.layout(cell, cells), start.taps[0], record, history, out[0],
         )  # fmt: skip
-        x = (np.arange(cells) + 0.5) * cell
+        x = (np.arange(cells, dtype=np.float64) + 0.5) * cell
     else:
         last = kernels.course(
             np.empty(2 * start.state.shape[1]), start.state, 0, start.hi[0], grown,
             doses[None, :], 0, row, solver.rules, solver.layout(cell, cells), True, record,
             history, out,
         )  # fmt: skip
-        x = np.arange(cells) * cell
+        x = np.arange(cells, dtype=np.float64) * cell
     batch = solver.batch(out, start)
     scalars = {f.name: getattr(batch, f.name)[0].item() for f in fields(GlioblastomaBatch)}
     record = record[: last + 1]
@@ -523,7 +523,7 @@ def simulate(
         dose=record[:, kernels.GIVEN_DOSE],
         field_radius=record[:, kernels.FIELD_RADIUS],
         safe_dose=record[:, kernels.SAFE_DOSE],
-        x=x,
+        x=np.asarray(x, np.float64),
         density=history[: last + 1] * row[0, 2] if density else None,
     )
 
