@@ -96,7 +96,7 @@ def unowned(array):
     stores of the sweep before; half of a step's time went there. Without an owner nothing is
     counted.
     """
-    return _unowned(array)  # type: ignore[call-arg]
+    return _unowned(array)
 
 
 @njit(cache=True)
