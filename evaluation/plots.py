@@ -64,10 +64,11 @@ def plot_schedules(courses: Mapping[str, Sequence[Trace]], title: str) -> Figure
     figure = Figure(figsize=(9.0, 1.5 * rows + 0.8), dpi=100, layout="constrained")
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     colours = _colours(list(chosen))
+    highest = max((float(np.max(t.values, initial=0.0)) for t in chosen.values()), default=0.0)
     for axis, (agent, trace) in zip(axes, chosen.items(), strict=False):
         axis.vlines(trace.time, 0.0, trace.values, color=colours[agent], linewidth=2.0)
         axis.set_title(f"{agent}: {np.sum(trace.values):.1f} in {len(trace.time)}", fontsize=9)
-        axis.set_ylim(bottom=0.0)
+        axis.set_ylim(0.0, 1.05 * highest or 1.0)
         axis.grid(alpha=0.25)
     for axis in axes[len(chosen) :]:
         axis.set_visible(False)
