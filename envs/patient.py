@@ -49,7 +49,9 @@ class PatientRecord:
         """Patient of a row ``(fields,)``; ValueError for any other shape."""
         values = np.asarray(row, dtype=np.float64)
         if values.shape != (len(cls.FIELDS),):
-            raise ValueError(f"a patient row has shape {values.shape}; allowed: {len(cls.FIELDS)}")
+            raise ValueError(
+                f"a patient row has shape {values.shape}; allowed: ({len(cls.FIELDS)},)"
+            )
         return cls(*values.tolist())
 
     @classmethod

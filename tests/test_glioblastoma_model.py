@@ -370,5 +370,5 @@ def test_patient_conversions():
     patient = GlioblastomaPatient(alpha=0.05)
     assert GlioblastomaPatient.from_array(patient.to_array()) == patient
     assert GlioblastomaPatient.from_mapping({"alpha": 0.05}) == patient
-    with pytest.raises(ValueError, match=r"has shape \(5,\), got \(2,\)"):
+    with pytest.raises(ValueError, match=r"has shape \(2,\); allowed: \(5,\)"):
         GlioblastomaPatient.from_array([1.0, 2.0])

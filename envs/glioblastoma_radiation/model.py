@@ -16,7 +16,6 @@ fall by S.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -26,6 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from oncogym.envs.glioblastoma_radiation import kernels, split_kernels
+from oncogym.envs.patient import PatientRecord
 
 FloatArray = NDArray[np.float64]
 
@@ -70,7 +70,7 @@ class DetectionError(ValueError):
 
 
 @dataclass(frozen=True)
-class GlioblastomaPatient:
+class GlioblastomaPatient(PatientRecord):
     """Parameters of one patient; the defaults are the source's.
 
     ``diffusion`` D [mm^2/d], ``proliferation`` rho [1/d], ``carrying_capacity`` K [cells/mm^3],
@@ -85,43 +85,8 @@ class GlioblastomaPatient:
     alpha: float = 0.04
     alpha_beta: float = 10.0
 
-    FIELDS: ClassVar[tuple[str, ...]] = kernels.PARAMETERS
-
-    def __post_init__(self) -> None:
-        for name in FIELDS:
-            given = getattr(self, name)
-            low, high = RANGES[name]
-            try:
-                value = float(given)
-            except (TypeError, ValueError):
-                value = math.nan
-            if not low <= value <= high:
-                raise ValueError(f"{name} is {given!r}; allowed: {low:g} to {high:g}")
-            object.__setattr__(self, name, value)
-
-    def to_array(self) -> FloatArray:
-        """The parameters as a float64 row (5,), in the order of ``FIELDS``."""
-        return np.array([getattr(self, name) for name in FIELDS], dtype=np.float64)
-
-    @classmethod
-    def from_array(cls, row: ArrayLike) -> GlioblastomaPatient:
-        """Patient of a row (5,) in the order of ``FIELDS``; ValueError for any other shape."""
-        values = np.asarray(row, dtype=np.float64)
-        if values.shape != (len(FIELDS),):
-            raise ValueError(f"a patient row has shape ({len(FIELDS)},), got {values.shape}")
-        return cls(*values.tolist())
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> GlioblastomaPatient:
-        """Patient from named values, the rest at their defaults; ValueError for unknown names."""
-        for name in values:
-            if name not in FIELDS:
-                close = difflib.get_close_matches(str(name), FIELDS, n=1, cutoff=0.0)
-                raise ValueError(
-                    f"unknown patient field {name!r}; did you mean {close[0]!r}? "
-                    f"Fields: {', '.join(FIELDS)}"
-                )
-        return cls(**values)
+    FIELDS: ClassVar[tuple[str, ...]] = FIELDS
+    RANGES: ClassVar[Mapping[str, tuple[float, float]]] = RANGES
 
 
 @dataclass(frozen=True, eq=False)
