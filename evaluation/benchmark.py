@@ -28,8 +28,10 @@ from oncogym.agents.plan import PlanAgent
 from oncogym.envs import treatments
 from oncogym.evaluation.comparison import Comparison
 from oncogym.evaluation.harness import Problem, resolve
+from oncogym.evaluation.metrics import per_patient
 from oncogym.evaluation.plots import plot_history
 from oncogym.evaluation.report import Report
+from oncogym.evaluation.statistics import paired_difference
 
 PLAN = "de_plan"
 LEARNT = "ppo"
@@ -195,12 +197,11 @@ def _benchmark_one(
 
 
 def _against_plan(comparison: Comparison, seed: int) -> pd.DataFrame:
-    from oncogym.evaluation.metrics import differences
-
     rows = []
+    tables = per_patient(comparison.results, comparison.headline_metrics)
     for metric in comparison.headline_metrics:
-        gain = differences(comparison.results, PLAN, metric=metric, seed=seed)[LEARNT]
-        rows.append({"metric": metric, "PPO minus plan": gain})
+        pair = (tables[name][metric].to_numpy() for name in (LEARNT, PLAN))
+        rows.append({"metric": metric, "PPO minus plan": paired_difference(*pair, seed=seed)})
     return pd.DataFrame(rows)
 
 

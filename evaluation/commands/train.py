@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -69,8 +68,6 @@ def run(args: argparse.Namespace) -> int:
     }
     if args.env is not None:
         find_variant(args.env)  # a wrong id is said before torch is loaded
-    # Must be set before the OpenMP runtime starts, see oncogym.training.ppo.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from oncogym.training.ppo import resume_ppo, train_ppo
 
     if args.resume is not None:
