@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -64,6 +65,48 @@ class PlanSpace:
         return len(self.lower)
 
 
+@dataclass(frozen=True)
+class SlotSpace:
+    """The lattice on which optimisers place doses: one dose, often none, in each time slot.
+
+    Args:
+        slots: Number of time slots; slot ``i`` starts ``i * slot_hours`` after the treatment.
+        slot_hours: Length of a slot [h].
+        step: Grid of the doses [Gy].
+        max_dose: Largest dose of one slot [Gy], a multiple of ``step``.
+        total: Largest sum of all doses [Gy], a multiple of ``step``.
+        min_gap: Least time between two doses [h].
+        decode: Turns schedules ``(k, slots)`` [Gy] into actions
+            ``(k, num_decisions, action size)`` in [0, 1].
+
+    Raises:
+        ValueError: A value is out of range; the message names it and the allowed range.
+    """
+
+    slots: int
+    slot_hours: float
+    step: float
+    max_dose: float
+    total: float
+    min_gap: float
+    decode: Callable[[Floats], Floats]
+
+    def __post_init__(self) -> None:
+        whole_number("slots", self.slots, 1, 10**6)
+        for name in ("slot_hours", "step"):
+            value = getattr(self, name)
+            if not 0.0 < value < math.inf:
+                raise ValueError(f"{name} is {value!r}; allowed: a finite number above 0")
+        for name in ("max_dose", "total"):
+            value = getattr(self, name)
+            units = value / self.step
+            if not self.step * (1.0 - 1e-9) <= value < math.inf or abs(units - round(units)) > 1e-6:
+                raise ValueError(
+                    f"{name} is {value!r}; allowed: a positive multiple of {self.step:g} Gy"
+                )
+        check_option("min_gap", self.min_gap, 0.0, self.slots * self.slot_hours, "h")
+
+
 class TherapyTask(ABC):
     """State and dynamics of ``num_lanes`` independent treatments, as arrays with lanes first.
 
@@ -80,6 +123,9 @@ class TherapyTask(ABC):
     reward_terms: ClassVar[tuple[str, ...]]
     costs: ClassVar[tuple[str, ...]]
     metrics: ClassVar[tuple[Metric, ...]]
+    #: Lanes that optimisers step together at most: enough to fill the cores, small enough for the
+    #: cache. A task with a large state lowers it.
+    max_lanes: ClassVar[int] = 8192
     #: One ``(name, unit)`` for each component of the action.
     action_parts: tuple[tuple[str, str], ...]
 
@@ -176,6 +222,22 @@ class TherapyTask(ABC):
             return np.asarray(plans, np.float64).reshape(len(plans), *shape)
 
         return PlanSpace(np.zeros(dimension), np.ones(dimension), decode)
+
+    def slot_space(self, max_dose: float | None = None, min_gap: float | None = None) -> SlotSpace:
+        """Lattice of schedules for optimisers that place doses in time slots.
+
+        Args:
+            max_dose: Largest dose of a slot [Gy]; ``None`` takes the model's own limit.
+            min_gap: Least time between doses [h]; ``None`` takes the model's own.
+
+        Raises:
+            NotImplementedError: The model cannot be planned on time slots.
+            ValueError: A limit is out of the model's range.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} cannot be planned on time slots: it offers no slot space; "
+            "use an optimiser of its plan space instead"
+        )
 
     def safe_actions(self, actions: Floats) -> Floats:
         """The largest safe actions ``(lanes, action size)`` not above ``actions``.
@@ -275,6 +337,22 @@ def check_option(name: str, value: float, low: float, high: float, unit: str = "
     return number
 
 
+def whole_number(name: str, value: Any, low: int, high: int) -> int:
+    """Return ``value`` as an integer if it is one within ``[low, high]``.
+
+    Raises:
+        ValueError: It is not; the message names it and the allowed range.
+    """
+    try:
+        number = int(value)
+        whole = number == float(value) and not isinstance(value, bool)
+    except (TypeError, ValueError, OverflowError):
+        whole = False
+    if not whole or not low <= number <= high:
+        raise ValueError(f"{name} is {value!r}; allowed: an integer from {low} to {high}")
+    return number
+
+
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
     """Return ``value`` if it is one of ``choices``; raise an error with a suggestion if not."""
     if value not in choices:
@@ -285,8 +363,10 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
 __all__ = [
     "PlanSpace",
     "ScheduleError",
+    "SlotSpace",
     "StepResult",
     "TherapyTask",
     "check_choice",
     "check_option",
+    "whole_number",
 ]

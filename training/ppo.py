@@ -28,6 +28,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecNormalize
 
+from oncogym.agents.checkpoint import Checkpoint, newest_checkpoint
 from oncogym.agents.files import (
     CorruptFileError,
     StrPath,
@@ -41,7 +42,6 @@ from oncogym.agents.task_options import resolve_options
 from oncogym.envs.treatment import find_variant
 from oncogym.envs.vector_env import TherapyVectorEnv
 from oncogym.training.callbacks import Best, EpisodeScalars, Milestones, ProgressBar
-from oncogym.training.checkpoint import Checkpoint, newest_checkpoint
 from oncogym.training.manifest import manifest
 from oncogym.training.run_log import ProgressTable, TensorBoard
 from oncogym.training.settings import RunSettings, differences, make_settings

@@ -11,7 +11,7 @@ from typing import Any
 from oncogym.agents.files import to_plain
 from oncogym.agents.policy_files import ACTIVATIONS
 from oncogym.agents.task_options import resolve_options
-from oncogym.envs.therapy import check_choice, check_option
+from oncogym.envs.therapy import check_choice, check_option, whole_number
 from oncogym.envs.treatment import find_variant, nearest
 
 SCHEDULES = ("constant", "linear")
@@ -198,22 +198,6 @@ def read_hyperparameters(env_id: str) -> dict[str, Any]:
     text = (files("oncogym.training.hyperparams") / "ppo.yml").read_text(encoding="utf-8")
     table = yaml.safe_load(text)
     return {**table["default"], **table.get(env_id, {})}
-
-
-def whole_number(name: str, value: Any, low: int, high: int) -> int:
-    """Return ``value`` as an integer if it is one within ``[low, high]``.
-
-    Raises:
-        ValueError: It is not; the message names it and the allowed range.
-    """
-    try:
-        number = int(value)
-        whole = number == float(value) and not isinstance(value, bool)
-    except (TypeError, ValueError, OverflowError):
-        whole = False
-    if not whole or not low <= number <= high:
-        raise ValueError(f"{name} is {value!r}; allowed: an integer from {low} to {high}")
-    return number
 
 
 def differences(saved: RunSettings, asked: Mapping[str, Any]) -> list[str]:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from oncogym.agents.clinical import clinical_agents
 from oncogym.agents.plan import PlanAgent
-from oncogym.envs.therapy import Floats, PlanSpace, TherapyTask
+from oncogym.agents.task_options import complete_options
+from oncogym.envs.therapy import Floats, PlanSpace, SlotSpace, TherapyTask, whole_number
 from oncogym.envs.treatment import Treatment
-
-# Lanes stepped together: enough to fill both cores, small enough to stay in the cache.
-_MAX_LANES = 8192
 
 
 class PlanProblem:
@@ -25,6 +25,11 @@ class PlanProblem:
         options: Options of its task.
         patients: Patient rows ``(patients, fields)``; one plan serves all of them.
         seeds: Random key of each patient ``(patients,)``, by default their number.
+        replicates: Simulations of each patient, with different seeds.
+        max_lanes: Lanes stepped together at most; by default what the task says.
+
+    Raises:
+        ValueError: ``replicates`` or ``max_lanes`` is not an integer of at least 1.
     """
 
     def __init__(
@@ -33,15 +38,23 @@ class PlanProblem:
         options: dict[str, Any],
         patients: Floats,
         seeds: Any = None,
+        *,
+        replicates: int = 1,
+        max_lanes: int | None = None,
     ) -> None:
         self._treatment = treatment
         self._options = dict(options)
         self.patients = np.atleast_2d(np.asarray(patients, np.float64))
         count = len(self.patients)
-        self._seeds = np.arange(count) if seeds is None else np.asarray(seeds)
-        self._seeds = self._seeds.astype(np.uint64)
+        self.replicates = whole_number("replicates", replicates, 1, 10**6)
+        keys = np.arange(count) if seeds is None else np.asarray(seeds)
+        self._lane_patients = np.tile(self.patients, (self.replicates, 1))
+        self._lane_seeds = replicate_seeds(keys.astype(np.uint64), self.replicates)
         self._tasks: dict[int, TherapyTask] = {}
-        self.space = self._task(1).plan_space()
+        task = self._task(1)
+        self.space = task.plan_space()
+        most = task.max_lanes if max_lanes is None else max_lanes
+        self.max_lanes = whole_number("max_lanes", most, 1, 10**7)
         self.evaluations = 0
 
     def _task(self, lanes: int) -> TherapyTask:
@@ -50,6 +63,25 @@ class PlanProblem:
                 self._tasks.clear()
             self._tasks[lanes] = self._treatment.task(lanes, **self._options)
         return self._tasks[lanes]
+
+    def slot_space(self, max_dose: float | None = None, min_gap: float | None = None) -> SlotSpace:
+        """The lattice of schedules of the task, see :meth:`TherapyTask.slot_space`.
+
+        Raises:
+            NotImplementedError: The model cannot be planned on time slots.
+            ValueError: A limit is out of the model's range.
+        """
+        return self._task(1).slot_space(max_dose, min_gap)
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the scores, JSON-able: equal for two problems only if they score alike."""
+        digest = hashlib.sha256(self._lane_patients.tobytes() + self._lane_seeds.tobytes())
+        return {
+            "treatment": self._treatment.name,
+            "options": complete_options(self._treatment, self._options),
+            "patients": f"{len(self.patients)} with sha256 {digest.hexdigest()[:16]}",
+            "replicates": self.replicates,
+        }
 
     def actions(self, plan: Floats) -> Floats:
         """Actions ``(decisions, action size)`` of one plan ``(dimension,)``."""
@@ -61,32 +93,84 @@ class PlanProblem:
         Higher is better. All plans are simulated together, in lanes.
         """
         plans = np.atleast_2d(np.asarray(plans, np.float64))
-        group = max(1, _MAX_LANES // len(self.patients))
+        # Decoded in groups: the actions of a large population need not fit into memory at once.
+        group = max(1, self.max_lanes // len(self._lane_seeds))
         return np.concatenate(
-            [self._score(plans[i : i + group]) for i in range(0, len(plans), group)]
+            [
+                self.score_actions(self.space.decode(plans[i : i + group]))
+                for i in range(0, len(plans), group)
+            ]
         )
 
-    def _score(self, plans: Floats) -> Floats:
-        count = len(self.patients)
-        actions = np.repeat(self.space.decode(plans), count, axis=0)
-        lanes = len(actions)
-        task = self._task(lanes)
+    def score_actions(self, actions: Floats, draw: int = 0) -> Floats:
+        """Mean return over the patients of each row of actions.
+
+        Args:
+            actions: ``(k, decisions, action size)`` in [0, 1].
+            draw: Which random streams the model uses. The same draw is the same chance for every
+                row; another one is fresh chance for the same patients.
+
+        Returns:
+            Mean returns ``(k,)``, higher is better. Each is a mean over patients and replicates.
+
+        Raises:
+            ValueError: The actions are not a finite table within [0, 1], or ``draw`` is negative.
+        """
+        actions = self._checked(actions)
+        count = len(self._lane_seeds)
+        total = len(actions) * count
+        # Whole plans where one fits, so that lanes are grouped the same for any number of plans.
+        chunk = self.max_lanes // count * count or self.max_lanes
+        episode = np.uint64(whole_number("draw", draw, 0, 2**64 - 1))
+        returns = np.empty(total)
+        for start in range(0, total, chunk):
+            lanes = np.arange(start, min(start + chunk, total))
+            returns[lanes] = self._returns(actions, lanes, episode)
+        return returns.reshape(len(actions), count).mean(axis=1)
+
+    def _returns(self, actions: Floats, lanes: NDArray[np.intp], episode: np.uint64) -> Floats:
+        """Return of each of ``lanes``, numbered over all plans: lane // lanes of a plan."""
+        plan, patient = np.divmod(lanes, len(self._lane_seeds))
+        count = len(lanes)
+        task = self._task(count)
         task.reset(
-            np.arange(lanes),
-            np.tile(self.patients, (len(plans), 1)),
-            np.tile(self._seeds, len(plans)),
-            np.zeros(lanes, np.uint64),
+            np.arange(count),
+            self._lane_patients[patient],
+            self._lane_seeds[patient],
+            np.full(count, episode),
         )
-        active = np.ones(lanes, np.bool_)
-        returns = np.zeros(lanes)
+        active = np.ones(count, np.bool_)
+        returns = np.zeros(count)
         for step in range(task.num_decisions):
-            result = task.step(np.ascontiguousarray(actions[:, step]), active)
+            result = task.step(actions[plan, step], active)
             returns += np.where(active, task.weighted_reward(result.reward_terms), 0.0)
             active &= ~(result.terminated | result.truncated)
             if not active.any():
                 break
-        self.evaluations += lanes
-        return returns.reshape(len(plans), count).mean(axis=1)
+        self.evaluations += count
+        return returns
+
+    def _checked(self, actions: Floats) -> Floats:
+        table = np.asarray(actions, np.float64)
+        task = self._task(1)
+        shape = (task.num_decisions, *task.action_space.shape)
+        if table.shape[1:] != shape:
+            raise ValueError(f"actions have shape {table.shape}; allowed: (k, *{shape})")
+        # Decoding may round by a hair; written so that NaN counts as outside.
+        if len(table) and not (table.min() >= -1e-9 and table.max() <= 1.0 + 1e-9):
+            raise ValueError(
+                f"actions lie within {table.min()} to {table.max()}; allowed: finite, 0 to 1"
+            )
+        return table
+
+
+def replicate_seeds(seeds: NDArray[np.uint64], replicates: int) -> NDArray[np.uint64]:
+    """Seeds ``(replicates * patients,)``, one block a replicate; the first block is ``seeds``.
+
+    Blocks lie 2**32 apart: patients' seeds are small numbers, so none comes twice.
+    """
+    blocks = np.arange(replicates, dtype=np.uint64) << np.uint64(32)
+    return (blocks[:, None] + seeds[None, :]).ravel()
 
 
 def protocol_plans(treatment: Treatment, task: TherapyTask, space: PlanSpace) -> Floats:
@@ -110,7 +194,8 @@ class OptimizeResult:
     """What an optimiser found.
 
     Attributes:
-        plan: Best point of the plan space ``(dimension,)``.
+        plan: Best point of the space that was searched ``(dimension,)``: a plan of the plan space,
+            or the doses [Gy] of a slot space.
         actions: The same as actions ``(decisions, action size)``.
         score: Its mean return.
         history: Best score after each generation.
@@ -119,6 +204,7 @@ class OptimizeResult:
         method: Name of the optimiser.
         seed: Its seed.
         message: Why it stopped.
+        settings: Settings of the search, JSON-able.
     """
 
     plan: Floats

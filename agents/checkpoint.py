@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from oncogym.agents.files import CorruptFileError, to_plain, write_bytes_atomic
 from oncogym.agents.policy_files import dump_arrays, load_arrays
 
-#: Checkpoints that are kept; older ones are removed.
+#: Checkpoints that are kept unless a run says otherwise; older ones are removed.
 KEEP = 3
 
 _FORMAT = "oncogym-checkpoint"
@@ -25,12 +25,13 @@ _STATE = "state.json"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """State of a run after ``steps`` decisions.
+    """State of a run.
 
     Args:
-        steps: Decisions so far, all lanes together.
+        steps: How far the run is, in a unit of its own: decisions of a training, generations of a
+            search.
         state: JSON-able part.
-        arrays: Tensors and random-number states by name.
+        arrays: Numbers by name: tensors, random-number states, a population.
     """
 
     steps: int
@@ -38,8 +39,8 @@ class Checkpoint:
     arrays: Mapping[str, NDArray[Any]]
 
 
-def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
-    """Write a checkpoint into ``folder`` and remove all but the last :data:`KEEP`."""
+def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = KEEP) -> Path:
+    """Write a checkpoint into ``folder`` and remove all but the last ``keep``."""
     document = {
         "format": _FORMAT,
         "steps": checkpoint.steps,
@@ -50,7 +51,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     path = folder / f"checkpoint_{checkpoint.steps:012d}.npz"
     data = dump_arrays({_STATE: np.frombuffer(text, np.uint8), **checkpoint.arrays})
     write_bytes_atomic(path, data)
-    for old in list_checkpoints(folder)[KEEP:]:
+    for old in list_checkpoints(folder)[keep:]:
         old.unlink(missing_ok=True)
     return path
 
@@ -72,7 +73,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         document = json.loads(arrays.pop(_STATE).tobytes().decode("utf-8"))
         if document["format"] != _FORMAT or document["arrays"] != sorted(arrays):
-            raise ValueError("not a checkpoint, or tensors are missing")
+            raise ValueError("not a checkpoint, or arrays are missing")
         return Checkpoint(int(document["steps"]), dict(document["state"]), arrays)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CorruptFileError(f"{path}: {error}") from error
