@@ -28,6 +28,7 @@ class DifferentialEvolution:
     """
 
     name = "de"
+    default_budget = 50_000
 
     def __init__(
         self,
@@ -48,6 +49,21 @@ class DifferentialEvolution:
         self.polish = polish
         self.seeded_plans = seeded_plans
 
+    def generations(self, problem: PlanProblem, budget: int) -> int:
+        """Generations after the first that a budget pays for. Starts no work.
+
+        Raises:
+            ValueError: The budget does not pay for one.
+        """
+        population = self.popsize * problem.space.dimension
+        generations = budget // population - 1
+        if generations < 1:
+            raise ValueError(
+                f"budget is {budget} plans; allowed: at least {2 * population}, two generations of "
+                f"popsize {self.popsize} x dimension {problem.space.dimension}"
+            )
+        return generations
+
     def optimize(
         self, problem: PlanProblem, budget: int, seed: int = 0, progress: Progress | None = None
     ) -> OptimizeResult:
@@ -62,13 +78,8 @@ class DifferentialEvolution:
         Raises:
             ValueError: The budget does not pay for one generation.
         """
+        generations = self.generations(problem, budget)
         population = self.popsize * problem.space.dimension
-        generations = budget // population - 1
-        if generations < 1:
-            raise ValueError(
-                f"budget is {budget} plans; allowed: at least {2 * population}, two generations of "
-                f"popsize {self.popsize} x dimension {problem.space.dimension}"
-            )
         started = time.perf_counter()
         before = problem.evaluations
         history: list[float] = []

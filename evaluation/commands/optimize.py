@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -12,16 +13,18 @@ import numpy as np
 from tqdm import tqdm
 
 from oncogym.agents.files import require_writable_folder, write_json_atomic
-from oncogym.agents.optimizers import OPTIMIZERS, PlanProblem
-from oncogym.agents.optimizers.problem import protocol_plans
-from oncogym.evaluation.commands.arguments import (
-    add_common,
-    add_options,
-    positive,
-    read_pairs,
-    settings_of,
+from oncogym.agents.optimizers import (
+    OPTIMIZERS,
+    DifferentialEvolution,
+    GeneticAlgorithm,
+    GeneticSettings,
+    OptimizeResult,
+    PlanProblem,
 )
-from oncogym.evaluation.harness import resolve
+from oncogym.agents.optimizers.problem import protocol_plans
+from oncogym.evaluation.commands.arguments import add_common, add_options, natural, positive
+from oncogym.evaluation.commands.search_request import RESUMABLE, SearchRequest, read_request
+from oncogym.evaluation.harness import Problem, resolve
 from oncogym.training.manifest import manifest
 
 
@@ -31,51 +34,91 @@ def add_parser(commands: Any) -> None:
         "optimize",
         help="find the best open-loop plan of an environment",
         description="Search for the open-loop plan with the highest mean return over the patients "
-        "of a cohort. Whole populations of plans are simulated in lanes.",
+        "of a cohort. Whole populations of plans are simulated in lanes. Method de (differential "
+        "evolution) searches the actions of any treatment; ga (genetic algorithm) places doses in "
+        "time slots, for treatments that offer them, and leaves a checkpoint after each generation "
+        "in the folder of --out.",
     )
-    parser.add_argument("env", metavar="ENV", help="an environment id")
-    parser.add_argument("--method", choices=sorted(OPTIMIZERS), default="de", help="default: de")
+    # No defaults here: a resumed search takes what it began with, and refuses anything else.
     parser.add_argument(
-        "--budget", type=positive, default=50_000, help="plans to score (default 50000)"
+        "env", metavar="ENV", nargs="?", help="an environment id (not needed with --resume)"
+    )
+    parser.add_argument("--method", choices=sorted(OPTIMIZERS), help="default: de")
+    budgets = ", ".join(f"{name} {kind.default_budget}" for name, kind in OPTIMIZERS.items())
+    parser.add_argument(
+        "--budget", type=positive, help=f"plans to score in the search (default: {budgets})"
     )
     parser.add_argument(
         "--cohort", help="cohort of the patients (default: the one that the id resets to)"
     )
+    parser.add_argument("--patients", type=positive, help="patients (default 1 nominal, else 32)")
     parser.add_argument(
-        "--patients", type=positive, default=None, help="patients (default 1 nominal, else 32)"
+        "--replicates", type=positive, help="simulations of each patient (default 1)"
     )
     parser.add_argument(
         "--from-protocols",
         action="store_true",
-        help="put the clinical protocols into the first population",
+        help="de: put the clinical protocols into the first population",
     )
-    parser.add_argument("--out", type=Path, help="folder for plan.json and manifest.json")
+    names = ", ".join(item.name for item in dataclasses.fields(GeneticSettings))
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help=f"ga: a setting instead of its default; repeatable. Settings: {names}",
+    )
+    parser.add_argument(
+        "--max-dose", type=float, metavar="GY", help="ga: largest dose of a slot (default: model's)"
+    )
+    parser.add_argument(
+        "--min-gap",
+        type=float,
+        metavar="H",
+        help="ga: least hours between doses (default: model's)",
+    )
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument(
+        "--out",
+        type=Path,
+        help="folder for plan.json and manifest.json; ga: also for history.csv and checkpoints",
+    )
+    place.add_argument(
+        "--resume", type=Path, metavar="DIR", help="ga: go on with the search in DIR"
+    )
+    parser.add_argument("--seed", type=natural, help="random seed (default 0)")
     add_options(parser)
-    add_common(parser)
+    add_common(parser, seed=False)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Search, print the plan, and save it where asked."""
-    problem = resolve(args.env, patients=1, options=read_pairs(args.option))
-    treatment, task = problem.treatment, problem.task(1)
-    cohort = args.cohort or problem.variant.options.get("cohort", "nominal")
-    count = args.patients or (1 if cohort == "nominal" else 32)
-    patients = treatment.cohort(cohort).patients(count, args.seed)
-    if args.out:
-        require_writable_folder(args.out)
-    about = manifest("optimize", {"seed": args.seed}, settings_of(args))
-    search = PlanProblem(treatment, problem.options, patients)
-    optimizer = OPTIMIZERS[args.method]()
-    if args.from_protocols:
-        optimizer.seeded_plans = protocol_plans(treatment, task, search.space)
-    with tqdm(desc=args.method, unit="gen", file=sys.stderr, disable=None) as bar:
+    request = read_request(args)
+    out = args.resume or args.out
+    problem = resolve(request.env, patients=1, options=request.option)
+    cohort = request.cohort or problem.variant.options.get("cohort", "nominal")
+    count = request.patients or (1 if cohort == "nominal" else 32)
+    patients = problem.treatment.cohort(cohort).patients(count, request.seed)
+    search = PlanProblem(
+        problem.treatment, problem.options, patients, replicates=request.replicates
+    )
+    optimizer = _optimizer(request, problem, search, out, resume=args.resume is not None)
+    generations = _generations(optimizer, search, request.budget)
+    about = manifest("optimize", {"seed": request.seed}, dataclasses.asdict(request))
+    if out:
+        require_writable_folder(out)
+    if out and request.method == RESUMABLE and args.resume is None:
+        _claim(out, about)
+    with tqdm(
+        total=generations, desc=request.method, unit="gen", file=sys.stderr, disable=None
+    ) as bar:
 
         def progress(generation: int, best: float, evaluations: int) -> None:
-            bar.update(1)
+            bar.update(generation - bar.n)
             bar.set_postfix(best=f"{best:.6g}")
 
-        result = optimizer.optimize(search, args.budget, args.seed, progress)
+        result = optimizer.optimize(search, request.budget, request.seed, progress)
     document = {
         "env": problem.variant.id,
         "cohort": cohort,
@@ -86,21 +129,84 @@ def run(args: argparse.Namespace) -> int:
         "method": result.method,
         "settings": result.settings,
         "message": result.message,
-        "plan": physical_rows(task, result.actions),
+        **_rows(result, problem),
     }
-    if args.out:
-        result.agent().save(args.out / "plan.json", {**document, "history": result.history})
-        write_json_atomic(args.out / "manifest.json", about)
+    if out:
+        result.agent().save(out / "plan.json", {**document, "history": result.history})
+        write_json_atomic(out / "manifest.json", about)
     if args.json:
         print(json.dumps(document, indent=2))
         return 0
     print(f"{problem.variant.id}: mean return {result.score:.6f} over {count} patient(s)")
     print(f"{result.evaluations} simulated treatments in {result.seconds:.1f} s")
-    for number, row in enumerate(document["plan"], 1):
+    for number, row in enumerate(document.get("schedule", document["plan"]), 1):
         print(f"  {number:3d}  " + "  ".join(f"{k} {v:.4f}" for k, v in row.items()))
-    if args.out:
-        print(f"saved in {args.out}")
+    if out:
+        print(f"saved in {out}")
     return 0
+
+
+def _optimizer(
+    request: SearchRequest,
+    problem: Problem,
+    search: PlanProblem,
+    out: Path | None,
+    *,
+    resume: bool,
+) -> DifferentialEvolution | GeneticAlgorithm:
+    """The method of a request with its settings."""
+    if request.method == GeneticAlgorithm.name:
+        return GeneticAlgorithm(
+            GeneticSettings.from_mapping(request.set),
+            max_dose=request.max_dose,
+            min_gap=request.min_gap,
+            folder=out,
+            resume=resume,
+        )
+    optimizer = DifferentialEvolution()
+    if request.from_protocols:
+        optimizer.seeded_plans = protocol_plans(problem.treatment, problem.task(1), search.space)
+    return optimizer
+
+
+def _generations(
+    optimizer: DifferentialEvolution | GeneticAlgorithm, search: PlanProblem, budget: int
+) -> int:
+    """Generations of the search; whatever it would refuse is refused here, before any work.
+
+    Raises:
+        ValueError: The budget is too small, or the method cannot search this model.
+    """
+    try:
+        return optimizer.generations(search, budget)
+    except NotImplementedError as error:
+        raise ValueError(f"--method {optimizer.name}: {error}") from error
+
+
+def _claim(folder: Path, about: dict[str, Any]) -> None:
+    """Write ``config.json``, from which the search in ``folder`` can be resumed.
+
+    Raises:
+        ValueError: The folder holds a search already.
+    """
+    config = folder / "config.json"
+    if config.exists():
+        raise ValueError(
+            f"{folder} holds a run already; go on with --resume {folder} or choose another folder"
+        )
+    write_json_atomic(config, about)
+
+
+def _rows(result: OptimizeResult, problem: Problem) -> dict[str, Any]:
+    """The plan in physical units, and the schedule where doses were placed in slots."""
+    rows: dict[str, Any] = {"plan": physical_rows(problem.task(1), result.actions)}
+    if result.method == GeneticAlgorithm.name:
+        hours = result.settings["slot_hours"]
+        rows["schedule"] = [
+            {"hour": float(slot * hours), "dose": float(result.plan[slot])}
+            for slot in np.flatnonzero(result.plan)
+        ]
+    return rows
 
 
 def physical_rows(task: Any, actions: Any) -> list[dict[str, float]]:
