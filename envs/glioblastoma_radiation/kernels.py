@@ -7,7 +7,7 @@ The density is kept as a share of the carrying capacity, ``w = c/K``, at nodes `
 A row holds ``nodes`` cells and a padding of zeros up to :func:`row_width`, so that the inner loops
 run over whole blocks of 16 cells and compile to vector instructions. Two rows a tumour: each step
 reads one and writes the other. Rows are passed as a flat array ``cells`` and offsets ``a``, ``b``
-into it, see :func:`unowned`.
+into it, see :mod:`oncogym.envs.unowned`.
 
 *Active window.* Cells beyond ``hi`` are exactly 0. The front of ``w`` may advance one cell a step;
 it does so when the value there exceeds ``TAIL``. The scheme is monotone (see
@@ -23,7 +23,8 @@ import math
 
 import numpy as np
 from numba import njit, prange
-from numba.extending import intrinsic
+
+from oncogym.envs.unowned import unowned
 
 PARAMETERS = (
     "diffusion",  # D, mm^2/d
@@ -75,28 +76,6 @@ def largest_time_step(diffusion, proliferation, dx):
     A larger one lets a cell overshoot K or oscillate; stability alone would allow dx^2/(2 D).
     """
     return 1.0 / (2.0 * diffusion / dx**2 + proliferation)
-
-
-@intrinsic
-def _unowned(typingctx, array):
-    def codegen(context, builder, signature, args):
-        view = context.make_array(signature.args[0])(context, builder, value=args[0])
-        view.meminfo = view.meminfo.type(None)
-        view.parent = view.parent.type(None)
-        return view._getvalue()
-
-    return array(array), codegen
-
-
-@njit(cache=True, inline="always")
-def unowned(array):
-    """The same array without an owner, for use while a caller keeps the owner alive.
-
-    Numba counts references to arrays and their views by atomic instructions, which wait for all
-    stores of the sweep before; half of a step's time went there. Without an owner nothing is
-    counted.
-    """
-    return _unowned(array)
 
 
 @njit(cache=True)

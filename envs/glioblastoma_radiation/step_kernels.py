@@ -27,9 +27,9 @@ from oncogym.envs.glioblastoma_radiation.kernels import (
     run_untreated,
     safe_dose,
     treated_step,
-    unowned,
 )
 from oncogym.envs.streams import normal_pair, uniforms
+from oncogym.envs.unowned import unowned
 
 DX = 1.0  # mm; the step is 1 d, so D dt/dx^2 = D and rho dt = rho
 

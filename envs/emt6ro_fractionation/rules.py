@@ -1,0 +1,184 @@
+"""Rules of one lattice site, as scalar functions: the same source for every processor.
+
+A site is vacant or holds a group of 20 cells that share one state. Time is counted in steps of 6 s,
+so that clocks are whole numbers that float32 holds exactly; amounts are fmol a site, doses Gy.
+
+Nothing here knows of arrays, lanes or threads. Numba compiles these functions into the CPU kernels
+beside this file, and its CUDA target compiles the same ones for a GPU. A kernel file: it imports
+nothing but numpy, numba, math and other kernel files.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+
+from oncogym.envs.streams import normal_pair, uniform_pair
+
+# What a site holds: nothing, or cells in one of the phases.
+VACANT, G1, S, G2, M, D = range(6)
+# Modes of metabolism; DIES marks a site whose cells can no longer be sustained.
+AEROBIC, ANAEROBIC, AEROBIC_QUIESCENT, ANAEROBIC_QUIESCENT, DIES = range(5)
+
+STEP_SECONDS = 6.0
+STEPS_PER_HOUR = 600
+STEPS_PER_SLOT = 300  # doses lie on a grid of half an hour
+
+# Biology of a lane: what patients differ in.
+SURVIVAL, DELAY, DELAY_GROWTH, RECOVERY = range(4)
+BIOLOGY = 4
+
+# Means and standard deviations of G1 and S, then G2, M and D [steps].
+G1_MEAN, G1_SD, S_MEAN, S_SD, G2_TIME, M_TIME, D_TIME = range(7)
+CYCLE = 7
+
+# Random draws: what they decide.
+_REPAIR, _DIVIDE, _CYCLE = range(3)
+_FIRST_STREAM = 16
+_BLOCKS = 32
+MAX_ATTEMPTS = 62
+
+# Chance of one orthogonal neighbour; a diagonal one is farther away by sqrt(2), so rarer by that.
+_ORTHOGONAL = math.sqrt(2.0) / (4.0 + 4.0 * math.sqrt(2.0))
+_DIAGONAL = 1.0 / (4.0 + 4.0 * math.sqrt(2.0))
+
+_ZERO = np.float32(0.0)
+_ONE = np.float32(1.0)
+_HALF = np.float32(0.5)
+_TWO = np.float32(2.0)
+
+
+@njit(cache=True, inline="always")
+def metabolic_mode(phase, held, cho, ox, gi, limits):
+    """Mode of an occupied site, ``DIES`` if none is possible.
+
+    ``held`` says that crowding stops it before S. ``limits`` are the amounts that the modes need:
+    glucose and oxygen of mode 0, glucose of 1, glucose and oxygen of 2, glucose of 3, then the acid
+    at which proliferation and life end. Amounts and limits may be taken from any common origin.
+    """
+    cho0, ox0, cho1, cho2, ox2, cho3, acid_stop, acid_death = limits
+    calm = gi < acid_stop
+    alive = gi < acid_death
+    go = (not held) & calm
+    rests = (phase == G1) | (phase == G2)
+    mode = np.int32(DIES)
+    mode = np.int32(ANAEROBIC_QUIESCENT) if rests & alive & (cho >= cho3) else mode
+    mode = np.int32(AEROBIC_QUIESCENT) if rests & alive & (cho >= cho2) & (ox >= ox2) else mode
+    mode = np.int32(ANAEROBIC) if go & (cho >= cho1) else mode
+    return np.int32(AEROBIC) if go & (cho >= cho0) & (ox >= ox0) else mode
+
+
+@njit(cache=True, inline="always")
+def stream_of(site, what, block):
+    """Random stream of a site's draw; the step is the index within it."""
+    return _FIRST_STREAM + (site * 3 + what) * _BLOCKS + block
+
+
+@njit(cache=True, inline="always")
+def repair_time(damage, biology):
+    """Duration of the repair of ``damage`` [Gy], in steps: a exp(b R)."""
+    return np.float32(biology[DELAY] * math.exp(biology[DELAY_GROWTH] * damage))
+
+
+@njit(cache=True, inline="always")
+def irradiate(damage, repaired, dose, biology):
+    """Damage [Gy] after a dose; an interrupted repair of ``repaired`` steps counts in part."""
+    return np.float32(damage / (1.0 + repaired / biology[RECOVERY]) + dose)
+
+
+@njit(cache=True, inline="always")
+def killed(damage, biology, seed, episode, step, site):
+    """Whether the cells die at the end of the repair of ``damage`` [Gy]."""
+    u, _ = uniform_pair(seed, episode, stream_of(site, _REPAIR, 0), step)
+    return u < -math.expm1(-biology[SURVIVAL] * damage)
+
+
+@njit(cache=True)
+def advance_exact(phase, clock, ends, damage, repaired, repair, prolific, biology, seed, episode,
+                  step, site):  # fmt: skip
+    """Clock, repair and division of one step of 6 s.
+
+    ``ends`` are the ends of the five phases [steps]. Returns (phase, clock, damage, repaired,
+    repair, attempts at division); phase ``VACANT`` means death.
+    """
+    changed = False
+    if prolific and repaired == _ZERO:
+        clock += _ONE
+        if clock > ends[phase - 1] and phase < D:
+            phase += 1
+            changed = phase != D
+    if repaired > _ZERO or (damage > _ZERO and changed):
+        repaired += _ONE
+        if repaired >= repair:
+            if killed(damage, biology, seed, episode, step, site):
+                return VACANT, clock, damage, repaired, repair, 0
+            damage = repaired = repair = _ZERO
+    return phase, clock, damage, repaired, repair, 1 if phase == D else 0
+
+
+@njit(cache=True)
+def advance_budget(phase, clock, ends, damage, repaired, repair, prolific, crowded, length, biology,
+                   seed, episode, step, site):  # fmt: skip
+    """Clock, repair and division over ``length`` steps at once; as :func:`advance_exact`.
+
+    The time is spent event by event, so that what is left after the end of a phase or of a repair
+    counts for the next one.
+    """
+    left = np.float32(length)
+    while True:
+        if repaired > _ZERO:
+            if repair - repaired > left:
+                return phase, clock, damage, repaired + left, repair, 0
+            left -= max(repair - repaired, _ZERO)
+            if killed(damage, biology, seed, episode, step, site):
+                return VACANT, clock, damage, repaired, repair, 0
+            damage = repaired = repair = _ZERO
+        if not prolific:
+            return phase, clock, damage, repaired, repair, 0
+        if phase == D:
+            # Rounds half up, alike on all processors.
+            room = math.ceil(ends[D - 1] - _ONE - clock)
+            attempts = max(0, min(int(left + _HALF), int(room), MAX_ATTEMPTS))
+            return phase, clock + left, damage, repaired, repair, attempts
+        # Cells in a crowd wait before S for the next test of their neighbourhood.
+        clamped = phase == G1 and crowded
+        end = ends[phase - 1] - _ONE if clamped else ends[phase - 1]
+        if end - clock >= left:
+            return phase, clock + left, damage, repaired, repair, 0
+        left -= max(end - clock, _ZERO)
+        clock = max(clock, end)
+        if clamped:
+            return phase, clock, damage, repaired, repair, 0
+        phase += 1
+        if damage > _ZERO and phase != D:
+            # A repair that has begun has a time above 0.
+            repaired = min(np.float32(1e-3), _HALF * repair)
+
+
+@njit(cache=True)
+def division_draw(seed, episode, step, site, number):
+    """Draw ``number`` of a site's division: 0 orders the sites, then one for each attempt."""
+    u, v = uniform_pair(seed, episode, stream_of(site, _DIVIDE, number // 2), step)
+    return v if number % 2 else u
+
+
+@njit(cache=True)
+def direction(u):
+    """Neighbour ``(row, column)`` offset that a uniform draw picks, vacant or not."""
+    if u < 4.0 * _ORTHOGONAL:
+        k = int(u / _ORTHOGONAL)
+        if k == 0:
+            return -1, 0
+        if k == 1:
+            return 0, -1
+        return (0, 1) if k == 2 else (1, 0)
+    k = int((u - 4.0 * _ORTHOGONAL) / _DIAGONAL)
+    return (-1 if k < 2 else 1), (-1 if k % 2 == 0 else 1)
+
+
+@njit(cache=True)
+def new_cycle(cycle, seed, episode, step, site):
+    """Ends of G1 and S [steps] of a new group, normally distributed."""
+    x, y = normal_pair(seed, episode, stream_of(site, _CYCLE, 0), step)
+    first = np.float32(cycle[G1_MEAN] + cycle[G1_SD] * x)
+    return first, np.float32(first + cycle[S_MEAN] + cycle[S_SD] * y)
