@@ -33,8 +33,9 @@ __all__ = [
 def register_all() -> None:
     """Register the treatments of the suite, then those of other installed packages."""
     from oncogym.envs.chemo_dosing import TREATMENT as chemo_dosing
+    from oncogym.envs.emt6ro_fractionation import TREATMENT as emt6ro_fractionation
     from oncogym.envs.glioblastoma_radiation import TREATMENT as glioblastoma_radiation
 
-    for treatment in (chemo_dosing, glioblastoma_radiation):
+    for treatment in (chemo_dosing, glioblastoma_radiation, emt6ro_fractionation):
         register_treatment(treatment)
     discover()

@@ -32,6 +32,7 @@ class Cohort:
             disjoint.
         size: Number of patients, or ``None`` for an unlimited cohort in which every reset draws a
             new patient from the environment's own seed.
+        distinct: Number of different patients that an unlimited cohort goes through, or ``None``.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Cohort:
     sampler: Sampler
     stream: int
     size: int | None = None
+    distinct: int | None = None
 
     def patients(self, count: int, seed: int = 0) -> NDArray[np.float64]:
         """Return the first ``count`` patients as rows ``(count, fields)``.
@@ -116,7 +118,13 @@ def standard_cohorts(
     ``validation`` (model selection) and ``held_out`` (reported results) are fixed lists.
     """
     cohorts = (
-        Cohort("nominal", "the patient of the source", Fixed(nominal), streams.STREAM_PATIENT),
+        Cohort(
+            "nominal",
+            "the patient of the source",
+            Fixed(nominal),
+            streams.STREAM_PATIENT,
+            distinct=1,
+        ),
         Cohort("population", "a new patient at every reset", sampler, streams.STREAM_PATIENT),
         Cohort(
             "validation",

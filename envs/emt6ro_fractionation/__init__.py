@@ -1,5 +1,6 @@
 """EMT6/Ro spheroid fractionation: a stochastic automaton of avascular growth under irradiation."""
 
+from oncogym.envs.emt6ro_fractionation.env import TREATMENT
 from oncogym.envs.emt6ro_fractionation.library import grow, library
 from oncogym.envs.emt6ro_fractionation.model import RECORD, EMT6RoPatient, EMT6RoResult, simulate
 from oncogym.envs.emt6ro_fractionation.parameters import FIDELITIES, Fidelity, Parameters
@@ -14,6 +15,7 @@ from oncogym.envs.emt6ro_fractionation.tumour import (
 __all__ = [
     "FIDELITIES",
     "RECORD",
+    "TREATMENT",
     "EMT6RoPatient",
     "EMT6RoResult",
     "Fidelity",

@@ -39,7 +39,7 @@ _FILE = "library.npz"
 # Key of all growth: a tumour is the same for everybody.
 _SEED = 0xE6
 # Grown states kept in memory, 0.14 MB each.
-_KEPT = 600
+_KEPT = 1200
 _STEPS_PER_DAY = 24 * STEPS_PER_HOUR
 
 _grown: OrderedDict[tuple[int, float], tuple[NDArray, ...]] = OrderedDict()

@@ -1,0 +1,60 @@
+"""Fractionation protocols as data: events are ``(time [h], dose [Gy])``."""
+
+from __future__ import annotations
+
+from oncogym.envs.emt6ro_fractionation.protocol import Protocol as Fractions
+from oncogym.envs.treatment import Protocol, Schedule
+
+#: The protocols of the source's tables 1 to 4, as ``dose@wait before it`` in Gy and h.
+PUBLISHED: dict[str, str] = {
+    "BMI": "1.25@0 1.25@6 1.25@18 1.25@6 1.25@18 1.25@6 1.25@18 1.25@6",
+    "BMI-1": "1.25@0 1.25@18.5 1.25@20 1.25@18.5 1.25@17.5 1.25@16.5 1.25@13 1.25@10",
+    "BMI-2": "1.25@0 1.25@18.5 1.25@20 1.25@18.5 1.25@17.5 1.25@16.5 1.25@12.5 1.25@10",
+    "BMI-3": "1.25@0 1.25@18.5 1.25@20 1.25@18.5 1.25@17.5 1.25@16.5 1.25@14 1.25@10",
+    "GA1.25-1": "1.25@8.5 1.25@18.5 1.25@18.5 1.25@15.5 1.25@15.5 1.25@13.5 1.25@15 1.25@14",
+    "GA1.25-2": "0.75@1.5 1.25@12.5 1@19.5 1.25@15 1.25@14.5 1.25@13.5 1@13 1@14 1.25@13.5",
+    "GA1.25-3": "1@0 1.25@15.5 1.25@15 1.25@16 1.25@15 1@13.5 1@14 1@14 1@16.5",
+    "BMII": "2@0 2@24 2@24 2@24 2@24",
+    "BMII-1": "2@0 2@15 2@22 2@15.5 2@23.5",
+    "BMII-2": "2@0 2@15 2@19 2@15.5 2@18",
+    "BMII-3": "2@0 2@15 2@23 2@15.5 2@22.5",
+    "GA2.0-1": "0.25@17.5 1.75@17 1.5@20.5 1.5@15 1.75@16 1.5@18.5 1.75@15",
+    "GA2.0-2": "0.5@11 1.5@18 1.75@20 1.75@16.5 1.75@16.5 1.5@16.5 1.25@16",
+    "GA2.0-3": "0.25@2 0.25@15.5 1.5@15.5 1.5@19 1.5@15 1.75@16.5 1.75@16 1.5@18.5",
+    "GA2.5-1": "0.25@25.5 1.75@26.5 2@16 2@19 2@16.5 2@15.5",
+    "GA2.5-2": "2@44.5 2@24 2.25@17.5 2@14.5 1.75@14",
+    "GA3.0-1": "0.25@11.5 3@42 2.5@23.5 2.25@17 2@18.5",
+    "GA3.0-2": "0.5@22 0.5@14.5 0.25@17.5 3@16 2.75@23 3@20.5",
+    "GA3.5-1": "2.5@60.5 2.5@21 2.5@17.5 2.5@16.5",
+    "GA3.5-2": "0.25@2.5 0.75@57 3@13.5 2.75@26.5 3.25@19.5",
+    "GA4.0-1": "3.75@75.5 3.75@24.5 2.5@19",
+    "GA4.0-2": "3.25@60 3.5@24 3.25@19.5",
+    "GA4.5-1": "0.25@53.5 3.5@22.5 2@24.5 4.25@15",
+    "GA4.5-2": "0.25@3.5 3.75@69 4.25@26 1.75@20",
+    "HC1": "1.4@15.5 1.4@15.5 1.4@15.5 1.4@15.5 1.4@15.5 1.4@15.5 1.4@15.5",
+    "HC2": "0.7@0.5 1.4@15.5 1.4@15.5 1.4@15.5 1.4@15.5 1.4@15.5 1.4@15.5",
+    "HC3": "0.7@0.5 1.4@15.5 1.4@15.5 1.4@15.5 1.4@15.5 1.4@15.5 1.4@15.5 0.7@0.5",
+    "HC4": "1.42@17.1 1.42@17.1 1.42@17.1 1.42@17.1 1.42@17.1 1.42@17.1 1.42@17.1",
+}
+
+_NOTES = {
+    "BMI": "first benchmark: 1.25 Gy twice a day, 6 h apart, on four days",
+    "BMII": "second benchmark: 2 Gy a day on five days",
+    "HC": "made by hand from what the best protocols share",
+    "GA": "found by the source's genetic algorithm",
+    "BM": "a benchmark with its waits optimised by the source",
+}
+
+
+def _schedule(name: str, text: str) -> Schedule:
+    note = next(note for start, note in _NOTES.items() if name == start or (
+        name.startswith(start) and start in ("HC", "GA", "BM")
+    ))  # fmt: skip
+    return Schedule(name, Fractions.parse(text.replace(" ", ";"), name).times, note)
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    "no_treatment": Schedule("No treatment", ()),
+    **{name.lower().replace("-", "_"): _schedule(name, text) for name, text in PUBLISHED.items()},
+    "two_5gy": Schedule("2 x 5 Gy", ((0.0, 5.0), (24.0, 5.0)), "few large fractions, a day apart"),
+}

@@ -1,0 +1,418 @@
+"""EMT6/Ro fractionation as a decision problem for any number of lanes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from gymnasium.spaces import Box
+from numpy.typing import NDArray
+
+from oncogym.envs.emt6ro_fractionation import kernels
+from oncogym.envs.emt6ro_fractionation import step_kernels as kernel
+from oncogym.envs.emt6ro_fractionation.library import initial_states
+from oncogym.envs.emt6ro_fractionation.model import EMT6RoPatient, biology_rows, on_grid
+from oncogym.envs.emt6ro_fractionation.parameters import Parameters, fidelity_of
+from oncogym.envs.emt6ro_fractionation.protocol import SLOT_HOURS, Protocol, ProtocolError
+from oncogym.envs.emt6ro_fractionation.rules import STEPS_PER_SLOT
+from oncogym.envs.emt6ro_fractionation.tumour import State, Tumour
+from oncogym.envs.therapy import (
+    Floats,
+    PlanSpace,
+    ScheduleError,
+    SlotSpace,
+    StepResult,
+    TherapyTask,
+    check_choice,
+    check_option,
+)
+from oncogym.envs.treatment import Metric, Schedule
+
+_WEIGHTS: dict[str, dict[str, float]] = {
+    "clinical": {"burden": 1.0, "regrowth": 1.0, "extinction": 1.0, "excess": 0.1},
+    "published": {"fitness": 1.0},
+}
+_OBSERVATIONS = {
+    "summary": kernel.SEE_SUMMARY,
+    "image": kernel.SEE_IMAGE,
+    "measurable": kernel.SEE_SIZE,
+}
+_PHASES = ("G1", "S", "G2", "M", "D")
+# Grid of the source's doses, Gy.
+_PLAN_STEP = 0.25
+# One lane of work pays for the start of the threads.
+_PARALLEL_LANES = 2
+
+
+class EMT6RoTask(TherapyTask):
+    """Fractions of a total dose on a growing spheroid; all options are described on the page.
+
+    Args:
+        num_lanes: Number of independent treatments.
+        formulation: ``"sound"`` (a decision gives its dose at once and then waits) or
+            ``"published"`` (it waits first, as the source's pairs do).
+        objective: Default reward weights, ``"clinical"`` or ``"published"``; by default that of
+            the formulation.
+        observation: ``"summary"``, ``"image"`` or ``"measurable"``.
+        fidelity: ``"exact"``, ``"accelerated"`` or ``"screening"``, see ``simulate``.
+        compression: Another compression than the fidelity's, 1 to 60.
+        total_dose: Total dose [Gy].
+        max_dose: Largest single dose [Gy], the physical value of action 1.
+        dose_step: Grid of the doses [Gy]; 0.25 (sound) or 0.01 (published) by default.
+        treatment_hours: Time in which doses may be given [h].
+        hours: Time at which the course ends [h].
+        min_wait: Shortest wait [h]; 6 (sound) or 0 (published) by default.
+        max_wait: Longest wait [h]; 30 (sound) or ``treatment_hours`` (published) by default.
+        bed_limit: Biologically effective dose that late-responding tissue bears [Gy].
+        alpha_beta: alpha/beta of that tissue [Gy].
+        size_noise: Standard deviation of ln(measured radius) (``"measurable"``).
+        success_ratio: Largest number of sites at the end, relative to the start, that counts as
+            success when the limit is kept.
+        plan_doses: Number of (dose, wait) pairs of an optimiser's plan.
+        reward_weights: Weights that replace the objective's, by reward term.
+    """
+
+    reward_terms: ClassVar[tuple[str, ...]] = (
+        "fitness",
+        "burden",
+        "regrowth",
+        "extinction",
+        "excess",
+    )
+    costs: ClassVar[tuple[str, ...]] = ("late_bed",)
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("fitness", "Fitness (1500 - sites)", "sites", True),
+        Metric("sites", "Occupied sites at the end", "sites", False),
+        Metric("mean_burden", "Mean burden relative to the start", "", False),
+        Metric("regrowth", "Sites at the end relative to the start", "", False),
+        Metric("extinct", "Tumours that died out", "", True),
+        Metric("late_bed", "BED of late-responding tissue", "Gy", False),
+        Metric("total_dose", "Total dose", "Gy", None),
+        Metric("fractions", "Fractions", "", None),
+        Metric("last_dose", "Time of the last dose", "h", None),
+    )
+    # A lane's lattice takes 140 kB, and one lane keeps a core busy.
+    max_lanes: ClassVar[int] = 64
+
+    def __init__(
+        self,
+        num_lanes: int,
+        *,
+        formulation: str = "sound",
+        objective: str | None = None,
+        observation: str = "summary",
+        fidelity: str = "accelerated",
+        compression: int | None = None,
+        total_dose: float = 10.0,
+        max_dose: float = 5.0,
+        dose_step: float | None = None,
+        treatment_hours: float = 120.0,
+        hours: float = 240.0,
+        min_wait: float | None = None,
+        max_wait: float | None = None,
+        bed_limit: float = 25.0,
+        alpha_beta: float = 3.0,
+        size_noise: float = 0.05,
+        success_ratio: float = 1.0,
+        plan_doses: int = 8,
+        reward_weights: Mapping[str, float] | None = None,
+    ) -> None:
+        self.formulation = check_choice("formulation", formulation, ("sound", "published"))
+        published = self.formulation == "published"
+        self.objective = check_choice(
+            "objective", objective or ("published" if published else "clinical"), tuple(_WEIGHTS)
+        )
+        self.observation = check_choice("observation", observation, tuple(_OBSERVATIONS))
+        self.fidelity = fidelity_of(fidelity, compression)
+        self.total_dose = check_option("total_dose", total_dose, 0.01, 1000.0, "Gy")
+        step = (0.01 if published else _PLAN_STEP) if dose_step is None else dose_step
+        self.dose_step = check_option("dose_step", step, 0.001, self.total_dose, "Gy")
+        self.max_dose = check_option("max_dose", max_dose, self.dose_step, self.total_dose, "Gy")
+        self.horizon = on_grid("hours", hours, 1.0, 8760.0)
+        self.treatment = on_grid("treatment_hours", treatment_hours, 0.5, hours)
+        shortest = (0.0 if published else 6.0) if min_wait is None else min_wait
+        least = 0.0 if published else SLOT_HOURS
+        self.least_wait = on_grid("min_wait", shortest, least, treatment_hours)
+        longest = (
+            (treatment_hours if published else max(30.0, shortest))
+            if max_wait is None
+            else max_wait
+        )
+        self.max_wait = on_grid("max_wait", longest, max(shortest, SLOT_HOURS), hours)
+        self.plan_doses = int(check_option("plan_doses", plan_doses, 1, 1000, "doses"))
+        super().__init__(num_lanes, reward_weights=reward_weights)
+
+        if published:
+            # As many as the source's grid has doses in the total.
+            self.num_decisions = math.ceil(self.total_dose / _PLAN_STEP)
+        else:
+            self.num_decisions = math.ceil(self.treatment / self.least_wait)
+        self.action_parts = (("dose", "Gy"), ("wait", "h"))
+        self.action_space = Box(0.0, 1.0, (2,), np.float32)
+        options = np.zeros(kernel.OPTIONS)
+        options[kernel.PUBLISHED] = float(published)
+        options[kernel.TOTAL_DOSE] = self.total_dose
+        options[kernel.MAX_DOSE] = self.max_dose
+        options[kernel.DOSE_STEP] = self.dose_step
+        options[kernel.LEAST_WAIT] = self.least_wait
+        options[kernel.MAX_WAIT] = self.max_wait
+        options[kernel.TREATMENT] = self.treatment
+        options[kernel.HORIZON] = self.horizon
+        options[kernel.MAX_DECISIONS] = self.num_decisions
+        options[kernel.BED_LIMIT] = check_option("bed_limit", bed_limit, 0.01, 1e6, "Gy")
+        options[kernel.ALPHA_BETA] = check_option("alpha_beta", alpha_beta, 0.01, 1000.0, "Gy")
+        options[kernel.OBSERVATION] = _OBSERVATIONS[self.observation]
+        options[kernel.SIZE_NOISE] = check_option("size_noise", size_noise, 0.0, 10.0)
+        options[kernel.SUCCESS] = check_option("success_ratio", success_ratio, 0.0, 1000.0)
+        self._options = options
+        self._settings = Parameters().settings(self.fidelity)
+        self.bath = Parameters().bath
+        self.observation_space = self._observation_space()
+
+        lanes = self.num_lanes
+        self._tumours = State.empty(lanes)
+        self._counters = np.zeros((lanes, kernels.COUNTERS), np.int64)
+        self._patients = np.tile(EMT6RoPatient().to_array(), (lanes, 1))
+        self._biology = biology_rows(self._patients)
+        self._state = np.zeros((lanes, kernel.STATE))
+        self._doses = np.zeros((lanes, self.horizon))
+        self._history = np.zeros((lanes, self.horizon // kernel.HISTORY_SLOTS + 1))
+        self._seeds = np.zeros(lanes, np.uint64)
+        self._episodes = np.zeros(lanes, np.uint64)
+        parallel = lanes >= _PARALLEL_LANES
+        self._advance = kernel.advance_lanes_parallel if parallel else kernel.advance_lanes
+
+    def _observation_space(self) -> Box:
+        if self.observation == "image":
+            return Box(0.0, 1.0, (kernel.CHANNELS, kernels.SIDE, kernels.SIDE), np.float32)
+        head = [1.0, 1.0, 1.0, 1.0]
+        if self.observation == "measurable":
+            high = [*head, 2.0, 10.0]
+        else:
+            high = [*head, 10.0, 2.0, 10.0, *[1.0] * 12, 2.0, *[10.0] * 2, 1.0]
+        top = np.array(high, np.float32)
+        return Box(np.zeros_like(top), top, dtype=np.float32)
+
+    def default_weights(self) -> Mapping[str, float]:
+        """Weights of the chosen objective; the terms of the other one weigh nothing."""
+        return {**dict.fromkeys(self.reward_terms, 0.0), **_WEIGHTS[self.objective]}
+
+    def reset(
+        self,
+        lanes: NDArray[np.intp],
+        patients: Floats,
+        seeds: NDArray[np.uint64],
+        episodes: NDArray[np.uint64],
+    ) -> NDArray[np.float32]:
+        """Put the patients' tumours into ``lanes``; observations ``(k, …)``.
+
+        Tumours outside the shipped library are grown when they are first asked for.
+        """
+        self._patients[lanes] = patients
+        self._biology[lanes] = biology_rows(np.asarray(patients, np.float64))
+        self._seeds[lanes] = seeds
+        self._episodes[lanes] = episodes
+        numbers = np.asarray(patients)[:, 4].astype(np.int64)
+        initial_states(numbers, np.asarray(patients)[:, 5], self._tumours, lanes)
+        kernel.start_lanes(
+            lanes, self._tumours.phase, self._counters, self._state, self._doses, self._history,
+            self._options,
+        )  # fmt: skip
+        observation = np.empty((len(lanes), *self.observation_space.shape), np.float32)
+        kernel.observe_lanes(
+            lanes, self._options, self._settings, *self._tumours, self._counters, self._state,
+            self._seeds, self._episodes, observation.reshape(len(lanes), -1),
+        )  # fmt: skip
+        return observation
+
+    def step(self, actions: Floats, active: NDArray[np.bool_]) -> StepResult:
+        """Advance the active lanes by one decision, to the end of the course if it was the last."""
+        result = self.empty_result()
+        self._advance(
+            active, actions, self._options, self._settings, *self._tumours, self._counters,
+            self._biology, self._state, self._doses, self._history, self._seeds, self._episodes,
+            result.observation.reshape(self.num_lanes, -1), result.reward_terms, result.costs,
+            result.terminated, result.outcome, result.success,
+        )  # fmt: skip
+        result.truncated[:] = False
+        return result
+
+    def to_physical(self, action: Any) -> dict[str, Any]:
+        """``dose`` [Gy] and ``wait`` [h] asked for, on their grids; less dose may be left."""
+        values = np.clip(np.asarray(action, np.float64), 0.0, 1.0)
+        steps = np.floor(values[..., 0] * self.max_dose / self.dose_step + 0.5)
+        slots = self.least_wait + values[..., 1] * (self.max_wait - self.least_wait)
+        return {"dose": self.dose_step * steps, "wait": SLOT_HOURS * np.floor(slots + 0.5)}
+
+    def safe_actions(self, actions: Floats) -> Floats:
+        """Cut each dose so that the late-responding tissue stays within its limit."""
+        out = actions.copy()
+        left = np.maximum(self._options[kernel.BED_LIMIT] - self._state[:, kernel.BED], 0.0)
+        ratio = self._options[kernel.ALPHA_BETA]
+        # d (1 + d/ratio) = left, and down to the grid
+        dose = 0.5 * ratio * (np.sqrt(1.0 + 4.0 * left / ratio) - 1.0)
+        grid = self.dose_step * np.floor(dose / self.dose_step + 1e-9)
+        out[:, 0] = np.minimum(out[:, 0], grid / self.max_dose)
+        return out
+
+    def plan_space(self) -> PlanSpace:
+        """``plan_doses`` doses, then as many waits, as actions; after them no dose."""
+        count = self.plan_doses
+
+        def decode(plans: Floats) -> Floats:
+            plans = np.asarray(plans, np.float64)
+            actions = self._idle(len(plans))
+            used = min(count, self.num_decisions)
+            actions[:, :used, 0] = plans[:, :used]
+            actions[:, :used, 1] = plans[:, count : count + used]
+            return actions
+
+        return PlanSpace(np.zeros(2 * count), np.ones(2 * count), decode)
+
+    def _idle(self, plans: int) -> Floats:
+        actions = np.zeros((plans, self.num_decisions, 2))
+        actions[:, :, 1] = 1.0
+        return actions
+
+    def slot_space(self, max_dose: float | None = None, min_gap: float | None = None) -> SlotSpace:
+        """Doses in the half hours of the treatment time.
+
+        Args:
+            max_dose: Largest single dose [Gy], by default the task's.
+            min_gap: Least hours between doses, by default the task's shortest wait, at least half
+                an hour.
+        """
+        largest = self.max_dose if max_dose is None else max_dose
+        check_option("max_dose", largest, min(_PLAN_STEP, self.max_dose), self.max_dose, "Gy")
+        shortest = max(self.least_wait, 1) * SLOT_HOURS
+        gap = shortest if min_gap is None else min_gap
+        check_option("min_gap", gap, shortest, self.treatment * SLOT_HOURS, "h")
+
+        def decode(schedules: Floats) -> Floats:
+            actions = self._idle(len(schedules))
+            for row, doses in enumerate(schedules):
+                rows = self._decisions(Protocol.from_slots(doses), "schedule")
+                actions[row, : len(rows)] = rows
+            return actions
+
+        step = max(self.dose_step, _PLAN_STEP)
+        return SlotSpace(self.treatment, SLOT_HOURS, step, largest, self.total_dose, gap, decode)
+
+    def schedule_actions(self, schedule: Schedule) -> Floats:
+        """Actions that give each ``(time [h], dose [Gy])``; times go down to the half hour.
+
+        Raises:
+            ScheduleError: A dose is off its grid, too large, too late or too soon after another, or
+                the total is above the task's.
+        """
+        try:
+            protocol = Protocol.from_times(
+                [(float(hour), float(dose)) for hour, dose in schedule.events], schedule.label
+            )
+        except ProtocolError as error:
+            raise ScheduleError(str(error)) from None
+        actions = self._idle(1)[0]
+        rows = self._decisions(protocol, schedule.label)
+        actions[: len(rows)] = rows
+        return actions
+
+    def _decisions(self, protocol: Protocol, label: str) -> list[tuple[float, float]]:
+        """Actions of the decisions that carry out a protocol."""
+        if protocol.total > self.total_dose * (1.0 + 1e-9):
+            raise ScheduleError(
+                f"{label}: {protocol.total:g} Gy are above the total dose, {self.total_dose:g} Gy"
+            )
+        for slot, dose in protocol.doses:
+            steps = dose / self.dose_step
+            if dose > self.max_dose * (1.0 + 1e-9) or abs(steps - round(steps)) > 1e-6:
+                raise ScheduleError(
+                    f"{label}: {dose:g} Gy; allowed: multiples of {self.dose_step:g} Gy up to "
+                    f"{self.max_dose:g} Gy"
+                )
+            if slot >= self.treatment:
+                raise ScheduleError(
+                    f"{label}: a dose at {slot * SLOT_HOURS:g} h; allowed: before "
+                    f"{self.treatment * SLOT_HOURS:g} h"
+                )
+        gaps = [
+            (dose / self.max_dose, after - before)
+            for (before, _), (after, dose) in zip(
+                [(0, 0.0), *protocol.doses], protocol.doses, strict=False
+            )
+        ]
+        if self.formulation == "published":
+            rows = [row for dose, gap in gaps for row in self._waited(dose, gap, label)]
+        else:
+            # Here a dose comes before its wait: each gap belongs to the dose before it.
+            doses = [0.0, *(dose for dose, _ in gaps)]
+            waits = [gap for _, gap in gaps]
+            if protocol.doses and not waits[0]:
+                doses, waits = doses[1:], waits[1:]
+            rows = []
+            for dose, gap in zip(doses, waits, strict=False):
+                parts = self._parts(gap, label)
+                rows += [(dose if n == 0 else 0.0, part) for n, part in enumerate(parts)]
+            if protocol.doses:
+                rows.append((doses[-1], 1.0))
+        if len(rows) > self.num_decisions:
+            raise ScheduleError(
+                f"{label}: takes {len(rows)} decisions; allowed: {self.num_decisions}"
+            )
+        return rows
+
+    def _waited(self, dose: float, gap: int, label: str) -> list[tuple[float, float]]:
+        parts = self._parts(gap, label)
+        return [(0.0, part) for part in parts[:-1]] + [(dose, parts[-1])]
+
+    def _parts(self, gap: int, label: str) -> list[float]:
+        """The wait of ``gap`` slots as actions of one or more decisions."""
+        count = max(1, math.ceil(gap / self.max_wait))
+        if gap < count * self.least_wait:
+            raise ScheduleError(
+                f"{label}: a gap of {gap * SLOT_HOURS:g} h; allowed: waits of "
+                f"{self.least_wait * SLOT_HOURS:g} to {self.max_wait * SLOT_HOURS:g} h"
+            )
+        waits = [gap // count + (1 if n < gap % count else 0) for n in range(count)]
+        width = max(self.max_wait - self.least_wait, 1)
+        return [(wait - self.least_wait) / width for wait in waits]
+
+    def describe(self, lane: int) -> str:
+        """Time, sites, phases and doses so far."""
+        tumour = self.tumour(lane)
+        phases = np.bincount(tumour.phase.ravel(), minlength=6)[1:]
+        named = "  ".join(f"{n} {c}" for n, c in zip(_PHASES, phases, strict=True))
+        given = ", ".join(f"{dose:g} at {hour:g} h" for hour, dose in self.given(lane)) or "none"
+        own = self._state[lane]
+        return (
+            f"{self.elapsed(lane):.1f} of {self.horizon * SLOT_HOURS:g} h   {tumour.sites} sites "
+            f"(start {own[kernel.INITIAL]:.0f})   {named}\n"
+            f"dose {self.total_dose - own[kernel.REMAINING]:g} of {self.total_dose:g} Gy, "
+            f"late BED {own[kernel.BED]:.1f} of {self._options[kernel.BED_LIMIT]:g} Gy; "
+            f"doses [Gy]: {given}\n"
+        )
+
+    def given(self, lane: int) -> list[tuple[float, float]]:
+        """The doses of a lane so far as ``(time [h], Gy)``."""
+        doses = self._doses[lane]
+        return [(SLOT_HOURS * int(slot), float(doses[slot])) for slot in np.flatnonzero(doses)]
+
+    def elapsed(self, lane: int) -> float:
+        """Hours since the start of a lane's treatment."""
+        return float(self._counters[lane, kernels.STEP] / STEPS_PER_SLOT * SLOT_HOURS)
+
+    def course(self, lane: int) -> tuple[Floats, Floats]:
+        """Times [h] and occupied sites of a lane, every six hours so far."""
+        sites = self._history[lane]
+        kept = ~np.isnan(sites)
+        hours = np.arange(len(sites)) * kernel.HISTORY_SLOTS * SLOT_HOURS
+        return hours[kept], sites[kept]
+
+    def tumour(self, lane: int) -> Tumour:
+        """A copy of a lane's tumour as it is now."""
+        return Tumour.from_state(self._tumours, lane)
+
+    def patient(self, lane: int) -> EMT6RoPatient:
+        """The patient of a lane."""
+        return EMT6RoPatient.from_array(self._patients[lane])
