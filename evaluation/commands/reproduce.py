@@ -10,7 +10,7 @@ from typing import Any
 
 from oncogym.agents.files import require_writable_folder, to_plain, write_json_atomic
 from oncogym.evaluation.commands.arguments import add_common, settings_of
-from oncogym.evaluation.reproduce.checks import find_source, sources, table
+from oncogym.evaluation.reproduce.checks import Source, find_source, sources, table
 from oncogym.training.manifest import manifest
 
 
@@ -40,6 +40,9 @@ def add_parser(commands: Any) -> None:
         help="folder of a training run whose policy to put beside the source's; repeatable (seeds)",
     )
     add_common(parser)
+    for source in sources().values():
+        if source.arguments is not None:
+            source.arguments(parser.add_argument_group(f"options of source {source.name}"))
     parser.set_defaults(run=run)
 
 
@@ -48,11 +51,13 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         UnknownNameError: There is no such source.
-        ValueError: The source has no figures, or nothing to compare a policy with.
+        ValueError: The source has no figures, or nothing to compare a policy with; an option is
+            another source's, or its value is out of range.
         FileNotFoundError: There is no policy in a folder.
         OutputFolderError: The folder cannot be written to.
     """
     source = find_source(args.source)
+    settings = _own_settings(source, args)
     if args.policy:
         if source.policies is None:
             raise ValueError(f"source {source.name!r} has nothing to compare a policy with")
@@ -62,9 +67,12 @@ def run(args: argparse.Namespace) -> int:
         if source.figures is None:
             raise ValueError(f"source {source.name!r} has no figures")
         out = out or Path("results") / f"reproduce-{source.name}"
+    if source.configured is not None:
+        own = {name: getattr(args, name) for name in source.options()}
+        source = source.configured(own, out)
     if out:
         require_writable_folder(out)
-    about = manifest("reproduce", {"seed": args.seed}, settings_of(args))
+    about = manifest("reproduce", {"seed": args.seed}, settings)
     checks = source.checks(args.seed)
     figures: list[Path] = []
     if args.figures and source.figures is not None:
@@ -91,3 +99,21 @@ def run(args: argparse.Namespace) -> int:
         if out:
             print(f"saved in {out}")
     return 0 if document["ok"] else 1
+
+
+def _own_settings(source: Source, args: argparse.Namespace) -> dict[str, Any]:
+    """The settings of a run, without the options of other sources.
+
+    Raises:
+        ValueError: An option of another source was given.
+    """
+    settings = settings_of(args)
+    own = source.options()
+    for other in sources().values():
+        for name, default in other.options().items():
+            if name in own:
+                continue
+            if settings.pop(name, default) != default:
+                option = "--" + name.replace("_", "-")
+                raise ValueError(f"{option} is an option of source {other.name!r}")
+    return settings

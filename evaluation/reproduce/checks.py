@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 from oncogym.envs.treatment import nearest
 from oncogym.evaluation import reproduce
@@ -54,6 +56,13 @@ def compare(
     return Check(id, quantity, published, obtained, tolerance, bool(ok), note)
 
 
+class Arguments(Protocol):
+    """What a source adds its options to: an ``argparse`` parser or a group of one."""
+
+    def add_argument(self, *names: str, **settings: Any) -> argparse.Action:
+        """As ``argparse.ArgumentParser.add_argument``."""
+
+
 @dataclass(frozen=True)
 class Source:
     """A source document whose numbers can be reproduced.
@@ -66,6 +75,11 @@ class Source:
             paths, or ``None`` if there are none to draw.
         policies: ``policies(folders)`` is the same source with the policies of these training runs
             beside its own, or ``None`` if it has nothing to compare them with.
+        arguments: ``arguments(parser)`` adds options that only this source has, or ``None`` without
+            any. Their names must differ from those of other sources and of the command.
+        configured: ``configured(options, folder)`` is the same source with these values of its
+            options, by destination, and the folder for results, or ``None`` if nothing is saved.
+            A value that it refuses raises ValueError, before any work.
     """
 
     name: str
@@ -73,6 +87,15 @@ class Source:
     checks: Callable[[int], list[Check]]
     figures: Callable[[Path, int], list[Path]] | None = None
     policies: Callable[[Sequence[Path]], Source] | None = None
+    arguments: Callable[[Arguments], None] | None = None
+    configured: Callable[[Mapping[str, Any], Path | None], Source] | None = None
+
+    def options(self) -> dict[str, Any]:
+        """Defaults of the options that only this source has, by destination."""
+        parser = argparse.ArgumentParser(add_help=False)
+        if self.arguments is not None:
+            self.arguments(parser)
+        return vars(parser.parse_args([]))
 
 
 _SOURCES: dict[str, Source] = {}

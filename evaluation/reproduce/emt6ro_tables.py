@@ -153,7 +153,7 @@ NORMALITY_RUNS, NORMALITY_P = 2000, 0.38
 #: Protocols of the source's comparison of two implementations.
 RANDOM_PROTOCOLS = 60
 
-#: A course published with the source's program: 8 x 1.25 Gy every 17 h, the last after 119 h. Hours,
+#: A course published with the source's program, 8 x 1.25 Gy every 17 h, the last after 119 h: hour,
 #: mean occupied sites of 1000 runs, their standard deviation.
 COURSE_DOSES = "1.25@0;1.25@17;1.25@17;1.25@17;1.25@17;1.25@17;1.25@17;1.25@17"
 COURSE = (
@@ -165,4 +165,4 @@ COURSE = (
 )  # fmt: skip
 #: Mean number of occupied sites of the source's ten tumours at the start of treatment (not printed;
 #: counted in its files), and their standard deviation.
-LIBRARY_SITES, LIBRARY_SD = 321.5, 10.4
+LIBRARY_SITES, LIBRARY_SD = 321.5, 10.6
