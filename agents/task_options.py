@@ -30,12 +30,17 @@ def resolve_options(
     return merged, environment
 
 
-def complete_options(treatment: Treatment, task_options: Mapping[str, Any]) -> dict[str, Any]:
+def complete_options(
+    treatment: Treatment, task_options: Mapping[str, Any], numerical: bool = False
+) -> dict[str, Any]:
     """``task_options`` with the defaults of the task filled in, in JSON's types.
 
     Two sets of options describe the same decision problem when their complete forms are equal.
+    Options that only choose how accurately it is computed are left out unless ``numerical``.
     """
-    return to_plain({**(_task_parameters(treatment) or {}), **task_options})
+    complete = to_plain({**(_task_parameters(treatment) or {}), **task_options})
+    left_out = () if numerical else treatment.task.numerical_options
+    return {name: value for name, value in complete.items() if name not in left_out}
 
 
 def _task_parameters(treatment: Treatment) -> dict[str, Any] | None:

@@ -129,6 +129,10 @@ class TherapyTask(ABC):
     #: One ``(name, unit)`` for each component of the action.
     action_parts: tuple[tuple[str, str], ...]
 
+    #: Options that choose how accurately the model is computed, not what the problem is: a policy
+    #: trained with other values fits.
+    numerical_options: ClassVar[tuple[str, ...]] = ()
+
     observation_space: Box
     action_space: Box
     #: The longest episode, in decisions.

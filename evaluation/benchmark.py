@@ -191,7 +191,7 @@ def _benchmark_one(
     )
     curves = {f"seed {run.seed}": learning_curve(run.folder) for run in runs}
     comparison.figures["PPO: return on the validation patients while it learns"] = plot_history(
-        curves, "decisions", "mean return"
+        curves, "decisions", "mean return", mean=True
     )
     return comparison
 
@@ -212,8 +212,9 @@ def _find_plan(
     if path.exists():
         return PlanAgent.load(path), read_json(path)["about"]
     cohort = problem.variant.options.get("cohort", "nominal")
-    count = 1 if cohort == "nominal" else preset.plan_patients
-    patients = problem.treatment.cohort(cohort).patients(count, seed)
+    drawn = problem.treatment.cohort(cohort)
+    count = min(drawn.distinct or preset.plan_patients, preset.plan_patients)
+    patients = drawn.patients(count, seed)
     search = PlanProblem(problem.treatment, problem.options, patients)
     optimizer = DifferentialEvolution(
         seeded_plans=protocol_plans(problem.treatment, problem.task(1), search.space)

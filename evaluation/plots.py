@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from oncogym.envs.treatment import Trace
+from oncogym.evaluation.curves import mean_interval
 from oncogym.evaluation.statistics import Interval
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
@@ -119,13 +121,32 @@ def plot_distribution(results: pd.DataFrame, metric: str, label: str) -> Figure:
     return figure
 
 
-def plot_history(curves: Mapping[str, Sequence[tuple[float, float]]], x: str, y: str) -> Figure:
-    """Learning or search curves: ``(x, y)`` points by name."""
+def plot_history(
+    curves: Mapping[str, Sequence[tuple[float, float]]], x: str, y: str, mean: bool = False
+) -> Figure:
+    """Learning or search curves: ``(x, y)`` points by name.
+
+    Args:
+        curves: Points of each curve.
+        x: Label of the horizontal axis.
+        y: Label of the vertical axis.
+        mean: Draw the curves faintly, and over them their mean with Student's 95 % interval; they
+            must be repeats of one another, and more than one.
+    """
     figure = Figure(figsize=(8.0, 3.6), dpi=100, layout="constrained")
     axis = figure.subplots()
-    for (name, points), colour in zip(curves.items(), _PALETTE * 4, strict=False):
-        table = np.asarray(points, np.float64).reshape(-1, 2)
-        axis.plot(table[:, 0], table[:, 1], color=colour, label=name)
+    tables = {name: np.asarray(p, np.float64).reshape(-1, 2) for name, p in curves.items()}
+    mean = mean and len(tables) > 1
+    for (name, table), colour in zip(tables.items(), _PALETTE * 4, strict=False):
+        faint: dict[str, Any] = {"color": "grey", "alpha": 0.5, "linewidth": 0.8}
+        axis.plot(*table.T, **(faint if mean else {"color": colour, "label": name}))
+    if mean:
+        band = mean_interval(list(tables.values()))
+        axis.plot(band.x, band.mean, color=_PALETTE[0], label=f"mean of {len(tables)}")
+        axis.fill_between(
+            band.x, band.low, band.high, color=_PALETTE[0], alpha=0.2, linewidth=0.0,
+            label="95 % interval of the mean",
+        )  # fmt: skip
     axis.set_xlabel(x)
     axis.set_ylabel(y)
     axis.grid(alpha=0.25)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 import shutil
@@ -16,7 +17,7 @@ import pandas as pd
 import pytest
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("stable_baselines3")
+sb3 = pytest.importorskip("stable_baselines3")
 
 from oncogym.agents import checkpoint as checkpoints  # noqa: E402
 from oncogym.agents.files import CorruptFileError, OutputFolderError, read_json  # noqa: E402
@@ -364,7 +365,7 @@ def test_every_environment_has_hyperparameters():
     file = Path(ppo.__file__).parent / "hyperparams" / "ppo.yml"
     table = yaml.safe_load(file.read_text(encoding="utf-8"))
     ids = {variant.id for treatment in treatments().values() for variant in treatment.variants}
-    assert set(table) - {"default"} <= ids
+    assert set(table) - {"default", "sb3"} <= ids
     for entry in table.values():
         assert set(entry) <= set(table["default"])
     for env_id in ids:
@@ -414,3 +415,18 @@ def test_ppo_comes_close_to_the_best_plan(tmp_path):
     treatment, _ = find_variant(ENV)
     course = rollout(treatment.task(1), result.agent(), treatment.cohort("nominal").patients(1))
     assert course.costs.sum() == 0.0
+
+
+def test_stable_baselines_own_defaults_are_a_base():
+    import inspect
+
+    settings = make_settings("ChemoDosing-v0", base="sb3", hyperparameters={"n_steps": 1024})
+    chosen = dataclasses.asdict(settings.hyperparameters)
+    theirs = inspect.signature(sb3.PPO).parameters
+    same = ("batch_size", "n_epochs", "learning_rate", "gamma", "gae_lambda", "clip_range",
+            "ent_coef", "vf_coef", "max_grad_norm")  # fmt: skip
+    assert {name: chosen[name] for name in same} == {name: theirs[name].default for name in same}
+    assert (settings.lanes, settings.steps, chosen["n_steps"]) == (1, 1_000_000, 1024)
+    assert not chosen["normalize_observation"]
+    with pytest.raises(ValueError, match="did you mean 'sb3'"):
+        make_settings("ChemoDosing-v0", base="sb33")

@@ -111,6 +111,7 @@ def train_ppo(
     checkpoint_every: int | None = None,
     options: Mapping[str, Any] | None = None,
     hyperparameters: Mapping[str, Any] | None = None,
+    base: str = "tuned",
     progress: bool = False,
 ) -> TrainResult:
     """Train a policy and keep the best.
@@ -125,6 +126,7 @@ def train_ppo(
         options: Options of the environment, on top of those of its id.
         hyperparameters: Values that replace those of ``ppo.yml``, see
             :class:`oncogym.training.settings.Hyperparameters`.
+        base: ``"tuned"``, or ``"sb3"`` for Stable-Baselines3's own defaults instead.
         progress: Show a bar on standard error.
 
     Raises:
@@ -141,6 +143,7 @@ def train_ppo(
         checkpoint_every=checkpoint_every,
         options=options,
         hyperparameters=hyperparameters,
+        base=base,
     )
     folder = require_writable_folder(out)
     if (folder / "config.json").exists():

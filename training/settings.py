@@ -15,6 +15,8 @@ from oncogym.envs.therapy import check_choice, check_option, whole_number
 from oncogym.envs.treatment import find_variant, nearest
 
 SCHEDULES = ("constant", "linear")
+#: Where the values that nobody sets come from: tuned for the environment, or SB3's own defaults.
+BASES = ("tuned", "sb3")
 
 
 @dataclass(frozen=True)
@@ -158,11 +160,14 @@ def make_settings(
     checkpoint_every: int | None = None,
     options: Mapping[str, Any] | None = None,
     hyperparameters: Mapping[str, Any] | None = None,
+    base: str = "tuned",
 ) -> RunSettings:
-    """Settings of a new run: ``ppo.yml`` for the environment with the given values on top.
+    """Settings of a new run: ``ppo.yml`` with the given values on top.
+
+    ``base`` is ``"tuned"`` (the environment's entry) or ``"sb3"`` (Stable-Baselines3's defaults).
 
     Raises:
-        UnknownNameError: An environment, option or hyper-parameter does not exist.
+        UnknownNameError: An environment, option, hyper-parameter or base does not exist.
         ValueError: A value is out of range.
     """
     treatment, variant = find_variant(env_id)
@@ -171,7 +176,7 @@ def make_settings(
     treatment.cohort(environment_options.get("cohort", "nominal"))
     if environment_options.get("patient") is not None:
         treatment.patient_rows(environment_options["patient"], 1)
-    values = read_hyperparameters(variant.id)
+    values = read_hyperparameters(variant.id, base)
     known = {field.name for field in dataclasses.fields(Hyperparameters)}
     for name, value in (hyperparameters or {}).items():
         if name not in known:
@@ -191,13 +196,14 @@ def make_settings(
     )
 
 
-def read_hyperparameters(env_id: str) -> dict[str, Any]:
-    """Values for an environment id: the ``default`` entry of ``ppo.yml``, then the id's own."""
+def read_hyperparameters(env_id: str, base: str = "tuned") -> dict[str, Any]:
+    """The ``default`` entry of ``ppo.yml``, then the id's own or that of another ``base``."""
     import yaml
 
     text = (files("oncogym.training.hyperparams") / "ppo.yml").read_text(encoding="utf-8")
     table = yaml.safe_load(text)
-    return {**table["default"], **table.get(env_id, {})}
+    entry = env_id if check_choice("base", base, BASES) == "tuned" else base
+    return {**table["default"], **table.get(entry, {})}
 
 
 def differences(saved: RunSettings, asked: Mapping[str, Any]) -> list[str]:

@@ -78,7 +78,7 @@ class PlanProblem:
         digest = hashlib.sha256(self._lane_patients.tobytes() + self._lane_seeds.tobytes())
         return {
             "treatment": self._treatment.name,
-            "options": complete_options(self._treatment, self._options),
+            "options": complete_options(self._treatment, self._options, numerical=True),
             "patients": f"{len(self.patients)} with sha256 {digest.hexdigest()[:16]}",
             "replicates": self.replicates,
         }

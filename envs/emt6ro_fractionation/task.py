@@ -95,6 +95,7 @@ class EMT6RoTask(TherapyTask):
     )
     # A lane's lattice takes 140 kB, and one lane keeps a core busy.
     max_lanes: ClassVar[int] = 64
+    numerical_options: ClassVar[tuple[str, ...]] = ("fidelity", "compression")
 
     def __init__(
         self,

@@ -51,7 +51,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--cohort", help="cohort of the patients (default: the one that the id resets to)"
     )
-    parser.add_argument("--patients", type=positive, help="patients (default 1 nominal, else 32)")
+    parser.add_argument(
+        "--patients", type=positive, help="patients (default: those of a small cohort, else 32)"
+    )
     parser.add_argument(
         "--replicates", type=positive, help="simulations of each patient (default 1)"
     )
@@ -98,8 +100,9 @@ def run(args: argparse.Namespace) -> int:
     out = args.resume or args.out
     problem = resolve(request.env, patients=1, options=request.option)
     cohort = request.cohort or problem.variant.options.get("cohort", "nominal")
-    count = request.patients or (1 if cohort == "nominal" else 32)
-    patients = problem.treatment.cohort(cohort).patients(count, request.seed)
+    drawn = problem.treatment.cohort(cohort)
+    count = request.patients or drawn.distinct or 32
+    patients = drawn.patients(count, request.seed)
     search = PlanProblem(
         problem.treatment, problem.options, patients, replicates=request.replicates
     )

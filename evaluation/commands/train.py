@@ -11,6 +11,7 @@ from typing import Any
 from oncogym.agents.files import to_plain
 from oncogym.envs.treatment import find_variant
 from oncogym.evaluation.commands.arguments import add_options, natural, positive, read_pairs
+from oncogym.training.settings import BASES
 
 
 def add_parser(commands: Any) -> None:
@@ -29,6 +30,12 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--lanes", type=positive, help="treatments in parallel")
     # No default here: a resumed run takes what it began with, and refuses anything else.
     parser.add_argument("--seed", type=natural, help="random seed (default 0)")
+    parser.add_argument(
+        "--base",
+        choices=BASES,
+        help="values that are not set: tuned for the environment (default), or sb3, "
+        "Stable-Baselines3's own defaults with one environment",
+    )
     parser.add_argument("--cohort", help="cohort to train on (default: the one of the id)")
     parser.add_argument(
         "--set",
@@ -71,10 +78,13 @@ def run(args: argparse.Namespace) -> int:
     from oncogym.training.ppo import resume_ppo, train_ppo
 
     if args.resume is not None:
+        if args.base is not None:
+            raise ValueError("--base belongs to a new run; a resumed one keeps its settings")
         result = resume_ppo(args.resume, progress=True, env_id=args.env, **settings)
     else:
         out = args.out or default_folder(args.env, args.seed or 0)
-        result = train_ppo(args.env, out=out, progress=True, **settings)
+        base = args.base or BASES[0]
+        result = train_ppo(args.env, out=out, progress=True, base=base, **settings)
     if args.json:
         document = {**to_plain(result), "policy": str(result.policy)}
         print(json.dumps(document, indent=2))

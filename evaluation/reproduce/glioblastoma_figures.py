@@ -13,12 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from scipy import stats
 
 from oncogym.agents.files import CorruptFileError, write_bytes_atomic
 from oncogym.envs.glioblastoma_radiation.kernels import DEATH_RADIUS, T1_LEVEL, T2_LEVEL
 from oncogym.envs.glioblastoma_radiation.model import TOTAL_DOSE, GlioblastomaResult, simulate
 from oncogym.envs.therapy import Floats
+from oncogym.evaluation.curves import mean_interval
 from oncogym.evaluation.reproduce import glioblastoma_transcription as transcription
 
 #: Doses [Gy] a day from the first day of therapy, idle days included, by label.
@@ -276,26 +276,21 @@ def training_curve(
     if not run_folders:
         raise ValueError("a training curve needs at least one run")
     curves = [_scalar(Path(folder) / "progress.csv", column) for folder in run_folders]
-    low = max(curve[0, 0] for curve in curves)
-    high = min(curve[-1, 0] for curve in curves)
-    steps = np.unique(np.concatenate([curve[:, 0] for curve in curves]))
-    steps = steps[(steps >= low) & (steps <= high)]
-    if not len(steps):
-        raise ValueError(f"no decision has {column!r} of all runs")
-    values = np.array([np.interp(steps, curve[:, 0], curve[:, 1]) for curve in curves])
-    mean = values.mean(axis=0)
-    count = len(values)
+    try:
+        band = mean_interval(curves)
+    except ValueError:
+        raise ValueError(f"no decision has {column!r} of all runs") from None
+    count = len(curves)
     figure = Figure(figsize=(8.0, 4.2), layout="constrained")
     axis = figure.subplots()
     colour = _COLOURS[1]
-    for row in values if count > 1 else ():
-        axis.plot(steps, row, color=colour, alpha=0.3, linewidth=0.8)
-    axis.plot(steps, mean, color=colour, linewidth=2.0,
+    for row in band.curves if count > 1 else ():
+        axis.plot(band.x, row, color=colour, alpha=0.3, linewidth=0.8)
+    axis.plot(band.x, band.mean, color=colour, linewidth=2.0,
               label=f"mean of {count} seeds" if count > 1 else "one run")  # fmt: skip
     if count > 1:
-        half = stats.t.ppf(0.975, count - 1) * values.std(axis=0, ddof=1) / np.sqrt(count)
         axis.fill_between(
-            steps, mean - half, mean + half, color=colour, alpha=0.2, linewidth=0.0,
+            band.x, band.low, band.high, color=colour, alpha=0.2, linewidth=0.0,
             label="95 % interval of the mean",
         )  # fmt: skip
     if published:
