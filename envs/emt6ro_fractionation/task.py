@@ -319,8 +319,8 @@ class EMT6RoTask(TherapyTask):
         actions[: len(rows)] = rows
         return actions
 
-    def _decisions(self, protocol: Protocol, label: str) -> list[tuple[float, float]]:
-        """Actions of the decisions that carry out a protocol."""
+    def _decisions(self, protocol: Protocol, label: str) -> Floats:
+        """Actions ``(decisions, 2)`` that carry out a protocol."""
         if protocol.total > self.total_dose * (1.0 + 1e-9):
             raise ScheduleError(
                 f"{label}: {protocol.total:g} Gy are above the total dose, {self.total_dose:g} Gy"
@@ -361,7 +361,7 @@ class EMT6RoTask(TherapyTask):
             raise ScheduleError(
                 f"{label}: takes {len(rows)} decisions; allowed: {self.num_decisions}"
             )
-        return rows
+        return np.array(rows, np.float64).reshape(len(rows), 2)
 
     def _waited(self, dose: float, gap: int, label: str) -> list[tuple[float, float]]:
         parts = self._parts(gap, label)
