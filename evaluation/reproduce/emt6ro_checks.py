@@ -367,7 +367,7 @@ def fidelity(study: Study) -> list[Check]:
     bias_limit = ERRORS * result.bias_error + ALLOWANCE[study.fidelity]
     rows = [
         compare("equality_bias", f"{name}: mean difference [sites]", 0.0, result.bias.estimate,
-                bias_limit, f"{shared}; 95 % interval {result.bias:+.2f}"),
+                bias_limit, f"{shared}; with 95 % interval {result.bias:+.2f}"),
         compare("equality_t", f"{name}: t-tests with p < 0.05", share,
                 float((result.t_p < 0.05).mean()), reach,
                 f"share of protocols; {shared}; smallest p {result.t_p.min():.2g}; tolerance "
@@ -378,7 +378,8 @@ def fidelity(study: Study) -> list[Check]:
         compare("equality_uniform", f"{name}: KS p-values, distance from uniform", 0.0, distance,
                 critical, f"p = {p:.2g}; tolerance: exceeded by one of 1000 uniform samples"),
         compare("equality_sd", f"{name}: ratio of sd", 1.0, result.sd_ratio.estimate,
-                ERRORS * ratio_error + 0.05, f"geometric mean, 95 % {result.sd_ratio:.3f}"),
+                ERRORS * ratio_error + 0.05,
+                f"geometric mean with 95 % interval {result.sd_ratio:.3f}"),
         compare("equality_correlation", f"{name}: correlation of means", 1.0, result.correlation,
                 _loss(ours, exact), "tolerance: four times the loss that standard errors explain"),
     ]  # fmt: skip

@@ -215,7 +215,7 @@ def _histogram(axis: Axes, sites: NDArray[np.int16]) -> None:
     mean, sd = float(sites.mean()), float(sites.std(ddof=1))
     # Edges between whole numbers, so that no bin holds more of them than another.
     width = max(1, round(0.3 * sd))
-    edges = np.arange(sites.min() - 0.5, sites.max() + 0.5 + width, width)
+    edges = np.arange(sites.min() - 0.5, sites.max() + 0.5 + width, width).tolist()
     axis.hist(sites, edges, density=True, color=_OURS, alpha=0.6, label=f"{sites.size} runs")
     grid = np.linspace(mean - 4.0 * sd, mean + 4.0 * sd, 300)
     axis.plot(grid, stats.norm.pdf(grid, mean, sd), color=_PRINTED,
@@ -302,8 +302,8 @@ def _lapse(study: Study, protocol: Protocol) -> list[Tumour]:
     found = []
     for hours in _LAPSE_HOURS:
         kernels.advance_tumour(
-            *(part[0] for part in state), counters, biology(), settings, doses,
-            round(hours * STEPS_PER_HOUR), np.uint64(study.seed), np.uint64(0),
+            state.fields[0], state.phase[0], state.mode[0], state.clocks[0], counters, biology(),
+            settings, doses, round(hours * STEPS_PER_HOUR), np.uint64(study.seed), np.uint64(0),
         )  # fmt: skip
         found.append(Tumour.from_state(state))
     return found

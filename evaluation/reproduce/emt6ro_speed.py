@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
 from oncogym.envs import treatments
@@ -61,7 +60,7 @@ def jobs(settings: Settings) -> list[Job]:
 
 def _courses_job(kind: _Kind, settings: Settings) -> Callable[[], list[Measurement]]:
     def run() -> list[Measurement]:
-        threads = numba.get_num_threads()
+        threads = transcription.threads()
         note = f"whole courses of {_HOURS:g} h, ten tumours in turn"
         every = _rate(kind, threads, True, settings.seconds)
         single = _rate(kind, 1, False, settings.seconds)

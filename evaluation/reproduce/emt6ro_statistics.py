@@ -29,7 +29,8 @@ class Equality:
             with Student's 95 % interval.
         correlation: Of the means.
         uniformity: Largest distance of the distribution of ``ks_p`` from the uniform one that they
-            have for equal laws, and its p-value.
+            have for equal laws, and its p-value. For equal numbers of runs, ties and the steps of
+            the p-values are first resolved at random.
     """
 
     t_p: Floats
@@ -68,8 +69,12 @@ def equality(sites_a: ArrayLike, sites_b: ArrayLike) -> Equality:
     difference = a.mean(axis=1) - b.mean(axis=1)
     squared = var_a / a.shape[1] + var_b / b.shape[1]
     error = math.sqrt(squared.sum()) / len(a)
-    ks_p = np.array([stats.ks_2samp(x, y).pvalue for x, y in zip(a, b, strict=True)])
-    flat = stats.kstest(ks_p, "uniform")
+    if a.shape[1] == b.shape[1]:
+        ks_p, smooth = _ks_exact(a, b), _spread(a, b)
+    else:
+        ks_p = np.array([stats.ks_2samp(x, y).pvalue for x, y in zip(a, b, strict=True)])
+        smooth = ks_p
+    flat = stats.kstest(smooth, "uniform")
     return Equality(
         np.asarray(stats.ttest_ind(a, b, axis=1, equal_var=False).pvalue),
         ks_p,
@@ -78,6 +83,51 @@ def equality(sites_a: ArrayLike, sites_b: ArrayLike) -> Equality:
         correlation(a.mean(axis=1), b.mean(axis=1)),
         (float(flat.statistic), float(flat.pvalue)),
     )
+
+
+def _ks_exact(a: Floats, b: Floats) -> Floats:
+    """Exact p-values of the two-sample KS tests of ``(protocols, runs)``.
+
+    SciPy's fall back to the asymptotic law, with a warning, where their arithmetic fails.
+    """
+    found = np.empty(len(a))
+    for number, (x, y) in enumerate(zip(np.sort(a), np.sort(b), strict=True)):
+        both = np.concatenate((x, y))
+        apart = np.searchsorted(x, both, "right") - np.searchsorted(y, both, "right")
+        found[number] = _ks_tail(int(np.abs(apart).max()), a.shape[1])
+    return found
+
+
+def _spread(a: Floats, b: Floats) -> Floats:
+    """p-values of the two-sample KS tests of ``(protocols, runs)``, uniform for equal laws.
+
+    Two things keep those of the ordinary test from it: equal outcomes, whose order is drawn here,
+    and the few steps of the statistic, a multiple of 1/runs; the p-value is drawn between the
+    chances of more than it and of at least it.
+    """
+    rng = np.random.default_rng(0)
+    runs = a.shape[1]
+    found = np.empty(len(a))
+    for number, both in enumerate(np.concatenate((a, b), axis=1)):
+        order = np.lexsort((rng.random(2 * runs), both))
+        step = int(np.abs(np.cumsum(np.where(order < runs, 1, -1))).max())
+        more = _ks_tail(step + 1, runs)
+        found[number] = more + rng.random() * (_ks_tail(step, runs) - more)
+    return found
+
+
+def _ks_tail(step: int, runs: int) -> float:
+    """Chance of a two-sample KS statistic of at least ``step / runs`` for equal laws.
+
+    The reflection principle for lattice paths (Gnedenko and Korolyuk, 1951).
+    """
+    if step <= 0:
+        return 1.0
+    terms = [
+        (-1) ** (fold + 1) * math.comb(2 * runs, runs - fold * step)
+        for fold in range(1, runs // step + 1)
+    ]
+    return 2 * sum(terms) / math.comb(2 * runs, runs)
 
 
 def normal_interval(estimate: float, error: float) -> Interval:

@@ -20,7 +20,7 @@ A kernel file: it imports nothing but numpy, numba and math.
 import math
 
 import numpy as np
-from numba import njit
+from numba import get_num_threads, njit
 
 SIDE = 51
 STEPS_PER_HOUR = 600
@@ -55,6 +55,11 @@ NEIGHBOURS = (
     (0.0, -1.0, ORTHOGONAL), (0.0, 1.0, ORTHOGONAL),
     (1.0, -1.0, DIAGONAL), (1.0, 0.0, ORTHOGONAL), (1.0, 1.0, DIAGONAL),
 )  # fmt: skip
+
+
+def threads() -> int:
+    """Threads of parallel kernels; asked here because only kernel files import numba."""
+    return int(get_num_threads())
 
 
 def from_arrays(amounts, phase, mode, clocks):
