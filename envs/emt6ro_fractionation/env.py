@@ -189,6 +189,7 @@ TREATMENT = Treatment(
             options={"cohort": "population"},
             evaluation_cohort="held_out",
             baseline="bmii",
+            benchmark=False,
         ),
     ),
     cohorts={

@@ -151,25 +151,33 @@ def _lay_frame(box, fields, phase, mode, clocks, floats, ints):
     """Copy the region ``box`` of the lattice and its rim into the frame."""
     top, left, height, width, radius = box
     stride = width + 2
-    floats[:, :] = _FLOAT0
-    ints[:, :] = 0
+    used = _PAD + (height + 3) * stride + 2 * _BLOCK
+    for row in range(_FLOATS):
+        floats[row, :used] = _FLOAT0
+    for row in range(_INTS):
+        ints[row, :used] = 0
+    reach = 4 * radius * radius
     for i in range(height + 2):
+        row = top + i - 1
+        up = (2 * i - height) ** 2
         for j in range(stride):
             at = _PAD + i * stride + j
-            inner = 1 <= i <= height and 1 <= j <= width
-            away = math.sqrt((i + 1 - 0.5 * (height + 2)) ** 2 + (j + 1 - 0.5 * (width + 2)) ** 2)
-            floats[_INNER, at] = _FLOAT1 if inner else _FLOAT0
-            floats[_MASK, at] = _FLOAT1 if inner and away < radius else _FLOAT0
-            row, column = top + i - 1, left + j - 1
+            column = left + j - 1
             ints[_SITE, at] = -1
             if not (0 <= row < SIDE and 0 <= column < SIDE):
                 continue
             site = row * SIDE + column
             ints[_SITE, at] = site
-            if inner:
-                for field in range(3):
-                    floats[_CHO + field, at] = fields[field, site]
+            if 1 <= i <= height and 1 <= j <= width:
+                floats[_INNER, at] = _FLOAT1
+                # Distance from the region's middle, half a site off, in half sites.
+                inside = up + (2 * j - width) ** 2 < reach
+                floats[_MASK, at] = _FLOAT1 if inside else _FLOAT0
+                floats[_CHO, at] = fields[GLUCOSE, site]
+                floats[_OX, at] = fields[OXYGEN, site]
+                floats[_GI, at] = fields[ACID, site]
             if phase[site] == VACANT:
+                ints[_EVENT, at] = 1
                 continue
             ints[_PHASE, at] = phase[site]
             ints[_MODE, at] = mode[site]
@@ -177,17 +185,21 @@ def _lay_frame(box, fields, phase, mode, clocks, floats, ints):
             floats[_END, at] = clocks[site, ENDS + phase[site] - 1]
             floats[_REPAIRED, at] = clocks[site, REPAIRED]
             floats[_REPAIR, at] = clocks[site, REPAIR]
-            ints[_VACANT, at] = _vacant_neighbours(phase, row, column)
+    _count_vacant(ints[_EVENT], ints[_VACANT], stride, height * stride)
 
 
 @njit(cache=True)
-def _vacant_neighbours(phase, row, column):
-    count = 0
-    for i in range(max(row - 1, 0), min(row + 2, SIDE)):
-        for j in range(max(column - 1, 0), min(column + 2, SIDE)):
-            if phase[i * SIDE + j] == VACANT:
-                count += 1
-    return count if phase[row * SIDE + column] != VACANT else count - 1
+def _count_vacant(free, vacant, stride, size):
+    """Number of free neighbours of every place but those of the rim, where no cells are."""
+    start = _PAD + stride
+    out = vacant[start : start + size]
+    up, here = free[start - stride - 1 :], free[start - 1 :]
+    down = free[start + stride - 1 :]
+    for i in range(size):
+        out[i] = (
+            up[i] + up[i + 1] + up[i + 2] + here[i] + here[i + 2] + down[i] + down[i + 1]
+            + down[i + 2]
+        )  # fmt: skip
 
 
 @njit(cache=True)
