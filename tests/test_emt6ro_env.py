@@ -121,7 +121,8 @@ def test_reward_terms_add_up_and_cost_is_the_excess_of_the_limit():
         terms = info["reward_terms"]
         burden += terms["burden"]
         cost += info["cost"]
-        expected = terms["burden"] + terms["regrowth"] + terms["extinction"] + 0.1 * terms["excess"]
+        expected = terms["burden"] + terms["extinction"]
+        expected += 0.25 * terms["regrowth"] + 0.1 * terms["excess"]
         assert reward == pytest.approx(expected)
         assert info["cost"] == -terms["excess"]
         if terminated:

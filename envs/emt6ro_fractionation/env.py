@@ -22,7 +22,8 @@ entry.
 * The source's fitness counts the sites at day 10 and nothing before. It is highest when the doses
   come late, because regrowth has then only just begun: the best protocols of the source wait up to
   three days before the first dose, with a tumour that has grown meanwhile. `v0` charges the mean
-  burden over the whole ten days and the regrowth at the end alike, and pays for extinction.
+  burden over the whole ten days, and the sites at the end as if they stayed for a further quarter
+  of that time, and pays for extinction: two early doses of 5 Gy then beat the source's best.
 * A decision gives its dose at once and then waits. In the source's pairs the wait comes first, so a
   policy would choose a dose for a state it has not seen.
 * Waits are 6 to 30 h, doses multiples of 0.25 Gy; longer gaps take several decisions.
@@ -74,7 +75,7 @@ The weighted sum of named terms; `info["reward_terms"]` has them unweighted.
 |---|---|---|---|
 | fitness | 1500 - sites at 240 h, on the last step | 0 | 1 |
 | burden | minus the part of the mean sites over 240 h since the last decision, relative | 1 | 0 |
-| regrowth | minus the sites at 240 h relative to the start, on the last step | 1 | 0 |
+| regrowth | minus the sites at 240 h relative to the start, on the last step | 0.25 | 0 |
 | extinction | 1 if the tumour has died out, on the last step | 1 | 0 |
 | excess | minus the late BED beyond its limit [Gy] | 0.1 | 0 |
 

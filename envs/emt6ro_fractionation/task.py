@@ -31,7 +31,7 @@ from oncogym.envs.therapy import (
 from oncogym.envs.treatment import Metric, Schedule
 
 _WEIGHTS: dict[str, dict[str, float]] = {
-    "clinical": {"burden": 1.0, "regrowth": 1.0, "extinction": 1.0, "excess": 0.1},
+    "clinical": {"burden": 1.0, "regrowth": 0.25, "extinction": 1.0, "excess": 0.1},
     "published": {"fitness": 1.0},
 }
 _OBSERVATIONS = {
