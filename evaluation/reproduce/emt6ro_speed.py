@@ -23,7 +23,7 @@ _SHORT = 6.0
 _ROUNDS = 3
 _TURNS = 5
 _ENVIRONMENTS = "oncogym/EMT6Ro"
-_LANES = (16,)
+_LANES = (8,)
 # One thread's CPU time leaves out what other processes take, where it is counted finely enough.
 _FINE = time.get_clock_info("thread_time").resolution <= 1e-5
 _clock = time.thread_time if _FINE else time.perf_counter
