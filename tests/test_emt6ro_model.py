@@ -29,6 +29,7 @@ from oncogym.envs.emt6ro_fractionation import (
     simulate,
     write_tumour,
 )
+from oncogym.envs.emt6ro_fractionation import frame_kernels as frame
 from oncogym.envs.emt6ro_fractionation.library import biology, library_bytes
 from oncogym.envs.emt6ro_fractionation.parameters import FIDELITIES, Fidelity
 from oncogym.envs.emt6ro_fractionation.tumour import SIDE, SITES, State, stack
@@ -44,7 +45,7 @@ def reference_tumours() -> list[Tumour]:
 
 
 def advance(state: State, steps: int, fidelity="exact", doses=None, seed=1, row=0, follow=True):
-    counters = np.zeros(kernels.COUNTERS, np.int64)
+    counters = np.zeros(frame.COUNTERS, np.int64)
     kernels.advance_tumour(
         *(part[row] for part in state), counters, biology(),
         Parameters().settings(FIDELITIES[fidelity], follow),
@@ -59,9 +60,15 @@ def single_cell(row=25, column=25, **clocks) -> State:
     state = State.empty(1)
     site = row * SIDE + column
     state.phase[0, site] = rules.G1
-    state.clocks[0, site, kernels.ENDS : kernels.ENDS + 5] = [3600, 9600, 10800, 12000, 12060]
+    state.clocks[0, site, frame.ENDS : frame.ENDS + 5] = [
+        3600,
+        9600,
+        10800,
+        12000,
+        12060,
+    ]
     for name, value in clocks.items():
-        state.clocks[0, site, getattr(kernels, name.upper())] = value
+        state.clocks[0, site, getattr(frame, name.upper())] = value
     return state
 
 
@@ -79,7 +86,7 @@ def test_first_steps_of_the_reference(row):
         assert (*box, free) == tuple(disc)
         born = 0
     else:
-        born = int(advance(state, steps)[kernels.BIRTHS])
+        born = int(advance(state, steps)[frame.BIRTHS])
     occupied = state.phase[0] > 0
     phases = np.bincount(state.phase[0], minlength=6)[1:]
     modes = np.bincount(state.mode[0][occupied], minlength=4)
@@ -208,10 +215,10 @@ def test_a_lone_group_divides_after_its_cycle():
     advance(state, 12000)
     assert (state.phase[0] > 0).sum() == 1
     counters = advance(single := single_cell(), 12001)
-    assert (counters[kernels.BIRTHS], counters[kernels.SITES_NOW]) == (1, 2)
+    assert (counters[frame.BIRTHS], counters[frame.SITES_NOW]) == (1, 2)
     places = np.flatnonzero(single.phase[0])
     assert (single.phase[0][places] == rules.G1).all()
-    assert (single.clocks[0][places, kernels.CLOCK] == 0.0).all()
+    assert (single.clocks[0][places, frame.CLOCK] == 0.0).all()
     apart = np.abs(places // SIDE - places[::-1] // SIDE).max()
     assert apart <= 1
 
@@ -239,12 +246,12 @@ def test_a_group_without_room_dies_at_the_end_of_d(fidelity):
             site = row * SIDE + column
             if site != middle:  # in the middle of S for a long time
                 state.phase[0, site] = rules.S
-                state.clocks[0, site, kernels.ENDS : kernels.ENDS + 5] = np.arange(5) * 100_000
-                state.clocks[0, site, kernels.ENDS + 1] = 100_000
+                state.clocks[0, site, frame.ENDS : frame.ENDS + 5] = np.arange(5) * 100_000
+                state.clocks[0, site, frame.ENDS + 1] = 100_000
     counters = advance(state, 120, fidelity)
-    assert counters[kernels.AGE_DEATHS] == 1
+    assert counters[frame.AGE_DEATHS] == 1
     assert state.phase[0, middle] == rules.VACANT
-    assert counters[kernels.SITES_NOW] == 8
+    assert counters[frame.SITES_NOW] == 8
 
 
 def test_crowded_groups_stop_before_s_and_damage_waits():
@@ -253,17 +260,23 @@ def test_crowded_groups_stop_before_s_and_damage_waits():
         for column in (24, 25, 26):
             site = row * SIDE + column
             state.phase[0, site] = rules.G1
-            state.clocks[0, site, kernels.ENDS : kernels.ENDS + 5] = 1e6 + np.arange(5)
+            state.clocks[0, site, frame.ENDS : frame.ENDS + 5] = 1e6 + np.arange(5)
     middle = 25 * SIDE + 25
-    state.clocks[0, middle, kernels.ENDS : kernels.ENDS + 5] = [3600, 9600, 10800, 12000, 12060]
+    state.clocks[0, middle, frame.ENDS : frame.ENDS + 5] = [
+        3600,
+        9600,
+        10800,
+        12000,
+        12060,
+    ]
     advance(state, 600, doses=[1.5, 0.5])
     row = state.clocks[0, middle]
     assert state.phase[0, middle] == rules.G1
-    assert row[kernels.CLOCK] == 3599.0
+    assert row[frame.CLOCK] == 3599.0
     assert state.mode[0, middle] >= 2
-    assert row[kernels.DAMAGE] == 2.0
-    assert row[kernels.REPAIRED] == 0.0
-    assert row[kernels.REPAIR] == pytest.approx(600 * 3.3414 * np.exp(0.1492 * 2.0), rel=1e-6)
+    assert row[frame.DAMAGE] == 2.0
+    assert row[frame.REPAIRED] == 0.0
+    assert row[frame.REPAIR] == pytest.approx(600 * 3.3414 * np.exp(0.1492 * 2.0), rel=1e-6)
 
 
 def test_a_dose_interrupts_a_repair_and_counts_what_was_recovered():
@@ -274,8 +287,8 @@ def test_a_dose_interrupts_a_repair_and_counts_what_was_recovered():
     state.phase[0, 25 * SIDE + 25] = rules.S
     advance(state, 10, doses=[1.0])
     row = state.clocks[0, 25 * SIDE + 25]
-    assert row[kernels.DAMAGE] == pytest.approx(2.0)
-    assert (row[kernels.REPAIRED], row[kernels.CLOCK]) == (0.0, 5010.0)
+    assert row[frame.DAMAGE] == pytest.approx(2.0)
+    assert (row[frame.REPAIRED], row[frame.CLOCK]) == (0.0, 5010.0)
 
 
 def test_survival_of_a_repair_is_exponential():
@@ -393,7 +406,13 @@ def test_a_full_lattice_is_simulated():
     """Every site occupied: nowhere to divide, everything starves from within."""
     state = State.empty(1)
     state.phase[:] = rules.G1
-    state.clocks[..., kernels.ENDS : kernels.ENDS + 5] = [3600, 9600, 10800, 12000, 12060]
+    state.clocks[..., frame.ENDS : frame.ENDS + 5] = [
+        3600,
+        9600,
+        10800,
+        12000,
+        12060,
+    ]
     full = Tumour.from_state(state)
     for fidelity in ("exact", "screening"):
         result = simulate(Protocol.from_times([]), full, hours=1.0, fidelity=fidelity)
@@ -410,9 +429,9 @@ def test_fields_and_counts_stay_within_their_bounds(slot, dose, seed):
     amounts = state.fields[0] + Parameters().bath[:, None]
     assert amounts.min() > -25.0  # what one mode eats at once from a site that holds just enough
     assert (amounts.max(axis=1) <= Parameters().bath * [1.0001, 1.0001, 30.0]).all()
-    assert counters[kernels.SITES_NOW] == (state.phase[0] > 0).sum()
-    born = counters[kernels.BIRTHS] - counters[kernels.DEATHS]
-    assert counters[kernels.SITES_NOW] == library()[seed % 10].sites + born
+    assert counters[frame.SITES_NOW] == (state.phase[0] > 0).sum()
+    born = counters[frame.BIRTHS] - counters[frame.DEATHS]
+    assert counters[frame.SITES_NOW] == library()[seed % 10].sites + born
     vacant = state.phase[0] == rules.VACANT
     assert (state.clocks[0][vacant] == 0.0).all()
 
@@ -485,7 +504,7 @@ def test_shipped_tumours_are_like_the_reference_ones():
     assert abs(sites.mean() - 321.5) < 4 * np.hypot(sites.std(ddof=1), 10.9) / np.sqrt(10)
     phases = sum(np.bincount(t.phase.ravel(), minlength=6)[1:] for t in library())
     np.testing.assert_allclose(phases / phases.sum(), [0.77, 0.147, 0.036, 0.047, 0.0], atol=0.03)
-    assert all((t.clocks[..., kernels.DAMAGE] == 0.0).all() for t in library())
+    assert all((t.clocks[..., frame.DAMAGE] == 0.0).all() for t in library())
 
 
 # Statistics (fixed seeds: they pass or fail for good)

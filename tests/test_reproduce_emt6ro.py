@@ -22,6 +22,7 @@ from oncogym.envs.emt6ro_fractionation import (
     Parameters,
     Protocol,
     Tumour,
+    frame_kernels,
     kernels,
     library,
     read_tumour,
@@ -531,7 +532,7 @@ def test_transcription_and_kernels_agree_on_the_next_steps(number):
     tumour = library()[number]
     plain = state_of(tumour)
     ours = stack([tumour])
-    counters = np.zeros(kernels.COUNTERS, np.int64)
+    counters = np.zeros(frame_kernels.COUNTERS, np.int64)
     settings = Parameters().settings(fidelity_of("exact"), follow_acid=True)
     for step in range(1, 4):
         _, births = transcription.simulate(plain, np.zeros(1), 1, np.random.default_rng(step))
@@ -539,7 +540,7 @@ def test_transcription_and_kernels_agree_on_the_next_steps(number):
             ours.fields[0], ours.phase[0], ours.mode[0], ours.clocks[0], counters, biology(),
             settings, np.zeros(1), step, np.uint64(0), np.uint64(0),
         )  # fmt: skip
-        if births or counters[kernels.BIRTHS] or counters[kernels.REPAIR_DEATHS]:
+        if births or counters[frame_kernels.BIRTHS] or counters[frame_kernels.REPAIR_DEATHS]:
             break  # chance has parted them
         now = Tumour.from_state(ours)
         np.testing.assert_array_equal(now.phase > 0, plain[1])
@@ -550,7 +551,7 @@ def test_transcription_and_kernels_agree_on_the_next_steps(number):
         np.testing.assert_allclose(
             (now.amounts + bath)[:, same], plain[0][:, same], rtol=1e-3, atol=0.02
         )
-        assert step < 3 or counters[kernels.STEP] == 3
+        assert step < 3 or counters[frame_kernels.STEP] == 3
     assert step > 1
 
 

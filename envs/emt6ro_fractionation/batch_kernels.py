@@ -6,13 +6,8 @@ A kernel file: it imports nothing but numpy, numba, math and other kernel files.
 import numpy as np
 from numba import njit, prange
 
-from oncogym.envs.emt6ro_fractionation.kernels import (
-    COUNTERS,
-    RECORDED,
-    advance_tumour,
-    record,
-    seed_tumour,
-)
+from oncogym.envs.emt6ro_fractionation.frame_kernels import COUNTERS, RECORDED
+from oncogym.envs.emt6ro_fractionation.kernels import advance_tumour, record, seed_tumour
 
 
 @njit(cache=True)

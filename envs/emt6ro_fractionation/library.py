@@ -16,7 +16,7 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
-from oncogym.envs.emt6ro_fractionation import batch_kernels, kernels
+from oncogym.envs.emt6ro_fractionation import batch_kernels, frame_kernels
 from oncogym.envs.emt6ro_fractionation.parameters import (
     RECOVERY,
     REPAIR_DELAY,
@@ -93,8 +93,8 @@ def _grow(
     keys = np.asarray(numbers)
     if len(keys) and (keys.dtype.kind not in "iu" or keys.min() < 0):
         raise ValueError(f"numbers of tumours are {numbers!r}; allowed: integers of at least 0")
-    if not 1 <= sites <= kernels.SITES:
-        raise ValueError(f"sites is {sites}; allowed: 1 to {kernels.SITES}")
+    if not 1 <= sites <= frame_kernels.SITES:
+        raise ValueError(f"sites is {sites}; allowed: 1 to {frame_kernels.SITES}")
     state = State.empty(len(keys))
     if len(keys):
         settings = (parameters or GROWTH).settings(fidelity_of(fidelity))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from oncogym.envs.emt6ro_fractionation import batch_kernels, kernels
+from oncogym.envs.emt6ro_fractionation import batch_kernels, frame_kernels
 from oncogym.envs.emt6ro_fractionation.library import biology, initial_states, library
 from oncogym.envs.emt6ro_fractionation.parameters import (
     RECOVERY,
@@ -204,7 +204,7 @@ def simulate(
     one = patient or EMT6RoPatient()
     row = biology(one.survival, one.repair_delay, one.repair_growth, one.recovery)
     jobs = len(p)
-    counters = np.zeros((jobs, kernels.COUNTERS), np.int64)
+    counters = np.zeros((jobs, frame_kernels.COUNTERS), np.int64)
     records = batch_kernels.empty_records(jobs, len(times))
     run = batch_kernels.simulate_jobs_parallel if parallel else batch_kernels.simulate_jobs
     part = _PART if progress else jobs
@@ -224,15 +224,15 @@ def simulate(
                 times * STEPS_PER_SLOT, records[piece], counters[piece],
             )  # fmt: skip
             bar.update(size)
-    counted = counters.reshape(*shape, kernels.COUNTERS)
+    counted = counters.reshape(*shape, frame_kernels.COUNTERS)
     return EMT6RoResult(
         several,
-        counted[..., kernels.SITES_NOW],
-        counted[..., kernels.BURDEN] / (slots * STEPS_PER_SLOT),
-        counted[..., kernels.BIRTHS],
-        counted[..., kernels.DEATHS],
-        counted[..., kernels.REPAIR_DEATHS],
-        counted[..., kernels.AGE_DEATHS],
+        counted[..., frame_kernels.SITES_NOW],
+        counted[..., frame_kernels.BURDEN] / (slots * STEPS_PER_SLOT),
+        counted[..., frame_kernels.BIRTHS],
+        counted[..., frame_kernels.DEATHS],
+        counted[..., frame_kernels.REPAIR_DEATHS],
+        counted[..., frame_kernels.AGE_DEATHS],
         np.asarray(times * SLOT_HOURS, np.float64),
         records.reshape(*shape, *records.shape[1:]),
         (fidelity, chosen.compression),

@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from oncogym.envs.emt6ro_fractionation import kernels
+from oncogym.envs.emt6ro_fractionation import frame_kernels
+from oncogym.envs.emt6ro_fractionation.diffusion_kernels import KAPPA_FACTOR
 from oncogym.envs.emt6ro_fractionation.rules import STEPS_PER_HOUR
 from oncogym.envs.therapy import check_choice
 from oncogym.envs.treatment import nearest
@@ -128,31 +129,31 @@ class Parameters:
         Raises:
             ValueError: A sub-step is unstable or a number of sub-steps is odd.
         """
-        row = np.zeros(kernels.SETTINGS)
-        row[kernels.EXTERNAL : kernels.EXTERNAL + 3] = self.bath
+        row = np.zeros(frame_kernels.SETTINGS)
+        row[frame_kernels.EXTERNAL : frame_kernels.EXTERNAL + 3] = self.bath
         spread = (self.diffusion_glucose, self.diffusion_oxygen, self.diffusion_acid)
         for field, (coefficient, count) in enumerate(zip(spread, fidelity.substeps, strict=True)):
             if count < 2 or count % 2:
                 raise ValueError(f"substeps is {fidelity.substeps}; allowed: even, at least 2")
-            kappa = coefficient * SUBSTEP_SECONDS * kernels.KAPPA_FACTOR * SUBSTEPS / count
+            kappa = coefficient * SUBSTEP_SECONDS * KAPPA_FACTOR * SUBSTEPS / count
             if kappa >= _LARGEST_KAPPA:
                 raise ValueError(
                     f"{count} sub-steps with a diffusion coefficient of {coefficient:g} sites^2/s "
                     f"are unstable: kappa is {kappa:.4g}; allowed: below {_LARGEST_KAPPA:.4g}"
                 )
-            row[kernels.KAPPA + field] = kappa
-            row[kernels.SUBSTEPS + field] = count
-        row[kernels.USE : kernels.USE + 8 : 2] = self.glucose_use
-        row[kernels.USE + 1 : kernels.USE + 8 : 2] = self.oxygen_use
-        row[kernels.MAKE : kernels.MAKE + 4] = self.acid_made
-        row[kernels.ACID_STOP] = self.acid_stop
-        row[kernels.ACID_DEATH] = self.acid_death
+            row[frame_kernels.KAPPA + field] = kappa
+            row[frame_kernels.SUBSTEPS + field] = count
+        row[frame_kernels.USE : frame_kernels.USE + 8 : 2] = self.glucose_use
+        row[frame_kernels.USE + 1 : frame_kernels.USE + 8 : 2] = self.oxygen_use
+        row[frame_kernels.MAKE : frame_kernels.MAKE + 4] = self.acid_made
+        row[frame_kernels.ACID_STOP] = self.acid_stop
+        row[frame_kernels.ACID_DEATH] = self.acid_death
         cycle = (self.g1, self.g1_sd, self.s, self.s_sd, self.g2, self.m, self.d)
-        row[kernels.CYCLE : kernels.CYCLE + 7] = np.multiply(cycle, STEPS_PER_HOUR)
-        row[kernels.LENGTH] = fidelity.compression
+        row[frame_kernels.CYCLE : frame_kernels.CYCLE + 7] = np.multiply(cycle, STEPS_PER_HOUR)
+        row[frame_kernels.LENGTH] = fidelity.compression
         # Odd numbers: the modes of a starving site alternate from step to step, and both count.
         sampled = 9 if fidelity.compression == 1 else 3
-        row[kernels.ACID_EVERY] = 1 if follow_acid else sampled
+        row[frame_kernels.ACID_EVERY] = 1 if follow_acid else sampled
         return row
 
 

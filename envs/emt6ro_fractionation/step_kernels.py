@@ -8,7 +8,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from oncogym.envs.emt6ro_fractionation.kernels import (
+from oncogym.envs.emt6ro_fractionation.frame_kernels import (
     BURDEN,
     DAMAGE,
     EXTERNAL,
@@ -22,9 +22,8 @@ from oncogym.envs.emt6ro_fractionation.kernels import (
     SITES,
     SITES_NOW,
     STEP,
-    advance_tumour,
-    record,
 )
+from oncogym.envs.emt6ro_fractionation.kernels import advance_tumour, record
 from oncogym.envs.emt6ro_fractionation.rules import STEPS_PER_SLOT, VACANT
 from oncogym.envs.streams import normal_pair, uniforms
 

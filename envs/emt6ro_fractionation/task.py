@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
-from oncogym.envs.emt6ro_fractionation import kernels
+from oncogym.envs.emt6ro_fractionation import frame_kernels
 from oncogym.envs.emt6ro_fractionation import step_kernels as kernel
 from oncogym.envs.emt6ro_fractionation.library import initial_states
 from oncogym.envs.emt6ro_fractionation.model import EMT6RoPatient, biology_rows, on_grid
@@ -174,7 +174,7 @@ class EMT6RoTask(TherapyTask):
 
         lanes = self.num_lanes
         self._tumours = State.empty(lanes)
-        self._counters = np.zeros((lanes, kernels.COUNTERS), np.int64)
+        self._counters = np.zeros((lanes, frame_kernels.COUNTERS), np.int64)
         self._patients = np.tile(EMT6RoPatient().to_array(), (lanes, 1))
         self._biology = biology_rows(self._patients)
         self._state = np.zeros((lanes, kernel.STATE))
@@ -187,7 +187,9 @@ class EMT6RoTask(TherapyTask):
 
     def _observation_space(self) -> Box:
         if self.observation == "image":
-            return Box(0.0, 1.0, (kernel.CHANNELS, kernels.SIDE, kernels.SIDE), np.float32)
+            return Box(
+                0.0, 1.0, (kernel.CHANNELS, frame_kernels.SIDE, frame_kernels.SIDE), np.float32
+            )
         head = [1.0, 1.0, 1.0, 1.0]
         if self.observation == "measurable":
             high = [*head, 2.0, 10.0]
@@ -401,7 +403,7 @@ class EMT6RoTask(TherapyTask):
 
     def elapsed(self, lane: int) -> float:
         """Hours since the start of a lane's treatment."""
-        return float(self._counters[lane, kernels.STEP] / STEPS_PER_SLOT * SLOT_HOURS)
+        return float(self._counters[lane, frame_kernels.STEP] / STEPS_PER_SLOT * SLOT_HOURS)
 
     def course(self, lane: int) -> tuple[Floats, Floats]:
         """Times [h] and occupied sites of a lane, every six hours so far."""

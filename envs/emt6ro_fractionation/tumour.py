@@ -11,12 +11,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from oncogym.envs.emt6ro_fractionation import kernels
+from oncogym.envs.emt6ro_fractionation import frame_kernels
 from oncogym.envs.emt6ro_fractionation.parameters import REPAIR_DELAY, REPAIR_GROWTH
 from oncogym.envs.emt6ro_fractionation.rules import STEPS_PER_HOUR, VACANT, D
 
-SIDE = kernels.SIDE
-SITES = kernels.SITES
+SIDE = frame_kernels.SIDE
+SITES = frame_kernels.SITES
 
 
 class TumourFileError(ValueError):
@@ -24,7 +24,7 @@ class TumourFileError(ValueError):
 
 
 class State(NamedTuple):
-    """State arrays of ``n`` tumours as the kernels take them, see ``kernels.py``."""
+    """State arrays of ``n`` tumours as the kernels take them, see ``frame_kernels.py``."""
 
     fields: NDArray[np.float32]
     phase: NDArray[np.int32]
@@ -38,7 +38,7 @@ class State(NamedTuple):
             np.zeros((count, 3, SITES), np.float32),
             np.zeros((count, SITES), np.int32),
             np.zeros((count, SITES), np.int32),
-            np.zeros((count, SITES, kernels.CLOCKS), np.float32),
+            np.zeros((count, SITES, frame_kernels.CLOCKS), np.float32),
         )
 
 
@@ -72,7 +72,7 @@ class Tumour:
             state.fields[row].reshape(3, SIDE, SIDE).copy(),
             state.phase[row].reshape(SIDE, SIDE).copy(),
             state.mode[row].reshape(SIDE, SIDE).copy(),
-            state.clocks[row].reshape(SIDE, SIDE, kernels.CLOCKS).copy(),
+            state.clocks[row].reshape(SIDE, SIDE, frame_kernels.CLOCKS).copy(),
         )
 
 
@@ -83,7 +83,7 @@ def stack(tumours: Sequence[Tumour]) -> State:
         state.fields[row] = tumour.amounts.reshape(3, SITES)
         state.phase[row] = tumour.phase.ravel()
         state.mode[row] = tumour.mode.ravel()
-        state.clocks[row] = tumour.clocks.reshape(SITES, kernels.CLOCKS)
+        state.clocks[row] = tumour.clocks.reshape(SITES, frame_kernels.CLOCKS)
     return state
 
 
@@ -155,18 +155,18 @@ def read_tumour(path: str | Path, bath: Sequence[float] = (275.0, 14.0, 1.99e-3)
         if not occupied:
             continue
         row = state.clocks[0, site]
-        row[kernels.REPAIRED] = lines.number("a time in repair", 0.0, 1e6) * STEPS_PER_HOUR
-        row[kernels.DAMAGE] = lines.number("damage", 0.0, 1e6)
+        row[frame_kernels.REPAIRED] = lines.number("a time in repair", 0.0, 1e6) * STEPS_PER_HOUR
+        row[frame_kernels.DAMAGE] = lines.number("damage", 0.0, 1e6)
         # Sums of steps in hours, in which the file counts, are whole steps but for rounding.
-        row[kernels.CLOCK] = round(lines.number("a clock", 0.0, 1e6) * STEPS_PER_HOUR, 3)
+        row[frame_kernels.CLOCK] = round(lines.number("a clock", 0.0, 1e6) * STEPS_PER_HOUR, 3)
         for phase in range(D):
             end = lines.number("an end of a phase", 0.0, 1e6)
-            row[kernels.ENDS + phase] = end * STEPS_PER_HOUR
+            row[frame_kernels.ENDS + phase] = end * STEPS_PER_HOUR
         state.mode[0, site] = lines.whole("a mode", 0, 3)
         state.phase[0, site] = lines.whole("a phase", 0, 4) + 1
-        if row[kernels.DAMAGE] > 0.0:
-            hours = REPAIR_DELAY * math.exp(REPAIR_GROWTH * row[kernels.DAMAGE])
-            row[kernels.REPAIR] = hours * STEPS_PER_HOUR
+        if row[frame_kernels.DAMAGE] > 0.0:
+            hours = REPAIR_DELAY * math.exp(REPAIR_GROWTH * row[frame_kernels.DAMAGE])
+            row[frame_kernels.REPAIR] = hours * STEPS_PER_HOUR
     lines.end()
     return Tumour.from_state(state)
 
@@ -176,7 +176,7 @@ def write_tumour(
 ) -> None:
     """Write a tumour in the format that :func:`read_tumour` reads."""
     amounts = tumour.amounts.reshape(3, SITES).T + np.asarray(bath, np.float64)
-    clocks = tumour.clocks.reshape(SITES, kernels.CLOCKS).astype(np.float64)
+    clocks = tumour.clocks.reshape(SITES, frame_kernels.CLOCKS).astype(np.float64)
     text: list[str] = [str(SIDE), str(SIDE)]
     for site, phase in enumerate(tumour.phase.ravel().tolist()):
         text.append(str(int(phase != VACANT)))
@@ -185,7 +185,7 @@ def write_tumour(
             continue
         row = clocks[site]
         hours = row / STEPS_PER_HOUR
-        text += [f"{hours[kernels.REPAIRED]:.9g}", f"{row[kernels.DAMAGE]:.9g}"]
-        text += [f"{value:.9g}" for value in hours[kernels.CLOCK : kernels.ENDS + D]]
+        text += [f"{hours[frame_kernels.REPAIRED]:.9g}", f"{row[frame_kernels.DAMAGE]:.9g}"]
+        text += [f"{value:.9g}" for value in hours[frame_kernels.CLOCK : frame_kernels.ENDS + D]]
         text += [str(int(tumour.mode.ravel()[site])), str(phase - 1)]
     Path(path).write_text("\n".join(text) + "\n", encoding="ascii")

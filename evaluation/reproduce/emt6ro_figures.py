@@ -16,7 +16,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from oncogym.agents.files import write_bytes_atomic
-from oncogym.envs.emt6ro_fractionation import Protocol, Tumour, grow, kernels, simulate
+from oncogym.envs.emt6ro_fractionation import (
+    Protocol,
+    Tumour,
+    frame_kernels,
+    grow,
+    kernels,
+    simulate,
+)
 from oncogym.envs.emt6ro_fractionation.library import LIBRARY_SIZE, biology
 from oncogym.envs.emt6ro_fractionation.parameters import Parameters, fidelity_of
 from oncogym.envs.emt6ro_fractionation.rules import STEPS_PER_HOUR
@@ -296,7 +303,7 @@ def time_lapse(study: Study) -> Figure:
 def _lapse(study: Study, protocol: Protocol) -> list[Tumour]:
     """The study's first tumour at the times of the picture, one course."""
     state = stack(study.tumours[:1])
-    counters = np.zeros(kernels.COUNTERS, np.int64)
+    counters = np.zeros(frame_kernels.COUNTERS, np.int64)
     settings = Parameters().settings(fidelity_of(study.fidelity))
     doses = protocol.slots(round(2.0 * _LAPSE_HOURS[-1]))
     found = []

@@ -1,0 +1,85 @@
+"""Diffusion of the substrates within the frame of a tumour.
+
+A kernel file: it imports nothing but numpy, numba, math and other kernel files.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+
+from oncogym.envs.emt6ro_fractionation.frame_kernels import (
+    FRAME_GLUCOSE,
+    FRAME_INNER,
+    FRAME_MASK,
+    FRAME_SPARE,
+    FRAME_SUMS,
+    KAPPA,
+    PAD,
+    SUBSTEPS,
+)
+
+ROOT = math.sqrt(2.0)
+# kappa of a coefficient D [sites^2/s] and a sub-step tau [s]: D tau 2 sqrt2 / (4 + 2 sqrt2)
+KAPPA_FACTOR = 2.0 * ROOT / (4.0 + 2.0 * ROOT)
+
+
+@njit(cache=True, inline="always")
+def _sub_step(source, target, sums, mask, stride, size, kappa):
+    """One diffusion sub-step over the flat frame, by sums along rows, then across them."""
+    first = PAD
+    wide = size + 2 * stride
+    mid = source[first : first + wide]
+    left = source[first - 1 : first - 1 + wide]
+    right = source[first + 1 : first + 1 + wide]
+    sums_all = sums[first : first + wide]
+    side = np.float32(1.0 / ROOT)
+    for i in range(wide):
+        sums_all[i] = mid[i] + side * (left[i] + right[i])
+    here = first + stride
+    own = source[here : here + size]
+    upper = sums[first : first + size]
+    centre = sums[here : here + size]
+    lower = sums[here + stride : here + stride + size]
+    keep = mask[here : here + size]
+    out = target[here : here + size]
+    # kappa/s [s (up + down) + centre - X] + (1 - kappa (4 + 2 sqrt2)) X with s = 1/sqrt2
+    across = np.float32(kappa)
+    along = np.float32(kappa * ROOT)
+    rest = np.float32(1.0 - kappa * (4.0 + 2.0 * ROOT) - kappa * ROOT)
+    for i in range(size):
+        out[i] = keep[i] * (rest * own[i] + (across * (upper[i] + lower[i]) + along * centre[i]))
+
+
+@njit(cache=True)
+def _diffuse(floats, field, stride, size, kappa, count):
+    """All sub-steps of one substrate; the last one also updates the bath within the region."""
+    here, spare = floats[FRAME_GLUCOSE + field], floats[FRAME_SPARE]
+    sums, mask, inner = floats[FRAME_SUMS], floats[FRAME_MASK], floats[FRAME_INNER]
+    start = PAD + stride
+    own = here[start : start + size]
+    keep = mask[start : start + size]
+    for i in range(size):
+        own[i] *= keep[i]
+    for _ in range(count // 2 - 1):
+        _sub_step(here, spare, sums, mask, stride, size, kappa)
+        _sub_step(spare, here, sums, mask, stride, size, kappa)
+    _sub_step(here, spare, sums, mask, stride, size, kappa)
+    _sub_step(spare, here, sums, inner, stride, size, kappa)
+
+
+@njit(cache=True)
+def diffuse_frame(floats, stride, size, settings, acid):
+    """One step of diffusion of glucose, oxygen and, if asked for, acid."""
+    for field in range(3 if acid else 2):
+        _diffuse(floats, field, stride, size, settings[KAPPA + field],
+                 int(settings[SUBSTEPS + field]))  # fmt: skip
+
+
+@njit(cache=True)
+def largest(row, size):
+    """Largest of the first ``size`` values."""
+    top = row[0]
+    for i in range(size):
+        top = max(top, row[i])
+    return top

@@ -1,0 +1,219 @@
+"""Where a spheroid's numbers stand: the lattice, and the frame in which it is worked on.
+
+The lattice has ``SIDE`` x ``SIDE`` sites, numbered row by row. A tumour is a row of each of these:
+
+* ``fields`` ``(3, SITES)`` float32: glucose, oxygen, acid [fmol a site], as deviations from the
+  bath, so that the bath is zero and a multiplication keeps it there;
+* ``phase``, ``mode`` ``(SITES,)`` int32, see :mod:`.rules`;
+* ``clocks`` ``(SITES, CLOCKS)`` float32: clock, ends of the phases, damage [Gy], time in repair,
+  duration of the repair (times in steps of 6 s).
+
+Between two changes of its extent a tumour is worked on in a *frame*: the square region round its
+disc with a rim of one site, laid out row after row without padding, so that each sweep is one loop
+over flat memory and compiles to vector instructions.
+
+A kernel file: it imports nothing but numpy, numba, math and other kernel files.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+
+from oncogym.envs.emt6ro_fractionation.rules import VACANT
+
+SIDE = 51
+SITES = SIDE * SIDE
+
+GLUCOSE, OXYGEN, ACID = range(3)
+CLOCK, ENDS, DAMAGE, REPAIRED, REPAIR = 0, 1, 6, 7, 8
+CLOCKS = 9
+
+# Settings of the model, one row for all lanes (float64).
+(
+    EXTERNAL,  # 3 bath amounts, fmol
+    KAPPA,  # 3 weights of a diffusion sub-step
+    SUBSTEPS,  # 3 sub-steps of a step, even
+    USE,  # 4 modes x (glucose, oxygen) consumed in a step, fmol
+    MAKE,  # 4 modes: acid produced in a step, fmol
+    ACID_STOP,  # fmol, no proliferation at or above
+    ACID_DEATH,  # fmol, no life at or above
+    CYCLE,  # 7 phase durations, see rules
+    LENGTH,  # model steps of one field step; 1 is exact
+    ACID_EVERY,  # field steps between those of the acid while it is far from acting
+) = (0, 3, 6, 9, 17, 21, 22, 23, 30, 31)
+SETTINGS = 32
+
+# State of a lane beside its sites (int64).
+# BURDEN sums the occupied sites over the steps.
+STEP, ACID_ON, SITES_NOW, BURDEN, BIRTHS, DEATHS, REPAIR_DEATHS, AGE_DEATHS = range(8)
+COUNTERS = 8
+
+# Columns of a record: number of sites, of each phase, of each mode, of damaged ones, and means of
+# the three substrates over the occupied sites.
+RECORD_SITES, RECORD_PHASES, RECORD_MODES, RECORD_DAMAGED, RECORD_FIELDS = 0, 1, 6, 10, 11
+RECORDED = 14
+
+# Rows of the frame's memory.
+(
+    FRAME_GLUCOSE,
+    FRAME_OXYGEN,
+    FRAME_ACID,
+    FRAME_SPARE,  # target of every second diffusion sub-step
+    FRAME_SUMS,  # of three neighbours in a row
+    FRAME_MASK,  # 1 outside the bath
+    FRAME_INNER,  # 1 off the rim
+    FRAME_TIME,
+    FRAME_END,  # of the present phase
+    FRAME_REPAIRED,
+    FRAME_REPAIR,
+) = range(11)
+FRAME_FLOATS = 11
+FRAME_PHASE, FRAME_MODE, FRAME_VACANT, FRAME_EVENT, FRAME_SITE = range(5)
+FRAME_INTS = 5
+PAD = 64
+# Rows start at different places within a page of 4 KiB: otherwise loads wait for stores to others.
+ROW = 3152
+
+BLOCK = 16
+FLOAT0 = np.float32(0.0)
+FLOAT1 = np.float32(1.0)
+FLOAT2 = np.float32(2.0)
+
+
+@njit(cache=True)
+def disc_of(phase, start, stride, rows, columns, top, left):
+    """The tumour's disc: (first row, first column, height, width of the region, radius).
+
+    The centre is the middle of the occupied rows and columns, rounded up; the radius is the largest
+    distance of an occupied site from it, rounded up. A region of height 0 means no tumour.
+
+    Args:
+        phase: Flat int32 phases of a table of sites, lattice or frame.
+        start, stride: Place of its first site and of a row after another.
+        rows, columns: Its size.
+        top, left: Lattice row and column of its first site.
+    """
+    ends = np.empty((2, rows), np.int32)
+    r1, r2, c1, c2 = rows, -1, columns, -1
+    for row in range(rows):
+        at = start + row * stride
+        first, last = 0, columns - 1
+        while first < columns and phase[at + first] == VACANT:
+            first += 1
+        ends[0, row] = first
+        if first == columns:
+            continue
+        while phase[at + last] == VACANT:
+            last -= 1
+        ends[1, row] = last
+        r1, r2 = min(r1, row), row
+        c1, c2 = min(c1, first), max(c2, last)
+    if r2 < 0:
+        return 0, 0, 0, 0, 0
+    row0 = r1 + (r2 - r1 + 1) // 2
+    column0 = c1 + (c2 - c1 + 1) // 2
+    far = 0
+    for row in range(r1, r2 + 1):
+        if ends[0, row] < columns:  # the farthest site of a row is one of its ends
+            across = max(abs(ends[0, row] - column0), abs(ends[1, row] - column0))
+            far = max(far, (row - row0) ** 2 + across**2)
+    radius = int(math.ceil(math.sqrt(far)))
+    row0, column0 = row0 + top, column0 + left
+    first_row, first_column = max(row0 - radius, 0), max(column0 - radius, 0)
+    last_row, last_column = min(row0 + radius, SIDE - 1), min(column0 + radius, SIDE - 1)
+    height, width = last_row - first_row + 1, last_column - first_column + 1
+    return first_row, first_column, height, width, radius
+
+
+@njit(cache=True)
+def lay_frame(box, fields, phase, mode, clocks, floats, ints):
+    """Copy the region ``box`` of the lattice and its rim into the frame."""
+    top, left, height, width, radius = box
+    stride = width + 2
+    used = PAD + (height + 3) * stride + 2 * BLOCK
+    for row in range(FRAME_FLOATS):
+        floats[row, :used] = FLOAT0
+    for row in range(FRAME_INTS):
+        ints[row, :used] = 0
+    reach = 4 * radius * radius
+    for i in range(height + 2):
+        row = top + i - 1
+        up = (2 * i - height) ** 2
+        for j in range(stride):
+            at = PAD + i * stride + j
+            column = left + j - 1
+            ints[FRAME_SITE, at] = -1
+            if not (0 <= row < SIDE and 0 <= column < SIDE):
+                continue
+            site = row * SIDE + column
+            ints[FRAME_SITE, at] = site
+            if 1 <= i <= height and 1 <= j <= width:
+                floats[FRAME_INNER, at] = FLOAT1
+                # Distance from the region's middle, half a site off, in half sites.
+                inside = up + (2 * j - width) ** 2 < reach
+                floats[FRAME_MASK, at] = FLOAT1 if inside else FLOAT0
+                floats[FRAME_GLUCOSE, at] = fields[GLUCOSE, site]
+                floats[FRAME_OXYGEN, at] = fields[OXYGEN, site]
+                floats[FRAME_ACID, at] = fields[ACID, site]
+            if phase[site] == VACANT:
+                ints[FRAME_EVENT, at] = 1
+                continue
+            ints[FRAME_PHASE, at] = phase[site]
+            ints[FRAME_MODE, at] = mode[site]
+            floats[FRAME_TIME, at] = clocks[site, CLOCK]
+            floats[FRAME_END, at] = clocks[site, ENDS + phase[site] - 1]
+            floats[FRAME_REPAIRED, at] = clocks[site, REPAIRED]
+            floats[FRAME_REPAIR, at] = clocks[site, REPAIR]
+    _count_vacant(ints[FRAME_EVENT], ints[FRAME_VACANT], stride, height * stride)
+
+
+@njit(cache=True)
+def _count_vacant(free, vacant, stride, size):
+    """Number of free neighbours of every place but those of the rim, where no cells are."""
+    start = PAD + stride
+    out = vacant[start : start + size]
+    up, here = free[start - stride - 1 :], free[start - 1 :]
+    down = free[start + stride - 1 :]
+    for i in range(size):
+        out[i] = (
+            up[i] + up[i + 1] + up[i + 2] + here[i] + here[i + 2] + down[i] + down[i + 1]
+            + down[i + 2]
+        )  # fmt: skip
+
+
+@njit(cache=True)
+def lift_frame(box, fields, phase, mode, clocks, floats, ints):
+    """Write the frame back into the lattice."""
+    for at in range(PAD, PAD + (box[2] + 2) * (box[3] + 2)):
+        site = ints[FRAME_SITE, at]
+        if site < 0:
+            continue
+        if floats[FRAME_INNER, at] > FLOAT0:
+            for field in range(3):
+                fields[field, site] = floats[FRAME_GLUCOSE + field, at]
+        phase[site] = ints[FRAME_PHASE, at]
+        mode[site] = ints[FRAME_MODE, at] if phase[site] != VACANT else 0
+        clocks[site, CLOCK] = floats[FRAME_TIME, at]
+        clocks[site, REPAIRED] = floats[FRAME_REPAIRED, at]
+        clocks[site, REPAIR] = floats[FRAME_REPAIR, at]
+
+
+@njit(cache=True)
+def tell_neighbours(ints, at, stride, change):
+    """Change the count of vacant neighbours around a place."""
+    for up in range(-1, 2):
+        for place in range(at + up * stride - 1, at + up * stride + 2):
+            if place != at:
+                ints[FRAME_VACANT, place] += change
+
+
+@njit(cache=True)
+def vacant_neighbours(ints, at, stride):
+    """Vacant neighbours within the frame; those of a rim site are counted again when it is laid."""
+    count = 0
+    for up in range(-1, 2):
+        for place in range(at + up * stride - 1, at + up * stride + 2):
+            if place != at and ints[FRAME_SITE, place] >= 0 and ints[FRAME_PHASE, place] == VACANT:
+                count += 1
+    return count
