@@ -126,6 +126,10 @@ class TherapyTask(ABC):
     #: Lanes that optimisers step together at most: enough to fill the cores, small enough for the
     #: cache. A task with a large state lowers it.
     max_lanes: ClassVar[int] = 8192
+    #: Default weights of the reward terms, by objective; those left out weigh nothing.
+    objectives: ClassVar[Mapping[str, Mapping[str, float]]] = {}
+    #: The objective of this task, one of :attr:`objectives`; set before the base is initialised.
+    objective: str = ""
     #: One ``(name, unit)`` for each component of the action.
     action_parts: tuple[tuple[str, str], ...]
 
@@ -163,9 +167,9 @@ class TherapyTask(ABC):
             if weights[name] != 0.0
         ]
 
-    @abstractmethod
     def default_weights(self) -> Mapping[str, float]:
-        """Weight of every reward term, by name."""
+        """Weight of every reward term, by name: by default those of the chosen objective."""
+        return {**dict.fromkeys(self.reward_terms, 0.0), **self.objectives[self.objective]}
 
     @property
     def _batch_shape(self) -> tuple[int, ...]:

@@ -237,6 +237,18 @@ def test_nominal_patients_are_the_shipped_tumours_in_turn():
     assert len(seen) > 5
 
 
+def test_unseen_tumours_are_like_the_shipped_ones():
+    rows = TREATMENT.cohorts["unseen"].patients(40)
+    assert len(set(rows[:, 4])) == 40
+    assert rows[:, 4].min() > TREATMENT.cohorts["held_out"].patients(1000)[:, 4].max()
+    assert (np.delete(rows, 4, axis=1) == np.delete(rows[:1], 4, axis=1)).all()
+    task = EMT6RoTask(40, **FAST)
+    keys = np.zeros(40, np.uint64)
+    seen = task.reset(np.arange(40), rows, keys, keys)
+    sites = 1500.0 * seen[:, 5]
+    assert abs(sites.mean() - 321.5) < 4 * sites.std() / np.sqrt(40) + 5.0
+
+
 def test_cohort_patients_vary_about_the_source():
     rows = TREATMENT.cohorts["held_out"].patients(1000)
     logs = np.log(rows[:, 0] / 0.4993)

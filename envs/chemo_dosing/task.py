@@ -23,7 +23,7 @@ from oncogym.envs.therapy import (
 )
 from oncogym.envs.treatment import Metric, Schedule
 
-_WEIGHTS: dict[str, dict[str, float]] = {
+_OBJECTIVES: dict[str, dict[str, float]] = {
     "clinical": {
         "log_kill": 1.0,
         "toxicity": 2.0,
@@ -77,6 +77,7 @@ class ChemoTask(TherapyTask):
         "exposure",
         "violation",
     )
+    objectives: ClassVar[Mapping[str, Mapping[str, float]]] = _OBJECTIVES
     costs: ClassVar[tuple[str, ...]] = ("toxicity", "budget")
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("log10_kill", "log10 kill", "log10 cells", True),
@@ -113,7 +114,7 @@ class ChemoTask(TherapyTask):
         reward_weights: Mapping[str, float] | None = None,
     ) -> None:
         self.decisions = check_choice("decisions", decisions, ("interval", "wait"))
-        self.objective = check_choice("objective", objective, tuple(_WEIGHTS))
+        self.objective = check_choice("objective", objective, tuple(_OBJECTIVES))
         self.observation = check_choice("observation", observation, ("full", "measurable"))
         self.horizon = check_option("horizon", horizon, 1.0, 3650.0, "days")
         self.decision_interval = check_option(
@@ -176,10 +177,6 @@ class ChemoTask(TherapyTask):
         self._all = np.arange(lanes)
         parallel = lanes >= _PARALLEL_LANES
         self._advance = kernel.advance_lanes_parallel if parallel else kernel.advance_lanes
-
-    def default_weights(self) -> Mapping[str, float]:
-        """Weights of the chosen objective; the terms of the other one weigh nothing."""
-        return {**dict.fromkeys(self.reward_terms, 0.0), **_WEIGHTS[self.objective]}
 
     def reset(
         self,

@@ -85,10 +85,11 @@ The weighted sum of named terms; `info["reward_terms"]` has them unweighted.
 ## Starting State
 
 `cohort="nominal"`: one of the ten shipped tumours, about 320 sites ten days after ten central
-sites, with the source's parameters. The cohort draws the exponent of survival, the duration of
-repair and its growth with damage log-normally about the source's with a coefficient of variation of
-20 %, and a tumour of 8 to 12 days: one of 64 in `population`, others in `validation` and
-`held_out`. The spread is a choice, not a fit: radiosensitivities of cell lines differ by more.
+sites, with the source's parameters; `"unseen"`: others like them. The cohorts `population`,
+`validation` and `held_out` draw the exponent of survival, the duration of repair and its growth
+with damage log-normally about the source's with a coefficient of variation of 20 %, and a tumour of
+8 to 12 days, in `population` one of 64. The spread is a choice, not a fit: radiosensitivities of
+cell lines differ by more.
 
 ## Episode End
 
@@ -139,6 +140,7 @@ _POOL = 64
 _FIRST_OF_POOL = 1_000
 _FIRST_BEYOND = 100_000
 _BEYOND = 1_000_000
+_FIRST_UNSEEN = 10_000_000
 
 
 def sample_library(
@@ -149,6 +151,15 @@ def sample_library(
     first = streams.uniforms(seeds, np.zeros_like(episodes), stream, 1)[:, 0] * LIBRARY_SIZE
     turn = (first.astype(np.uint64) + episodes) % np.uint64(LIBRARY_SIZE)
     rows[:, _TUMOUR] = 1.0 + turn.astype(np.float64)
+    return rows
+
+
+def sample_unseen(
+    seeds: NDArray[np.uint64], episodes: NDArray[np.uint64], stream: int
+) -> NDArray[np.float64]:
+    """Rows ``(k, 6)`` of the source's patient with tumours that no other cohort has."""
+    rows = np.tile(_NOMINAL, (len(seeds), 1))
+    rows[:, _TUMOUR] = _FIRST_UNSEEN + episodes
     return rows
 
 
@@ -202,6 +213,13 @@ TREATMENT = Treatment(
             sample_library,
             streams.STREAM_PATIENT,
             distinct=LIBRARY_SIZE,
+        ),
+        "unseen": Cohort(
+            "unseen",
+            "other tumours of ten days, with the source's parameters",
+            sample_unseen,
+            streams.STREAM_HELD_OUT,
+            1000,
         ),
     },
     protocols=PROTOCOLS,

@@ -30,7 +30,7 @@ from oncogym.envs.therapy import (
 )
 from oncogym.envs.treatment import Metric, Schedule
 
-_WEIGHTS: dict[str, dict[str, float]] = {
+_OBJECTIVES: dict[str, dict[str, float]] = {
     "clinical": {"burden": 1.0, "regrowth": 0.25, "extinction": 1.0, "excess": 0.1},
     "published": {"fitness": 1.0},
 }
@@ -81,6 +81,7 @@ class EMT6RoTask(TherapyTask):
         "extinction",
         "excess",
     )
+    objectives: ClassVar[Mapping[str, Mapping[str, float]]] = _OBJECTIVES
     costs: ClassVar[tuple[str, ...]] = ("late_bed",)
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("fitness", "Fitness (1500 - sites)", "sites", True),
@@ -123,7 +124,9 @@ class EMT6RoTask(TherapyTask):
         self.formulation = check_choice("formulation", formulation, ("sound", "published"))
         published = self.formulation == "published"
         self.objective = check_choice(
-            "objective", objective or ("published" if published else "clinical"), tuple(_WEIGHTS)
+            "objective",
+            objective or ("published" if published else "clinical"),
+            tuple(_OBJECTIVES),
         )
         self.observation = check_choice("observation", observation, tuple(_OBSERVATIONS))
         self.fidelity = fidelity_of(fidelity, compression)
@@ -197,10 +200,6 @@ class EMT6RoTask(TherapyTask):
             high = [*head, 10.0, 2.0, 10.0, *[1.0] * 12, 2.0, *[10.0] * 2, 1.0]
         top = np.array(high, np.float32)
         return Box(np.zeros_like(top), top, dtype=np.float32)
-
-    def default_weights(self) -> Mapping[str, float]:
-        """Weights of the chosen objective; the terms of the other one weigh nothing."""
-        return {**dict.fromkeys(self.reward_terms, 0.0), **_WEIGHTS[self.objective]}
 
     def reset(
         self,

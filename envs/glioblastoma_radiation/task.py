@@ -29,7 +29,7 @@ from oncogym.envs.therapy import (
 )
 from oncogym.envs.treatment import Metric, Schedule
 
-_WEIGHTS: dict[str, dict[str, float]] = {
+_OBJECTIVES: dict[str, dict[str, float]] = {
     "clinical": {"quality_days": 1.0, "excess": 5.0},
     "published": {"survival": 1.0, "toxicity": 50.0},
 }
@@ -85,6 +85,7 @@ class GlioblastomaTask(TherapyTask):
         "excess",
         "waiting",
     )
+    objectives: ClassVar[Mapping[str, Mapping[str, float]]] = _OBJECTIVES
     costs: ClassVar[tuple[str, ...]] = ("excess_dose",)
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("days_extended", "Days extended", "d", True),
@@ -123,7 +124,9 @@ class GlioblastomaTask(TherapyTask):
         self.formulation = check_choice("formulation", formulation, ("sound", "published"))
         published = self.formulation == "published"
         self.objective = check_choice(
-            "objective", objective or ("published" if published else "clinical"), tuple(_WEIGHTS)
+            "objective",
+            objective or ("published" if published else "clinical"),
+            tuple(_OBJECTIVES),
         )
         self.observation = check_choice(
             "observation", observation or ("density" if published else "full"), tuple(_OBSERVATIONS)
@@ -190,10 +193,6 @@ class GlioblastomaTask(TherapyTask):
         tail = self.nodes if self.observation == "full" else 1
         high = np.concatenate([head, np.ones(tail, np.float32)])
         return Box(np.zeros_like(high), high, dtype=np.float32)
-
-    def default_weights(self) -> Mapping[str, float]:
-        """Weights of the chosen objective; the terms of the other one weigh nothing."""
-        return {**dict.fromkeys(self.reward_terms, 0.0), **_WEIGHTS[self.objective]}
 
     def reset(
         self,
