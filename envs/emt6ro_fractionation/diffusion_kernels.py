@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit
 
 from oncogym.envs.emt6ro_fractionation.frame_kernels import (
+    FRAME_BEFORE,
     FRAME_GLUCOSE,
     FRAME_INNER,
     FRAME_MASK,
@@ -74,6 +75,27 @@ def diffuse_frame(floats, stride, size, settings, acid):
     for field in range(3 if acid else 2):
         _diffuse(floats, field, stride, size, settings[KAPPA + field],
                  int(settings[SUBSTEPS + field]))  # fmt: skip
+
+
+@njit(cache=True)
+def press_on(floats, stride, size, share, first):
+    """Add to each field outside the bath ``share`` of its change since the step before.
+
+    Fields that take only every m-th step lag behind the cells; this makes up for most of it, and
+    leaves steady fields as they are. ``first`` says that there is no step before.
+    """
+    start = PAD + stride
+    keep = floats[FRAME_MASK, start : start + size]
+    ahead = np.float32(share)
+    for field in range(2):
+        now = floats[FRAME_GLUCOSE + field, start : start + size]
+        before = floats[FRAME_BEFORE + field, start : start + size]
+        if first:
+            before[:] = now
+        for i in range(size):
+            fresh = now[i]
+            now[i] = fresh + keep[i] * (ahead * (fresh - before[i]))
+            before[i] = fresh
 
 
 @njit(cache=True)

@@ -41,8 +41,9 @@ CLOCKS = 9
     CYCLE,  # 7 phase durations, see rules
     LENGTH,  # model steps of one field step; 1 is exact
     ACID_EVERY,  # field steps between those of the acid while it is far from acting
-) = (0, 3, 6, 9, 17, 21, 22, 23, 30, 31)
-SETTINGS = 32
+    MOMENTUM,  # share of a field's last change that is added to the next one; exact: 0
+) = (0, 3, 6, 9, 17, 21, 22, 23, 30, 31, 32)
+SETTINGS = 33
 
 # State of a lane beside its sites (int64).
 # BURDEN sums the occupied sites over the steps.
@@ -67,8 +68,9 @@ RECORDED = 14
     FRAME_END,  # of the present phase
     FRAME_REPAIRED,
     FRAME_REPAIR,
-) = range(11)
-FRAME_FLOATS = 11
+    FRAME_BEFORE,  # glucose and oxygen after the diffusion of the step before
+) = range(12)
+FRAME_FLOATS = 13
 FRAME_PHASE, FRAME_MODE, FRAME_VACANT, FRAME_EVENT, FRAME_SITE = range(5)
 FRAME_INTS = 5
 PAD = 64
@@ -127,7 +129,7 @@ def disc_of(phase, start, stride, rows, columns, top, left):
 
 
 @njit(cache=True)
-def lay_frame(box, fields, phase, mode, clocks, floats, ints):
+def lay_frame(box, fields, before, phase, mode, clocks, floats, ints):
     """Copy the region ``box`` of the lattice and its rim into the frame."""
     top, left, height, width, radius = box
     stride = width + 2
@@ -153,9 +155,10 @@ def lay_frame(box, fields, phase, mode, clocks, floats, ints):
                 # Distance from the region's middle, half a site off, in half sites.
                 inside = up + (2 * j - width) ** 2 < reach
                 floats[FRAME_MASK, at] = FLOAT1 if inside else FLOAT0
-                floats[FRAME_GLUCOSE, at] = fields[GLUCOSE, site]
-                floats[FRAME_OXYGEN, at] = fields[OXYGEN, site]
-                floats[FRAME_ACID, at] = fields[ACID, site]
+                for field in range(3):
+                    floats[FRAME_GLUCOSE + field, at] = fields[field, site]
+                for field in range(2):
+                    floats[FRAME_BEFORE + field, at] = before[field, site]
             if phase[site] == VACANT:
                 ints[FRAME_EVENT, at] = 1
                 continue
@@ -183,7 +186,7 @@ def _count_vacant(free, vacant, stride, size):
 
 
 @njit(cache=True)
-def lift_frame(box, fields, phase, mode, clocks, floats, ints):
+def lift_frame(box, fields, before, phase, mode, clocks, floats, ints):
     """Write the frame back into the lattice."""
     for at in range(PAD, PAD + (box[2] + 2) * (box[3] + 2)):
         site = ints[FRAME_SITE, at]
@@ -192,6 +195,8 @@ def lift_frame(box, fields, phase, mode, clocks, floats, ints):
         if floats[FRAME_INNER, at] > FLOAT0:
             for field in range(3):
                 fields[field, site] = floats[FRAME_GLUCOSE + field, at]
+            for field in range(2):
+                before[field, site] = floats[FRAME_BEFORE + field, at]
         phase[site] = ints[FRAME_PHASE, at]
         mode[site] = ints[FRAME_MODE, at] if phase[site] != VACANT else 0
         clocks[site, CLOCK] = floats[FRAME_TIME, at]

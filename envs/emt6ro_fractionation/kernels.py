@@ -16,7 +16,7 @@ from oncogym.envs.emt6ro_fractionation.cell_kernels import (
     marked_sites,
     metabolise,
 )
-from oncogym.envs.emt6ro_fractionation.diffusion_kernels import diffuse_frame, largest
+from oncogym.envs.emt6ro_fractionation.diffusion_kernels import diffuse_frame, largest, press_on
 from oncogym.envs.emt6ro_fractionation.frame_kernels import (
     ACID,
     ACID_EVERY,
@@ -35,6 +35,7 @@ from oncogym.envs.emt6ro_fractionation.frame_kernels import (
     FRAME_MASK,
     FRAME_PHASE,
     LENGTH,
+    MOMENTUM,
     PAD,
     RECORD_DAMAGED,
     RECORD_FIELDS,
@@ -78,18 +79,21 @@ def advance_tumour(fields, phase, mode, clocks, counters, biology, settings, dos
     floats = np.empty((FRAME_FLOATS, ROW), np.float32)
     ints = np.empty((FRAME_INTS, ROW), np.int32)
     lists = np.empty((3, SITES), np.int32)
+    before = np.zeros((2, SITES), np.float32)
     _advance(fields, phase, mode, clocks, counters, biology, settings, doses, until, seed, episode,
-             floats, ints, lists)  # fmt: skip
+             floats, ints, lists, before)  # fmt: skip
 
 
 @njit(cache=True)
 def _advance(fields, phase, mode, clocks, counters, biology, settings, doses, until, seed, episode,
-             floats, ints, lists):  # fmt: skip
+             floats, ints, lists, before):  # fmt: skip
     """:func:`advance_tumour` with its scratch memory."""
     fields, phase, mode = unowned(fields), unowned(phase), unowned(mode)
     clocks, counters = unowned(clocks), unowned(counters)
     biology, settings, doses = unowned(biology), unowned(settings), unowned(doses)
     floats, ints, lists = unowned(floats), unowned(ints), unowned(lists)
+    before = unowned(before)
+    momentum = settings[MOMENTUM]
     found, waiting, attempts = lists[0], lists[1], lists[2]
     length = int(settings[LENGTH])
     every = int(settings[ACID_EVERY])
@@ -115,9 +119,9 @@ def _advance(fields, phase, mode, clocks, counters, biology, settings, doses, un
                 new = disc_of(phase, 0, SIDE, SIDE, SIDE, 0, 0)
             if not laid or new != box:
                 if laid:
-                    lift_frame(box, fields, phase, mode, clocks, floats, ints)
+                    lift_frame(box, fields, before, phase, mode, clocks, floats, ints)
                 box = new
-                lay_frame(box, fields, phase, mode, clocks, floats, ints)
+                lay_frame(box, fields, before, phase, mode, clocks, floats, ints)
                 laid = True
             moved = False
             followed = step
@@ -129,6 +133,9 @@ def _advance(fields, phase, mode, clocks, counters, biology, settings, doses, un
             dose = np.float32(doses[slot])
         acid = counters[ACID_ON] != 0 or (step // length) % every == 0
         diffuse_frame(floats, stride, size, settings, acid)
+        if momentum > 0.0:
+            # Nothing is carried over a slot, so that a course may be interrupted there.
+            press_on(floats, stride, size, momentum, step % STEPS_PER_SLOT == 0)
         if acid and every > 1:
             top = external + largest(floats[FRAME_ACID, PAD : PAD + whole], whole)
             if top >= _ACID_CAUTION * settings[ACID_STOP]:
@@ -155,7 +162,7 @@ def _advance(fields, phase, mode, clocks, counters, biology, settings, doses, un
             moved = moved or births + dead > 0
         step += run
     if laid:
-        lift_frame(box, fields, phase, mode, clocks, floats, ints)
+        lift_frame(box, fields, before, phase, mode, clocks, floats, ints)
     # Where nothing lives, nothing changes any more.
     counters[STEP] = max(until, counters[STEP])
     counters[SITES_NOW] = occupied
@@ -167,10 +174,11 @@ def diffuse_tumour(fields, phase, mode, clocks, settings):
     floats = np.empty((FRAME_FLOATS, ROW), np.float32)
     ints = np.empty((FRAME_INTS, ROW), np.int32)
     box = disc_of(phase, 0, SIDE, SIDE, SIDE, 0, 0)
-    lay_frame(box, fields, phase, mode, clocks, floats, ints)
+    before = np.zeros((2, SITES), np.float32)
+    lay_frame(box, fields, before, phase, mode, clocks, floats, ints)
     stride = box[3] + 2
     diffuse_frame(floats, stride, box[2] * stride, settings, True)
-    lift_frame(box, fields, phase, mode, clocks, floats, ints)
+    lift_frame(box, fields, before, phase, mode, clocks, floats, ints)
     return box, int(floats[FRAME_MASK].sum())
 
 

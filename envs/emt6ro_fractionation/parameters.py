@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,17 +35,24 @@ class Fidelity:
             60; 1 is the exact law.
         substeps: Diffusion sub-steps of glucose, oxygen and acid in a field step; 24 is the
             model's, fewer are cheaper and less exact.
+        momentum: Share of a field's last change that is added to it in the next field step, from
+            0 to below 1; the exact law has none. Fields that step 20 times more rarely than cells
+            lag behind them, interior cells starve late, and without it a tumour has 3.8 [1.3, 6.3]
+            sites too many after ten days, of about 405, at a compression of 20. With 0.7 it has 6.7
+            [4.0, 9.4] too few. The value, 0.25, is interpolated between these two and was then
+            checked on other random numbers: 1.5 [-1.2, 4.2] too many.
     """
 
     compression: int = 1
     substeps: tuple[int, int, int] = (SUBSTEPS, SUBSTEPS, SUBSTEPS)
+    momentum: float = 0.0
 
 
 #: The exact law; the compressed one for reported numbers; the cheapest one, for searches.
 FIDELITIES = {
     "exact": Fidelity(),
-    "accelerated": Fidelity(20),
-    "screening": Fidelity(40, (12, 18, 12)),
+    "accelerated": Fidelity(20, momentum=0.25),
+    "screening": Fidelity(40, (12, 18, 12), 0.25),
 }
 
 
@@ -62,7 +69,7 @@ def fidelity_of(name: str, compression: int | None = None) -> Fidelity:
         raise ValueError(f"compression is {compression!r}; allowed: an integer from 1 to 60")
     if not 1 <= compression <= 60:
         raise ValueError(f"compression is {compression}; allowed: an integer from 1 to 60")
-    return Fidelity(int(compression), chosen.substeps)
+    return replace(chosen, compression=int(compression))
 
 
 @dataclass(frozen=True)
@@ -151,6 +158,7 @@ class Parameters:
         cycle = (self.g1, self.g1_sd, self.s, self.s_sd, self.g2, self.m, self.d)
         row[frame_kernels.CYCLE : frame_kernels.CYCLE + 7] = np.multiply(cycle, STEPS_PER_HOUR)
         row[frame_kernels.LENGTH] = fidelity.compression
+        row[frame_kernels.MOMENTUM] = 0.0 if fidelity.compression == 1 else fidelity.momentum
         # Odd numbers: the modes of a starving site alternate from step to step, and both count.
         sampled = 9 if fidelity.compression == 1 else 3
         row[frame_kernels.ACID_EVERY] = 1 if follow_acid else sampled
