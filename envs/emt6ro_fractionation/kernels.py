@@ -102,12 +102,20 @@ def _advance(fields, phase, mode, clocks, counters, biology, settings, doses, un
     laid = False
     moved = True
     followed = 0
+    fresh = True
     step = counters[STEP]
     occupied = np.int64(0)
     for site in range(SITES):
         occupied += phase[site] != VACANT
     while step < until and occupied > 0:
         slot = step // STEPS_PER_SLOT
+        if momentum > 0.0 and (fresh or step % STEPS_PER_SLOT == 0):
+            # Nothing is carried over a slot, so that a course may be interrupted there; sites that
+            # join the frame later have not changed until then.
+            fresh = True
+            for field in range(2):
+                for site in range(SITES):
+                    before[field, site] = fields[field, site]
         run = min(length, (slot + 1) * STEPS_PER_SLOT - step, until - step)
         # The frame follows at every slot, too, so that a course does not depend on where it is
         # interrupted.
@@ -134,8 +142,8 @@ def _advance(fields, phase, mode, clocks, counters, biology, settings, doses, un
         acid = counters[ACID_ON] != 0 or (step // length) % every == 0
         diffuse_frame(floats, stride, size, settings, acid)
         if momentum > 0.0:
-            # Nothing is carried over a slot, so that a course may be interrupted there.
-            press_on(floats, stride, size, momentum, step % STEPS_PER_SLOT == 0)
+            press_on(floats, stride, size, momentum, fresh)
+            fresh = False
         if acid and every > 1:
             top = external + largest(floats[FRAME_ACID, PAD : PAD + whole], whole)
             if top >= _ACID_CAUTION * settings[ACID_STOP]:
@@ -179,7 +187,8 @@ def diffuse_tumour(fields, phase, mode, clocks, settings):
     stride = box[3] + 2
     diffuse_frame(floats, stride, box[2] * stride, settings, True)
     lift_frame(box, fields, before, phase, mode, clocks, floats, ints)
-    return box, int(floats[FRAME_MASK].sum())
+    used = (box[2] + 2) * stride
+    return box, int(floats[FRAME_MASK, PAD : PAD + used].sum())
 
 
 @njit(cache=True)
