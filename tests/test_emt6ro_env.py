@@ -292,6 +292,18 @@ def test_slot_space_decodes_to_the_same_doses(formulation):
         assert np.array_equal(doses, schedule)
 
 
+def test_a_first_dose_before_the_least_wait_is_given_at_once():
+    task = EMT6RoTask(1, **FAST)
+    schedule = np.zeros(240)
+    schedule[[7, 30]] = [1.5, 2.0]
+    rollout(
+        task,
+        PlanAgent(task.slot_space().decode(schedule[None])[0]),
+        resolve(V0, patients=1).patients,
+    )
+    assert task.given(0) == [(0.0, 1.5), (15.0, 2.0)]
+
+
 def test_plans_of_doses_and_waits():
     task = EMT6RoTask(1, **FAST)
     space = task.plan_space()

@@ -281,6 +281,8 @@ class EMT6RoTask(TherapyTask):
     def slot_space(self, max_dose: float | None = None, min_gap: float | None = None) -> SlotSpace:
         """Doses in the half hours of the treatment time.
 
+        Where waits have a least length, a first dose that comes sooner than that is given at once.
+
         Args:
             max_dose: Largest single dose [Gy], by default the task's.
             min_gap: Least hours between doses, by default the task's shortest wait, at least half
@@ -294,13 +296,23 @@ class EMT6RoTask(TherapyTask):
 
         def decode(schedules: Floats) -> Floats:
             actions = self._idle(len(schedules))
-            for row, doses in enumerate(schedules):
+            for row, doses in enumerate(self._reachable(schedules)):
                 rows = self._decisions(Protocol.from_slots(doses), "schedule")
                 actions[row, : len(rows)] = rows
             return actions
 
         step = max(self.dose_step, _PLAN_STEP)
         return SlotSpace(self.treatment, SLOT_HOURS, step, largest, self.total_dose, gap, decode)
+
+    def _reachable(self, schedules: Floats) -> Floats:
+        """Schedules whose first dose is at the start or after the least wait."""
+        moved = np.array(schedules, np.float64)
+        early = moved[:, 1 : self.least_wait]
+        if early.size and self.formulation == "sound":
+            alone = moved[:, 0] == 0.0
+            moved[alone, 0] = early[alone].sum(axis=1)
+            early[alone] = 0.0
+        return moved
 
     def schedule_actions(self, schedule: Schedule) -> Floats:
         """Actions that give each ``(time [h], dose [Gy])``; times go down to the half hour.
