@@ -24,7 +24,7 @@ entry.
   three days before the first dose, with a tumour that has grown meanwhile. `v0` charges the mean
   burden over the whole ten days, and the sites at the end as if they stayed for a further quarter
   of that time, and pays for extinction. The source's BMII-1, which starts at once, then scores
-  above its GA4.0-1, which waits 75 h and has 100 sites less at the end.
+  as well as its GA4.0-1, which waits 75 h and has 120 sites less at the end.
 * A decision gives its dose at once and then waits. In the source's pairs the wait comes first, so a
   policy would choose a dose for a state it has not seen.
 * Waits are 6 to 30 h, doses multiples of 0.25 Gy; longer gaps take several decisions.
