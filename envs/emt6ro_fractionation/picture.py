@@ -54,7 +54,7 @@ def picture(task: Any, lane: int) -> Figure:
     size.set_ylim(0.0, None)
     given = task.given(lane)
     doses.vlines([hour for hour, _ in given], 0.0, [dose for _, dose in given], color="tab:orange")
-    doses.set(xlim=(0.0, end), xlabel="hour", ylabel="dose [Gy]")
+    doses.set(xlim=(-3.0, end), xlabel="hour", ylabel="dose [Gy]")
     doses.set_ylim(0.0, task.max_dose)
     total = sum(dose for _, dose in given)
     figure.suptitle(
