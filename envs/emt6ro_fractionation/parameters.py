@@ -40,7 +40,7 @@ class Fidelity:
             lag behind them, interior cells starve late, and without it a tumour has 3.8 [1.3, 6.3]
             sites too many after ten days, of about 405, at a compression of 20. With 0.7 it has 6.7
             [4.0, 9.4] too few. The value, 0.25, is interpolated between these two and was then
-            checked on other random numbers: 1.5 [-1.2, 4.2] too many.
+            checked on other random numbers: 1.6 [-0.9, 4.1] too many.
     """
 
     compression: int = 1
