@@ -150,7 +150,7 @@ def initial_states(
     missing = list(
         dict.fromkeys(key for key in wanted if not _in_library(key) and key not in _grown)
     )
-    # In parts, so that what is grown for one call is not dropped before it is used.
+    # Kept aside, so that what is grown for one call is not dropped before it is used.
     fresh: dict[tuple[int, float], tuple[NDArray, ...]] = {}
     if missing:
         state = _grow([n for n, _ in missing], [age for _, age in missing], SEED_SITES,

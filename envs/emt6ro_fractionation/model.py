@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from oncogym.envs.emt6ro_fractionation import batch_kernels, frame_kernels
-from oncogym.envs.emt6ro_fractionation.library import biology, initial_states, library
+from oncogym.envs.emt6ro_fractionation.library import initial_states, library
 from oncogym.envs.emt6ro_fractionation.parameters import (
     RECOVERY,
     REPAIR_DELAY,
@@ -27,6 +27,7 @@ from oncogym.envs.emt6ro_fractionation.protocol import SLOT_HOURS, Protocol
 from oncogym.envs.emt6ro_fractionation.rules import STEPS_PER_HOUR, STEPS_PER_SLOT
 from oncogym.envs.emt6ro_fractionation.tumour import State, Tumour, stack
 from oncogym.envs.patient import PatientRecord
+from oncogym.envs.therapy import check_choice, whole_number
 from oncogym.envs.treatment import nearest
 
 #: Largest number of sites that the source counts with; its fitness is this minus the sites.
@@ -187,12 +188,11 @@ def simulate(
     several = (protocols,) if isinstance(protocols, Protocol) else tuple(protocols)
     if not several:
         raise ValueError("there is no protocol to simulate")
-    if runs != int(runs) or runs < 1:
-        raise ValueError(f"runs is {runs!r}; allowed: an integer of at least 1")
+    whole_number("runs", runs, 1, 10**9)
     slots = on_grid("hours", hours, SLOT_HOURS, _LONGEST_HOURS)
     times = _times(record, slots)
-    if acid not in ("auto", "always"):
-        raise nearest("acid", acid, ("auto", "always"))
+    check_choice("acid", acid, ("auto", "always"))
+    key = np.uint64(_seed(seed))
     chosen = fidelity_of(fidelity, compression)
     settings = parameters_of(parameters).settings(chosen, acid == "always")  # type: ignore[arg-type]
     state = _initial(tumours, patient)
@@ -201,8 +201,7 @@ def simulate(
     shape = (len(several), count, int(runs))
     p, t, _ = (index.ravel() for index in np.indices(shape))
     episodes = _episodes(doses, count, int(runs), paired)
-    one = patient or EMT6RoPatient()
-    row = biology(one.survival, one.repair_delay, one.repair_growth, one.recovery)
+    row = biology_rows((patient or EMT6RoPatient()).to_array()[None])
     jobs = len(p)
     counters = np.zeros((jobs, frame_kernels.COUNTERS), np.int64)
     records = batch_kernels.empty_records(jobs, len(times))
@@ -219,8 +218,8 @@ def simulate(
             piece = slice(first, min(first + part, jobs))
             size = piece.stop - piece.start
             run(
-                t[piece], p[piece], *state, np.tile(row, (size, 1)), settings, doses,
-                np.uint64(_seed(seed)), episodes[piece], slots * STEPS_PER_SLOT,
+                t[piece], p[piece], *state, np.repeat(row, size, axis=0), settings, doses,
+                key, episodes[piece], slots * STEPS_PER_SLOT,
                 times * STEPS_PER_SLOT, records[piece], counters[piece],
             )  # fmt: skip
             bar.update(size)
@@ -255,8 +254,7 @@ def _times(record: str | Iterable[float] | None, slots: int) -> NDArray[np.int64
     if record is None:
         return np.zeros(0, np.int64)
     if isinstance(record, str):
-        if record != "hourly":
-            raise nearest("record", record, ("hourly",))
+        check_choice("record", record, ("hourly",))
         return np.arange(0, slots + 1, 2)
     wanted = [on_grid("a time to record", float(h), 0.0, slots * SLOT_HOURS) for h in record]
     if wanted != sorted(set(wanted)):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from oncogym.envs.emt6ro_fractionation import frame_kernels
 from oncogym.envs.emt6ro_fractionation.diffusion_kernels import KAPPA_FACTOR
 from oncogym.envs.emt6ro_fractionation.rules import STEPS_PER_HOUR
-from oncogym.envs.therapy import check_choice
+from oncogym.envs.therapy import check_choice, whole_number
 from oncogym.envs.treatment import nearest
 
 # The source's law of the repair duration, a exp(b damage), of survival, and of the recovery from a
@@ -65,10 +65,7 @@ def fidelity_of(name: str, compression: int | None = None) -> Fidelity:
     chosen = FIDELITIES[check_choice("fidelity", name, tuple(FIDELITIES))]
     if compression is None:
         return chosen
-    if isinstance(compression, bool) or compression != int(compression):
-        raise ValueError(f"compression is {compression!r}; allowed: an integer from 1 to 60")
-    if not 1 <= compression <= 60:
-        raise ValueError(f"compression is {compression}; allowed: an integer from 1 to 60")
+    whole_number("compression", compression, 1, 60)
     return replace(chosen, compression=int(compression))
 
 

@@ -54,8 +54,8 @@ LARGEST = 1500.0  # sites; the source's number of sites that may be occupied
 NOISE_STREAM = 1 << 20  # beyond the streams of the sites
 
 # State of a lane beside its tumour.
-REMAINING, BED, LAST_SLOT, LAST_DOSE, DECISIONS, INITIAL, FRACTIONS, OVER, FIRST_RADIUS = range(9)
-STATE = 9
+REMAINING, BED, LAST_SLOT, LAST_DOSE, DECISIONS, INITIAL, FRACTIONS, FIRST_RADIUS = range(8)
+STATE = 8
 
 TERMS, METRICS = 5, 9
 # Sites are kept for figures every six hours.
@@ -188,7 +188,6 @@ def _advance_lane(lane, active, actions, options, settings, fields, phase, mode,
         terminated[lane] = over
         kept = own[BED] <= options[BED_LIMIT] + _EPS
         success[lane] = over and kept and sites <= options[SUCCESS] * initial
-        own[OVER] = 1.0 if over else 0.0
     _observe(lane, lane, options, settings, fields, phase, mode, clocks, counters, state, seeds,
              episodes, seen)  # fmt: skip
 
