@@ -78,7 +78,18 @@ def as_printed(study: Study, scale: float = 1.0, shift: float = 0.0) -> Study:
     study.__dict__["equality_sites"] = tuple(
         np.rint(centre + rng.normal(0.0, 40.0, (60, 50))).astype(np.int16) for _ in range(2)
     )
+    study.__dict__["compared_courses"] = tuple(courses_of(rng) for _ in range(2))
     return study
+
+
+def courses_of(rng, runs: int = 6) -> np.ndarray:
+    """Two protocols' courses of ten tumours: sites scatter by run and hour, phases by run."""
+    hours = np.arange(241.0)
+    mean = 300.0 - 0.5 * hours + rng.normal(0.0, 20.0, (2, 10, runs, 1))
+    sites = np.rint(mean + rng.normal(0.0, 5.0, (2, 10, runs, 241)))
+    shares = rng.dirichlet((60.0, 90.0, 20.0, 20.0), (2, 10, runs, 1))
+    parts = np.rint(sites[..., None] * shares)
+    return np.concatenate((sites[..., None], parts), axis=-1).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -269,6 +280,44 @@ def test_normality():
         emt6ro_statistics.normality([1.0, 1.0, 1.0])
 
 
+def test_mean_course():
+    rng = np.random.default_rng(6)
+    ends = []
+    for _ in range(300):
+        tumours = rng.normal(0.0, 30.0, (4, 1, 1))
+        sites = 200.0 + 0.0 * tumours + rng.normal(0.0, 10.0, (4, 5, 1)) + np.zeros(3)
+        half = 0.5 * sites + rng.normal(0.0, 2.0, (4, 5, 3))
+        one = emt6ro_statistics.mean_course(np.stack((sites + tumours, half), axis=-1))
+        # Tumours are given: what they differ in is no error.
+        ends.append((one.sites[0] - tumours.mean(), one.sites_error[0]))
+    mean, error = np.array(ends).T
+    assert mean.std() == pytest.approx(10.0 / math.sqrt(20.0), rel=0.15)
+    assert np.sqrt((error**2).mean()) == pytest.approx(10.0 / math.sqrt(20.0), rel=0.1)
+    flat = np.full((2, 3, 4, 2), 100.0)
+    flat[..., 1] = 25.0
+    one = emt6ro_statistics.mean_course(flat)
+    np.testing.assert_array_equal(one.shares, 0.25)
+    assert one.burden == 100.0
+    assert max(one.sites_error.max(), one.shares_error.max(), one.burden_error) == 0.0
+    assert not emt6ro_statistics.mean_course(0.0 * flat).shares.any()
+    for bad in (flat[0], flat[:, :1]):
+        with pytest.raises(ValueError, match="allowed"):
+            emt6ro_statistics.mean_course(bad)
+
+
+def test_error_of_a_share():
+    rng = np.random.default_rng(7)
+    found = []
+    for _ in range(400):
+        sites = rng.normal(200.0, 30.0, (2, 10, 1))
+        parts = 0.3 * sites + rng.normal(0.0, 6.0, sites.shape)
+        one = emt6ro_statistics.mean_course(np.stack((sites, parts), axis=-1))
+        found.append((one.shares[0, 0], one.shares_error[0, 0]))
+    share, error = np.array(found).T
+    assert share.mean() == pytest.approx(0.3, abs=0.002)
+    assert share.std() == pytest.approx(np.sqrt((error**2).mean()), rel=0.12)
+
+
 def test_random_protocols_are_seeded_and_legal():
     found = emt6ro_statistics.random_protocols(60, 7)
     assert emt6ro_statistics.random_protocols(20, 7) == found[:20]
@@ -309,7 +358,7 @@ def test_checks_hold_when_ours_are_the_printed_numbers():
     study = as_printed(Study(equality=100))
     found = emt6ro_checks.all_checks(study)
     assert {check.id: check for check in found if not check.ok} == {}
-    assert len({check.id for check in found}) == len(found) == 80
+    assert len({check.id for check in found}) == len(found) == 86
     by_name = {check.id: check for check in found}
     one = by_name["fitness_BMII"]
     error = 37.69 * math.sqrt(1.0 / 100.0 + 1.0 / 1000.0)
@@ -342,6 +391,52 @@ def test_a_biased_fidelity_fails():
     study.__dict__["equality_sites"] = (ours + np.int16(40), exact)
     bad = {check.id for check in emt6ro_checks.fidelity(study) if not check.ok}
     assert bad == {"equality_bias", "equality_t", "equality_ks", "equality_uniform"}
+
+
+def test_courses_that_part_fail():
+    study = as_printed(Study(equality=100))
+    names = [f"course_{name}_{what}" for name in emt6ro_study.COMPARED
+             for what in ("sites", "mean", "phases")]  # fmt: skip
+    found = emt6ro_checks.time_courses(study)
+    assert [check.id for check in found] == names
+    assert all(check.ok for check in found)
+    ours, exact = study.compared_courses
+
+    def failing(changed) -> set[str]:
+        study.__dict__["compared_courses"] = (changed, exact)
+        return {check.id for check in emt6ro_checks.time_courses(study) if not check.ok}
+
+    brief = ours.copy()
+    brief[0, :, :, 100:103] *= 1.2
+    assert failing(brief) == {"course_b1_sites"}
+    assert "after 10" in emt6ro_checks.time_courses(study)[0].note
+    steady = ours.copy()
+    steady[1] *= 1.12
+    assert failing(steady) == {"course_ga4_sites", "course_ga4_mean"}
+    early = ours.copy()
+    early[0, ..., 50, 1] += 0.1 * early[0, ..., 50, 0]
+    assert failing(early) == {"course_b1_phases"}
+    assert "G1 after 50 h" in emt6ro_checks.time_courses(study)[2].note
+    alike = exact.copy()
+    assert failing(alike) == set()
+
+
+def test_courses_are_of_both_laws_on_the_same_tumours(short, monkeypatch):
+    seen = []
+
+    def brief(protocols, tumours, runs, seed, **options):
+        seen.append((options["fidelity"], seed, len(tumours), runs, len(protocols)))
+        return short(protocols, tumours[:1], runs, seed, **options)
+
+    monkeypatch.setattr(emt6ro_study, "simulate", brief)
+    ours, exact = Study(seed=3, equality=20).compared_courses
+    assert ours.shape == exact.shape == (2, 1, 6, 3, 5)
+    assert [one[0] for one in seen] == ["accelerated", "exact"]
+    assert seen[0][1] != seen[1][1]
+    assert [one[2:] for one in seen] == [(10, 6, 2)] * 2
+    for courses in (ours, exact):
+        assert (courses[..., 0] == library()[0].sites)[:, :, :, 0].all()
+        assert (courses[..., 1:].sum(axis=-1) <= courses[..., 0]).all()
 
 
 def test_an_exact_study_allows_less():
@@ -442,7 +537,8 @@ def test_figures_are_drawn_and_saved(short, monkeypatch, tmp_path):
     )
     study = as_printed(Study(fidelity="screening", equality=100))
     paths = emt6ro_figures.save_figures(tmp_path, study)
-    names = ["best_protocols", "sub_modules", "means", "courses", "time_lapse", "equality"]
+    names = ["best_protocols", "sub_modules", "means", "courses", "time_lapse", "equality",
+             "time_courses"]  # fmt: skip
     assert [path.stem for path in paths] == names
     for path in paths:
         assert path.read_bytes().startswith(b"\x89PNG")
@@ -456,6 +552,7 @@ def test_figures_state_their_units():
         (emt6ro_figures.sub_module_density, {"dose [Gy]", "wait before the dose [h]"}),
         (emt6ro_figures.means, {"fitness: ours - printed [sites]", "p-value"}),
         (emt6ro_figures.equality_figure, {"mean sites, relative to both [%]", "p-value"}),
+        (emt6ro_figures.time_courses, {"time [h]", "accelerated - exact [sites]"}),
     ):
         figure = draw(study)
         assert isinstance(figure, Figure)

@@ -36,7 +36,7 @@ def arguments(parser: Arguments) -> None:
         default=0,
         metavar="N",
         help="compare the fidelity with the exact law on 60 random protocols, so many simulations "
-        "each; the exact ones take long (default: leave out)",
+        "each, and in the time courses of two; the exact ones take long (default: leave out)",
     )
     parser.add_argument(
         "--library", type=Path, metavar="DIR",

@@ -22,12 +22,20 @@ from oncogym.evaluation.reproduce.emt6ro_statistics import (
     correlation,
     density,
     equality,
+    mean_course,
     normal_interval,
     normality,
     sub_modules,
     weighted_line,
 )
-from oncogym.evaluation.reproduce.emt6ro_study import ALLOWANCE, Sample, Study
+from oncogym.evaluation.reproduce.emt6ro_study import (
+    ALLOWANCE,
+    COMPARED,
+    COURSE_COLUMNS,
+    SHARE_ALLOWANCE,
+    Sample,
+    Study,
+)
 from oncogym.evaluation.reproduce.emt6ro_tables import (
     CEILING,
     CEILING_ENDS,
@@ -65,7 +73,7 @@ def all_checks(study: Study) -> list[Check]:
         *courses(study),
         *normal(study),
     ]
-    return found + (fidelity(study) if study.equality_each else [])
+    return found + ([*fidelity(study), *time_courses(study)] if study.equality_each else [])
 
 
 def search_spaces() -> list[Check]:
@@ -390,3 +398,70 @@ def _loss(ours: np.ndarray, exact: np.ndarray) -> float:
     noise = float(np.mean(ours.var(axis=1, ddof=1) / ours.shape[1])
                   + np.mean(exact.var(axis=1, ddof=1) / exact.shape[1]))  # fmt: skip
     return 2.0 * noise / float(exact.mean(axis=1).var())
+
+
+def time_courses(study: Study) -> list[Check]:
+    """Hourly courses of the study's fidelity against those of the exact law, on the same tumours.
+
+    Of 241 hours, and of the phases, the one is reported whose difference is largest for its
+    tolerance: a check holds if the courses agree at every hour.
+    """
+    found = []
+    # Both have the same tumours: what the exact law is allowed for its library is not at stake.
+    sites_allowance = ALLOWANCE[study.fidelity] - ALLOWANCE["exact"]
+    for (name, protocol), fast, slow in zip(COMPARED.items(), *study.compared_courses, strict=True):
+        ours, exact = mean_course(fast), mean_course(slow)
+        title = f"{study.fidelity} - exact, {protocol.name}"
+        runs = f"{fast.shape[0] * fast.shape[1]} runs each on the same {fast.shape[0]} tumours"
+        gap = ours.sites - exact.sites
+        error = np.hypot(ours.sites_error, exact.sites_error)
+        hour, tolerance = _worst(gap, error, sites_allowance)
+        z = gap[error > 0.0] / error[error > 0.0]
+        found.append(
+            compare(
+                f"course_{name}_sites", f"{title}: largest difference [sites]", 0.0, gap[hour],
+                tolerance,
+                f"after {hour} h, of {len(gap)} hours; {runs}; rms z {_rms(z):.2f}, largest "
+                f"{np.abs(z).max(initial=0.0):.2f}; tolerance {ERRORS:g} x {error[hour]:.2f} + "
+                f"{sites_allowance:g}",
+            )
+        )  # fmt: skip
+        error_of_burden = math.hypot(ours.burden_error, exact.burden_error)
+        difference = normal_interval(ours.burden - exact.burden, error_of_burden)
+        found.append(
+            compare(
+                f"course_{name}_mean", f"{title}: mean over ten days [sites]", 0.0,
+                difference.estimate, ERRORS * error_of_burden + sites_allowance,
+                f"exact {exact.burden:.1f}; {runs}; 95 % interval {difference.low:+.1f} to "
+                f"{difference.high:+.1f}; tolerance {ERRORS:g} x {error_of_burden:.2f} + "
+                f"{sites_allowance:g}",
+            )
+        )  # fmt: skip
+        shares = ours.shares - exact.shares
+        errors = np.hypot(ours.shares_error, exact.shares_error)
+        flat, tolerance = _worst(shares.ravel(), errors.ravel(), SHARE_ALLOWANCE)
+        hour, phase = divmod(flat, shares.shape[1])
+        each = ", ".join(
+            f"{column.upper()} {_rms(part):.4f}"
+            for column, part in zip(COURSE_COLUMNS[1:], shares.T, strict=True)
+        )
+        found.append(
+            compare(
+                f"course_{name}_phases", f"{title}: largest difference of a phase's share", 0.0,
+                shares[hour, phase], tolerance,
+                f"{COURSE_COLUMNS[1 + phase].upper()} after {hour} h; {runs}; rms over the hours: "
+                f"{each}; tolerance {ERRORS:g} x {errors[hour, phase]:.4f} + {SHARE_ALLOWANCE:g}",
+            )
+        )  # fmt: skip
+    return found
+
+
+def _worst(gap: np.ndarray, error: np.ndarray, allowance: float) -> tuple[int, float]:
+    """Where a difference is largest for its tolerance, and that tolerance."""
+    tolerance = ERRORS * error + allowance
+    place = int((np.abs(gap) / np.maximum(tolerance, 1e-12)).argmax())
+    return place, float(tolerance[place])
+
+
+def _rms(values: np.ndarray) -> float:
+    return math.sqrt(float((values**2).mean())) if values.size else 0.0

@@ -29,8 +29,13 @@ from oncogym.envs.emt6ro_fractionation.parameters import Parameters, fidelity_of
 from oncogym.envs.emt6ro_fractionation.rules import STEPS_PER_HOUR
 from oncogym.envs.emt6ro_fractionation.tumour import stack
 from oncogym.evaluation.reproduce.emt6ro_checks import best_found
-from oncogym.evaluation.reproduce.emt6ro_statistics import equality, sub_modules, weighted_line
-from oncogym.evaluation.reproduce.emt6ro_study import Study
+from oncogym.evaluation.reproduce.emt6ro_statistics import (
+    equality,
+    mean_course,
+    sub_modules,
+    weighted_line,
+)
+from oncogym.evaluation.reproduce.emt6ro_study import COMPARED, Study
 from oncogym.evaluation.reproduce.emt6ro_tables import (
     COURSE,
     COURSE_DOSES,
@@ -54,7 +59,7 @@ _LAPSE_DAYS = (0.0, 2.0, 4.0, 6.0, 8.0, 10.0)
 def save_figures(folder: Path, study: Study) -> list[Path]:
     """Draw all figures and save them as PNG files; returns the paths.
 
-    The comparison with the exact law is drawn if the study has it.
+    The comparisons with the exact law are drawn if the study has them.
 
     Raises:
         OSError: The folder is missing or refuses.
@@ -68,6 +73,7 @@ def save_figures(folder: Path, study: Study) -> list[Path]:
     }
     if study.equality_each:
         figures["equality"] = equality_figure
+        figures["time_courses"] = time_courses
     paths = []
     for name, draw in figures.items():
         picture = io.BytesIO()
@@ -348,4 +354,53 @@ def equality_figure(study: Study) -> Figure:
         f"D  Kolmogorov-Smirnov tests; uniform: p = {result.uniformity[1]:.2g}",
         fontsize="medium", loc="left",
     )  # fmt: skip
+    return figure
+
+
+def time_courses(study: Study) -> Figure:
+    """The study's fidelity over the exact law in time: sites, their difference, phases."""
+    figure = Figure(figsize=(13.0, 10.0), layout="constrained")
+    columns = figure.subplots(3, len(COMPARED), sharex=True, height_ratios=(1.3, 0.8, 1.2)).T
+    for axes, protocol, fast, slow in zip(
+        columns, COMPARED.values(), *study.compared_courses, strict=True
+    ):
+        above, between, below = axes
+        ours, exact = mean_course(fast), mean_course(slow)
+        hours = np.arange(len(exact.sites))
+        runs = fast.shape[0] * fast.shape[1]
+        for course, colour, label, line in (
+            (exact, _OTHER, "exact", "-"), (ours, _OURS, study.fidelity, "--"),
+        ):  # fmt: skip
+            above.plot(hours, course.sites, line, color=colour, linewidth=1.8,
+                       label=f"{label}, {runs} runs")  # fmt: skip
+            above.fill_between(hours, course.sites - course.sites_sd,
+                               course.sites + course.sites_sd, color=colour, alpha=0.2,
+                               linewidth=0.0)  # fmt: skip
+        half = _Z95 * np.hypot(ours.sites_error, exact.sites_error)
+        between.fill_between(hours, -half, half, color="0.85", linewidth=0.0,
+                             label="95 % of equal laws")  # fmt: skip
+        between.plot(hours, ours.sites - exact.sites, color=_OURS, label="difference of means")
+        between.axhline(0.0, color="0.3", linewidth=0.8)
+        for number, (name, colour) in enumerate(
+            zip(_PHASES[1:5], _PHASE_COLOURS[1:5], strict=True)
+        ):
+            error = _Z95 * exact.shares_error[:, number]
+            below.fill_between(hours, exact.shares[:, number] - error,
+                               exact.shares[:, number] + error, color=colour, alpha=0.3,
+                               linewidth=0.0)  # fmt: skip
+            below.plot(hours, exact.shares[:, number], color=colour, linewidth=1.2, label=name)
+            below.plot(hours, ours.shares[:, number], "--", color="black", linewidth=0.9,
+                       label=study.fidelity if number == 3 else None)  # fmt: skip
+        for axis in axes:
+            for hour, _ in protocol.times:
+                axis.axvline(hour, color="0.6", linewidth=0.6, linestyle=":")
+            axis.grid(axis="y", alpha=0.25)
+        above.set(ylabel="occupied sites, mean +- sd of runs", ylim=(0.0, None))
+        above.set_title(f"{protocol.name}; doses dotted", fontsize="medium", loc="left")
+        between.set_ylabel(f"{study.fidelity} - exact [sites]")
+        below.set(xlabel="time [h]", ylabel="share of the sites, 95 % of exact",
+                  xlim=(0.0, float(hours[-1])), ylim=(0.0, 1.0))  # fmt: skip
+        above.legend(frameon=False)
+        between.legend(frameon=False, ncols=2, fontsize="small", loc="lower right")
+        below.legend(frameon=False, ncols=5, fontsize="small", loc="upper right")
     return figure

@@ -85,6 +85,64 @@ def equality(sites_a: ArrayLike, sites_b: ArrayLike) -> Equality:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Course:
+    """A mean course over runs on several tumours.
+
+    Attributes:
+        sites: ``(hours,)`` mean sites; ``sites_error`` its standard error, ``sites_sd`` the
+            standard deviation of runs.
+        shares: ``(hours, parts)`` shares of the sites, all runs together; ``shares_error`` their
+            standard errors.
+        burden: Sites averaged over the hours; ``burden_error`` its standard error.
+    """
+
+    sites: Floats
+    sites_error: Floats
+    sites_sd: Floats
+    shares: Floats
+    shares_error: Floats
+    burden: float
+    burden_error: float
+
+
+def mean_course(values: ArrayLike) -> Course:
+    """Mean course of sites and of the parts they are counted in.
+
+    The tumours are given, so that errors come from the variance of runs within them.
+
+    Args:
+        values: ``(tumours, runs, hours, 1 + parts)``: sites, then the numbers in each part.
+
+    Raises:
+        ValueError: The shape is another, or there are fewer than two runs of a tumour.
+    """
+    x = np.asarray(values, np.float64)
+    if x.ndim != 4 or x.shape[1] < 2:
+        raise ValueError(f"courses of shape {x.shape}; allowed: (tumours, 2+ runs, hours, columns)")
+    sites, parts = x[..., 0], x[..., 1:]
+    mean = sites.mean(axis=(0, 1))
+    # Of a ratio of means: the scatter of what is left of each part, relative to the mean sites.
+    whole = np.maximum(mean, 1.0)[:, None]
+    shares = parts.mean(axis=(0, 1)) / whole
+    burden = sites.mean(axis=2)
+    return Course(
+        mean,
+        _error_within(sites),
+        sites.reshape(-1, x.shape[2]).std(axis=0, ddof=1),
+        shares,
+        _error_within(parts - shares * sites[..., None]) / whole,
+        float(burden.mean()),
+        float(_error_within(burden)),
+    )
+
+
+def _error_within(values: Floats) -> Floats:
+    """Standard error of the mean over tumours and runs ``(tumours, runs, …)``, tumours fixed."""
+    tumours, runs = values.shape[:2]
+    return np.asarray(np.sqrt(values.var(axis=1, ddof=1).mean(axis=0) / (tumours * runs)))
+
+
 def _ks_exact(a: Floats, b: Floats) -> Floats:
     """Exact p-values of the two-sample KS tests of ``(protocols, runs)``.
 

@@ -21,6 +21,7 @@ from oncogym.evaluation.reproduce.emt6ro_tables import (
     NORMALITY_RUNS,
     PROTOCOLS,
     RANDOM_PROTOCOLS,
+    find_protocol,
 )
 
 #: How a fidelity is offered, from the exact one to the cheapest.
@@ -31,6 +32,18 @@ FIDELITIES = ("exact", "accelerated", "screening")
 #: measured at m = 20 and +2.9 +- 1.5 at m = 40 on other programs (section 10.3 of the
 #: specification).
 ALLOWANCE = {"exact": 3.0, "accelerated": 6.0, "screening": 9.0}
+#: Share of the sites by which a phase may be off at a faster fidelity, which the specification saw
+#: differ by 0.006 to 0.010, noise included (section 10.3).
+SHARE_ALLOWANCE = 0.01
+#: Columns of the courses that are compared: all sites, then those in the phases that last.
+COURSE_COLUMNS = ("sites", "g1", "s", "g2", "m")
+#: Protocols of these courses by the identifiers of their checks: many early doses, few late ones.
+COMPARED = {
+    "b1": Protocol.parse(COURSE_DOSES, "8 x 1.25 Gy, 17 h"),
+    "ga4": find_protocol("GA4.0-1").protocol,
+}
+# Runs of each of them in all, at least.
+_COURSE_RUNS = 60
 # Streams of the exact law, when it stands beside a faster one with the user's seed.
 _OTHER = 0x5EED0000
 
@@ -175,3 +188,17 @@ class Study:
             fidelity=self.fidelity, record=[hour for hour, _, _ in COURSE],
         )  # fmt: skip
         return result.course("sites")[0].astype(np.float64)
+
+    @cached_property
+    def compared_courses(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Hourly courses of :data:`COMPARED` at this fidelity and at the exact one, same tumours.
+
+        ``(protocols, tumours, runs, 241, columns)``, columns in :data:`COURSE_COLUMNS`.
+        """
+        runs = max(2, -(-_COURSE_RUNS // len(self.tumours)))
+        found = []
+        for fidelity, seed in ((self.fidelity, self.seed), ("exact", self.seed ^ _OTHER)):
+            result = simulate(list(COMPARED.values()), self.tumours, runs, seed,
+                              fidelity=fidelity, record="hourly")  # fmt: skip
+            found.append(np.stack([result.course(name) for name in COURSE_COLUMNS], axis=-1))
+        return found[0], found[1]
