@@ -1,0 +1,51 @@
+"""IMPT beam weighting: proton dose influence, planning, and 30 fractions under errors."""
+
+from oncogym.envs.impt_beam_weighting.beams import BeamSet
+from oncogym.envs.impt_beam_weighting.errors import (
+    BeamMissesTargetError,
+    EmptyStructureError,
+    OverlapError,
+    PhantomFileError,
+    StructureOutsideGridError,
+    WeightError,
+)
+from oncogym.envs.impt_beam_weighting.influence import (
+    DoseInfluence,
+    Scenario,
+    pencil_beams,
+    scenarios,
+)
+from oncogym.envs.impt_beam_weighting.objective import Objective, Problem, Term
+from oncogym.envs.impt_beam_weighting.phantom import Phantom
+from oncogym.envs.impt_beam_weighting.phantoms import PHANTOMS, phantom
+from oncogym.envs.impt_beam_weighting.planner import Plan, plan
+from oncogym.envs.impt_beam_weighting.published import PublishedModel
+from oncogym.envs.impt_beam_weighting.statistics import dose_statistics, dvh
+from oncogym.envs.impt_beam_weighting.structures import Structure, StructureSet
+
+__all__ = [
+    "PHANTOMS",
+    "BeamMissesTargetError",
+    "BeamSet",
+    "DoseInfluence",
+    "EmptyStructureError",
+    "Objective",
+    "OverlapError",
+    "Phantom",
+    "PhantomFileError",
+    "Plan",
+    "Problem",
+    "PublishedModel",
+    "Scenario",
+    "Structure",
+    "StructureOutsideGridError",
+    "StructureSet",
+    "Term",
+    "WeightError",
+    "dose_statistics",
+    "dvh",
+    "pencil_beams",
+    "phantom",
+    "plan",
+    "scenarios",
+]

@@ -1,0 +1,27 @@
+"""Named errors of the planning model; all of them are ValueErrors."""
+
+from __future__ import annotations
+
+
+class PhantomFileError(ValueError):
+    """A phantom or influence file that cannot be read; the message names file and fault."""
+
+
+class StructureOutsideGridError(ValueError):
+    """A structure that reaches beyond the grid."""
+
+
+class EmptyStructureError(ValueError):
+    """A structure without a single voxel."""
+
+
+class OverlapError(ValueError):
+    """Two structures that share voxels although neither is stated to have priority."""
+
+
+class BeamMissesTargetError(ValueError):
+    """A beam without a spot that reaches the target."""
+
+
+class WeightError(ValueError):
+    """Spot weights that are negative, not finite or of the wrong number."""

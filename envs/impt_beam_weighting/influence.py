@@ -1,0 +1,373 @@
+"""Dose influence: what every spot of unit weight does to every voxel, as a sparse matrix."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_matrix, issparse
+
+from oncogym.envs.impt_beam_weighting import bragg, influence_kernels, objective_kernels
+from oncogym.envs.impt_beam_weighting.beams import BeamSet, Geometry, directions, lateral, trace
+from oncogym.envs.impt_beam_weighting.errors import PhantomFileError, WeightError
+from oncogym.envs.impt_beam_weighting.phantom import Phantom, write_atomic
+from oncogym.envs.impt_beam_weighting.structures import Structure, StructureSet
+
+Floats = NDArray[np.float64]
+#: Entries below this share of the largest dose of a spot are left out.
+CUT = 1e-3
+# Rows of one call of the kernels; any number gives the same matrix.
+_TILE = 1 << 16
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """An error of treatment delivery.
+
+    Args:
+        shift: Displacement of the patient ``(axes,)`` [cm].
+        range_factor: Water-equivalent depths are multiplied by this.
+    """
+
+    shift: tuple[float, ...] = (0.0, 0.0)
+    range_factor: float = 1.0
+
+
+def scenarios(shift: float = 0.3, range_error: float = 0.03, axes: int = 2) -> list[Scenario]:
+    """The seven scenarios of robust planning (nine in 3-D): none, shifts, ranges.
+
+    Args:
+        shift: Size of the shifts along each axis [cm].
+        range_error: Relative size of the range errors.
+        axes: Number of axes.
+    """
+    found = [Scenario((0.0,) * axes)]
+    for axis in range(axes):
+        for sign in (1.0, -1.0):
+            place = [0.0] * axes
+            place[axis] = sign * shift
+            found.append(Scenario(tuple(place)))
+    return [*found, *(Scenario((0.0,) * axes, 1.0 + sign * range_error) for sign in (-1.0, 1.0))]
+
+
+@dataclass(frozen=True)
+class DoseInfluence:
+    """A dose-influence matrix in rows of voxels, with the structures that planning needs.
+
+    Nothing is assumed about how it was computed, its size or the dimension of its grid.
+
+    Args:
+        data: Dose per unit weight [Gy], the non-zero entries row by row ``(n,)``.
+        indices: Spot of each entry ``(n,)`` int32.
+        indptr: Where each voxel's entries start ``(voxels + 1,)`` int64.
+        num_spots: Number of spots.
+        structures: The structures.
+        prescription: Prescribed dose of the target [Gy].
+        groups: Group of each spot ``(spots,)``: its layer, its beam, or anything else that is
+            weighed together. By default every spot is its own group.
+        shape: Voxels along each axis, in C order, or ``None`` if they form no grid.
+        spacing: Distance of voxels along each axis [cm], or ``None``.
+
+    Raises:
+        ValueError: The arrays do not form such a matrix, an entry is negative or not finite.
+    """
+
+    data: NDArray[Any]
+    indices: NDArray[np.int32]
+    indptr: NDArray[np.int64]
+    num_spots: int
+    structures: StructureSet
+    prescription: float = 60.0
+    groups: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    shape: tuple[int, ...] | None = None
+    spacing: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        voxels = len(self.indptr) - 1
+        if voxels != self.structures.num_voxels:
+            raise ValueError(
+                f"the matrix has {voxels} rows, the structures belong to "
+                f"{self.structures.num_voxels} voxels"
+            )
+        if len(self.data) and not (float(self.data.min()) >= 0.0 and np.isfinite(self.data).all()):
+            raise ValueError("an entry of the influence matrix is negative or not finite")
+        if self.num_spots < 1:
+            raise ValueError(f"num_spots is {self.num_spots}; allowed: at least 1")
+        if len(self.indices) and not 0 <= self.indices.min() <= self.indices.max() < self.num_spots:
+            raise ValueError(f"a column of the matrix is outside 0 to {self.num_spots - 1}")
+        if not 0.0 < self.prescription < 1e6:
+            raise ValueError(f"prescription is {self.prescription!r}; allowed: above 0 Gy")
+        if self.shape is not None and int(np.prod(self.shape)) != voxels:
+            raise ValueError(f"shape {self.shape} does not hold {voxels} voxels")
+        groups = np.asarray(self.groups, np.int64)
+        if not len(groups):
+            groups = np.arange(self.num_spots)
+        if groups.shape != (self.num_spots,) or groups.min() < 0:
+            raise ValueError(f"groups have shape {groups.shape}; allowed: one number >= 0 a spot")
+        object.__setattr__(self, "groups", groups)
+
+    @property
+    def num_voxels(self) -> int:
+        """Number of voxels."""
+        return len(self.indptr) - 1
+
+    @property
+    def num_groups(self) -> int:
+        """Number of groups of spots."""
+        return int(self.groups.max()) + 1
+
+    @classmethod
+    def from_matrix(
+        cls,
+        matrix: Any,
+        structures: Any,
+        *,
+        prescription: float = 60.0,
+        groups: ArrayLike | None = None,
+        shape: Sequence[int] | None = None,
+        spacing: Sequence[float] | None = None,
+        dtype: Any = np.float32,
+    ) -> DoseInfluence:
+        """A user's own influence matrix of any size and dimension.
+
+        Args:
+            matrix: ``(voxels, spots)``: SciPy sparse or dense, dose [Gy] per unit weight.
+            structures: A :class:`StructureSet`, a sequence of :class:`Structure`, or a mapping of
+                name to voxels (first the target; earlier names have priority; ``body``).
+            prescription: Prescribed dose of the target [Gy].
+            groups: Group of each spot ``(spots,)``.
+            shape, spacing: Grid of the voxels in C order, and its spacing [cm].
+            dtype: Type in which entries are kept; sums are always float64.
+
+        Raises:
+            ValueError: The matrix or the structures are malformed, see their classes.
+        """
+        if issparse(matrix):
+            rows = csr_matrix(matrix)
+        else:
+            dense = np.asarray(matrix)
+            if dense.ndim != 2 or dense.dtype.kind not in "fiu":
+                raise ValueError(
+                    f"the matrix has {dense.ndim} dimension(s) of {dense.dtype}; allowed: numbers "
+                    "(voxels, spots)"
+                )
+            rows = csr_matrix(dense)
+        if rows.dtype.kind not in "fiu":
+            raise ValueError(f"the matrix holds {rows.dtype}; allowed: real numbers")
+        rows.sum_duplicates()
+        return cls(
+            rows.data.astype(dtype),
+            rows.indices.astype(np.int32),
+            rows.indptr.astype(np.int64),
+            rows.shape[1],
+            StructureSet.of(structures, rows.shape[0]),
+            float(prescription),
+            np.zeros(0, np.int64) if groups is None else np.asarray(groups, np.int64),
+            None if shape is None else tuple(map(int, shape)),
+            None if spacing is None else tuple(map(float, spacing)),
+        )
+
+    def to_matrix(self) -> csr_matrix:
+        """The matrix ``(voxels, spots)`` as SciPy sparse rows; shares memory."""
+        return csr_matrix(
+            (self.data, self.indices, self.indptr), (self.num_voxels, self.num_spots), copy=False
+        )
+
+    def check_weights(self, weights: ArrayLike) -> Floats:
+        """Weights ``(spots,)`` or ``(lanes, spots)`` as float64, contiguous.
+
+        Raises:
+            WeightError: There are not as many as spots, or one is negative or not finite; the
+                message names the first such spot.
+        """
+        try:
+            values = np.ascontiguousarray(weights, np.float64)
+        except (TypeError, ValueError) as error:
+            raise WeightError(f"weights are not numbers: {error}") from None
+        if values.ndim not in (1, 2) or values.shape[-1] != self.num_spots:
+            raise WeightError(
+                f"weights have shape {values.shape}; allowed: ({self.num_spots},) or (lanes, "
+                f"{self.num_spots})"
+            )
+        if not (values >= 0.0).all() or not np.isfinite(values).all():
+            place = tuple(np.argwhere(~((values >= 0.0) & np.isfinite(values)))[0])
+            raise WeightError(
+                f"the weight of spot {place[-1]} is {values[place]}; allowed: finite, at least 0"
+            )
+        return values
+
+    def dose(self, weights: ArrayLike) -> Floats:
+        """Dose [Gy] of weights: ``(spots,)`` to ``(voxels,)``, or with a leading axis of lanes.
+
+        Raises:
+            WeightError: See :meth:`check_weights`.
+        """
+        values = self.check_weights(weights)
+        batch = np.atleast_2d(values)
+        out = np.empty((len(batch), self.num_voxels))
+        objective_kernels.doses(self.data, self.indices, self.indptr, batch, out)
+        return out.reshape(*values.shape[:-1], self.num_voxels)
+
+    def normalised(self, weights: ArrayLike, dose: float | None = None) -> Floats:
+        """Weights scaled so that the mean dose of the target is ``dose``, or the prescription."""
+        values = self.check_weights(weights)
+        target = self.structures[self.structures.target].voxels
+        mean = self.dose(values)[..., target].mean(axis=-1)
+        if not np.all(mean > 0.0):
+            raise WeightError("the weights give no dose to the target")
+        wanted = self.prescription if dose is None else dose
+        return np.asarray(values * np.expand_dims(wanted / mean, -1))
+
+    def subset(self, spots: NDArray[np.bool_]) -> DoseInfluence:
+        """The same with some spots only, in their order."""
+        rows = self.to_matrix()[:, np.flatnonzero(spots)]
+        _, groups = np.unique(self.groups[spots], return_inverse=True)
+        return DoseInfluence.from_matrix(
+            rows, self.structures, prescription=self.prescription, groups=groups,
+            shape=self.shape, spacing=self.spacing, dtype=self.data.dtype,
+        )  # fmt: skip
+
+    def grouped(self, groups: ArrayLike) -> DoseInfluence:
+        """The same with other groups of spots."""
+        return DoseInfluence(
+            self.data, self.indices, self.indptr, self.num_spots, self.structures,
+            self.prescription, np.asarray(groups, np.int64), self.shape, self.spacing,
+        )  # fmt: skip
+
+    def save(self, path: str | Path) -> None:
+        """Write matrix and structures as ``.npz``; the file is complete or not there."""
+        about = {
+            "num_spots": self.num_spots,
+            "prescription": self.prescription,
+            "shape": self.shape,
+            "spacing": self.spacing,
+            "structures": [
+                {"name": s.name, "role": s.role, "limit": s.limit, "priority": s.priority}
+                for s in self.structures
+            ],
+        }
+        voxels = {f"voxels_{n}": one.voxels for n, one in enumerate(self.structures)}
+        buffer = io.BytesIO()
+        np.savez_compressed(
+            buffer, about=np.array(json.dumps(about)), data=self.data, indices=self.indices,
+            indptr=self.indptr, groups=self.groups, **voxels,
+        )  # fmt: skip
+        write_atomic(Path(path), buffer.getvalue())
+
+    @classmethod
+    def load(cls, path: str | Path) -> DoseInfluence:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            PhantomFileError: The file holds no influence matrix; the message names it and the
+                fault.
+            FileNotFoundError: There is no such file.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as table:
+                about = json.loads(str(table["about"]))
+                structures = [
+                    Structure(one["name"], table[f"voxels_{n}"], one["role"], one["limit"],
+                              one["priority"])
+                    for n, one in enumerate(about["structures"])
+                ]  # fmt: skip
+                indptr = table["indptr"]
+                return cls(
+                    table["data"], table["indices"], indptr, int(about["num_spots"]),
+                    StructureSet(structures, len(indptr) - 1), float(about["prescription"]),
+                    table["groups"],
+                    None if about["shape"] is None else tuple(about["shape"]),
+                    None if about["spacing"] is None else tuple(about["spacing"]),
+                )  # fmt: skip
+        except FileNotFoundError:
+            raise
+        except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+            raise PhantomFileError(f"{path}: no influence matrix: {error}") from error
+
+
+def pencil_beams(
+    phantom: Phantom,
+    beams: BeamSet,
+    scenario: Scenario = Scenario(),
+    *,
+    cut: float = CUT,
+    geometry: Geometry | None = None,
+    tile: int = _TILE,
+    dtype: Any = np.float32,
+) -> DoseInfluence:
+    """Influence of Bortfeld pencil beams with straggling, energy spread and lateral scatter.
+
+    A spot's dose is the depth dose of its layer (largest value 1) times the Gaussian of its
+    lateral distance, with the amplitude that keeps the lateral integral. Sizes: air sigma of the
+    beams, and 0.0294 R^0.896 (z/R)^1.5 cm at depth z for range R.
+
+    A shift moves the patient, its surface included: it changes lateral positions, not depths. A
+    range error multiplies all depths.
+
+    Args:
+        phantom: The phantom.
+        beams: The pencil beams.
+        scenario: The error of delivery.
+        cut: Smaller entries are left out.
+        geometry: What :func:`trace` gives for these angles without a shift, if it is known.
+        tile: Voxels computed together; any number gives the same matrix.
+        dtype: Type of the entries.
+
+    Returns:
+        The influence, with a group for each layer.
+
+    Raises:
+        ValueError: A value is out of range.
+    """
+    if not 0.0 < cut < 1.0:
+        raise ValueError(f"cut is {cut!r}; allowed: above 0 and below 1")
+    if not 0.5 <= scenario.range_factor <= 2.0:
+        raise ValueError(f"range_factor is {scenario.range_factor!r}; allowed: 0.5 to 2")
+    shift = np.asarray(scenario.shift, np.float64)
+    if shift.shape != (2,) or not np.isfinite(shift).all():
+        raise ValueError(f"shift is {scenario.shift!r}; allowed: two finite numbers [cm]")
+    if tile < 1:
+        raise ValueError(f"tile is {tile!r}; allowed: at least 1 voxel")
+    found = geometry or trace(phantom, beams.angles, beams.isocentre)
+    # Seen from the patient the beams move the other way.
+    offsets = lateral(phantom.points, directions(beams.angles), beams.isocentre - shift)
+    tables = _tables(beams.reach)
+    common = (
+        beams.beam_layers, beams.layer_spots, beams.reach, beams.spot_offset, tables,
+        bragg.TABLE_STEP, beams.air_sigma, float(scenario.range_factor), float(cut),
+    )  # fmt: skip
+    voxels = phantom.num_voxels
+    counts = np.empty(voxels, np.int64)
+    blocks = [slice(start, min(start + tile, voxels)) for start in range(0, voxels, tile)]
+    parts = [
+        (np.ascontiguousarray(found.depths[:, b]), np.ascontiguousarray(offsets[:, b]))
+        for b in blocks
+    ]
+    for block, (depths, off) in zip(blocks, parts, strict=True):
+        influence_kernels.count_entries(depths, off, *common, counts[block])
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    data = np.empty(indptr[-1], dtype)
+    indices = np.empty(indptr[-1], np.int32)
+    for block, (depths, off) in zip(blocks, parts, strict=True):
+        pointers = indptr[block.start : block.stop + 1]
+        influence_kernels.fill_entries(depths, off, *common, pointers, data, indices)
+    return DoseInfluence(
+        data, indices, indptr, beams.num_spots, phantom.structures, phantom.prescription,
+        beams.spot_layer, phantom.shape, phantom.spacing,
+    )  # fmt: skip
+
+
+def _tables(reach: Floats) -> Floats:
+    """Depth doses of layers ``(layers, n)``, padded with zeros."""
+    found = [bragg.depth_dose(float(one))[1] for one in reach]
+    tables = np.zeros((len(found), max(map(len, found)) + 1))
+    for row, table in zip(tables, found, strict=True):
+        row[: len(table)] = table
+    return tables

@@ -1,0 +1,231 @@
+"""Phantoms: a grid with water-equivalent densities and structures, from code or from a file."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oncogym.envs.impt_beam_weighting import shapes
+from oncogym.envs.impt_beam_weighting.errors import (
+    EmptyStructureError,
+    PhantomFileError,
+    StructureOutsideGridError,
+)
+from oncogym.envs.impt_beam_weighting.structures import Structure, StructureSet
+
+Floats = NDArray[np.float64]
+
+_KEYS = {
+    "name", "shape", "spacing", "origin", "prescription", "density", "outside", "entrance",
+    "regions", "structures",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """A plane through a patient.
+
+    Args:
+        name: Name for tables and figures.
+        shape: Voxels along x and y.
+        spacing: Distance of voxel centres along x and y [cm].
+        origin: Centre of the first voxel [cm].
+        structures: The structures, on voxels numbered ``x index * shape[1] + y index``.
+        density: Stopping power relative to water, ``(shape)``; 1 everywhere by default.
+        prescription: Prescribed dose of the target [Gy].
+        outside: Stopping power outside the grid: 0 for air.
+        entrance: ``(x, y, distance)``: depths count from the plane that lies ``distance`` [cm]
+            before this point on every beam. By default they count from the edge of the grid.
+
+    Raises:
+        ValueError: A value is out of range; the message names it.
+    """
+
+    name: str
+    shape: tuple[int, int]
+    spacing: tuple[float, float]
+    origin: tuple[float, float]
+    structures: StructureSet
+    density: Floats = field(default_factory=lambda: np.ones(()))
+    prescription: float = 60.0
+    outside: float = 0.0
+    entrance: tuple[float, float, float] | None = None
+
+    def __post_init__(self) -> None:
+        shape = tuple(int(n) for n in self.shape)
+        if len(shape) != 2 or min(shape) < 2 or max(shape) > 4096:
+            raise ValueError(f"shape is {self.shape!r}; allowed: two numbers from 2 to 4096")
+        if not all(0.0 < s < math.inf for s in self.spacing) or len(self.spacing) != 2:
+            raise ValueError(f"spacing is {self.spacing!r}; allowed: two numbers above 0 cm")
+        if not 0.0 < self.prescription < 1e4:
+            raise ValueError(f"prescription is {self.prescription!r}; allowed: above 0 Gy")
+        density = np.broadcast_to(np.asarray(self.density, np.float64), shape).copy()
+        if not (np.isfinite(density).all() and density.min() >= 0.0 and density.max() <= 25.0):
+            raise ValueError("density is negative, not finite or above 25; allowed: 0 to 25")
+        if self.structures.num_voxels != shape[0] * shape[1]:
+            raise ValueError(
+                f"the structures belong to {self.structures.num_voxels} voxels, the grid has "
+                f"{shape[0] * shape[1]}"
+            )
+        density.flags.writeable = False
+        object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "density", density)
+
+    @property
+    def num_voxels(self) -> int:
+        """Number of voxels."""
+        return self.shape[0] * self.shape[1]
+
+    @cached_property
+    def points(self) -> Floats:
+        """Voxel centres ``(num_voxels, 2)`` [cm]."""
+        return grid_points(self.shape, self.spacing, self.origin)
+
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """Left, right, lower and upper edge of the grid [cm], as matplotlib's ``extent``."""
+        edges = []
+        for axis in range(2):
+            low = self.origin[axis] - 0.5 * self.spacing[axis]
+            edges += [low, low + self.shape[axis] * self.spacing[axis]]
+        return edges[0], edges[1], edges[2], edges[3]
+
+    def map(self, values: Any) -> Floats:
+        """Values per voxel as an image ``(ny, nx)`` with y upwards (``origin="lower"``)."""
+        return np.asarray(values, np.float64).reshape(self.shape).T
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Phantom:
+        """A phantom from plain data, see the page for an example.
+
+        Keys: ``name``, ``shape``, ``spacing`` [cm]; optional ``origin`` (half a voxel),
+        ``prescription`` [Gy], ``density`` (1), ``regions`` (``shape`` and ``density``, later ones
+        on top), ``outside``, ``entrance``; ``structures``: each with ``name``, ``role``, ``shape``
+        (see :mod:`oncogym.envs.impt_beam_weighting.shapes`), optional ``limit`` and ``priority``.
+
+        Raises:
+            StructureOutsideGridError, EmptyStructureError, OverlapError: See their names.
+            ValueError: A key is missing or unknown, or a value is out of range.
+        """
+        unknown = sorted(set(document) - _KEYS)
+        if unknown:
+            raise ValueError(f"unknown key {unknown[0]!r}; allowed: {', '.join(sorted(_KEYS))}")
+        missing = [name for name in ("shape", "spacing", "structures") if name not in document]
+        if missing:
+            raise ValueError(f"the key {missing[0]!r} is missing")
+        shape, spacing = tuple(document["shape"]), tuple(map(float, document["spacing"]))
+        origin = tuple(map(float, document.get("origin", [0.5 * s for s in spacing])))
+        points = grid_points(shape, spacing, origin)
+        low = np.asarray(origin) - 0.5 * np.asarray(spacing)
+        high = low + np.asarray(shape) * np.asarray(spacing)
+        density = np.full(len(points), float(document.get("density", 1.0)))
+        for region in document.get("regions", []):
+            density[shapes.inside(region["shape"], points)] = float(region["density"])
+        found = []
+        for one in document["structures"]:
+            lower, upper = shapes.bounds(one["shape"])
+            if (lower < low - 1e-9).any() or (upper > high + 1e-9).any():
+                raise StructureOutsideGridError(
+                    f"structure {one['name']!r} reaches from {lower.tolist()} to {upper.tolist()} "
+                    f"cm; allowed: within the grid, {low.tolist()} to {high.tolist()} cm"
+                )
+            mask = shapes.inside(one["shape"], points)
+            if not mask.any():
+                raise EmptyStructureError(
+                    f"structure {one['name']!r} holds no voxel centre; allowed: a larger shape or "
+                    "a finer grid"
+                )
+            found.append(
+                Structure(one["name"], mask, one.get("role", "oar"), one.get("limit"),
+                          one.get("priority"))
+            )  # fmt: skip
+        entrance = document.get("entrance")
+        return cls(
+            name=str(document.get("name", "phantom")),
+            shape=shape,  # type: ignore[arg-type]
+            spacing=spacing,  # type: ignore[arg-type]
+            origin=origin,  # type: ignore[arg-type]
+            structures=StructureSet(found, len(points)),
+            density=density.reshape(shape),
+            prescription=float(document.get("prescription", 60.0)),
+            outside=float(document.get("outside", 0.0)),
+            entrance=None if entrance is None else tuple(map(float, entrance)),  # type: ignore
+        )
+
+    @classmethod
+    def load(cls, path: str | Path) -> Phantom:
+        """Read a phantom from ``.json`` (shapes, :meth:`from_dict`) or ``.npz`` (:meth:`save`).
+
+        Raises:
+            PhantomFileError: The file is no phantom; the message names it and what is wrong.
+            FileNotFoundError: There is no such file.
+        """
+        path = Path(path)
+        try:
+            if path.suffix.lower() == ".json":
+                return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
+            with np.load(path, allow_pickle=False) as table:
+                about = json.loads(str(table["about"]))
+                structures = [
+                    Structure(one["name"], table[f"voxels_{n}"], one["role"], one["limit"],
+                              one["priority"])
+                    for n, one in enumerate(about.pop("structures"))
+                ]  # fmt: skip
+                density = table["density"]
+            return cls(
+                **{key: tuple(v) if isinstance(v, list) else v for key, v in about.items()},
+                structures=StructureSet(structures, density.size),
+                density=density,
+            )
+        except FileNotFoundError:
+            raise
+        except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:
+            raise PhantomFileError(f"{path}: no phantom: {error}") from error
+
+    def save(self, path: str | Path) -> None:
+        """Write the phantom as ``.npz``: density and voxel lists, exactly.
+
+        The file appears under its name only when it is complete.
+        """
+        about = {
+            "name": self.name,
+            "shape": self.shape,
+            "spacing": self.spacing,
+            "origin": self.origin,
+            "prescription": self.prescription,
+            "outside": self.outside,
+            "entrance": self.entrance,
+            "structures": [
+                {"name": s.name, "role": s.role, "limit": s.limit, "priority": s.priority}
+                for s in self.structures
+            ],
+        }
+        buffer = io.BytesIO()
+        voxels = {f"voxels_{n}": one.voxels for n, one in enumerate(self.structures)}
+        np.savez_compressed(
+            buffer, about=np.array(json.dumps(about)), density=self.density, **voxels
+        )
+        write_atomic(Path(path), buffer.getvalue())
+
+
+def grid_points(shape: Sequence[int], spacing: Sequence[float], origin: Sequence[float]) -> Floats:
+    """Voxel centres ``(voxels, axes)`` [cm] in C order."""
+    axes = [o + s * np.arange(n) for n, s, o in zip(shape, spacing, origin, strict=True)]
+    return np.stack([part.ravel() for part in np.meshgrid(*axes, indexing="ij")], axis=1)
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file so that it is there completely or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(content)
+    part.replace(path)
