@@ -101,4 +101,4 @@ def depth_dose(reach: float) -> tuple[Floats, Floats]:
     """
     energy_of(reach)
     table = _table(float(reach))
-    return TABLE_STEP * np.arange(len(table)), table
+    return TABLE_STEP * np.arange(len(table), dtype=np.float64), table

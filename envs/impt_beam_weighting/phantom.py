@@ -159,7 +159,7 @@ class Phantom:
             density=density.reshape(shape),
             prescription=float(document.get("prescription", 60.0)),
             outside=float(document.get("outside", 0.0)),
-            entrance=None if entrance is None else tuple(map(float, entrance)),  # type: ignore
+            entrance=None if entrance is None else tuple(map(float, entrance)),
         )
 
     @classmethod
@@ -182,11 +182,11 @@ class Phantom:
                     for n, one in enumerate(about.pop("structures"))
                 ]  # fmt: skip
                 density = table["density"]
-            return cls(
-                **{key: tuple(v) if isinstance(v, list) else v for key, v in about.items()},
-                structures=StructureSet(structures, density.size),
-                density=density,
-            )
+            known: dict[str, Any] = {
+                key: tuple(value) if isinstance(value, list) else value
+                for key, value in about.items()
+            }
+            return cls(structures=StructureSet(structures, density.size), density=density, **known)
         except FileNotFoundError:
             raise
         except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:

@@ -1,0 +1,92 @@
+"""The plans that clinics deliver unchanged: from equal weights to robust IMPT."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from oncogym.envs.impt_beam_weighting.influence import DoseInfluence
+from oncogym.envs.impt_beam_weighting.objective import Objective, Term
+from oncogym.envs.impt_beam_weighting.planner import plan
+
+Floats = NDArray[np.float64]
+
+# Aims above the prescription [Gy]: a symmetric penalty centres the dose on its aim, so the coldest
+# 5 % of the target lie below it; over scenarios they lie further below.
+NOMINAL_AIM = 1.0
+ROBUST_AIM = 1.5
+
+
+def equal_weights(influence: DoseInfluence) -> Floats:
+    """The same weight for every spot ``(spots,)``, mean target dose as prescribed."""
+    return influence.normalised(np.ones(influence.num_spots))
+
+
+def collapsed(influence: DoseInfluence) -> DoseInfluence:
+    """The influence of whole groups: every spot of a group has the group's weight."""
+    spots = np.arange(influence.num_spots)
+    members = np.zeros((influence.num_spots, influence.num_groups))
+    members[spots, influence.groups] = 1.0
+    from scipy.sparse import csr_matrix
+
+    matrix = csr_matrix(influence.to_matrix() @ csr_matrix(members))
+    return DoseInfluence.from_matrix(
+        matrix, influence.structures, prescription=influence.prescription,
+        shape=influence.shape, spacing=influence.spacing, dtype=influence.data.dtype,
+    )  # fmt: skip
+
+
+def group_weights(influence: DoseInfluence, iterations: int = 500) -> Floats:
+    """One optimised weight for each group (energy layer), all spots of it alike ``(spots,)``."""
+    goal = Objective.standard(influence.structures, influence.prescription)
+    return plan(collapsed(influence), goal, iterations=iterations).weights[influence.groups]
+
+
+def single_field_uniform(
+    influence: DoseInfluence, fields: ArrayLike, iterations: int = 300
+) -> Floats:
+    """Single-field uniform dose (SFUD): every field alone covers the target evenly ``(spots,)``.
+
+    Args:
+        influence: The influence.
+        fields: Field (beam) of each spot ``(spots,)``.
+        iterations: Largest number of iterations of each field's plan.
+    """
+    own = np.asarray(fields)
+    names = np.unique(own)
+    weights = np.zeros(influence.num_spots)
+    share = influence.prescription / len(names)
+    target = influence.structures.target
+    goal = Objective(
+        (Term(target, "deviation", share, 5.0), Term(target, "underdose", share, 15.0)), 1e-6
+    )
+    for name in names:
+        spots = own == name
+        part = influence.subset(spots)
+        start = part.normalised(np.ones(part.num_spots), share)
+        weights[spots] = plan(part, goal, start=start, iterations=iterations).weights
+    return weights
+
+
+def nominal_plan(
+    influence: DoseInfluence, aim: float | None = None, iterations: int = 300
+) -> Floats:
+    """IMPT without regard to errors ``(spots,)``."""
+    aim = influence.prescription + NOMINAL_AIM if aim is None else aim
+    goal = Objective.standard(influence.structures, aim)
+    return plan(influence, goal, iterations=iterations).weights
+
+
+def robust_plan(
+    scenarios: Sequence[DoseInfluence],
+    aim: float | None = None,
+    robust: str = "worst",
+    iterations: int = 800,
+) -> Floats:
+    """IMPT for the mean or the worst of several scenarios ``(spots,)``."""
+    nominal = scenarios[0]
+    aim = nominal.prescription + ROBUST_AIM if aim is None else aim
+    goal = Objective.standard(nominal.structures, aim)
+    return plan(scenarios, goal, robust=robust, iterations=iterations).weights
