@@ -83,7 +83,7 @@ def water_depths(points, directions, density, low, spacing, outside, entrance, d
 
 
 @njit(cache=True)
-def _row(
+def sparse_row(
     n, depths, offsets, beam_layers, layer_spots, reach, spot_offset, tables, table_step, air,
     factor, cut, start, data, indices, fill,
 ):  # fmt: skip
@@ -133,7 +133,7 @@ def count_entries(
     nothing = np.empty(0)
     none = np.empty(0, np.int32)
     for n in prange(depths.shape[1]):
-        counts[n] = _row(
+        counts[n] = sparse_row(
             n, depths, offsets, beam_layers, layer_spots, reach, spot_offset, tables, table_step,
             air, factor, cut, 0, nothing, none, False,
         )  # fmt: skip
@@ -160,7 +160,7 @@ def fill_entries(
         data, indices: The entries and their spots, filled in.
     """
     for n in prange(depths.shape[1]):
-        _row(
+        sparse_row(
             n, depths, offsets, beam_layers, layer_spots, reach, spot_offset, tables, table_step,
             air, factor, cut, indptr[n], data, indices, True,
         )  # fmt: skip
