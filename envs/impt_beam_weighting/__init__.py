@@ -4,11 +4,14 @@ from oncogym.envs.impt_beam_weighting.beams import BeamSet
 from oncogym.envs.impt_beam_weighting.errors import (
     BeamMissesTargetError,
     EmptyStructureError,
+    GridMismatchError,
     OverlapError,
     PhantomFileError,
+    PlanImportError,
     StructureOutsideGridError,
     WeightError,
 )
+from oncogym.envs.impt_beam_weighting.groups import centroid_groups
 from oncogym.envs.impt_beam_weighting.influence import (
     DoseInfluence,
     Scenario,
@@ -29,11 +32,13 @@ __all__ = [
     "BeamSet",
     "DoseInfluence",
     "EmptyStructureError",
+    "GridMismatchError",
     "Objective",
     "OverlapError",
     "Phantom",
     "PhantomFileError",
     "Plan",
+    "PlanImportError",
     "Problem",
     "PublishedModel",
     "Scenario",
@@ -42,6 +47,7 @@ __all__ = [
     "StructureSet",
     "Term",
     "WeightError",
+    "centroid_groups",
     "dose_statistics",
     "dvh",
     "pencil_beams",

@@ -25,3 +25,11 @@ class BeamMissesTargetError(ValueError):
 
 class WeightError(ValueError):
     """Spot weights that are negative, not finite or of the wrong number."""
+
+
+class PlanImportError(ValueError):
+    """Data of another planning system that cannot be read or lack a part, which it names."""
+
+
+class GridMismatchError(PlanImportError):
+    """Structures and doses on grids that differ."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -90,6 +91,14 @@ class DoseInfluence:
     spacing: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
+        # Kernels trust these arrays and would read beyond their ends.
+        if len(self.indptr) < 1 or self.indptr[0] != 0 or (np.diff(self.indptr) < 0).any():
+            raise ValueError("indptr does not rise from 0")
+        if not self.indptr[-1] == len(self.data) == len(self.indices):
+            raise ValueError(
+                f"indptr ends at {self.indptr[-1]}, data and indices at {len(self.data)} and "
+                f"{len(self.indices)}; allowed: all alike"
+            )
         voxels = len(self.indptr) - 1
         if voxels != self.structures.num_voxels:
             raise ValueError(
@@ -106,6 +115,15 @@ class DoseInfluence:
             raise ValueError(f"prescription is {self.prescription!r}; allowed: above 0 Gy")
         if self.shape is not None and int(np.prod(self.shape)) != voxels:
             raise ValueError(f"shape {self.shape} does not hold {voxels} voxels")
+        if self.spacing is not None and not (
+            self.shape is not None
+            and len(self.spacing) == len(self.shape)
+            and all(0.0 < step < math.inf for step in self.spacing)
+        ):
+            raise ValueError(
+                f"spacing is {self.spacing!r} for shape {self.shape!r}; allowed: as many numbers "
+                "above 0 cm"
+            )
         groups = np.asarray(self.groups, np.int64)
         if not len(groups):
             groups = np.arange(self.num_spots)
@@ -161,7 +179,10 @@ class DoseInfluence:
             rows = csr_matrix(dense)
         if rows.dtype.kind not in "fiu":
             raise ValueError(f"the matrix holds {rows.dtype}; allowed: real numbers")
-        rows.sum_duplicates()
+        if not rows.has_canonical_format:
+            # A copy: the caller's own arrays may lie beneath.
+            rows = rows.copy()
+            rows.sum_duplicates()
         return cls(
             rows.data.astype(dtype),
             rows.indices.astype(np.int32),
@@ -173,6 +194,26 @@ class DoseInfluence:
             None if shape is None else tuple(map(int, shape)),
             None if spacing is None else tuple(map(float, spacing)),
         )
+
+    @classmethod
+    def from_matrad(cls, path: str | Path, **options: Any) -> DoseInfluence:
+        """The matrix and structures of a matRad ``.mat`` file.
+
+        Arguments and errors: :func:`oncogym.envs.impt_beam_weighting.importers.from_matrad`.
+        """
+        from oncogym.envs.impt_beam_weighting import importers
+
+        return importers.from_matrad(path, **options)
+
+    @classmethod
+    def from_pyradplan(cls, dij: Any, cst: Any, **options: Any) -> DoseInfluence:
+        """The matrix and structures of pyRadPlan's ``Dij`` and ``StructureSet``.
+
+        Arguments and errors: :func:`oncogym.envs.impt_beam_weighting.importers.from_pyradplan`.
+        """
+        from oncogym.envs.impt_beam_weighting import importers
+
+        return importers.from_pyradplan(dij, cst, **options)
 
     def to_matrix(self) -> csr_matrix:
         """The matrix ``(voxels, spots)`` as SciPy sparse rows; shares memory."""
@@ -288,7 +329,15 @@ class DoseInfluence:
                 )  # fmt: skip
         except FileNotFoundError:
             raise
-        except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            OSError,
+            EOFError,
+            zipfile.BadZipFile,
+        ) as error:
             raise PhantomFileError(f"{path}: no influence matrix: {error}") from error
 
 
@@ -338,7 +387,7 @@ def pencil_beams(
     found = geometry or trace(phantom, beams.angles, beams.isocentre)
     # Seen from the patient the beams move the other way.
     offsets = lateral(phantom.points, directions(beams.angles), beams.isocentre - shift)
-    tables = _tables(beams.reach)
+    tables = stacked_tables(beams.reach)
     common = (
         beams.beam_layers, beams.layer_spots, beams.reach, beams.spot_offset, tables,
         bragg.TABLE_STEP, beams.air_sigma, float(scenario.range_factor), float(cut),
@@ -364,7 +413,7 @@ def pencil_beams(
     )  # fmt: skip
 
 
-def _tables(reach: Floats) -> Floats:
+def stacked_tables(reach: Floats) -> Floats:
     """Depth doses of layers ``(layers, n)``, padded with zeros."""
     found = [bragg.depth_dose(float(one))[1] for one in reach]
     tables = np.zeros((len(found), max(map(len, found)) + 1))

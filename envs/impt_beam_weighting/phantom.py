@@ -29,6 +29,8 @@ _KEYS = {
     "name", "shape", "spacing", "origin", "prescription", "density", "outside", "entrance",
     "regions", "structures",
 }  # fmt: skip
+_REGION_KEYS = {"shape", "density"}
+_STRUCTURE_KEYS = {"name", "shape", "role", "limit", "priority"}
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,16 @@ class Phantom:
             raise ValueError(f"spacing is {self.spacing!r}; allowed: two numbers above 0 cm")
         if not 0.0 < self.prescription < 1e4:
             raise ValueError(f"prescription is {self.prescription!r}; allowed: above 0 Gy")
+        if len(self.origin) != 2 or not np.isfinite(np.asarray(self.origin, np.float64)).all():
+            raise ValueError(f"origin is {self.origin!r}; allowed: two finite numbers [cm]")
+        if not 0.0 <= self.outside <= 25.0:
+            raise ValueError(f"outside is {self.outside!r}; allowed: 0 to 25")
+        if self.entrance is not None and not (
+            len(self.entrance) == 3 and np.isfinite(np.asarray(self.entrance, np.float64)).all()
+        ):
+            raise ValueError(
+                f"entrance is {self.entrance!r}; allowed: three finite numbers x, y, distance [cm]"
+            )
         density = np.broadcast_to(np.asarray(self.density, np.float64), shape).copy()
         if not (np.isfinite(density).all() and density.min() >= 0.0 and density.max() <= 25.0):
             raise ValueError("density is negative, not finite or above 25; allowed: 0 to 25")
@@ -117,23 +129,25 @@ class Phantom:
             StructureOutsideGridError, EmptyStructureError, OverlapError: See their names.
             ValueError: A key is missing or unknown, or a value is out of range.
         """
-        unknown = sorted(set(document) - _KEYS)
-        if unknown:
-            raise ValueError(f"unknown key {unknown[0]!r}; allowed: {', '.join(sorted(_KEYS))}")
-        missing = [name for name in ("shape", "spacing", "structures") if name not in document]
-        if missing:
-            raise ValueError(f"the key {missing[0]!r} is missing")
+        _check_keys(document, "the phantom", _KEYS, ("shape", "spacing", "structures"))
         shape, spacing = tuple(document["shape"]), tuple(map(float, document["spacing"]))
         origin = tuple(map(float, document.get("origin", [0.5 * s for s in spacing])))
         points = grid_points(shape, spacing, origin)
         low = np.asarray(origin) - 0.5 * np.asarray(spacing)
         high = low + np.asarray(shape) * np.asarray(spacing)
         density = np.full(len(points), float(document.get("density", 1.0)))
-        for region in document.get("regions", []):
+        for number, region in enumerate(document.get("regions", [])):
+            _check_keys(region, f"region {number}", _REGION_KEYS, ("shape", "density"))
             density[shapes.inside(region["shape"], points)] = float(region["density"])
         found = []
-        for one in document["structures"]:
+        for number, one in enumerate(document["structures"]):
+            _check_keys(one, f"structure {number}", _STRUCTURE_KEYS, ("name", "shape"))
             lower, upper = shapes.bounds(one["shape"])
+            if lower.shape != (2,) or upper.shape != (2,):
+                raise ValueError(
+                    f"the shape of structure {one['name']!r} has {len(lower)} coordinates; "
+                    "allowed: two"
+                )
             if (lower < low - 1e-9).any() or (upper > high + 1e-9).any():
                 raise StructureOutsideGridError(
                     f"structure {one['name']!r} reaches from {lower.tolist()} to {upper.tolist()} "
@@ -159,7 +173,7 @@ class Phantom:
             density=density.reshape(shape),
             prescription=float(document.get("prescription", 60.0)),
             outside=float(document.get("outside", 0.0)),
-            entrance=None if entrance is None else tuple(map(float, entrance)),
+            entrance=None if entrance is None else tuple(map(float, entrance)),  # type: ignore[arg-type]
         )
 
     @classmethod
@@ -189,7 +203,14 @@ class Phantom:
             return cls(structures=StructureSet(structures, density.size), density=density, **known)
         except FileNotFoundError:
             raise
-        except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            OSError,
+            zipfile.BadZipFile,
+        ) as error:
             raise PhantomFileError(f"{path}: no phantom: {error}") from error
 
     def save(self, path: str | Path) -> None:
@@ -216,6 +237,20 @@ class Phantom:
             buffer, about=np.array(json.dumps(about)), density=self.density, **voxels
         )
         write_atomic(Path(path), buffer.getvalue())
+
+
+def _check_keys(value: Any, what: str, known: set[str], needed: Sequence[str]) -> None:
+    """Raise a ValueError that names the first key that is unknown or missing."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{what} is {value!r}; allowed: keys with values")
+    unknown = sorted(map(str, set(value) - known))
+    if unknown:
+        raise ValueError(
+            f"{what} has the unknown key {unknown[0]!r}; allowed: {', '.join(sorted(known))}"
+        )
+    for name in needed:
+        if name not in value:
+            raise ValueError(f"the key {name!r} of {what} is missing")
 
 
 def grid_points(shape: Sequence[int], spacing: Sequence[float], origin: Sequence[float]) -> Floats:
