@@ -166,7 +166,7 @@ class Phantom:
         entrance = document.get("entrance")
         return cls(
             name=str(document.get("name", "phantom")),
-            shape=shape,  # type: ignore[arg-type]
+            shape=shape,
             spacing=spacing,  # type: ignore[arg-type]
             origin=origin,  # type: ignore[arg-type]
             structures=StructureSet(found, len(points)),
