@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from oncogym.envs.impt_beam_weighting import objective_kernels as kernel
+from oncogym.envs.impt_beam_weighting import tile_kernels
 from oncogym.envs.impt_beam_weighting.influence import DoseInfluence
 from oncogym.envs.impt_beam_weighting.structures import REST, StructureSet
 from oncogym.envs.treatment import nearest
@@ -18,7 +19,8 @@ from oncogym.envs.treatment import nearest
 Floats = NDArray[np.float64]
 
 KINDS = ("deviation", "underdose", "overdose", "mean")
-# Matrices with more entries than this are evaluated by all threads, in chunks of about so many.
+# Problems with more entries are evaluated by all threads, in chunks of about so many.
+_PARALLEL = 1 << 20
 _CHUNK = 1 << 18
 _LOW, _LOW_WEIGHT, _HIGH, _HIGH_WEIGHT, _LINEAR, _WIDTH = 0, 1, 2, 3, 4, 5
 
@@ -119,8 +121,8 @@ class Objective:
 class Problem:
     """An influence matrix and an objective, arranged for fast evaluation.
 
-    Rows without a penalty are left out and those with the same penalties stand together; each row
-    is read once for both dose and gradient.
+    Rows without a penalty are left out. Those with the same penalties stand together in tiles that
+    are read once for both dose and gradient.
 
     Args:
         influence: The dose influence.
@@ -136,34 +138,32 @@ class Problem:
         self.objective = objective
         self.num_spots = influence.num_spots
         self.ridge = float(objective.ridge)
-        rows, self._block_rows, block_terms = _blocks(influence.structures, objective)
-        self._block_terms, self.terms = _merge(influence.structures, objective, block_terms)
-        counts = np.diff(influence.indptr)[rows]
-        self._indptr = np.concatenate([[0], np.cumsum(counts)])
-        take = np.repeat(influence.indptr[rows] - self._indptr[:-1], counts)
-        take += np.arange(self._indptr[-1])
-        self._data = influence.data[take]
-        self._indices = influence.indices[take]
-        entries = int(self._indptr[-1])
-        chunks = max(1, -(-entries // _CHUNK))
-        self._chunk_rows = np.unique(
-            np.append(
-                np.searchsorted(self._indptr, np.linspace(0, entries, chunks + 1)[:-1]), len(rows)
-            )
-        )
-        self._gradient = np.empty(self.num_spots)
+        blocks, block_terms = _blocks(influence.structures, objective)
+        first_terms, self.terms = _merge(influence.structures, objective, block_terms)
+        rows, tile_rows, tiles = _tiles(influence, blocks, first_terms)
+        sparse = influence.indices, influence.indptr, rows, tile_rows, self.num_spots
+        counts = np.empty(len(tiles), np.int64)
+        tile_kernels.count_columns(*sparse, counts)
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        columns = np.empty(starts[-1], np.int32)
+        entries = np.zeros(tile_kernels.ROWS * starts[-1], influence.data.dtype)
+        tile_kernels.fill_tiles(influence.data, *sparse, starts, columns, entries)
+        self._tiles = entries, columns, starts, tiles
+        chunks = -(-len(entries) // _CHUNK) if len(entries) > _PARALLEL else 1
+        shares = np.linspace(0, starts[-1], chunks + 1)
+        self._chunks = np.unique(np.append(np.searchsorted(starts, shares[:-1]), len(tiles)))
 
     @property
     def matrix(self) -> tuple[Any, ...]:
-        """Data, indices, indptr, rows and terms of the blocks, as the kernels take them."""
-        return self._data, self._indices, self._indptr, self._block_rows, self._block_terms
+        """Entries, columns, starts and numbers of the tiles, as the kernels take them."""
+        return self._tiles
 
     def __call__(self, weights: Floats) -> tuple[float, Floats]:
         """Objective and gradient ``(spots,)`` at float64 weights ``(spots,)``."""
         gradient = np.empty(self.num_spots)
-        if len(self._chunk_rows) > 2:
+        if len(self._chunks) > 2:
             value = kernel.evaluate_parallel(
-                *self.matrix, self.terms, self.ridge, self._chunk_rows, weights, gradient
+                *self.matrix, self.terms, self.ridge, self._chunks, weights, gradient
             )
         else:
             value = kernel.evaluate(*self.matrix, self.terms, self.ridge, weights, gradient)
@@ -174,29 +174,53 @@ class Problem:
         table = self.terms if terms is None else terms
         return 1.02 * float(kernel.lipschitz(*self.matrix, table, self.ridge, self.num_spots, 60))
 
+    def diagonal(self) -> Floats:
+        """Largest curvature of the objective along each weight ``(spots,)``."""
+        out = np.empty(self.num_spots)
+        kernel.diagonal(*self.matrix, self.terms, self.ridge, out)
+        return out
+
 
 def _blocks(
     structures: StructureSet, objective: Objective
-) -> tuple[NDArray[np.int64], NDArray[np.int64], list[list[Term]]]:
-    """Voxels with penalties, ordered by structure; where each block starts; its penalties."""
+) -> tuple[list[NDArray[np.int64]], list[list[Term]]]:
+    """Voxels that share their penalties, and the penalties, structure by structure."""
     if not math.isfinite(objective.ridge) or objective.ridge < 0.0:
         raise ValueError(f"ridge is {objective.ridge!r}; allowed: finite, at least 0")
     by_name: dict[str, list[Term]] = {}
     for term in objective.terms:
         by_name.setdefault(term.structure, []).append(term)
-    rows, starts, terms = [], [0], []
-    for name, own in by_name.items():
-        voxels = structures.exclusive(name)
-        if not len(voxels):
+    for name in by_name:
+        if not len(structures.exclusive(name)):
             raise ValueError(
                 f"there is a penalty on {name!r}, which has no voxel of its own after priorities"
             )
-        rows.append(voxels)
-        starts.append(starts[-1] + len(voxels))
-        terms.append(own)
-    if not rows:
+    if not by_name:
         raise ValueError("the objective has no penalty; allowed: at least one")
-    return np.concatenate(rows), np.asarray(starts), terms
+    return [structures.exclusive(name) for name in by_name], list(by_name.values())
+
+
+def _tiles(
+    influence: DoseInfluence, blocks: Sequence[NDArray[np.int64]], first_terms: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Rows in the order of tiles, first row of each tile, and the numbers that kernels need.
+
+    Voxels that no spot hits are one tile without columns.
+    """
+    hit = np.diff(influence.indptr) > 0
+    rows, sizes, terms = [], [], []
+    for voxels, first, last in zip(blocks, first_terms[:-1], first_terms[1:], strict=True):
+        own, empty = voxels[hit[voxels]], voxels[~hit[voxels]]
+        count = [
+            min(tile_kernels.ROWS, len(own) - n) for n in range(0, len(own), tile_kernels.ROWS)
+        ]
+        if len(empty):
+            count.append(len(empty))
+        rows += [own, empty]
+        sizes += count
+        terms += [(first, last)] * len(count)
+    tile_rows = np.concatenate([[0], np.cumsum(sizes)])
+    return np.concatenate(rows), tile_rows, np.column_stack([sizes, terms]).astype(np.int64)
 
 
 def _merge(

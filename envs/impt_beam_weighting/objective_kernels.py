@@ -1,13 +1,16 @@
 """Kernels of planning: one pass over a sparse influence matrix gives objective and gradient.
 
-Rows are grouped into blocks that share their penalties. A penalty of a voxel of dose d is
-``low_weight min(d - low, 0)^2 + high_weight max(d - high, 0)^2 + linear d``.
+Rows stand in tiles, see ``tile_kernels``, whose voxels share their penalties. A penalty of a voxel
+of dose d is ``low_weight min(d - low, 0)^2 + high_weight max(d - high, 0)^2 + linear d``.
 """
 
 import math
 
 import numpy as np
 from numba import njit, prange
+
+from oncogym.envs.impt_beam_weighting.tile_kernels import ROWS
+from oncogym.envs.unowned import unowned
 
 
 @njit(cache=True, inline="always")
@@ -37,31 +40,83 @@ def _dot(data, indices, start, end, weights):
     return total
 
 
-@njit(cache=True)
-def _add_row(data, indices, start, end, slope, gradient):
-    for k in range(start, end):
-        gradient[indices[k]] += slope * data[k]
+@njit(cache=True, fastmath={"reassoc", "contract"})
+def _four_dots(a, b, c, d, weights):
+    """Doses of four rows."""
+    one, two, three, four = 0.0, 0.0, 0.0, 0.0
+    for k in range(len(weights)):
+        weight = weights[k]
+        one += a[k] * weight
+        two += b[k] * weight
+        three += c[k] * weight
+        four += d[k] * weight
+    return one, two, three, four
+
+
+@njit(cache=True, fastmath={"reassoc", "contract"})
+def _add_four(a, b, c, d, one, two, three, four, out):
+    """Add four rows times their slopes."""
+    for k in range(len(out)):
+        out[k] += one * a[k] + two * b[k] + three * c[k] + four * d[k]
 
 
 @njit(cache=True)
-def rows_pass(
-    data, indices, indptr, block_rows, block_terms, terms, first_row, last_row, weights, gradient
-):
-    """Objective of the rows ``first_row`` to ``last_row``; their gradient is added.
+def tiles_pass(entries, columns, starts, tiles, terms, first, last, weights, gradient, room):
+    """Objective of the tiles ``first`` to ``last``; their gradient is added.
 
-    Each row is read once for the dose and, while it lies in the cache, once for the gradient.
+    Each tile is read once for the doses and, while it lies in the cache, once for the gradient,
+    unless no dose in it has a penalty.
+
+    Args:
+        entries, columns, starts: The tiles as ``tile_kernels.fill_tiles`` lays them out.
+        tiles: Rows, first and last penalty of each tile ``(tiles, 3)``. A tile without columns may
+            have any number of rows, all of dose 0.
+        terms: The penalties ``(terms, 5)``.
+        first, last: Which tiles.
+        weights, gradient: ``(spots,)``.
+        room: Work space ``(2, spots)``.
     """
     value = 0.0
-    for block in range(len(block_rows) - 1):
-        start = max(block_rows[block], first_row)
-        end = min(block_rows[block + 1], last_row)
-        one, two = block_terms[block], block_terms[block + 1]
-        for row in range(start, end):
-            dose = _dot(data, indices, indptr[row], indptr[row + 1], weights)
-            own, slope = _penalty(dose, terms, one, two)
-            value += own
-            if slope != 0.0:
-                _add_row(data, indices, indptr[row], indptr[row + 1], slope, gradient)
+    for tile in range(first, last):
+        start = starts[tile]
+        count = starts[tile + 1] - start
+        rows, one, two = tiles[tile, 0], tiles[tile, 1], tiles[tile, 2]
+        if count == 0:
+            value += rows * _penalty(0.0, terms, one, two)[0]
+            continue
+        own = unowned(columns[start : start + count])
+        local = unowned(room[0, :count])
+        slopes = unowned(room[1, :count])
+        for k in range(count):
+            local[k] = weights[own[k]]
+            slopes[k] = 0.0
+        steep = False
+        for row in range(0, min(rows, ROWS), 4):
+            base = ROWS * start + row * count
+            a = unowned(entries[base : base + count])
+            b = unowned(entries[base + count : base + 2 * count])
+            c = unowned(entries[base + 2 * count : base + 3 * count])
+            d = unowned(entries[base + 3 * count : base + 4 * count])
+            doses = _four_dots(a, b, c, d, local)
+            # Rows that fill up the last tile are no voxels.
+            part, s0 = _penalty(doses[0], terms, one, two)
+            value += part
+            s1, s2, s3 = 0.0, 0.0, 0.0
+            if row + 1 < rows:
+                part, s1 = _penalty(doses[1], terms, one, two)
+                value += part
+            if row + 2 < rows:
+                part, s2 = _penalty(doses[2], terms, one, two)
+                value += part
+            if row + 3 < rows:
+                part, s3 = _penalty(doses[3], terms, one, two)
+                value += part
+            if s0 != 0.0 or s1 != 0.0 or s2 != 0.0 or s3 != 0.0:
+                _add_four(a, b, c, d, s0, s1, s2, s3, slopes)
+                steep = True
+        if steep:
+            for k in range(count):
+                gradient[own[k]] += slopes[k]
     return value
 
 
@@ -75,35 +130,37 @@ def _ridge(ridge, weights, gradient):
 
 
 @njit(cache=True)
-def evaluate(data, indices, indptr, block_rows, block_terms, terms, ridge, weights, gradient):
+def evaluate(entries, columns, starts, tiles, terms, ridge, weights, gradient):
     """Objective at ``weights``; its gradient replaces ``gradient``. One thread."""
     gradient[:] = 0.0
-    value = rows_pass(
-        data, indices, indptr, block_rows, block_terms, terms, 0, len(indptr) - 1, weights, gradient
+    room = np.empty((2, len(weights)))
+    value = tiles_pass(
+        entries, columns, starts, tiles, terms, 0, len(tiles), weights, gradient, room
     )
     return value + _ridge(ridge, weights, gradient)
 
 
 @njit(cache=True, parallel=True)
 def evaluate_parallel(
-    data, indices, indptr, block_rows, block_terms, terms, ridge, chunk_rows, weights, gradient
-):
+    entries, columns, starts, tiles, terms, ridge, chunks, weights, gradient
+):  # fmt: skip
     """As :func:`evaluate`, by all threads.
 
-    The rows come in fixed chunks whose sums are added in order, so that the result does not depend
-    on the number of threads.
+    The tiles come in fixed chunks (``chunks``: first tile of each, and their number) whose sums are
+    added in order, so that the result does not depend on the number of threads.
     """
-    chunks = len(chunk_rows) - 1
-    values = np.zeros(chunks)
-    parts = np.zeros((chunks, len(weights)))
-    for chunk in prange(chunks):
-        values[chunk] = rows_pass(
-            data, indices, indptr, block_rows, block_terms, terms,
-            chunk_rows[chunk], chunk_rows[chunk + 1], weights, parts[chunk],
+    count = len(chunks) - 1
+    values = np.zeros(count)
+    parts = np.zeros((count, len(weights)))
+    for chunk in prange(count):
+        room = np.empty((2, len(weights)))
+        values[chunk] = tiles_pass(
+            entries, columns, starts, tiles, terms, chunks[chunk], chunks[chunk + 1], weights,
+            parts[chunk], room,
         )  # fmt: skip
     for j in prange(len(weights)):
         total = 0.0
-        for chunk in range(chunks):
+        for chunk in range(count):
             total += parts[chunk, j]
         gradient[j] = total
     return values.sum() + _ridge(ridge, weights, gradient)
@@ -117,31 +174,50 @@ def doses(data, indices, indptr, weights, out):
             out[lane, row] = _dot(data, indices, indptr[row], indptr[row + 1], weights[lane])
 
 
-@njit(cache=True)
-def _curvature(data, indices, indptr, block_rows, bounds, direction, out):
-    """``out = D^T diag(bounds) D direction``, one bound of the second derivative a block."""
-    out[:] = 0.0
-    for block in range(len(block_rows) - 1):
-        if bounds[block] == 0.0:
-            continue
-        for row in range(block_rows[block], block_rows[block + 1]):
-            dose = _dot(data, indices, indptr[row], indptr[row + 1], direction)
-            _add_row(data, indices, indptr[row], indptr[row + 1], bounds[block] * dose, out)
+@njit(cache=True, inline="always")
+def _bound(terms, first, last):
+    """Largest second derivative of the penalties ``first`` to ``last``."""
+    found = 0.0
+    for t in range(first, last):
+        found += 2.0 * max(terms[t, 1], terms[t, 3])
+    return found
 
 
 @njit(cache=True)
-def lipschitz(data, indices, indptr, block_rows, block_terms, terms, ridge, spots, iterations):
+def diagonal(entries, columns, starts, tiles, terms, ridge, out):
+    """Largest curvature of the objective along each weight ``(spots,)``, into ``out``."""
+    out[:] = 2.0 * ridge
+    for tile in range(len(tiles)):
+        bound = _bound(terms, tiles[tile, 1], tiles[tile, 2])
+        start = starts[tile]
+        count = starts[tile + 1] - start
+        for row in range(min(tiles[tile, 0], ROWS)):
+            base = ROWS * start + row * count
+            for k in range(count):
+                out[columns[start + k]] += bound * entries[base + k] ** 2
+
+
+@njit(cache=True)
+def lipschitz(entries, columns, starts, tiles, terms, ridge, spots, iterations):
     """Largest curvature of the objective, by power iteration from the vector of ones."""
-    blocks = len(block_rows) - 1
-    bounds = np.zeros(blocks)
-    for block in range(blocks):
-        for t in range(block_terms[block], block_terms[block + 1]):
-            bounds[block] += 2.0 * max(terms[t, 1], terms[t, 3])
     direction = np.full(spots, 1.0 / math.sqrt(spots))
     out = np.empty(spots)
     largest = 0.0
     for _ in range(iterations):
-        _curvature(data, indices, indptr, block_rows, bounds, direction, out)
+        out[:] = 0.0
+        for tile in range(len(tiles)):
+            bound = _bound(terms, tiles[tile, 1], tiles[tile, 2])
+            start = starts[tile]
+            count = starts[tile + 1] - start
+            if bound == 0.0 or count == 0:
+                continue
+            for row in range(min(tiles[tile, 0], ROWS)):
+                base = ROWS * start + row * count
+                dose = 0.0
+                for k in range(count):
+                    dose += entries[base + k] * direction[columns[start + k]]
+                for k in range(count):
+                    out[columns[start + k]] += bound * dose * entries[base + k]
         largest = math.sqrt((out * out).sum())
         if largest == 0.0:
             break
@@ -151,8 +227,8 @@ def lipschitz(data, indices, indptr, block_rows, block_terms, terms, ridge, spot
 
 @njit(cache=True, parallel=True)
 def accelerate(
-    data, indices, indptr, block_rows, block_terms, terms, ridge, steps, iterations, tolerance,
-    weights, values, used,
+    entries, columns, starts, tiles, terms, ridge, steps, iterations, tolerance, weights, values,
+    used,
 ):  # fmt: skip
     """Projected accelerated gradient with restarts, one problem a lane.
 
@@ -166,19 +242,18 @@ def accelerate(
         used: Evaluations of each lane ``(lanes,)``, filled in.
     """
     spots = weights.shape[1]
-    rows = len(indptr) - 1
     for lane in prange(len(weights)):
         now = weights[lane].copy()
         ahead = now.copy()
         gradient = np.empty(spots)
+        room = np.empty((2, spots))
         pace = 1.0
         count = 0
         for _ in range(iterations):
             gradient[:] = 0.0
-            rows_pass(
-                data, indices, indptr, block_rows, block_terms, terms[lane], 0, rows, ahead,
-                gradient,
-            )  # fmt: skip
+            tiles_pass(
+                entries, columns, starts, tiles, terms[lane], 0, len(tiles), ahead, gradient, room
+            )
             _ridge(ridge, ahead, gradient)
             count += 1
             against = 0.0
@@ -204,8 +279,8 @@ def accelerate(
                 now[j] = gradient[j]
             if moved <= tolerance * largest:
                 break
-        values[lane] = rows_pass(
-            data, indices, indptr, block_rows, block_terms, terms[lane], 0, rows, now, gradient
+        values[lane] = tiles_pass(
+            entries, columns, starts, tiles, terms[lane], 0, len(tiles), now, gradient, room
         ) + _ridge(ridge, now, gradient)
         used[lane] = count + 1
         weights[lane] = now
