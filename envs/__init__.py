@@ -35,7 +35,13 @@ def register_all() -> None:
     from oncogym.envs.chemo_dosing import TREATMENT as chemo_dosing
     from oncogym.envs.emt6ro_fractionation import TREATMENT as emt6ro_fractionation
     from oncogym.envs.glioblastoma_radiation import TREATMENT as glioblastoma_radiation
+    from oncogym.envs.impt_beam_weighting import TREATMENT as impt_beam_weighting
 
-    for treatment in (chemo_dosing, glioblastoma_radiation, emt6ro_fractionation):
+    for treatment in (
+        chemo_dosing,
+        glioblastoma_radiation,
+        emt6ro_fractionation,
+        impt_beam_weighting,
+    ):
         register_treatment(treatment)
     discover()

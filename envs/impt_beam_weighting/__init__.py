@@ -1,6 +1,7 @@
 """IMPT beam weighting: proton dose influence, planning, and 30 fractions under errors."""
 
 from oncogym.envs.impt_beam_weighting.beams import BeamSet
+from oncogym.envs.impt_beam_weighting.env import TREATMENT
 from oncogym.envs.impt_beam_weighting.errors import (
     BeamMissesTargetError,
     EmptyStructureError,
@@ -18,6 +19,12 @@ from oncogym.envs.impt_beam_weighting.influence import (
     pencil_beams,
     scenarios,
 )
+from oncogym.envs.impt_beam_weighting.library import (
+    PlanLibrary,
+    library_of_influence,
+    library_of_phantom,
+)
+from oncogym.envs.impt_beam_weighting.model import IMPTPatient, simulate
 from oncogym.envs.impt_beam_weighting.objective import Objective, Problem, Term
 from oncogym.envs.impt_beam_weighting.phantom import Phantom
 from oncogym.envs.impt_beam_weighting.phantoms import PHANTOMS, phantom
@@ -28,17 +35,20 @@ from oncogym.envs.impt_beam_weighting.structures import Structure, StructureSet
 
 __all__ = [
     "PHANTOMS",
+    "TREATMENT",
     "BeamMissesTargetError",
     "BeamSet",
     "DoseInfluence",
     "EmptyStructureError",
     "GridMismatchError",
+    "IMPTPatient",
     "Objective",
     "OverlapError",
     "Phantom",
     "PhantomFileError",
     "Plan",
     "PlanImportError",
+    "PlanLibrary",
     "Problem",
     "PublishedModel",
     "Scenario",
@@ -50,8 +60,11 @@ __all__ = [
     "centroid_groups",
     "dose_statistics",
     "dvh",
+    "library_of_influence",
+    "library_of_phantom",
     "pencil_beams",
     "phantom",
     "plan",
     "scenarios",
+    "simulate",
 ]

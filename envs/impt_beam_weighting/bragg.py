@@ -20,8 +20,10 @@ _TAIL = 0.2
 ENERGY_SPREAD = 0.01
 #: Step of depth-dose tables [cm].
 TABLE_STEP = 0.05
-# Finer steps of the convolution in one step of a table, and reach of the Gaussian in sigmas.
+# Finer steps of the convolution in one step of a table, at least; steps in one sigma, at least; and
+# reach of the Gaussian in sigmas.
 _FINE = 10
+_PER_SIGMA = 8
 _REACH = 8.0
 # Tables end so many sigmas behind the range, where the dose is below 1e-9 of the peak.
 _BEHIND = 7.0
@@ -70,19 +72,21 @@ def scattering(reach: float, depth: Floats) -> Floats:
 @lru_cache(maxsize=1024)
 def _table(reach: float) -> Floats:
     sigma = straggling(reach)
-    step = TABLE_STEP / _FINE
+    # Below 40 MeV the Gaussian is narrower than ten steps of a table would resolve.
+    fine = max(_FINE, math.ceil(_PER_SIGMA * TABLE_STEP / sigma))
+    step = TABLE_STEP / fine
     points = math.ceil((reach + _BEHIND * sigma) / TABLE_STEP) + 1
     reachable = math.ceil(_REACH * sigma / step)
     # Dose before smearing has a pole at the end of the range. Its antiderivative has none, so the
     # dose is the antiderivative convolved with the derivative of the Gaussian.
-    depth = step * np.arange(-reachable, (points - 1) * _FINE + reachable + 1)
+    depth = step * np.arange(-reachable, (points - 1) * fine + reachable + 1)
     left = np.maximum(reach - depth, 0.0)
     ramp = 0.444 + 31.7 * _TAIL / reach
     total = 17.93 / 0.565 * left**0.565 + ramp / 1.565 * left**1.565
     at = step * np.arange(-reachable, reachable + 1)
     slope = at / (sigma**3 * math.sqrt(2.0 * math.pi)) * np.exp(-0.5 * (at / sigma) ** 2)
-    fine = fftconvolve(total, slope, mode="valid") * step / (1.0 + 0.012 * reach)
-    table = np.maximum(fine[::_FINE], 0.0)
+    dose = fftconvolve(total, slope, mode="valid") * step / (1.0 + 0.012 * reach)
+    table = np.maximum(dose[::fine], 0.0)
     table[table < 1e-12 * table.max()] = 0.0
     table = np.append(table / table.max(), 0.0)
     table.flags.writeable = False

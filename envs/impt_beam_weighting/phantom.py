@@ -64,15 +64,9 @@ class Phantom:
     entrance: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
-        shape = tuple(int(n) for n in self.shape)
-        if len(shape) != 2 or min(shape) < 2 or max(shape) > 4096:
-            raise ValueError(f"shape is {self.shape!r}; allowed: two numbers from 2 to 4096")
-        if not all(0.0 < s < math.inf for s in self.spacing) or len(self.spacing) != 2:
-            raise ValueError(f"spacing is {self.spacing!r}; allowed: two numbers above 0 cm")
+        shape = _check_grid(self.shape, self.spacing, self.origin)
         if not 0.0 < self.prescription < 1e4:
             raise ValueError(f"prescription is {self.prescription!r}; allowed: above 0 Gy")
-        if len(self.origin) != 2 or not np.isfinite(np.asarray(self.origin, np.float64)).all():
-            raise ValueError(f"origin is {self.origin!r}; allowed: two finite numbers [cm]")
         if not 0.0 <= self.outside <= 25.0:
             raise ValueError(f"outside is {self.outside!r}; allowed: 0 to 25")
         if self.entrance is not None and not (
@@ -130,8 +124,9 @@ class Phantom:
             ValueError: A key is missing or unknown, or a value is out of range.
         """
         _check_keys(document, "the phantom", _KEYS, ("shape", "spacing", "structures"))
-        shape, spacing = tuple(document["shape"]), tuple(map(float, document["spacing"]))
+        spacing = tuple(map(float, document["spacing"]))
         origin = tuple(map(float, document.get("origin", [0.5 * s for s in spacing])))
+        shape = _check_grid(document["shape"], spacing, origin)
         points = grid_points(shape, spacing, origin)
         low = np.asarray(origin) - 0.5 * np.asarray(spacing)
         high = low + np.asarray(shape) * np.asarray(spacing)
@@ -209,6 +204,7 @@ class Phantom:
             TypeError,
             AttributeError,
             OSError,
+            EOFError,
             zipfile.BadZipFile,
         ) as error:
             raise PhantomFileError(f"{path}: no phantom: {error}") from error
@@ -237,6 +233,23 @@ class Phantom:
             buffer, about=np.array(json.dumps(about)), density=self.density, **voxels
         )
         write_atomic(Path(path), buffer.getvalue())
+
+
+def _check_grid(
+    shape: Sequence[int], spacing: Sequence[float], origin: Sequence[float]
+) -> tuple[int, int]:
+    """The shape as integers; a ValueError names what is no plane grid."""
+    try:
+        size = tuple(map(int, shape))
+    except (TypeError, ValueError):
+        size = ()
+    if len(size) != 2 or min(size) < 2 or max(size) > 4096 or size != tuple(shape):
+        raise ValueError(f"shape is {shape!r}; allowed: two integers from 2 to 4096")
+    if len(spacing) != 2 or not all(0.0 < s < math.inf for s in spacing):
+        raise ValueError(f"spacing is {spacing!r}; allowed: two numbers above 0 cm")
+    if len(origin) != 2 or not np.isfinite(np.asarray(origin, np.float64)).all():
+        raise ValueError(f"origin is {origin!r}; allowed: two finite numbers [cm]")
+    return size[0], size[1]
 
 
 def _check_keys(value: Any, what: str, known: set[str], needed: Sequence[str]) -> None:

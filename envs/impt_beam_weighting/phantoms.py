@@ -104,7 +104,7 @@ _DOCUMENTS: dict[str, dict[str, Any]] = {
 PHANTOMS = tuple(_DOCUMENTS)
 
 
-def phantom(name: str, **changes: Any) -> Phantom:
+def phantom(name: str, /, **changes: Any) -> Phantom:
     """A phantom of the suite.
 
     Args:
@@ -119,3 +119,14 @@ def phantom(name: str, **changes: Any) -> Phantom:
     if name not in _DOCUMENTS:
         raise nearest("phantom", name, _DOCUMENTS)
     return Phantom.from_dict({**_DOCUMENTS[name], **changes})
+
+
+def phantom_structures(name: str) -> list[dict[str, Any]]:
+    """The structures of a phantom of the suite, as the plain data of its document.
+
+    Raises:
+        UnknownNameError: There is no such phantom.
+    """
+    if name not in _DOCUMENTS:
+        raise nearest("phantom", name, _DOCUMENTS)
+    return [dict(one) for one in _DOCUMENTS[name]["structures"]]

@@ -1,0 +1,301 @@
+"""The sound formulation: 30 fractions of a library's plans under errors of delivery."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Box
+from numpy.typing import NDArray
+
+from oncogym.envs.impt_beam_weighting import step_kernels as kernel
+from oncogym.envs.impt_beam_weighting.anatomies import VARIED
+from oncogym.envs.impt_beam_weighting.library import (
+    PLANS,
+    PlanLibrary,
+    influence_library,
+    phantom_library,
+)
+from oncogym.envs.impt_beam_weighting.model import Tables
+from oncogym.envs.therapy import Floats, PlanSpace, ScheduleError, StepResult, check_option
+from oncogym.envs.treatment import Schedule, nearest
+
+AXES = ("x", "y", "z")
+# Readings of doses are keyed by their number, 64 for a fraction.
+_MOST_ORGANS = 13
+_MOST_FRACTIONS = 1000
+# Below this number of lanes starting the threads costs more than they save.
+_PARALLEL_LANES = 64
+
+
+class Course:
+    """State and dynamics of ``lanes`` courses; the options are those of ``IMPTTask``."""
+
+    def __init__(
+        self,
+        lanes: int,
+        phantom: str,
+        influence: str | None,
+        observation: str,
+        fractions: int,
+        max_dose: float,
+        max_shift: float,
+        max_range: float,
+        shift_noise: float,
+        dose_noise: float,
+        coverage: float,
+        hot: float,
+        plan_phases: int,
+    ) -> None:
+        self._source, self._influence = phantom, influence
+        self._plan_phases = plan_phases
+        self.libraries: dict[int, PlanLibrary] = {}
+        self._load([0])
+        first = self.libraries[0]
+        self.plans, self.organs = first.plans, first.organs
+        self.shift_axes = first.shift_axes
+        if len(self.organs) > _MOST_ORGANS:
+            raise ValueError(
+                f"there are {len(self.organs)} organs at risk; allowed: up to {_MOST_ORGANS}"
+            )
+        self.num_decisions = int(fractions)
+        options = np.zeros(kernel.OPTIONS)
+        options[kernel.FRACTIONS] = fractions
+        options[kernel.AXES] = self.shift_axes
+        options[kernel.PLANS] = len(self.plans)
+        options[kernel.ORGANS] = len(self.organs)
+        options[kernel.FULL] = float(observation == "full")
+        options[kernel.MAX_DOSE] = check_option("max_dose", max_dose, 0.1, 30.0)
+        options[kernel.MAX_SHIFT] = check_option("max_shift", max_shift, 0.0, 5.0, "cm")
+        options[kernel.MAX_RANGE] = check_option("max_range", max_range, 0.0, 0.3)
+        options[kernel.SHIFT_NOISE] = check_option("shift_noise", shift_noise, 0.0, 5.0, "cm")
+        options[kernel.DOSE_NOISE] = check_option("dose_noise", dose_noise, 0.0, 1.0)
+        options[kernel.COVERAGE], options[kernel.HOT] = coverage, hot
+        self.options = options
+        axes = AXES[: self.shift_axes]
+        self.action_parts = (
+            ("dose", "daily doses"),
+            *((f"couch_{axis}", "cm") for axis in axes),
+            ("range", "relative"),
+            *((f"share_{name}", "parts") for name in self.plans),
+        )
+        self.action_space = Box(0.0, 1.0, (len(self.action_parts),), np.float32)
+        self.observation_space = self._space(observation == "full")
+
+        self._patients = np.zeros((lanes, 6))
+        self._models = np.zeros(lanes, np.int64)
+        self._seeds = np.zeros(lanes, np.uint64)
+        self._episodes = np.zeros(lanes, np.uint64)
+        self._state = np.zeros((lanes, kernel.ORGAN_STATE + kernel.PER_ORGAN * len(self.organs)))
+        self._log = np.zeros((lanes, self.num_decisions, 5 + len(self.plans)))
+        self._dose = np.zeros((lanes, self._tables.voxels))
+        parallel = lanes >= _PARALLEL_LANES
+        self._advance = kernel.advance_courses_parallel if parallel else kernel.advance_courses
+
+    def _space(self, full: bool) -> Box:
+        axes, organs = self.shift_axes, len(self.organs)
+        places = [5.0] * (2 * axes)
+        couch = [max(float(self.options[kernel.MAX_SHIFT]), 1e-6)] * axes
+        depth = [10.0 * max(float(self.options[kernel.MAX_RANGE]), 1e-6)]
+        doses = [10.0] * (8 + kernel.PER_ORGAN * organs)
+        errors = [5.0] * (2 * axes + 1) if full else []
+        given = [float(self.options[kernel.MAX_DOSE])]
+        high = np.array([1.0, *places, *couch, *depth, *given, *doses, *errors], np.float32)
+        low = -high
+        signed = 1 + 3 * axes + 1
+        low[0] = 0.0
+        low[signed : signed + 1 + len(doses)] = 0.0
+        # float32 rounds what is kept in float64.
+        return Box(np.nextafter(low, np.float32(-np.inf), where=low < 0, out=low.copy()),
+                   np.nextafter(high, np.float32(np.inf)), dtype=np.float32)  # fmt: skip
+
+    def _load(self, numbers: list[int]) -> None:
+        """Make the libraries of anatomies that are new here."""
+        for number in numbers:
+            if number in self.libraries:
+                continue
+            if self._influence is not None:
+                if number:
+                    raise ValueError(
+                        f"anatomy is {number} for an influence file; allowed: 0, a file holds one"
+                    )
+                self.libraries[number] = influence_library(self._influence)
+            else:
+                self.libraries[number] = phantom_library(self._source, number)
+        self._rows = {number: row for row, number in enumerate(self.libraries)}
+        self._tables = Tables.of(list(self.libraries.values()))
+
+    def reset(
+        self,
+        lanes: NDArray[np.intp],
+        patients: Floats,
+        seeds: NDArray[np.uint64],
+        episodes: NDArray[np.uint64],
+    ) -> NDArray[np.float32]:
+        """Start courses; see :meth:`TherapyTask.reset`."""
+        numbers = patients[:, 0].astype(np.int64)
+        new = [int(n) for n in np.unique(numbers) if int(n) not in self.libraries]
+        if new:
+            self._load(new)
+            missing = self._tables.voxels - self._dose.shape[1]
+            if missing > 0:
+                self._dose = np.pad(self._dose, ((0, 0), (0, missing)))
+        self._models[lanes] = [self._rows[int(n)] for n in numbers]
+        self._patients[lanes] = patients
+        self._seeds[lanes] = seeds
+        self._episodes[lanes] = episodes
+        out = np.empty((len(lanes), *self.observation_space.shape), np.float32)
+        kernel.start_courses(
+            lanes, self._models, self._patients, self.options, self._tables.prescriptions,
+            self._tables.limits, self._seeds, self._episodes, self._state, self._dose, self._log,
+            out,
+        )  # fmt: skip
+        return out
+
+    def step(self, actions: Floats, active: NDArray[np.bool_], result: StepResult) -> None:
+        """Give a fraction in the active lanes."""
+        tables = self._tables
+        self._advance(
+            active, actions, self.options, tables.heads, tables.lattices, tables.doses,
+            tables.normals, self._models, tables.limits, tables.prescriptions, self._patients,
+            self._seeds, self._episodes, self._state, self._dose, self._log, result.observation,
+            result.reward_terms, result.costs, result.terminated, result.truncated, result.outcome,
+            result.success,
+        )  # fmt: skip
+
+    def to_physical(self, action: Floats) -> dict[str, Any]:
+        """Dose multiple, corrections and parts of the plans of an action or a batch of them."""
+        options = self.options
+        values: list[Any] = [action[..., 0] * options[kernel.MAX_DOSE]]
+        for axis in range(self.shift_axes):
+            values.append((2.0 * action[..., 1 + axis] - 1.0) * options[kernel.MAX_SHIFT])
+        depth = action[..., 1 + self.shift_axes]
+        values.append((2.0 * depth - 1.0) * options[kernel.MAX_RANGE])
+        values += [action[..., 2 + self.shift_axes + plan] for plan in range(len(self.plans))]
+        return {name: value for (name, _), value in zip(self.action_parts, values, strict=True)}
+
+    def action(
+        self,
+        plan: str | None = None,
+        dose: Any = 1.0,
+        couch: Any = 0.0,
+        depth: Any = 0.0,
+        shares: Any = None,
+        batch: int | None = None,
+    ) -> Floats:
+        """Actions ``(batch, size)`` for physical values; without ``batch`` one action ``(size,)``.
+
+        Args:
+            plan: The plan that has the whole share.
+            dose: Multiple of the daily dose.
+            couch: Correction [cm], one number or ``(batch, axes)``.
+            depth: Range correction.
+            shares: Shares ``(batch, plans)`` instead of a plan.
+            batch: Number of actions.
+
+        Raises:
+            ScheduleError: The plan is not in the library, or the dose above the largest.
+        """
+        options, axes = self.options, self.shift_axes
+        out = np.zeros((batch or 1, len(self.action_parts)))
+        out[:, 0] = np.asarray(dose) / options[kernel.MAX_DOSE]
+        if out[:, 0].max() > 1.0 + 1e-9:
+            raise ScheduleError(
+                f"a fraction of {np.max(dose):g} daily doses; allowed: up to "
+                f"{options[kernel.MAX_DOSE]:g}"
+            )
+        reach = max(options[kernel.MAX_SHIFT], 1e-9)
+        out[:, 1 : 1 + axes] = 0.5 + 0.5 * np.asarray(couch) / reach
+        out[:, 1 + axes] = 0.5 + 0.5 * np.asarray(depth) / max(options[kernel.MAX_RANGE], 1e-9)
+        if shares is not None:
+            out[:, 2 + axes :] = shares
+        elif plan not in self.plans:
+            error = nearest("plan of the library", str(plan), self.plans)
+            raise ScheduleError(str(error))
+        else:
+            out[:, 2 + axes + self.plans.index(plan)] = 1.0
+        out = np.clip(out, 0.0, 1.0)
+        return out if batch else out[0]
+
+    def schedule_actions(self, schedule: Schedule) -> Floats:
+        """Actions of events ``(fraction, plan number, dose multiple)``, see the page."""
+        actions = np.zeros((self.num_decisions, len(self.action_parts)))
+        actions[:] = self.action(self.plans[0], dose=0.0)
+        for fraction, plan, dose in schedule.events:
+            if fraction != int(fraction) or not 0 <= fraction < self.num_decisions:
+                raise ScheduleError(
+                    f"{schedule.label}: fraction {fraction:g}; allowed: 0 to "
+                    f"{self.num_decisions - 1}"
+                )
+            actions[int(fraction)] = self.action(PLANS[int(plan)], dose)
+        return actions
+
+    def plan_space(self) -> PlanSpace:
+        """The same action in every fraction of a phase."""
+        size, phases = len(self.action_parts), self._plan_phases
+        phase = np.arange(self.num_decisions) * phases // self.num_decisions
+
+        def decode(plans: Floats) -> Floats:
+            table = np.asarray(plans, np.float64).reshape(len(plans), phases, size)
+            return np.ascontiguousarray(table[:, phase])
+
+        return PlanSpace(np.zeros(phases * size), np.ones(phases * size), decode)
+
+    def describe(self, lane: int) -> str:
+        """Fractions, dose-volume numbers and the last decision."""
+        own = self._state[lane]
+        axes = self.shift_axes
+        seen = ", ".join(f"{value:+.2f}" for value in own[kernel.SEEN : kernel.SEEN + axes])
+        couch = ", ".join(f"{value:+.2f}" for value in own[kernel.COUCH : kernel.COUCH + axes])
+        return (
+            f"fraction {own[kernel.COUNT]:.0f} of {self.num_decisions}   target D95 "
+            f"{own[kernel.D95]:.1f}, D2 {own[kernel.D2]:.1f} Gy   {self._organ_text(lane)}\n"
+            f"measured shift [cm]: {seen or 'none'}; last fraction: {own[kernel.GIVEN]:.2f} daily "
+            f"doses, couch [cm] {couch or 'fixed'}, range {100.0 * own[kernel.DEPTH]:+.1f} %\n"
+        )
+
+    def _organ_text(self, lane: int) -> str:
+        own = self._state[lane]
+        limits = self.library(lane).limits
+        return "   ".join(
+            f"{name} max {own[kernel.ORGAN_STATE + kernel.PER_ORGAN * n]:.1f} of {limits[n]:g} Gy"
+            for n, name in enumerate(self.organs)
+        )
+
+    def library(self, lane: int) -> PlanLibrary:
+        """The library of a lane's patient."""
+        return list(self.libraries.values())[int(self._models[lane])]
+
+    def anatomy(self, lane: int) -> int:
+        """Number of a lane's anatomy."""
+        return list(self.libraries)[int(self._models[lane])]
+
+    def given(self, lane: int) -> tuple[Floats, Floats]:
+        """Multiples of the plans ``(fractions, plans)`` and residual errors so far."""
+        log = self._log[lane]
+        log = log[~np.isnan(log[:, 0])]
+        return log[:, 5:].copy(), log[:, 1 : 2 + self.shift_axes].copy()
+
+    def voxel_doses(self, lane: int) -> dict[str, Floats]:
+        """Accumulated dose [Gy] of the target and of each organ, voxel by voxel."""
+        library = self.library(lane)
+        parts = ("target", *library.organs)
+        return {
+            name: self._dose[lane, library.starts[n] : library.starts[n + 1]].copy()
+            for n, name in enumerate(parts)
+        }
+
+    @property
+    def source(self) -> str:
+        """Phantom or file of the anatomies."""
+        return self._influence or self._source
+
+    @property
+    def has_phantom(self) -> bool:
+        """Whether the doses come from a phantom, which can be drawn."""
+        return self._influence is None
+
+    @property
+    def varied(self) -> bool:
+        """Whether the anatomy can be varied."""
+        return self._influence is None and self._source == VARIED

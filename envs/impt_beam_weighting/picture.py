@@ -1,0 +1,157 @@
+"""The picture of one course or refinement: dose with isodose lines, DVH, progress."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from oncogym.envs.impt_beam_weighting.anatomies import anatomy
+from oncogym.envs.impt_beam_weighting.beams import BeamSet, trace
+from oncogym.envs.impt_beam_weighting.influence import pencil_beams
+from oncogym.envs.impt_beam_weighting.library import scenario_of
+from oncogym.envs.impt_beam_weighting.model import simulate
+from oncogym.envs.impt_beam_weighting.phantom import Phantom
+from oncogym.envs.impt_beam_weighting.statistics import dvh
+from oncogym.envs.treatment import Trace
+
+Floats = NDArray[np.float64]
+
+_COLOURS = ("tab:green", "tab:red", "tab:orange", "tab:purple", "tab:brown", "tab:pink")
+_VIEW = 8.0  # cm around the target
+
+
+def accumulated_dose(task: Any, lane: int) -> tuple[Phantom, Floats]:
+    """Phantom of a lane and its accumulated dose ``(voxels,)`` [Gy], computed anew."""
+    course = task.course
+    phantom = anatomy(course.source, course.anatomy(lane))
+    beams = BeamSet.for_target(phantom)
+    geometry = trace(phantom, beams.angles, beams.isocentre)
+    weights = course.library(lane).weights
+    dose = np.zeros(phantom.num_voxels)
+    for multiples, error in zip(*course.given(lane), strict=True):
+        influence = pencil_beams(phantom, beams, scenario_of(error), geometry=geometry)
+        dose += influence.dose(multiples @ weights)
+    return phantom, dose
+
+
+def traces(task: Any, lane: int) -> list[Trace]:
+    """Dose of every fraction, D95 and the largest dose of each organ; or cost against decisions."""
+    if task.formulation == "published":
+        trail = task.refinement.trail(lane)
+        steps = np.arange(len(trail), dtype=np.float64)
+        return [Trace("cost", "cost", steps, trail, time_label="decision")]
+    course = task.course
+    library = course.library(lane)
+    multiples, errors = course.given(lane)
+    after = np.arange(1.0, len(multiples) + 1.0)
+    doses = np.zeros((0, library.starts[-1]))
+    if len(multiples):
+        doses, _ = simulate(library, multiples, errors)
+    daily = multiples.sum(axis=1) * library.prescription
+    target = doses[:, : library.starts[1]]
+    d95 = np.percentile(target, 5.0, axis=1) if len(doses) else np.zeros(0)
+    found = [
+        Trace("dose", "dose of the fraction [Gy]", after, daily, True, time_label="fraction"),
+        Trace("d95", "target D95 [Gy]", after, d95, limit=library.prescription,
+              time_label="fraction"),
+    ]  # fmt: skip
+    for number, name in enumerate(library.organs):
+        own = doses[:, library.starts[number + 1] : library.starts[number + 2]]
+        largest = own.max(axis=1) if len(doses) else np.zeros(0)
+        limit = float(library.limits[number])
+        found.append(
+            Trace(f"organ_{number + 1}", f"{name}, largest dose [Gy]", after, largest,
+                  limit=limit if np.isfinite(limit) else None, time_label="fraction")
+        )  # fmt: skip
+    return found
+
+
+def picture(task: Any, lane: int) -> Figure:
+    """Draw one lane now, 640 x 480 pixels: dose, dose-volume histogram, progress."""
+    figure = Figure(figsize=(6.4, 4.8), dpi=100, layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1.15, 1.0))
+    upper, lower = right, None
+    grid = right.get_subplotspec().subgridspec(2, 1)
+    right.remove()
+    upper, lower = figure.add_subplot(grid[0]), figure.add_subplot(grid[1])
+    if task.formulation == "published":
+        _draw_refinement(task, lane, left, upper, lower)
+    else:
+        _draw_course(task, lane, left, upper, lower)
+    figure.suptitle(task.describe(lane).splitlines()[0].split("   ")[0])
+    return figure
+
+
+def _draw_course(task: Any, lane: int, left: Any, upper: Any, lower: Any) -> None:
+    course = task.course
+    library = course.library(lane)
+    if course.has_phantom:
+        phantom, dose = accumulated_dose(task, lane)
+        draw_dose(left, phantom, dose)
+    else:
+        left.set_axis_off()
+        left.text(0.5, 0.5, "no phantom to draw", ha="center", transform=left.transAxes)
+    doses = np.linspace(0.0, 1.2 * library.prescription, 200)
+    for (name, own), colour in zip(course.voxel_doses(lane).items(), _COLOURS * 3, strict=False):
+        upper.plot(doses, 100.0 * dvh(own, np.arange(len(own)), doses), color=colour, label=name)
+    _label_dvh(upper, library.prescription)
+    for one, colour in zip(traces(task, lane)[1:], _COLOURS * 3, strict=False):
+        lower.plot(one.time, one.values, color=colour, label=one.name)
+        if one.limit is not None:
+            lower.axhline(one.limit, color=colour, linestyle=":", linewidth=0.8)
+    lower.set(xlim=(0, task.num_decisions), ylim=(0.0, 1.2 * library.prescription),
+              xlabel="fraction", ylabel="D95, largest [Gy]")  # fmt: skip
+
+
+def _draw_refinement(task: Any, lane: int, left: Any, upper: Any, lower: Any) -> None:
+    refinement = task.refinement
+    influence = refinement.influence
+    dose = influence.dose(refinement.weights(lane))
+    structures = influence.structures
+    if influence.shape is not None:
+        image = dose.reshape(influence.shape)
+        target = np.unravel_index(structures[structures.target].voxels, influence.shape)
+        for axis in range(image.ndim - 1, 1, -1):
+            image = np.take(image, int(np.median(target[axis])), axis=axis)
+        drawn = left.imshow(image.T, origin="lower", cmap="inferno", vmin=0.0,
+                            vmax=1.2 * influence.prescription)  # fmt: skip
+        left.figure.colorbar(drawn, ax=left, label="dose [Gy]", shrink=0.6)
+        left.set_xticks([])
+        left.set_yticks([])
+    doses = np.linspace(0.0, 1.4 * influence.prescription, 200)
+    for one, colour in zip(structures, _COLOURS * 3, strict=False):
+        upper.plot(doses, 100.0 * dvh(dose, one.voxels, doses), color=colour, label=one.name)
+    _label_dvh(upper, influence.prescription)
+    trail = refinement.trail(lane)
+    lower.semilogy(np.arange(len(trail)), trail, marker=".", color="tab:blue")
+    lower.set(xlim=(0, task.num_decisions), xlabel="decision", ylabel="cost")
+
+
+def _label_dvh(axis: Any, prescription: float) -> None:
+    axis.axvline(prescription, color="grey", linestyle=":", linewidth=0.8)
+    axis.set(ylim=(0.0, 102.0), xlabel="dose [Gy]", ylabel="volume [%]")
+    axis.set_xlim(0.0, None)
+    axis.legend(fontsize=7, loc="lower left")
+
+
+def draw_dose(axis: Any, phantom: Phantom, dose: Floats) -> None:
+    """Draw a dose with isodose lines at 50, 80, 95 and 107 % and the outlines of structures."""
+    image = phantom.map(dose)
+    drawn = axis.imshow(image, origin="lower", extent=phantom.extent, cmap="inferno", vmin=0.0,
+                        vmax=1.15 * phantom.prescription)  # fmt: skip
+    axis.figure.colorbar(drawn, ax=axis, label="dose [Gy]", shrink=0.6)
+    x, y = (np.unique(phantom.points[:, k]) for k in range(2))
+    levels = [share * phantom.prescription for share in (0.5, 0.8, 0.95, 1.07)]
+    if dose.max() > levels[0]:
+        axis.contour(x, y, image, levels=levels, colors="white", linewidths=0.6)
+    for one, colour in zip(phantom.structures, _COLOURS * 3, strict=False):
+        mask = np.zeros(phantom.num_voxels)
+        mask[one.voxels] = 1.0
+        axis.contour(x, y, phantom.map(mask), levels=[0.5], colors=[colour], linewidths=1.2)
+    centre = phantom.points[phantom.structures[phantom.structures.target].voxels].mean(axis=0)
+    axis.set(xlim=(centre[0] - _VIEW, centre[0] + _VIEW),
+             ylim=(centre[1] - _VIEW, centre[1] + _VIEW),
+             xlabel="x [cm]", ylabel="y [cm]")  # fmt: skip

@@ -1,0 +1,201 @@
+"""The published formulation: the source's weights, refined over a few decisions."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Box
+from numpy.typing import NDArray
+
+from oncogym.envs.impt_beam_weighting import refine_kernels as kernel
+from oncogym.envs.impt_beam_weighting.anatomies import anatomy
+from oncogym.envs.impt_beam_weighting.beams import BeamSet
+from oncogym.envs.impt_beam_weighting.influence import DoseInfluence, pencil_beams
+from oncogym.envs.impt_beam_weighting.library import PLANS
+from oncogym.envs.impt_beam_weighting.objective import Objective, Problem
+from oncogym.envs.impt_beam_weighting.published import PublishedModel
+from oncogym.envs.impt_beam_weighting.static_plans import NOMINAL_AIM, equal_weights
+from oncogym.envs.impt_beam_weighting.structures import REST
+from oncogym.envs.therapy import Floats, PlanSpace, ScheduleError, StepResult, check_option
+from oncogym.envs.treatment import Schedule
+
+# More spots than this are weighed in groups of those whose doses lie near one another.
+_MOST_GROUPS = 64
+_GROUPS = 40
+_PARALLEL_LANES = 4
+_EQUAL = PLANS.index("equal")
+
+
+@lru_cache(maxsize=8)
+def planning_problem(source: str, influence: str | None) -> tuple[DoseInfluence, Objective]:
+    """Influence and objective of a refinement: the source's, a phantom's, or a user's."""
+    if influence is not None:
+        found = DoseInfluence.load(Path(influence))
+        return _few_groups(found), _standard(found)
+    if source == "published":
+        model = PublishedModel()
+        return model.influence(), model.objective()
+    phantom = anatomy(source)
+    found = pencil_beams(phantom, BeamSet.for_target(phantom))
+    return found, _standard(found)
+
+
+def _standard(influence: DoseInfluence) -> Objective:
+    return Objective.standard(influence.structures, influence.prescription + NOMINAL_AIM)
+
+
+def _few_groups(influence: DoseInfluence) -> DoseInfluence:
+    from oncogym.envs.impt_beam_weighting.groups import centroid_groups
+
+    if influence.num_groups <= _MOST_GROUPS:
+        return influence
+    if not influence.shape:
+        raise ValueError(
+            f"the influence has {influence.num_groups} groups of spots and no grid; allowed: "
+            f"groups of its own, up to {_MOST_GROUPS}, or a grid by which they are formed"
+        )
+    return influence.grouped(centroid_groups(influence, _GROUPS, seed=0))
+
+
+class Refinement:
+    """State and dynamics of ``lanes`` refinements; the options are those of ``IMPTTask``."""
+
+    def __init__(
+        self,
+        lanes: int,
+        phantom: str,
+        influence: str | None,
+        observation: str,
+        decisions: int,
+        max_factor: float,
+        coverage: float,
+        hot: float,
+    ) -> None:
+        self.influence, self.objective = planning_problem(phantom, influence)
+        problem = Problem(self.influence, self.objective)
+        own = self.influence
+        structures = own.structures
+        self.organs = structures.oars
+        self.num_decisions = int(decisions)
+        self._groups = own.groups
+        self.num_groups = own.num_groups
+        self.initial = equal_weights(own)
+        parts = [structures[structures.target].voxels]
+        parts += [structures[name].voxels for name in self.organs]
+        parts.append(structures.exclusive(REST))
+        limits = [structures[name].limit for name in self.organs]
+        starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
+        known = np.array([np.inf if one is None else float(one) for one in limits], np.float64)
+        self._structures = np.concatenate(parts), starts, known
+        self._matrix = own.data, own.indices, own.indptr
+        self._problem = (*problem.matrix, problem.terms)
+        options = np.zeros(kernel.OPTIONS)
+        options[kernel.STEPS] = decisions
+        options[kernel.GROUPS] = self.num_groups
+        options[kernel.SHOW_GRADIENT] = float(observation == "full")
+        options[kernel.FACTOR] = check_option("max_factor", max_factor, 1.01, 1000.0)
+        options[kernel.COVERAGE], options[kernel.HOT] = coverage, hot
+        options[kernel.PRESCRIPTION] = own.prescription
+        options[kernel.RIDGE] = problem.ridge
+        self._options = options
+        self.action_parts = tuple(
+            (f"group_{n + 1}", "times its weight") for n in range(self.num_groups)
+        )
+        self.action_space = Box(0.0, 1.0, (self.num_groups,), np.float32)
+        changes, doses = [20.0] * self.num_groups, [10.0] * (5 + 2 * len(self.organs))
+        shown = [20.0] * self.num_groups if observation == "full" else []
+        high = np.array([1.0, *changes, *doses, 20.0, *shown], np.float32)
+        low = np.array([0.0, *np.negative(changes), *np.zeros(len(doses)), -20.0,
+                        *np.negative(shown)], np.float32)  # fmt: skip
+        self.observation_space = Box(low, high, dtype=np.float32)
+
+        self._weights = np.zeros((lanes, own.num_spots))
+        self._state = np.zeros((lanes, kernel.STATE))
+        self._organ_doses = np.zeros((lanes, len(self.organs), 2))
+        self._trail = np.full((lanes, self.num_decisions + 1), np.nan)
+        self._advance = kernel.refine_parallel if lanes >= _PARALLEL_LANES else kernel.refine
+
+    def reset(
+        self,
+        lanes: NDArray[np.intp],
+        patients: Floats,
+        seeds: NDArray[np.uint64],
+        episodes: NDArray[np.uint64],
+    ) -> NDArray[np.float32]:
+        """Start with equal weights; see :meth:`TherapyTask.reset`. Patients are all alike."""
+        out = np.empty((len(lanes), *self.observation_space.shape), np.float32)
+        kernel.start_refinements(
+            lanes, self._matrix, self._problem, self._structures, self._options, self._groups,
+            self.initial, self._weights, self._state, self._organ_doses, out,
+        )  # fmt: skip
+        self._trail[lanes] = np.nan
+        self._trail[lanes, 0] = self._state[lanes, kernel.VALUE]
+        return out
+
+    def step(self, actions: Floats, active: NDArray[np.bool_], result: StepResult) -> None:
+        """Change the weights of the active lanes."""
+        self._advance(
+            active, actions, self._matrix, self._problem, self._structures, self._options,
+            self._groups, self.initial, self._weights, self._state, self._organ_doses,
+            result.observation, result.reward_terms, result.costs, result.terminated,
+            result.truncated, result.outcome, result.success,
+        )  # fmt: skip
+        lanes = np.flatnonzero(active)
+        done = self._state[lanes, kernel.COUNT].astype(np.intp)
+        self._trail[lanes, done] = self._state[lanes, kernel.VALUE]
+
+    def to_physical(self, action: Floats) -> dict[str, Any]:
+        """Factor of each group's weight."""
+        reach = math.log(self._options[kernel.FACTOR])
+        factors = np.exp((2.0 * action - 1.0) * reach)
+        return {name: factors[..., n] for n, (name, _) in enumerate(self.action_parts)}
+
+    def schedule_actions(self, schedule: Schedule) -> Floats:
+        """The only schedule here is the plan of equal weights, which is the start itself."""
+        if any(plan != _EQUAL or dose != 1.0 for _, plan, dose in schedule.events):
+            raise ScheduleError(
+                f"{schedule.label}: a schedule of fractions; planning of weights has none"
+            )
+        return np.full((self.num_decisions, self.num_groups), 0.5)
+
+    def plan_space(self) -> PlanSpace:
+        """Final weights of the groups relative to equal ones, as logarithms.
+
+        Each decision makes an equal part of the change.
+        """
+        reach = self.num_decisions * math.log(self._options[kernel.FACTOR])
+        lower = np.full(self.num_groups, -reach)
+
+        def decode(plans: Floats) -> Floats:
+            each = 0.5 + 0.5 * np.asarray(plans, np.float64) / reach
+            shape = (len(each), self.num_decisions, self.num_groups)
+            return np.clip(np.broadcast_to(each[:, None, :], shape), 0.0, 1.0)
+
+        return PlanSpace(lower, -lower, decode)
+
+    def describe(self, lane: int) -> str:
+        """Decisions, cost and dose-volume numbers."""
+        own = self._state[lane]
+        organs = "   ".join(
+            f"{name} max {100.0 * self._organ_doses[lane, n, 0]:.0f} % of its limit"
+            for n, name in enumerate(self.organs)
+        )
+        return (
+            f"decision {own[kernel.COUNT]:.0f} of {self.num_decisions}   cost "
+            f"{own[kernel.VALUE]:.1f} (start {own[kernel.START]:.1f})   target D95 "
+            f"{own[kernel.D95]:.1f}, mean {own[kernel.MEAN]:.1f}, D2 {own[kernel.D2]:.1f} Gy   "
+            f"{organs}\n"
+        )
+
+    def weights(self, lane: int) -> Floats:
+        """Weights of a lane ``(spots,)``."""
+        return self._weights[lane].copy()
+
+    def trail(self, lane: int) -> Floats:
+        """Cost of a lane at the start and after each decision so far."""
+        own = self._trail[lane]
+        return own[~np.isnan(own)]
