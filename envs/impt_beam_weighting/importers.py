@@ -399,8 +399,9 @@ class _Struct:
         return _Struct(self[name], f"{self._where}.{name}")
 
     def vector(self, name: str) -> Floats:
+        value = self[name]
         try:
-            return np.asarray(self[name], np.float64).ravel()
+            return np.asarray(value, np.float64).ravel()
         except (TypeError, ValueError):
             raise PlanImportError(f"{self._where}.{name} is no vector of numbers") from None
 
