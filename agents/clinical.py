@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from oncogym.agents.agent import Agent
 from oncogym.agents.plan import PlanAgent
 from oncogym.envs.therapy import TherapyTask
-from oncogym.envs.treatment import Rule, ScheduleError, Treatment
+from oncogym.envs.treatment import HiddenError, Rule, ScheduleError, Treatment
 
 
 class RuleAgent:
@@ -26,6 +26,15 @@ class RuleAgent:
         self._rule = rule
         self._task = task
         self.label = rule.label
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of the task in which the rule sees what it needs; empty if any task will do."""
+        return dict(self._rule.options)
+
+    def in_task(self, task: TherapyTask) -> RuleAgent:
+        """The same rule for a task with other options."""
+        return RuleAgent(self._rule, task)
 
     def predict(
         self,
@@ -72,7 +81,11 @@ def clinical_agent(treatment: Treatment, task: TherapyTask, name: str) -> Agent:
     """
     protocol = treatment.protocol(name)
     if isinstance(protocol, Rule):
-        protocol.decide(task, np.zeros((1, *task.observation_space.shape), np.float32))
+        try:
+            protocol.decide(task, np.zeros((1, *task.observation_space.shape), np.float32))
+        except HiddenError:
+            if not protocol.options:
+                raise
         return RuleAgent(protocol, task)
     return PlanAgent(task.schedule_actions(protocol), protocol.label)
 

@@ -30,6 +30,10 @@ class ScheduleError(ValueError):
     """A schedule that the decisions of a task cannot express."""
 
 
+class HiddenError(ScheduleError):
+    """A rule needs to see what the task's observation does not show; see ``Rule.options``."""
+
+
 def nearest(kind: str, name: str, known: Any) -> UnknownNameError:
     """Return an :class:`UnknownNameError` that suggests the closest known name."""
     names = sorted(known)
@@ -97,11 +101,16 @@ class Rule:
     ``decide(task, observation)`` takes observations ``(batch, …)`` of the task's observation space
     and returns actions ``(batch, action size)`` in [0, 1]. It may read the task's options but not
     the state of its lanes.
+
+    ``options`` are options of the task in which the rule sees what it needs, for a bound that knows
+    hidden quantities. Comparisons treat the same patients in such a task; in another one ``decide``
+    raises :class:`HiddenError`.
     """
 
     label: str
     decide: Callable[[Any, NDArray[np.float32]], NDArray[np.float64]]
     note: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 Protocol = Schedule | Rule

@@ -274,8 +274,8 @@ class Comparison:
 def _courses(problem: Problem, agents: Mapping[str, Agent]) -> dict[str, list[Trace]]:
     courses = {}
     for name, agent in agents.items():
-        task = problem.task(1)
-        rollout(task, agent, problem.patients[:1], problem.seeds[:1])
+        task, own = problem.prepare(agent, problem.task(1))
+        rollout(task, own, problem.patients[:1], problem.seeds[:1])
         courses[name] = list(problem.treatment.traces(task, 0))
     return courses
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from oncogym.agents.agent import Agent
+from oncogym.agents.clinical import RuleAgent
 from oncogym.agents.rollout import Rollout, rollout
 from oncogym.agents.task_options import resolve_options
 from oncogym.envs.cohort import Cohort
@@ -40,6 +41,18 @@ class Problem:
     def task(self, lanes: int | None = None) -> TherapyTask:
         """A task with one lane a patient, or with ``lanes`` lanes."""
         return self.treatment.task(lanes or len(self.patients), **self.options)
+
+    def prepare(self, agent: Any, task: TherapyTask) -> tuple[TherapyTask, Any]:
+        """The task in which an agent acts, ``task`` itself if that will do, and the agent.
+
+        A rule that has to see hidden quantities acts in a task that shows them: the same patients
+        with the same chance.
+        """
+        if not isinstance(agent, RuleAgent) or not agent.options:
+            return task, agent
+        options = {**self.options, **agent.options}
+        shown = self.treatment.task(task.num_lanes, **options)
+        return shown, agent.in_task(shown)
 
     @property
     def metric_names(self) -> list[str]:
@@ -104,9 +117,10 @@ def evaluate(
 def evaluate_problem(problem: Problem, agents: Mapping[str, Any]) -> pd.DataFrame:
     """:func:`evaluate` for a problem that is resolved already."""
     tables = []
-    task = problem.task()
+    common = problem.task()
     for name, agent in agents.items():
-        result = rollout(task, agent, problem.patients, problem.seeds)
+        task, own = problem.prepare(agent, common)
+        result = rollout(task, own, problem.patients, problem.seeds)
         tables.append(_table(name, problem, result))
     return pd.concat(tables, ignore_index=True)
 

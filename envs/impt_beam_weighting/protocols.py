@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oncogym.envs.treatment import Protocol, Rule, Schedule, ScheduleError
+from oncogym.envs.treatment import HiddenError, Protocol, Rule, Schedule, ScheduleError
 
 _FRACTIONS = 30
 
@@ -38,7 +38,7 @@ def _clairvoyant(task: Any, observation: NDArray[np.float32]) -> NDArray[np.floa
     """The nominal plan, corrected by the true errors."""
     course = _course(task, "Clairvoyant")
     if task.observation != "full":
-        raise ScheduleError("Clairvoyant: needs observation='full', in which the errors are shown")
+        raise HiddenError("Clairvoyant: needs observation='full', in which the errors are shown")
     seen = np.asarray(observation, np.float64)
     axes = course.shift_axes
     today = seen[:, -(2 * axes + 1) : -(axes + 1)]
@@ -64,5 +64,6 @@ PROTOCOLS: dict[str, Protocol] = {
         "Clairvoyant (bound)",
         _clairvoyant,
         "the nominal plan, corrected by the true shift and range of the day",
+        {"observation": "full"},
     ),
 }
