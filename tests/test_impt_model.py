@@ -47,11 +47,19 @@ from oncogym.envs.impt_beam_weighting import (
     phantom,
     plan,
     scenarios,
+    shapes,
 )
 from oncogym.envs.impt_beam_weighting.beams import directions, trace
 from oncogym.envs.impt_beam_weighting.objective import KINDS
 from oncogym.envs.impt_beam_weighting.planner import accelerate
-from oncogym.envs.impt_beam_weighting.static_plans import equal_weights, nominal_plan, robust_plan
+from oncogym.envs.impt_beam_weighting.static_plans import (
+    collapsed,
+    equal_weights,
+    group_weights,
+    nominal_plan,
+    robust_plan,
+    single_field_uniform,
+)
 from oncogym.envs.impt_beam_weighting.structures import REST
 from oncogym.envs.treatment import UnknownNameError
 
@@ -254,6 +262,27 @@ def test_nominal_plan_of_the_reference():
         assert found[name] == pytest.approx(expected[name], abs=0.06), name
 
 
+def test_other_static_plans_of_the_reference():
+    anatomy, beams, nominal = case()
+    expected = {
+        name: float(REFERENCE["pbs_80x80_312spots", name]["D95"])
+        for name in ("layer-only 40 dof", "SFUD")
+    }
+    layers = group_weights(nominal)
+    for layer in range(40):
+        assert np.ptp(layers[beams.spot_layer == layer]) == 0.0
+    found = dose_statistics(nominal.dose(layers), anatomy)["PTV"]
+    assert found["D95"] == pytest.approx(expected["layer-only 40 dof"], abs=0.1)
+    fields = single_field_uniform(nominal, beams.spot_beam)
+    found = dose_statistics(nominal.dose(fields), anatomy)["PTV"]
+    # The reference also spares organs and normal tissue, which costs it 0.2 Gy.
+    assert expected["SFUD"] <= found["D95"] <= 60.0
+    for beam in range(4):
+        alone = dose_statistics(nominal.dose(np.where(beams.spot_beam == beam, fields, 0)), anatomy)
+        assert alone["PTV"]["min"] > 0.99 * 15.0
+        assert alone["PTV"]["max"] < 1.02 * 15.0
+
+
 # Geometry
 
 
@@ -440,6 +469,75 @@ def test_dense_and_sparse_matrices_are_alike():
     assert one.structures.exclusive("cord").tolist() == [4, 5, 6, 7, 8]
     assert one.structures.exclusive(REST).tolist() == list(range(9, 20))
     assert [s.role for s in one.structures] == ["target", "oar", "body"]
+
+
+def test_spots_alone_and_spots_together():
+    _, beams, influence = case()
+    rng = np.random.default_rng(8)
+    weights = rng.uniform(0.0, 2.0, influence.num_spots)
+    field = beams.spot_beam == 2
+    part = influence.subset(field)
+    np.testing.assert_allclose(
+        part.dose(weights[field]), influence.dose(np.where(field, weights, 0.0)), rtol=1e-13
+    )
+    assert part.num_groups == 10
+    layers = rng.uniform(0.0, 2.0, influence.num_groups)
+    together = collapsed(influence)
+    assert together.num_spots == influence.num_groups == 40
+    np.testing.assert_allclose(
+        together.dose(layers), influence.dose(layers[influence.groups]), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_scenarios_are_none_then_shifts_then_ranges():
+    found = scenarios(0.3, 0.03)
+    assert len(found) == 7
+    assert [one.range_factor for one in found] == [1.0] * 5 + [0.97, 1.03]
+    assert sorted(one.shift for one in found[1:5]) == [
+        (-0.3, 0.0), (0.0, -0.3), (0.0, 0.3), (0.3, 0.0)
+    ]  # fmt: skip
+    assert len(scenarios(axes=3)) == 9
+
+
+# Shapes
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), axes=st.sampled_from([2, 3]))
+def test_shapes_are_sets_within_their_bounds(seed, axes):
+    rng = np.random.default_rng(seed)
+    points = rng.uniform(-5.0, 5.0, (400, axes))
+    center, half = rng.uniform(-2.0, 2.0, axes), rng.uniform(0.5, 3.0, axes)
+    ellipse = {"ellipse": {"center": center.tolist(), "semi_axes": half.tolist()}}
+    lower = rng.uniform(-4.0, 0.0, axes)
+    upper = lower + rng.uniform(0.5, 4.0, axes)
+    box = {"box": {"lower": lower.tolist(), "upper": upper.tolist()}}
+    in_ellipse = np.array([sum(((p - center) / half) ** 2) <= 1.0 for p in points])
+    in_box = np.array([all(lower <= p) and all(p <= upper) for p in points])
+    for shape, expected in (
+        (ellipse, in_ellipse),
+        (box, in_box),
+        ({"union": [ellipse, box]}, in_ellipse | in_box),
+        ({"difference": [box, ellipse]}, in_box & ~in_ellipse),
+        ({"difference": [{"union": [box, ellipse]}, box, ellipse]}, np.zeros(400, bool)),
+    ):
+        found = shapes.inside(shape, points)
+        np.testing.assert_array_equal(found, expected)
+        low, high = shapes.bounds(shape)
+        assert ((points[found] >= low) & (points[found] <= high)).all()
+
+
+def test_polygon_is_its_half_planes():
+    corners = np.array([[1.0, 1.0], [6.0, 2.0], [5.0, 7.0], [2.0, 5.0]])
+    points = np.random.default_rng(9).uniform(0.0, 8.0, (500, 2))
+    expected = np.ones(500, bool)
+    for one, two in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        along, away = two - one, points - one
+        expected &= along[0] * away[:, 1] - along[1] * away[:, 0] > 0.0
+    shape = {"polygon": corners.tolist()}
+    np.testing.assert_array_equal(shapes.inside(shape, points), expected)
+    np.testing.assert_array_equal(shapes.inside({"polygon": corners[::-1]}, points), expected)
+    assert [part.tolist() for part in shapes.bounds(shape)] == [[1.0, 1.0], [6.0, 7.0]]
 
 
 # Objective
@@ -1051,6 +1149,8 @@ def test_weights_that_are_none():
     for weights in (np.ones(8), np.ones((3, 10)), np.ones((1, 1, 9)), 1.0):
         with pytest.raises(WeightError, match="shape"):
             influence.dose(weights)
+    with pytest.raises(WeightError, match="start has shape"):
+        plan(influence, Objective((Term("tumour", "deviation", 5.0),)), start=np.ones((1, 9)))
     with pytest.raises(WeightError, match="not numbers"):
         influence.dose(["a"] * 9)
     with pytest.raises(WeightError, match="no dose"):

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import Bounds, minimize
 
 from oncogym.envs.impt_beam_weighting import objective_kernels as kernel
+from oncogym.envs.impt_beam_weighting.errors import WeightError
 from oncogym.envs.impt_beam_weighting.influence import DoseInfluence
 from oncogym.envs.impt_beam_weighting.objective import Objective, Problem
 from oncogym.envs.treatment import nearest
@@ -107,6 +108,10 @@ def plan(
         weights = nominal.normalised(np.ones(nominal.num_spots))
     else:
         weights = nominal.check_weights(start)
+        if weights.ndim != 1:
+            raise WeightError(
+                f"the start has shape {weights.shape}; allowed: ({nominal.num_spots},)"
+            )
     began = time.perf_counter()
     problems = [Problem(one, goal) for one in scenarios]
     if method == "accelerated":
