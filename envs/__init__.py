@@ -1,6 +1,7 @@
 """Treatments as Gymnasium environments: the contract, the registry and the models."""
 
 from oncogym.envs.treatment import (
+    Effort,
     Metric,
     Rule,
     Schedule,
@@ -15,6 +16,7 @@ from oncogym.envs.treatment import (
 )
 
 __all__ = [
+    "Effort",
     "Metric",
     "Rule",
     "Schedule",

@@ -117,6 +117,22 @@ Protocol = Schedule | Rule
 
 
 @dataclass(frozen=True)
+class Effort:
+    """What of a benchmark's work suits an environment whose simulations are slow; default: all.
+
+    Args:
+        protocols: Names of the clinical protocols that take part, ``None`` for all that fit.
+        search_options: Options of the task for search and training only: a faster numerical
+            fidelity. Everybody is evaluated without them.
+        limits: Amount of work in place of the preset's, by preset and by name of its field.
+    """
+
+    protocols: tuple[str, ...] | None = None
+    search_options: Mapping[str, Any] = field(default_factory=dict)
+    limits: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Variant:
     """One registered environment of a treatment.
 
@@ -127,6 +143,7 @@ class Variant:
         evaluation_cohort: Cohort on which results of this id are reported.
         baseline: Name of the clinical protocol that counts as normalised score 0.
         benchmark: Whether the benchmark of the suite includes the id by default.
+        effort: What of a benchmark's work suits the id.
     """
 
     id: str
@@ -135,6 +152,7 @@ class Variant:
     evaluation_cohort: str = "nominal"
     baseline: str = ""
     benchmark: bool = True
+    effort: Effort = field(default_factory=Effort)
 
 
 @dataclass(frozen=True)
@@ -248,8 +266,9 @@ def register_treatment(treatment: Treatment) -> None:
     for variant in treatment.variants:
         treatment.cohort(variant.evaluation_cohort)
         treatment.cohort(variant.options.get("cohort", "nominal"))
-        if variant.baseline:
-            treatment.protocol(variant.baseline)
+        for name in (variant.baseline, *(variant.effort.protocols or ())):
+            if name:
+                treatment.protocol(name)
     _TREATMENTS[treatment.name] = treatment
     _register_with_gymnasium(treatment)
 

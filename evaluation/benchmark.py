@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from oncogym.agents.optimizers import DifferentialEvolution, PlanProblem
 from oncogym.agents.optimizers.problem import protocol_plans
 from oncogym.agents.plan import PlanAgent
 from oncogym.envs import treatments
+from oncogym.envs.treatment import Variant, find_variant
 from oncogym.evaluation.comparison import Comparison
 from oncogym.evaluation.harness import Problem, resolve
 from oncogym.evaluation.metrics import per_patient
@@ -45,6 +46,7 @@ class Preset:
         patients: Patients on whom agents are compared.
         plan_patients: Patients for whom the open-loop plan is optimised together.
         plan_generations: Generations of differential evolution before the polish.
+        plan_population: Its population, as a multiple of the plan's variables.
         training_seeds: PPO runs with different seeds.
         training_steps: Decisions of each, ``None`` for the tuned value of ``ppo.yml``.
     """
@@ -54,6 +56,11 @@ class Preset:
     plan_generations: int
     training_seeds: int
     training_steps: int | None = None
+    plan_population: int = 12
+
+    def suited(self, name: str, variant: Variant) -> Preset:
+        """The preset called ``name`` with the limits of an environment."""
+        return replace(self, **variant.effort.limits.get(name, {}))
 
 
 PRESETS = {
@@ -94,18 +101,22 @@ def run_benchmark(
         OutputFolderError: ``out`` cannot be written to.
         ValueError: ``out`` holds a benchmark with other settings.
     """
-    problems = {env_id: resolve(env_id, patients=preset.patients, seed=seed) for env_id in env_ids}
+    name = next((name for name, known in PRESETS.items() if known == preset), "")
+    presets = {env_id: preset.suited(name, find_variant(env_id)[1]) for env_id in env_ids}
+    problems = {
+        env_id: resolve(env_id, patients=presets[env_id].patients, seed=seed) for env_id in env_ids
+    }
     folder = require_writable_folder(out)
     _claim(folder, {"preset": asdict(preset), "seed": seed})
     report = Report(
         "oncogym benchmark",
-        f"{len(problems)} environment(s), {preset.patients} patients each, "
+        f"{len(problems)} environment(s), up to {preset.patients} patients each, "
         f"{preset.training_seeds} training seed(s).",
     )
     comparisons = {}
-    for problem in problems.values():
+    for env_id, problem in problems.items():
         place = require_writable_folder(folder / problem.variant.id.split("/")[-1])
-        comparison = _benchmark_one(problem, preset, place, seed, say)
+        comparison = _benchmark_one(problem, presets[env_id], place, seed, say)
         comparison.write_tables(place)
         comparison.add_to(report)
         comparisons[problem.variant.id] = comparison
@@ -147,13 +158,16 @@ def _benchmark_one(
     env_id = problem.variant.id
     task = problem.task(1)
     agents, left_out = clinical_agents(problem.treatment, task)
+    wanted = problem.variant.effort.protocols
+    if wanted is not None:
+        agents = {name: agents[name] for name in wanted if name in agents}
     agents["random"] = RandomAgent(int(np.prod(task.action_space.shape)), seed)
     say(f"{env_id}: searching an open-loop plan")
     plan, search = _find_plan(problem, preset, folder, seed)
     agents[PLAN] = plan
     say(f"{env_id}: training PPO, {preset.training_seeds} seed(s)")
     runs = [_train(problem, preset, folder, seed + k) for k in range(preset.training_seeds)]
-    say(f"{env_id}: evaluating on {preset.patients} patients")
+    say(f"{env_id}: evaluating on {len(problem.patients)} patients")
     started = time.perf_counter()
     comparison = Comparison.run(
         problem,
@@ -215,9 +229,11 @@ def _find_plan(
     drawn = problem.treatment.cohort(cohort)
     count = min(drawn.distinct or preset.plan_patients, preset.plan_patients)
     patients = drawn.patients(count, seed)
-    search = PlanProblem(problem.treatment, problem.options, patients)
+    options = {**problem.options, **problem.variant.effort.search_options}
+    search = PlanProblem(problem.treatment, options, patients)
     optimizer = DifferentialEvolution(
-        seeded_plans=protocol_plans(problem.treatment, problem.task(1), search.space)
+        popsize=preset.plan_population,
+        seeded_plans=protocol_plans(problem.treatment, problem.task(1), search.space),
     )
     budget = optimizer.popsize * search.space.dimension * (preset.plan_generations + 1)
     with tqdm(
@@ -251,7 +267,12 @@ def _train(problem: Problem, preset: Preset, folder: Path, seed: int) -> Any:
     if (place / "config.json").exists():
         return resume_ppo(place, progress=True)
     return train_ppo(
-        problem.variant.id, out=place, steps=preset.training_steps, seed=seed, progress=True
+        problem.variant.id,
+        out=place,
+        steps=preset.training_steps,
+        seed=seed,
+        options=dict(problem.variant.effort.search_options),
+        progress=True,
     )
 
 

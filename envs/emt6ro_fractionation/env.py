@@ -128,7 +128,7 @@ from oncogym.envs.emt6ro_fractionation.model import EMT6RoPatient
 from oncogym.envs.emt6ro_fractionation.picture import picture, traces
 from oncogym.envs.emt6ro_fractionation.protocols import PROTOCOLS
 from oncogym.envs.emt6ro_fractionation.task import EMT6RoTask
-from oncogym.envs.treatment import Treatment, Variant
+from oncogym.envs.treatment import Effort, Treatment, Variant
 
 _NOMINAL = EMT6RoPatient().to_array()
 _TUMOUR = EMT6RoPatient.FIELDS.index("tumour")
@@ -177,6 +177,22 @@ def sample_population(
     return rows
 
 
+# A benchmark with 256 patients and all of the source's protocols would take hours here.
+_EFFORT = Effort(
+    protocols=("no_treatment", "bmi", "bmii", "bmii_1", "ga2.0_1", "ga4.0_1", "two_5gy"),
+    search_options={"fidelity": "screening"},
+    limits={
+        "quick": {
+            "patients": 96,
+            "plan_patients": 8,
+            "plan_generations": 15,
+            "plan_population": 3,
+            "training_steps": 40_000,
+        },
+        "full": {"patients": 256, "plan_patients": 32, "plan_generations": 60},
+    },
+)
+
 TREATMENT = Treatment(
     name="emt6ro_fractionation",
     title="EMT6/Ro spheroid fractionation",
@@ -202,7 +218,7 @@ TREATMENT = Treatment(
             options={"cohort": "population"},
             evaluation_cohort="held_out",
             baseline="bmii",
-            benchmark=False,
+            effort=_EFFORT,
         ),
     ),
     cohorts={

@@ -112,7 +112,7 @@ def library_of_phantom(phantom: Phantom, beams: BeamSet | None = None) -> PlanLi
     weights = np.stack(
         [
             _robust(found),
-            _nominal(found[0]),
+            nominal_weights(found[0]),
             single_field_uniform(found[0], beams.spot_beam),
             equal_weights(found[0]),
         ]
@@ -154,7 +154,7 @@ def library_of_influence(influence: DoseInfluence) -> PlanLibrary:
     moved = [influence]
     if axes:
         moved = [shifted(influence, one.shift) for one in scenarios(axes=axes)[: 1 + 2 * axes]]
-    weights = np.stack([_robust(moved), _nominal(influence), equal_weights(influence)])
+    weights = np.stack([_robust(moved), nominal_weights(influence), equal_weights(influence)])
     clouds = influence.dose(weights)
     voxels, starts = _voxels(influence.structures)
     rest = influence.structures.exclusive(REST)
@@ -255,9 +255,10 @@ def _robust(found: Sequence[DoseInfluence]) -> Floats:
     return plan(found, goal, iterations=_ROBUST_ITERATIONS).weights
 
 
-def _nominal(influence: DoseInfluence) -> Floats:
+def nominal_weights(influence: DoseInfluence, start: Floats | None = None) -> Floats:
+    """The nominal plan of a library for one influence ``(spots,)``, optionally from a start."""
     goal = _goal(influence.structures, influence.prescription + NOMINAL_AIM)
-    return plan(influence, goal, iterations=_NOMINAL_ITERATIONS).weights
+    return plan(influence, goal, start=start, iterations=_NOMINAL_ITERATIONS).weights
 
 
 def scenario_of(error: Sequence[float]) -> Scenario:
