@@ -109,6 +109,7 @@ class Plane:
     dose: Floats
     masks: dict[str, NDArray[np.bool_]]
     density: Floats | None
+    axes: tuple[str, str]
     label: str
 
 
@@ -223,7 +224,8 @@ def plane_of(influence: DoseInfluence, dose: Floats, phantom: Phantom | None = N
     half_x, half_y = 0.5 * spacing[kept[0]], 0.5 * spacing[kept[1]]
     extent = (x[0] - half_x, x[-1] + half_x, y[0] - half_y, y[-1] + half_y)
     density = None if phantom is None else image(phantom.density)
-    return Plane(extent, x, y, image(dose), masks, density, label)
+    names = ("x", "y") if not cut else (f"axis {kept[0]}", f"axis {kept[1]}")
+    return Plane(extent, x, y, image(dose), masks, density, names, label)
 
 
 def outlines(axis: Axes, plane: Plane, shades: Mapping[str, str], width: float = 1.6) -> None:
@@ -239,7 +241,7 @@ def outlines(axis: Axes, plane: Plane, shades: Mapping[str, str], width: float =
 
 
 def _map_axes(axis: Axes, plane: Plane) -> None:
-    axis.set(xlabel="x [cm]", ylabel="y [cm]", aspect="equal")
+    axis.set(xlabel=f"{plane.axes[0]} [cm]", ylabel=f"{plane.axes[1]} [cm]", aspect="equal")
     axis.set_xlim(plane.extent[:2])
     axis.set_ylim(plane.extent[2:])
 
@@ -382,7 +384,7 @@ def _draw_surface(axis: Axes3D, plane: Plane, prescription: float) -> None:
     dose = plane.dose[::step, ::step]
     axis.plot_surface(x, y, dose, cmap=_DOSE, vmin=0.0, vmax=max(1.1 * prescription, dose.max()),
                       rcount=100, ccount=100, linewidth=0.0, antialiased=False)  # fmt: skip
-    axis.set(xlabel="x [cm]", ylabel="y [cm]", zlabel="dose [Gy]")
+    axis.set(xlabel=f"{plane.axes[0]} [cm]", ylabel=f"{plane.axes[1]} [cm]", zlabel="dose [Gy]")
     axis.view_init(elev=32.0, azim=-58.0)
     axis.set_box_aspect((1.0, 1.0, 0.62), zoom=0.9)
     axis.set_title("Dose surface")
@@ -406,7 +408,7 @@ def _draw_weights(axis: Axes, layout: Layout, weights: Floats) -> None:
                       color="white" if light else "black")  # fmt: skip
     axis.set_yticks(range(beams), [f"{angle:g}°" for angle in layout.angles])
     axis.set_xticks(range(table.shape[1]), [str(n + 1) for n in range(table.shape[1])])
-    axis.set(xlabel="energy layer (in the fields: depth of its end [cm])", ylabel="beam")
+    axis.set(xlabel="energy layer (in the fields: depth of its end [cm])")
     axis.figure.colorbar(image, ax=axis, label="sum of weights", shrink=0.85)
     axis.set_title("Weights by beam and layer")
 
@@ -452,11 +454,11 @@ def _draw_groups(axis: Axes, influence: DoseInfluence, weights: Floats) -> None:
 def _draw_lines(axis: Axes, plane: Plane, influence: DoseInfluence) -> None:
     mask = plane.masks[influence.structures.target]
     row, column = (round(float(one.mean())) for one in np.nonzero(mask))
-    axis.plot(plane.x, plane.dose[row], color=_BEAMS[0], label=f"along x at {plane.y[row]:.1f} cm")
+    axis.plot(plane.x, plane.dose[row], color=_BEAMS[0], label=f"along {plane.axes[0]}")
     axis.plot(plane.y, plane.dose[:, column], color=_BEAMS[1],
-              label=f"along y at {plane.x[column]:.1f} cm")  # fmt: skip
+              label=f"along {plane.axes[1]}")  # fmt: skip
     axis.axhline(influence.prescription, color=_TARGET, linestyle=(0, (4, 3)), linewidth=1.0)
-    axis.set(xlabel="x or y [cm]", ylabel="dose [Gy]")
+    axis.set(xlabel="position [cm]", ylabel="dose [Gy]")
     axis.set_ylim(bottom=0.0)
     axis.grid(alpha=0.25)
     axis.legend(loc="upper left", fontsize="small")

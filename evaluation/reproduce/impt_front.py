@@ -29,7 +29,8 @@ _AIM = 61.0
 # Heavy against the target's 5 and 15, so that the level and not the weight decides.
 _WEIGHT = 100.0
 _ITERATIONS = 300
-# Maps beside a front: the strictest plan, one that just keeps the organ's limit, the laxest.
+# Maps beside a front: the strictest plan, the strictest that covers the target, the best covering
+# one within the organ's limit.
 _MAPS = 3
 
 
@@ -124,11 +125,13 @@ def draw_fronts(fronts: Sequence[Front]) -> Figure:
 
 def _shown(found: Front) -> list[int]:
     """Plans whose dose is drawn, from strict to lax."""
-    limit = plans.case(found.name).influence.structures[found.organ].limit or np.inf
-    dose = found.table["organ_max"].to_numpy()
-    order = np.argsort(dose)
-    kept = [int(n) for n in order if dose[n] <= limit]
-    return [int(order[0]), kept[-1] if kept else int(order[0]), int(order[-1])]
+    influence = plans.case(found.name).influence
+    limit = influence.structures[found.organ].limit or np.inf
+    table = found.table.sort_values("organ_max")
+    covering = table[table["D95"] >= influence.prescription]
+    kept = table[table["organ_max"] <= limit]
+    middle = covering if len(covering) else table
+    return [int(table.index[0]), int(middle.index[0]), int(kept["D95"].idxmax())]
 
 
 def _draw_points(axis: Axes, found: Front, shown: Sequence[int]) -> None:
@@ -169,6 +172,9 @@ def _draw_map(axis: Axes, found: Front, number: int, letter: str) -> None:
     middle, reach = target.mean(axis=0), 6.5
     axis.set_xlim(middle[0] - reach, middle[0] + reach)
     axis.set_ylim(middle[1] - reach, middle[1] + reach)
+    if letter != "a":
+        axis.set_ylabel("")
     row = found.table.loc[number]
+    axis.set_title("")
     axis.set_title(f"{letter}  D95 {row['D95']:.1f}, {found.organ} {row['organ_max']:.1f} Gy",
                    loc="left")  # fmt: skip
