@@ -6,10 +6,12 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import Bounds, minimize
+from threadpoolctl import ThreadpoolController
 
 from oncogym.envs.impt_beam_weighting import objective_kernels as kernel
 from oncogym.envs.impt_beam_weighting.errors import WeightError
@@ -203,12 +205,13 @@ def _lbfgs(
             if stop is not None and stop(last, best):
                 raise _Stop
 
-        result = minimize(
-            value, begin / unit, jac=True, method="L-BFGS-B", bounds=Bounds(0.0, np.inf),
-            callback=after,
-            options={"maxiter": budget, "maxfun": 4 * budget, "maxcor": _MEMORY,
-                     "ftol": tolerance, "gtol": 0.0},
-        )  # fmt: skip
+        with _blas().limit(limits=1, user_api="blas"):
+            result = minimize(
+                value, begin / unit, jac=True, method="L-BFGS-B", bounds=Bounds(0.0, np.inf),
+                callback=after,
+                options={"maxiter": budget, "maxfun": 4 * budget, "maxcor": _MEMORY,
+                         "ftol": tolerance, "gtol": 0.0},
+            )  # fmt: skip
         return result.x * unit, bool(result.status == 0), str(result.message)
 
     smooth = len(problems) == 1 or robust == "mean"
@@ -223,6 +226,17 @@ def _lbfgs(
     weights = np.maximum(weights, 0.0)
     value, _ = _combine([p(weights) for p in problems], robust, 0.0)
     return weights, value, history, evaluations, converged, message
+
+
+@lru_cache(maxsize=1)
+def _blas() -> ThreadpoolController:
+    """The process's BLAS.
+
+    L-BFGS-B solves tiny linear systems, which OpenBLAS shares out among threads that wait for each
+    other: on a busy machine that took up to a hundred times as long, and rounding depended on the
+    number of threads.
+    """
+    return ThreadpoolController()
 
 
 def _units(problems: list[Problem]) -> Floats:
