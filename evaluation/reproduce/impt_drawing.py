@@ -210,7 +210,7 @@ def plane_of(influence: DoseInfluence, dose: Floats, phantom: Phantom | None = N
         cut = tuple(middle if axis == across else slice(None) for axis in range(3))
         label = f"plane {middle} of axis {across}"
     kept = [axis for axis in range(len(shape)) if not cut or isinstance(cut[axis], slice)]
-    x, y = (origin[a] + spacing[a] * np.arange(shape[a]) for a in kept)
+    x, y = (origin[a] + spacing[a] * np.arange(shape[a], dtype=np.float64) for a in kept)
 
     def image(values: Any) -> Any:
         grid = np.asarray(values).reshape(shape)

@@ -131,7 +131,8 @@ def _shown(found: Front) -> list[int]:
     covering = table[table["D95"] >= influence.prescription]
     kept = table[table["organ_max"] <= limit]
     middle = covering if len(covering) else table
-    return [int(table.index[0]), int(middle.index[0]), int(kept["D95"].idxmax())]
+    best = kept.sort_values("D95", ascending=False)
+    return [int(one["plan"].iloc[0]) for one in (table, middle, best if len(best) else table)]
 
 
 def _draw_points(axis: Axes, found: Front, shown: Sequence[int]) -> None:

@@ -244,7 +244,8 @@ def load_plan(path: str | Path) -> SavedPlan:
         with np.load(path, allow_pickle=False) as table, tempfile.TemporaryDirectory() as folder:
             inner = Path(folder) / "phantom.npz"
             inner.write_bytes(table["phantom"].tobytes())
-            beams = BeamSet(*(table[name] for name in _BEAM_ARRAYS), float(table["air_sigma"]))
+            arrays: dict[str, Any] = {name: table[name] for name in _BEAM_ARRAYS}
+            beams = BeamSet(**arrays, air_sigma=float(table["air_sigma"]))
             weights = np.asarray(table["weights"], np.float64)
             if weights.shape != (beams.num_spots,):
                 raise ValueError(f"{weights.shape} weights for {beams.num_spots} spots")
