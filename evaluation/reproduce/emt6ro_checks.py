@@ -31,7 +31,6 @@ from oncogym.evaluation.reproduce.emt6ro_statistics import (
 from oncogym.evaluation.reproduce.emt6ro_study import (
     ALLOWANCE,
     COMPARED,
-    COURSE_COLUMNS,
     SHARE_ALLOWANCE,
     Sample,
     Study,
@@ -58,6 +57,10 @@ ERRORS = 4.0
 _DENSITY_DOSES = np.linspace(0.0, 5.0, 201)
 _DENSITY_WAITS = np.linspace(0.0, 80.0, 321)
 _DOSE_STEP, _TWO_SLOTS = 0.25, 1.0
+# Phases whose shares are compared in time. G2 and M count as one: a dose releases the cells that it
+# meets at the start of G2, all at once, and two hours later, at an hour of the record, they pass on
+# to M; a macro-step sooner or later then counts as a difference of the whole group.
+_PHASES = ("G1", "S", "G2 and M")
 
 
 def all_checks(study: Study) -> list[Check]:
@@ -403,14 +406,14 @@ def _loss(ours: np.ndarray, exact: np.ndarray) -> float:
 def time_courses(study: Study) -> list[Check]:
     """Hourly courses of the study's fidelity against those of the exact law, on the same tumours.
 
-    Of 241 hours, and of the phases, the one is reported whose difference is largest for its
+    Of the hours, and of the phases, the one is reported whose difference is largest for its
     tolerance: a check holds if the courses agree at every hour.
     """
     found = []
     # Both have the same tumours: what the exact law is allowed for its library is not at stake.
     sites_allowance = ALLOWANCE[study.fidelity] - ALLOWANCE["exact"]
     for (name, protocol), fast, slow in zip(COMPARED.items(), *study.compared_courses, strict=True):
-        ours, exact = mean_course(fast), mean_course(slow)
+        ours, exact = (mean_course(_merged(x)) for x in (fast, slow))
         title = f"{study.fidelity} - exact, {protocol.name}"
         runs = f"{fast.shape[0] * fast.shape[1]} runs each on the same {fast.shape[0]} tumours"
         gap = ours.sites - exact.sites
@@ -442,18 +445,22 @@ def time_courses(study: Study) -> list[Check]:
         flat, tolerance = _worst(shares.ravel(), errors.ravel(), SHARE_ALLOWANCE)
         hour, phase = divmod(flat, shares.shape[1])
         each = ", ".join(
-            f"{column.upper()} {_rms(part):.4f}"
-            for column, part in zip(COURSE_COLUMNS[1:], shares.T, strict=True)
+            f"{label} {_rms(part):.4f}" for label, part in zip(_PHASES, shares.T, strict=True)
         )
         found.append(
             compare(
                 f"course_{name}_phases", f"{title}: largest difference of a phase's share", 0.0,
                 shares[hour, phase], tolerance,
-                f"{COURSE_COLUMNS[1 + phase].upper()} after {hour} h; {runs}; rms over the hours: "
+                f"{_PHASES[phase]} after {hour} h; {runs}; rms over the hours: "
                 f"{each}; tolerance {ERRORS:g} x {errors[hour, phase]:.4f} + {SHARE_ALLOWANCE:g}",
             )
         )  # fmt: skip
     return found
+
+
+def _merged(courses: np.ndarray) -> np.ndarray:
+    """Courses ``(…, 5)`` of sites and four phases with the last two phases as one."""
+    return np.concatenate((courses[..., :3], courses[..., 3:].sum(axis=-1, keepdims=True)), axis=-1)
 
 
 def _worst(gap: np.ndarray, error: np.ndarray, allowance: float) -> tuple[int, float]:
