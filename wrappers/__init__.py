@@ -1,4 +1,4 @@
-"""Wrappers: reward weights, safety penalties, dose shield, and the Stable-Baselines3 adapter.
+"""Wrappers: reward weights, vector rewards, safety penalties, dose shield, and the SB3 adapter.
 
 The adapter lives in :mod:`oncogym.wrappers.sb3`, which needs the extra ``oncogym[train]``.
 """
@@ -11,13 +11,16 @@ from oncogym.wrappers.safety import (
     VectorDoseShield,
     VectorSafetyPenalty,
 )
+from oncogym.wrappers.vector_reward import RewardTerms, VectorRewardTerms
 
 __all__ = [
     "DoseShield",
     "Multiplier",
+    "RewardTerms",
     "RewardWeights",
     "SafetyPenalty",
     "VectorDoseShield",
+    "VectorRewardTerms",
     "VectorRewardWeights",
     "VectorSafetyPenalty",
 ]
