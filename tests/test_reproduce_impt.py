@@ -286,6 +286,30 @@ def test_sparse_products_are_the_same_objective(small):
         np.testing.assert_allclose(slope, gradient, rtol=close, atol=close * np.abs(gradient).max())
 
 
+def test_the_objective_does_not_depend_on_the_number_of_threads(monkeypatch, small):
+    import numba
+
+    from oncogym.envs.impt_beam_weighting import objective as core
+
+    _, _, influence = small
+    objective = Objective.standard(influence.structures, 61.0)
+    weights = np.random.default_rng(4).random(influence.num_spots)
+    serial = Problem(influence, objective)(weights)
+    monkeypatch.setattr(core, "_PARALLEL", 1)
+    monkeypatch.setattr(core, "_CHUNK", 1 << 12)
+    problem = Problem(influence, objective)
+    before = numba.get_num_threads()
+    found = []
+    for threads in range(1, before + 1):
+        numba.set_num_threads(threads)
+        found.append(problem(weights))
+    numba.set_num_threads(before)
+    for value, gradient in found:
+        assert value == found[0][0] == pytest.approx(serial[0], rel=1e-12)
+        np.testing.assert_array_equal(gradient, found[0][1])
+        np.testing.assert_allclose(gradient, serial[1], rtol=1e-10, atol=1e-10)
+
+
 def test_speed_reports_every_figure(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(impt_speed, "tg119_file", lambda: None)
     assert run(speed_command, "speed", "impt", "--json", "--seconds", "0.01") == 0

@@ -163,7 +163,11 @@ def evaluate_parallel(
         for chunk in range(count):
             total += parts[chunk, j]
         gradient[j] = total
-    return values.sum() + _ridge(ridge, weights, gradient)
+    # Not ``values.sum()``, which a parallel function shares out among its threads.
+    value = 0.0
+    for chunk in range(count):
+        value += values[chunk]
+    return value + _ridge(ridge, weights, gradient)
 
 
 @njit(cache=True, parallel=True)
