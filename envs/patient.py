@@ -27,6 +27,8 @@ class PatientRecord:
     FIELDS: ClassVar[tuple[str, ...]]
     #: Closed range of each parameter.
     RANGES: ClassVar[Mapping[str, tuple[float, float]]]
+    #: Fields that say which (a number of an anatomy, say) and not how much; they are never scaled.
+    LABELS: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         for name in self.FIELDS:

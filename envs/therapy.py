@@ -137,6 +137,10 @@ class TherapyTask(ABC):
     #: trained with other values fits.
     numerical_options: ClassVar[tuple[str, ...]] = ()
 
+    #: Options under which the task takes doses off the grid on which they are asked for: an error
+    #: of delivery keeps to no grid.
+    delivery_options: ClassVar[Mapping[str, Any]] = {}
+
     observation_space: Box
     action_space: Box
     #: The longest episode, in decisions.
@@ -170,6 +174,12 @@ class TherapyTask(ABC):
     def default_weights(self) -> Mapping[str, float]:
         """Weight of every reward term, by name: by default those of the chosen objective."""
         return {**dict.fromkeys(self.reward_terms, 0.0), **self.objectives[self.objective]}
+
+    @property
+    def dose_part(self) -> int | None:
+        """Index of the action component that is the dose, the one so named; ``None`` without."""
+        names = [name for name, _ in self.action_parts]
+        return names.index("dose") if "dose" in names else None
 
     @property
     def _batch_shape(self) -> tuple[int, ...]:

@@ -19,11 +19,12 @@ from oncogym.evaluation.commands import (
     evaluate,
     optimize,
     reproduce,
+    robustness,
     speed,
     train,
 )
 
-_COMMANDS = (envs, train, optimize, evaluate, benchmark, reproduce, speed)
+_COMMANDS = (envs, train, optimize, evaluate, robustness, benchmark, reproduce, speed)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -31,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="oncogym",
         description="Cancer-treatment planning as Gymnasium environments: list, train, optimise, "
-        "evaluate, benchmark, reproduce, measure.",
+        "evaluate, perturb, benchmark, reproduce, measure.",
         epilog="Exit status: 0 fine, 1 a stated check failed, 2 bad usage.",
     )
     parser.add_argument("--version", action="version", version=f"oncogym {oncogym.__version__}")

@@ -121,11 +121,12 @@ def evaluate_problem(problem: Problem, agents: Mapping[str, Any]) -> pd.DataFram
     for name, agent in agents.items():
         task, own = problem.prepare(agent, common)
         result = rollout(task, own, problem.patients, problem.seeds)
-        tables.append(_table(name, problem, result))
+        tables.append(result_table(name, problem, result))
     return pd.concat(tables, ignore_index=True)
 
 
-def _table(name: str, problem: Problem, result: Rollout) -> pd.DataFrame:
+def result_table(name: str, problem: Problem, result: Rollout) -> pd.DataFrame:
+    """One row a patient of an agent's episodes, see :func:`evaluate`."""
     task = problem.treatment.task
     columns: dict[str, Any] = {
         "agent": name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -153,3 +153,71 @@ def plot_history(
     if len(curves) > 1:
         axis.legend(frameon=False)
     return figure
+
+
+def plot_robustness(
+    summary: pd.DataFrame, metrics: Sequence[str], kinds: Mapping[str, Any], title: str
+) -> Figure:
+    """Losses with their intervals: one column a kind of perturbation, one row a metric.
+
+    Args:
+        summary: Losses of each agent, perturbation and metric, as
+            ``robustness.summarise_losses`` gives them.
+        metrics: Metrics to draw, by name.
+        kinds: The kinds by name; those in the summary are drawn.
+        title: Title of the figure.
+    """
+    present = [name for name in kinds if (summary["kind"] == name).any()]
+    agents = [str(name) for name in summary["agent"].unique()]
+    colours = _colours(agents)
+    size = (2.9 * len(present) + 0.8, 2.6 * len(metrics) + 1.1)
+    figure = Figure(figsize=size, dpi=100, layout="constrained")
+    axes = figure.subplots(len(metrics), len(present), sharex="col", sharey="row", squeeze=False)
+    for row, metric in enumerate(metrics):
+        for column, kind in enumerate(present):
+            axis = axes[row, column]
+            own = summary[(summary["kind"] == kind) & (summary["metric"] == metric)]
+            x = "when" if kinds[kind].event else "size"
+            for number, agent in enumerate(agents):
+                for line, (_, part) in enumerate(_lines(own[own["agent"] == agent], x)):
+                    start = [] if kinds[kind].event else [0.0]
+                    places = np.array([*start, *part[x]])
+                    middle, low, high = (
+                        np.array([*start, *part[name]])
+                        for name in ("loss", "loss_low", "loss_high")
+                    )
+                    # Agents stand side by side, or intervals of the same place hide each other.
+                    step = 0.06 if kinds[kind].event else 0.01 * float(places.max(initial=0.0))
+                    places = places + step * (number - 0.5 * (len(agents) - 1))
+                    style = ("-", "--", ":", "-.")[line % 4]
+                    axis.plot(places, middle, style, color=colours[agent], marker="o",
+                              markersize=3.5, linewidth=1.2)  # fmt: skip
+                    axis.vlines(places, low, high, color=colours[agent], linewidth=1.2)
+            axis.axhline(0.0, color="grey", linewidth=0.8)
+            axis.grid(alpha=0.25)
+            if row == 0:
+                axis.set_title(kinds[kind].label, fontsize=10)
+            if row == len(metrics) - 1:
+                axis.set_xlabel("number of the fraction" if kinds[kind].event else kinds[kind].unit,
+                                fontsize=9)  # fmt: skip
+            if column == 0 and len(own):
+                line = own.iloc[0]
+                unit = f" [{line['unit']}]" if line["unit"] else ""
+                axis.set_ylabel(f"{line['label']} lost{unit}", fontsize=9)
+    for agent in agents:
+        axes[0, 0].plot([], [], "o-", color=colours[agent], label=agent)
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=min(5, len(agents)),
+        frameon=False,
+    )
+    figure.suptitle(f"{title}: loss against the unperturbed course (95 % intervals)", fontsize=11)
+    return figure
+
+
+def _lines(table: pd.DataFrame, x: str) -> Iterator[tuple[Any, pd.DataFrame]]:
+    """One line for each value of the other coordinate, its points in order."""
+    other = "size" if x == "when" else "when"
+    for value, part in table.groupby(other, sort=True):
+        yield value, part.sort_values(x)

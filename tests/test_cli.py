@@ -13,7 +13,16 @@ import pytest
 from oncogym.agents.plan import PlanAgent
 from oncogym.evaluation.cli import main
 
-COMMANDS = ("envs", "train", "optimize", "evaluate", "benchmark", "reproduce", "speed")
+COMMANDS = (
+    "envs",
+    "train",
+    "optimize",
+    "evaluate",
+    "robustness",
+    "benchmark",
+    "reproduce",
+    "speed",
+)
 
 
 def oncogym(*arguments, cwd=None):

@@ -74,6 +74,8 @@ class EMT6RoPatient(PatientRecord):
         "tumour": (0, 2**52),
         "age": (0.0, 100.0),
     }
+    # Number and age together name a stored tumour.
+    LABELS: ClassVar[tuple[str, ...]] = ("tumour", "age")
 
     survival: float = SURVIVAL
     repair_delay: float = REPAIR_DELAY

@@ -97,6 +97,8 @@ class EMT6RoTask(TherapyTask):
     # A lane's lattice takes 140 kB, and one lane keeps a core busy.
     max_lanes: ClassVar[int] = 64
     numerical_options: ClassVar[tuple[str, ...]] = ("fidelity", "compression")
+    # A divisor of the source's grid that is exact in binary.
+    delivery_options: ClassVar[Mapping[str, Any]] = {"dose_step": 2.0**-9}
 
     def __init__(
         self,

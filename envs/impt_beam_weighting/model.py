@@ -56,6 +56,7 @@ class IMPTPatient(PatientRecord):
         "range_error": (-0.3, 0.3),
         "random_sd": (0.0, 3.0),
     }
+    LABELS: ClassVar[tuple[str, ...]] = ("anatomy",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
