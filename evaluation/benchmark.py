@@ -27,12 +27,13 @@ from oncogym.agents.optimizers.problem import protocol_plans
 from oncogym.agents.plan import PlanAgent
 from oncogym.envs import treatments
 from oncogym.envs.treatment import Variant, find_variant
+from oncogym.evaluation.charts import lines_chart
 from oncogym.evaluation.comparison import Comparison
 from oncogym.evaluation.harness import Problem, resolve
 from oncogym.evaluation.metrics import per_patient
 from oncogym.evaluation.plots import plot_history
-from oncogym.evaluation.report import Report
 from oncogym.evaluation.statistics import paired_difference
+from oncogym.evaluation.suite import suite_report
 
 PLAN = "de_plan"
 LEARNT = "ppo"
@@ -108,21 +109,19 @@ def run_benchmark(
     }
     folder = require_writable_folder(out)
     _claim(folder, {"preset": asdict(preset), "seed": seed})
-    report = Report(
-        "oncogym benchmark",
-        f"{len(problems)} environment(s), up to {preset.patients} patients each, "
-        f"{preset.training_seeds} training seed(s).",
-    )
     comparisons = {}
     for env_id, problem in problems.items():
         place = require_writable_folder(folder / problem.variant.id.split("/")[-1])
         comparison = _benchmark_one(problem, presets[env_id], place, seed, say)
         comparison.write_tables(place)
-        comparison.add_to(report)
         comparisons[problem.variant.id] = comparison
     if manifest is not None:
         write_json_atomic(folder / "manifest.json", manifest)
-        report.add_provenance(dict(manifest))
+    summary = (
+        f"{len(problems)} environment(s), up to {preset.patients} patients each, "
+        f"{preset.training_seeds} training seed(s)."
+    )
+    report = suite_report(comparisons, "oncogym benchmark", summary, manifest, seed=seed)
     report.write(folder / "report.html")
     return comparisons
 
@@ -204,9 +203,10 @@ def _benchmark_one(
         comparison, seed
     )
     curves = {f"seed {run.seed}": learning_curve(run.folder) for run in runs}
-    comparison.figures["PPO: return on the validation patients while it learns"] = plot_history(
-        curves, "decisions", "mean return", mean=True
-    )
+    title = "PPO: return on the validation patients while it learns"
+    axes = ("decisions", "mean return")
+    comparison.figures[title] = plot_history(curves, *axes, mean=True)
+    comparison.charts[title] = lines_chart(curves, *axes, mean=True)
     return comparison
 
 

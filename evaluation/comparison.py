@@ -16,8 +16,9 @@ from oncogym.agents.clinical import RandomAgent, clinical_agent, clinical_agents
 from oncogym.agents.files import write_csv_atomic, write_json_atomic
 from oncogym.agents.learned import PolicyAgent
 from oncogym.agents.plan import PlanAgent
-from oncogym.agents.rollout import rollout
-from oncogym.envs.treatment import Trace, nearest
+from oncogym.envs.treatment import nearest
+from oncogym.evaluation.charts import outcomes_chart, scores_chart
+from oncogym.evaluation.courses import Courses, browser
 from oncogym.evaluation.harness import Problem, evaluate_problem
 from oncogym.evaluation.metrics import (
     differences,
@@ -25,6 +26,7 @@ from oncogym.evaluation.metrics import (
     normalised_scores,
     success_rates,
     summarise,
+    titled,
 )
 from oncogym.evaluation.plots import plot_courses, plot_distribution, plot_intervals, plot_schedules
 from oncogym.evaluation.report import Report
@@ -87,9 +89,13 @@ class Comparison:
         baseline: Agent with normalised score 0.
         reference: Agent with normalised score 1, or empty.
         left_out: Protocols that could not take part, and why.
-        courses: Course of the first patient by agent.
+        courses: What happened to the first patients under each agent.
         labels: What each agent is called in tables and figures.
+        learnt: The agents that were trained with one seed or several.
         extras: Further numbers for the report: tables by caption.
+        figures: Further figures by caption.
+        charts: The same figures as data, for those that the report draws itself; see
+            :mod:`oncogym.evaluation.charts`.
     """
 
     problem: Problem
@@ -102,10 +108,12 @@ class Comparison:
     baseline: str
     reference: str
     left_out: dict[str, str]
-    courses: dict[str, list[Trace]]
+    courses: Courses
     labels: dict[str, str]
+    learnt: tuple[str, ...] = ()
     extras: dict[str, pd.DataFrame] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
+    charts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def run(
@@ -159,8 +167,9 @@ class Comparison:
             baseline=baseline,
             reference=reference or "",
             left_out=dict(left_out or {}),
-            courses=_courses(problem, everyone),
+            courses=Courses.record(problem, everyone),
             labels={name: str(getattr(agent, "label", name)) for name, agent in everyone.items()},
+            learnt=tuple(replicas),
         )
 
     @property
@@ -169,10 +178,28 @@ class Comparison:
         return [*self.problem.metric_names[:_HEADLINE_METRICS], "return", "cost"]
 
     def table(self, statistic: str = "mean") -> pd.DataFrame:
-        """One row an agent with ``mean`` or ``iqm`` of the headline metrics and the score."""
-        scores = self.scores.get(statistic, {})
-        table = headline(self.summary, scores, self.success, self.headline_metrics, statistic)
+        """One row an agent with ``mean`` or ``iqm`` of the headline metrics and its success."""
+        table = headline(self.summary, self.success, self.headline_metrics, statistic)
         return table.assign(agent=[self.labels[name] for name in table["agent"]])
+
+    def worst_table(self) -> pd.DataFrame:
+        """One row an agent with the mean of the worst tenth of the patients, by metric."""
+        wide = self.summary.pivot(index="agent", columns="metric", values="worst_decile")
+        table = wide[self.headline_metrics].dropna(axis="columns").reindex(list(self.labels))
+        names = self.summary.drop_duplicates("metric").set_index("metric")
+        table.columns = pd.Index([titled(*names.loc[m, ["label", "unit"]]) for m in table.columns])
+        table.insert(0, "agent", [self.labels[name] for name in table.index])
+        return table.reset_index(drop=True)
+
+    def score_table(self) -> pd.DataFrame:
+        """One row an agent: its normalised scores, if there is a scale, and its gain."""
+        titles = {"mean": "Normalised score", "iqm": "Normalised score, interquartile mean"}
+        columns: dict[str, list[Any]] = {"agent": list(self.labels.values())}
+        for statistic, found in self.scores.items():
+            columns[titles[statistic]] = [found[name] for name in self.labels]
+        gain = f"Return minus {self.labels[self.baseline]}"
+        columns[gain] = [self.gains[name] for name in self.labels]
+        return pd.DataFrame(columns)
 
     def document(self) -> dict[str, Any]:
         """Everything as JSON-able data."""
@@ -204,27 +231,44 @@ class Comparison:
             + (f", 1 = {self.labels[self.reference]}." if self.scores else ".")
             + (f" No normalised score ({self.no_scale})." if self.no_scale else "")
         )
-        report.add_table(self.table("mean"), f"{problem.variant.id}: mean [95 % interval]")
+        name = problem.variant.id
+        report.add_table(self.table("mean"), f"{name}: mean [95 % interval]")
+        report.add_table(self.table("iqm"), f"{name}: interquartile mean [95 % interval]")
+        report.add_table(self.worst_table(), f"{name}: mean of the worst tenth of the patients")
+        caption = (
+            f"{name}: every outcome. Dot and thick line: mean and its 95 % interval; box, middle "
+            "line and thin line: half of the patients, median, nine of ten patients."
+        )
+        chart = outcomes_chart(self.results, self.summary, self.labels)
+        report.add_chart(chart, caption, f"Outcomes of the agents in {name}")
         report.add_table(
-            self.table("iqm"), f"{problem.variant.id}: interquartile mean [95 % interval]"
+            self.score_table(),
+            f"{name}: normalised score, and paired difference of the return, patient by patient "
+            "[95 % interval]",
         )
-        worst = self.summary.pivot(index="agent", columns="label", values="worst_decile")
-        worst = worst.dropna(axis="columns").reindex(list(self.labels))
-        worst.insert(0, "agent", [self.labels[name] for name in worst.index])
-        report.add_table(worst, "Mean of the worst tenth of the patients")
-        gains = pd.DataFrame(
-            {
-                "agent": [self.labels[name] for name in self.gains],
-                f"return minus {self.labels[self.baseline]}": list(self.gains.values()),
-            }
-        )
-        report.add_table(gains, "Paired difference of the return, patient by patient")
+        if self.scores:
+            caption = f"{name}: normalised score of each agent with its 95 % interval."
+            chart = scores_chart(self.scores, self.labels)
+            report.add_chart(chart, caption, f"Normalised scores in {name}")
         for caption, table in self.extras.items():
             report.add_table(table, caption)
         if self.left_out:
             report.add_text("Left out: " + "; ".join(self.left_out.values()))
-        for caption, figure in self._figures().items():
-            report.add_figure(figure, caption, caption)
+        for caption, figure in self.figures.items():
+            if caption in self.charts:
+                report.add_chart(self.charts[caption], caption, caption)
+            else:
+                report.add_figure(figure, caption, caption)
+
+    def browser_document(self) -> dict[str, Any]:
+        """The courses as the treatment browser of a report reads them."""
+        return self.courses.document(self.labels, self.protagonists)
+
+    @property
+    def protagonists(self) -> list[str]:
+        """Baseline, reference and what was trained: the agents that a summary shows."""
+        chosen = (self.baseline, self.reference, *self.learnt)
+        return list(dict.fromkeys(name for name in chosen if name))
 
     def save(self, folder: Path, manifest: Mapping[str, Any]) -> None:
         """Write results, summary, manifest, figures and a report of this comparison."""
@@ -235,6 +279,7 @@ class Comparison:
             f"{len(self.labels)} agents on the same {len(self.problem.patients)} patients.",
         )
         self.add_to(report)
+        add_browser(report, [self])
         report.add_provenance(dict(manifest))
         report.write(folder / "report.html")
 
@@ -249,7 +294,7 @@ class Comparison:
             figure.savefig(figures / f"{number:02d}.png", dpi=144)
 
     def _figures(self) -> dict[str, Any]:
-        named = {self.labels[name]: course for name, course in self.courses.items()}
+        named = {self.labels[name]: course for name, course in self.courses.of(0).items()}
         title = "first patient of the cohort"
         metric = self.problem.treatment.task.metrics[0]
         results = self.results.assign(agent=[self.labels[n] for n in self.results["agent"]])
@@ -271,13 +316,19 @@ class Comparison:
         return {**figures, **self.figures}
 
 
-def _courses(problem: Problem, agents: Mapping[str, Agent]) -> dict[str, list[Trace]]:
-    courses = {}
-    for name, agent in agents.items():
-        task, own = problem.prepare(agent, problem.task(1))
-        rollout(task, own, problem.patients[:1], problem.seeds[:1])
-        courses[name] = list(problem.treatment.traces(task, 0))
-    return courses
+def add_browser(report: Report, comparisons: Sequence[Comparison]) -> None:
+    """Append the treatment browser over the patients of one or more environments."""
+    report.add_heading("Treatment browser")
+    report.add_text(
+        "What happened to single patients: choose an environment, a patient and the agents to "
+        "compare. The schedule comes first, then the courses; a dotted line is a limit."
+    )
+    report.add_chart(
+        browser([comparison.browser_document() for comparison in comparisons]),
+        "The first patients of each evaluation. Pointing at a panel, or the arrow keys on it, read "
+        "its values; curves are drawn through the points that their shape needs.",
+        "Treatment browser",
+    )
 
 
 def print_comparison(comparison: Comparison) -> None:
@@ -287,16 +338,21 @@ def print_comparison(comparison: Comparison) -> None:
         f"\n{problem.variant.id}: {len(problem.patients)} patients of cohort "
         f"{problem.cohort.name!r}; estimate [95 % interval]"
     )
-    for statistic, title in (("mean", "Mean"), ("iqm", "Interquartile mean")):
-        print(f"\n{title}")
-        print(_text_table(comparison.table(statistic)))
+    tables = {
+        "Mean": comparison.table("mean"),
+        "Interquartile mean": comparison.table("iqm"),
+        "Mean of the worst tenth of the patients": comparison.worst_table(),
+        "Normalised score and gain": comparison.score_table(),
+    }
+    for title, table in tables.items():
+        print(f"\n{title}\n{text_table(table)}")
     if comparison.no_scale:
         print(f"\nno normalised score: {comparison.no_scale}")
     for name, reason in comparison.left_out.items():
         print(f"left out {name}: {reason}")
 
 
-def _text_table(table: pd.DataFrame) -> str:
+def text_table(table: pd.DataFrame) -> str:
     """A line an agent; columns that do not fit the terminal go into further blocks below."""
     columns = [[str(name), *(_cell(value) for value in table[name])] for name in table.columns]
     widths = [max(len(cell) for cell in column) for column in columns]
@@ -323,4 +379,4 @@ def _cell(value: Any) -> str:
         if abs(value.estimate) >= 1e5:
             return f"{value.estimate:.2e} [{value.low:.1e}, {value.high:.1e}]"
         return f"{value.estimate:.{digits}f} [{value.low:.{digits}f}, {value.high:.{digits}f}]"
-    return str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

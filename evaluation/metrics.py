@@ -141,12 +141,11 @@ def differences(
 
 def headline(
     summary: pd.DataFrame,
-    scores: Mapping[str, Interval],
     success: Mapping[str, Interval],
     metrics: Sequence[str],
     statistic: str = "mean",
 ) -> pd.DataFrame:
-    """One row an agent: ``mean`` or ``iqm`` of each metric, success rate, normalised score."""
+    """One row an agent: ``mean`` or ``iqm`` of each metric, and the success rate."""
     low, high = (
         ("low", "high") if statistic == "mean" else (f"{statistic}_low", f"{statistic}_high")
     )
@@ -154,12 +153,16 @@ def headline(
     for agent in summary["agent"].unique():
         own = summary[summary["agent"] == agent].set_index("metric")
         row: dict[str, Any] = {"agent": agent}
-        if scores:
-            row["Normalised score"] = scores[str(agent)]
         for name in metrics:
             line = own.loc[name]
-            title = f"{line['label']} [{line['unit']}]" if line["unit"] else str(line["label"])
-            row[title] = Interval(line[statistic], line[low], line[high])
+            row[titled(line["label"], line["unit"])] = Interval(
+                line[statistic], line[low], line[high]
+            )
         row["Success"] = success[str(agent)]
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def titled(label: str, unit: str) -> str:
+    """A label with its unit in brackets, if it has one."""
+    return f"{label} [{unit}]" if unit else str(label)

@@ -1,4 +1,4 @@
-"""One self-contained HTML page: text, sortable tables, figures, provenance; nothing external."""
+"""One self-contained HTML page: text, sortable tables, figures to question, provenance."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import os
 import re
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,6 +32,9 @@ _PNG_DPI = 144
 # Beyond this an SVG is slower to draw than a picture is to look at (dense scatter, images).
 _SVG_LIMIT = 400_000
 _MISSING = "\N{EN DASH}"
+# Style and behaviour of the page; the scripts share one scope, in this order.
+_STYLES = ("report.css",)
+_SCRIPTS = ("tables.js", "charts.js", "courses.js", "start.js")
 
 
 class Report:
@@ -144,6 +148,35 @@ class Report:
             f"<figcaption>{_escape(caption)}</figcaption>\n</figure>",
         )
 
+    def add_chart(self, chart: Mapping[str, Any], caption: str, alt: str) -> Report:
+        """A figure that the page draws itself and the reader can question and filter.
+
+        Args:
+            chart: What :mod:`oncogym.evaluation.charts` or ``Courses.document`` gives: JSON-able,
+                with the key ``kind``.
+            caption: What it shows, with units.
+            alt: What it is called for those who cannot see it.
+
+        Raises:
+            ValueError: no caption or alternative text.
+            TypeError: something in the chart has no JSON form.
+        """
+        if not caption.strip() or not alt.strip():
+            raise ValueError("a chart needs a caption and an alternative text")
+        text = json.dumps(
+            to_plain(chart), ensure_ascii=False, allow_nan=False, separators=(",", ":")
+        )
+        # A "</script>" inside a text must not end the block.
+        data = text.replace("<", "\\u003c").encode("utf-8", "replace").decode("utf-8")
+        return self._add(
+            "figure",
+            '<figure class="chart">\n'
+            f'<div class="plot" role="group" aria-label="{_escape(alt)}"></div>\n'
+            "<noscript><p>JavaScript draws this figure, and it is off.</p></noscript>\n"
+            f'<script type="application/json">{data}</script>\n'
+            f"<figcaption>{_escape(caption)}</figcaption>\n</figure>",
+        )
+
     def add_provenance(self, manifest: Mapping[str, Any]) -> Report:
         """Where the numbers come from: a manifest, folded, nested keys joined by dots."""
         rows = "\n".join(
@@ -171,7 +204,9 @@ class Report:
             contents = ""
         parts = [f"<h1>{_escape(self.title)}</h1>", summary, *lead, contents, *rest]
         body = "\n".join(part for part in parts if part)
-        return _PAGE.format(title=_escape(self.title), style=_STYLE, body=body, script=_SCRIPT)
+        return _PAGE.format(
+            title=_escape(self.title), style=_asset(*_STYLES), body=body, script=_asset(*_SCRIPTS)
+        )
 
     def write(self, path: str | os.PathLike[str]) -> Path:
         """Write the page; `path` holds a complete page or what it held before.
@@ -194,6 +229,11 @@ class Report:
         last = kinds.index("table")
         first = last - 1 if last > 0 and kinds[last - 1] == "heading" else last
         return blocks[first : last + 1], blocks[:first] + blocks[last + 1 :]
+
+
+def _asset(*names: str) -> str:
+    folder = files("oncogym.evaluation") / "assets"
+    return "\n".join((folder / name).read_text(encoding="utf-8").strip() for name in names)
 
 
 def _escape(text: object) -> str:
@@ -371,87 +411,12 @@ style-src 'unsafe-inline'; script-src 'unsafe-inline'">
 <main>
 {body}
 </main>
-<script>{script}</script>
+<script>
+(() => {{
+"use strict";
+{script}
+}})();
+</script>
 </body>
 </html>
-"""
-
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1d2329; --soft: #59636e; --line: #d8dee4;
-  --faint: #eceff2; --page: #fff; --band: #f5f7f9; --accent: #0b6e75; --best: #e3f2f0; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e3e7eb; --soft: #9aa4ae; --line: #38414a;
-  --faint: #272e35; --page: #14181c; --band: #1d2329; --accent: #5cc4c9; --best: #14383a; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--page); color: var(--ink);
-  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial,
-  "Liberation Sans", "DejaVu Sans", sans-serif; }
-main { max-width: 84rem; margin: 0 auto; padding: 2.5rem 1.5rem 4rem; }
-h1, h2, h3, h4 { line-height: 1.25; text-wrap: balance; }
-h1 { font-size: 1.9rem; margin: 0 0 .35rem; letter-spacing: -.01em; }
-h2 { font-size: 1.3rem; margin: 2.6rem 0 .6rem; }
-h3 { font-size: 1.08rem; margin: 1.9rem 0 .4rem; }
-h4 { font-size: 1rem; margin: 1.4rem 0 .3rem; }
-p { max-width: 46rem; margin: .6rem 0; }
-.summary { font-size: 1.1rem; color: var(--soft); margin: 0 0 1.6rem; }
-.summary + h2 { margin-top: 0; }
-a { color: var(--accent); }
-nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: .3rem 1.4rem; margin: 1.6rem 0;
-  padding: .7rem 0; border-block: 1px solid var(--line); font-size: .93rem; }
-pre { overflow-x: auto; padding: .75rem 1rem; border-radius: 6px; background: var(--band);
-  font: .87rem/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
-.scroll { overflow-x: auto; margin: 1.1rem 0 1.8rem; }
-table { border-collapse: collapse; font-size: .93rem; font-variant-numeric: tabular-nums; }
-.sortable { min-width: min(100%, 34rem); }
-caption { text-align: left; color: var(--soft); padding-bottom: .55rem; }
-th, td { text-align: left; padding: .42rem .8rem; border-bottom: 1px solid var(--faint);
-  vertical-align: baseline; }
-thead th { padding: 0; border-bottom: 1px solid var(--soft); vertical-align: bottom; }
-tr > :first-child, tr > :first-child button { padding-left: .25rem; }
-thead th:first-child { padding-left: 0; }
-tbody th { font-weight: 500; min-width: 8rem; }
-tbody tr:last-child > * { border-bottom-color: var(--line); }
-tbody tr:hover > * { background-color: var(--band); }
-.num { text-align: right; white-space: nowrap; }
-tbody tr > .best { background-color: var(--best); }
-thead button { all: unset; box-sizing: border-box; width: 100%; padding: .42rem .8rem;
-  font-weight: 600; cursor: pointer; }
-thead button:hover { color: var(--accent); }
-:focus-visible { outline: 2px solid var(--accent); outline-offset: -2px; }
-thead button::after { content: "\\2195"; margin-left: .35em; opacity: .3; }
-[aria-sort=ascending] button::after { content: "\\2191"; opacity: 1; }
-[aria-sort=descending] button::after { content: "\\2193"; opacity: 1; }
-figure { margin: 1.4rem 0 2rem; }
-figure img { display: block; max-width: 100%; height: auto; background: #fff; padding: .75rem;
-  border: 1px solid var(--line); border-radius: 6px; }
-figcaption { color: var(--soft); font-size: .93rem; margin-top: .5rem; max-width: 46rem; }
-.provenance { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: 1rem; }
-.provenance summary { cursor: pointer; font-weight: 600; }
-.provenance table { font-size: .87rem; }
-.provenance th { color: var(--soft); white-space: nowrap; }
-.provenance td { overflow-wrap: anywhere; }
-.hidden { position: absolute; width: 1px; height: 1px; overflow: hidden;
-  clip-path: inset(50%); white-space: nowrap; }
-@media print { main { max-width: none; padding: 0; } thead button::after { content: none; }
-  .scroll { overflow: visible; } figure, tr { break-inside: avoid; } }
-"""
-
-# Missing values stay last in both directions; equal rows keep their order.
-_SCRIPT = """
-for (const table of document.querySelectorAll("table.sortable")) {
-  const heads = [...table.tHead.rows[0].cells], body = table.tBodies[0];
-  heads.forEach((head, column) => head.firstElementChild.addEventListener("click", () => {
-    const down = head.getAttribute("aria-sort") === "ascending";
-    const text = new Intl.Collator("en", { numeric: true });
-    const key = row => {
-      const cell = row.cells[column], sort = cell.dataset.sort;
-      if (sort === undefined) return cell.textContent;
-      return sort === "" ? null : sort === "inf" ? Infinity : sort === "-inf" ? -Infinity : +sort;
-    };
-    const order = (a, b) => a === null || b === null ? (a === null) - (b === null)
-      : (down ? -1 : 1) * (typeof a === "string" ? text.compare(a, b) : a < b ? -1 : +(a > b));
-    body.append(...[...body.rows].sort((r, s) => order(key(r), key(s))));
-    for (const other of heads) other.removeAttribute("aria-sort");
-    head.setAttribute("aria-sort", down ? "descending" : "ascending");
-  }));
-}
 """

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = [
     "Interval",
     "ScaleError",
+    "aggregate_score",
     "iqm",
     "normalised_score",
     "paired_difference",
@@ -312,3 +313,50 @@ def normalised_score(
     if margin.low <= rounding:
         raise ScaleError(f"reference and baseline are within noise of each other: gain {margin}")
     return bootstrap(score)
+
+
+def aggregate_score(
+    groups: Sequence[tuple[ArrayLike, ArrayLike, ArrayLike]],
+    *,
+    statistic: Statistic = np.mean,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Interquartile mean over environments of one agent's normalised scores.
+
+    Args:
+        groups: per environment the agent's, the baseline's and the reference's values of the same
+            patients in the same order, larger is better; the numbers of patients may differ.
+        statistic: of the patients of one environment, for the score of that environment.
+        resamples, confidence, seed: see :func:`stratified_bootstrap`.
+
+    Each environment has one score on its own scale (baseline 0, reference 1) and counts the same.
+    A resample draws the patients of every environment anew, the anchors with them. Which
+    environments have a scale at all is for :func:`normalised_score` to say beforehand.
+
+    Raises:
+        ValueError: no environment, values that are not finite, shapes that do not fit.
+    """
+    stacks = [_patients(group, ("values", "baseline", "reference")) for group in groups]
+    if not stacks:
+        raise ValueError("an aggregate needs at least one environment")
+    sizes = [stack.shape[1] for stack in stacks]
+    ends = np.cumsum(sizes)
+
+    def over_environments(samples: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+        scores = []
+        for end, size in zip(ends, sizes, strict=True):  # strata keep the environments' order
+            values, zero, one = statistic(samples[..., end - size : end], axis=axis)
+            scale = one - zero
+            # Anchors that swap in a resample put the score out of reach, on the agent's side.
+            far = 1e300 * np.sign(values - zero)
+            safe = np.where(scale > 0.0, scale, 1.0)
+            scores.append(np.where(scale > 0.0, (values - zero) / safe, far))
+        return iqm(np.stack(scores), axis=0)
+
+    return stratified_bootstrap(
+        np.concatenate(stacks, axis=1), over_environments,
+        strata=np.repeat(np.arange(len(sizes)), sizes),
+        resamples=resamples, confidence=confidence, seed=seed,
+    )  # fmt: skip

@@ -71,6 +71,15 @@ def test_kernels_are_pure(path):
             assert top in {"numpy", "numba", "math", "__future__"}, f"{path} imports {name}"
 
 
+def test_a_wheel_has_every_asset_of_the_report():
+    tomllib = pytest.importorskip("tomllib")
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert config["tool"]["setuptools"]["package-data"]["oncogym.evaluation"] == ["assets/*"]
+    folder = ROOT / "evaluation" / "assets"
+    text = (ROOT / "evaluation" / "report.py").read_text(encoding="utf-8")
+    assert all(f'"{path.name}"' in text for path in folder.iterdir())
+
+
 def test_inside_a_model_imports_point_from_env_to_kernels():
     order = ("kernels", "model", "task", "env")
     for treatment in treatments().values():

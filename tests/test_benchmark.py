@@ -18,6 +18,7 @@ from oncogym.evaluation.benchmark import (
     save_summary,
 )
 from oncogym.evaluation.harness import evaluate, resolve
+from oncogym.evaluation.suite import print_suite
 
 pytest.importorskip("stable_baselines3")
 SMALL = Preset(patients=24, plan_patients=4, plan_generations=2, training_seeds=2,
@@ -52,10 +53,24 @@ def test_tables_report_and_figures_are_complete(finished):
         for title in ("log10 kill", "Tumour-control", "Peak toxicity", "Days over", "Total dose"):
             assert title in titles
     page = (folder / "report.html").read_text(encoding="utf-8")
-    assert page.index("<table") < page.index("<img")
-    assert "What finding the policies took" in page
+    parts = ["Overview", "mean [95 % interval]", "worst tenth", "normalised score, and paired",
+             "What finding the policies took", '"kind":"lines"', 'id="all-environments"',
+             '"kind":"courses"']  # fmt: skip
+    places = [page.index(part) for part in parts]
+    assert places == sorted(places)
     assert (folder / "summary.csv").exists()
     assert list((folder / "ChemoDosingCohort-v0" / "figures").glob("*.png"))
+
+
+def test_printed_tables_end_with_the_aggregate(finished, capsys):
+    _, comparison = finished
+    print_suite({ENV: comparison})
+    text = capsys.readouterr().out
+    parts = ["log10 kill", "Success", "worst tenth", "Normalised score and gain",
+             "over the environments (1)", "clinical baseline"]  # fmt: skip
+    places = [text.index(part) for part in parts]
+    assert places == sorted(places)
+    assert comparison.protagonists == [comparison.baseline, PLAN, LEARNT]
 
 
 def test_optimiser_beats_clinical_beats_nothing(finished):

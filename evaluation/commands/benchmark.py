@@ -17,7 +17,7 @@ from oncogym.evaluation.benchmark import (
     save_summary,
 )
 from oncogym.evaluation.commands.arguments import add_common, settings_of
-from oncogym.evaluation.comparison import print_comparison
+from oncogym.evaluation.suite import print_suite
 from oncogym.training.manifest import manifest
 
 
@@ -61,7 +61,6 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(to_plain([c.document() for c in comparisons.values()]), indent=2))
         return 0
-    for comparison in comparisons.values():
-        print_comparison(comparison)
+    print_suite(comparisons, seed=args.seed)
     print(f"\nresults in {out}; open {out / 'report.html'}")
     return 0

@@ -1,0 +1,374 @@
+// Figures drawn from data: axes, curves, ranges, and what the reader points at.
+
+// Okabe and Ito's colours, told apart by colour-blind readers too; further agents are dashed.
+const PALETTE = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "var(--ink)",
+  "#8c6d31"];
+const colour = index => PALETTE[index % PALETTE.length];
+const dash = index => ["", "7 3", "2 3", "9 3 2 3"][Math.floor(index / PALETTE.length) % 4];
+const MARGIN = { left: 62, right: 14, top: 10, bottom: 38 };
+
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+function draw(tag, attributes = {}, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+// Four digits, a typographic minus, and a dash for what is missing.
+function show(value) {
+  if (value === null || value === undefined || Number.isNaN(value)) return "\u2013";
+  if (typeof value !== "number") return String(value);
+  const size = Math.abs(value);
+  const text = size >= 1e6 || (size > 0 && size < 1e-4) ? value.toExponential(2)
+    : String(+value.toPrecision(4));
+  return text.replace(/-/g, "\u2212");
+}
+
+const titled = (label, unit) => unit ? `${label} [${unit}]` : label;
+
+// Round values that divide a range into about `count` parts.
+function ticks(low, high, count) {
+  const raw = (high - low) / count, power = 10 ** Math.floor(Math.log10(raw));
+  const step = power * [1, 2, 5, 10].find(factor => factor * power >= raw * 0.999);
+  const found = [];
+  for (let k = Math.ceil(low / step - 1e-9); k * step <= high + 1e-9 * step; k++) {
+    found.push(+(k * step).toPrecision(12));
+  }
+  return found;
+}
+
+// The range of some numbers with room around them; never empty.
+function range(numbers, room = 0.05) {
+  let low = Infinity, high = -Infinity;
+  for (const number of numbers) {
+    if (!Number.isFinite(number)) continue;
+    low = Math.min(low, number);
+    high = Math.max(high, number);
+  }
+  if (low > high) return [0, 1];
+  const pad = room * (high - low) || (room && (Math.abs(low) * 0.1 || 1));
+  return [low - pad, high + pad];
+}
+
+const scale = ([low, high], from, to) => value =>
+  from + (to - from) * (high > low ? (value - low) / (high - low) : 0.5);
+
+// Called with the width of an element now and whenever that changes.
+function fitted(element, redraw) {
+  let last = 0;
+  const fit = () => {
+    const width = Math.max(300, Math.min(1100, Math.floor(element.clientWidth)));
+    if (width !== last) redraw(last = width);
+  };
+  new ResizeObserver(fit).observe(element);
+  fit();
+  return () => redraw(last);
+}
+
+// Check boxes that show and hide agents; `shown` is the set of the indices of those on.
+function agentBoxes(labels, shown, change) {
+  const boxes = labels.map((label, index) => {
+    const box = make("input", { type: "checkbox" });
+    box.addEventListener("change", () => {
+      if (box.checked) shown.add(index); else shown.delete(index);
+      change();
+    });
+    return box;
+  });
+  const update = () => boxes.forEach((box, index) => { box.checked = shown.has(index); });
+  const all = make("button", { type: "button" }, "all");
+  const none = make("button", { type: "button" }, "none");
+  all.addEventListener("click", () => { labels.forEach((_, i) => shown.add(i)); update(); change(); });
+  none.addEventListener("click", () => { shown.clear(); update(); change(); });
+  const entries = labels.map((label, index) => {
+    const swatch = draw("svg", { width: 22, height: 10, "aria-hidden": "true" },
+      draw("line", { x1: 1, x2: 21, y1: 5, y2: 5, style: `stroke:${colour(index)}`,
+        "stroke-width": 3, "stroke-dasharray": dash(index) }));
+    return make("label", {}, boxes[index], swatch, label);
+  });
+  update();
+  return make("fieldset", { class: "agents" }, make("legend", {}, "Agents"), ...entries,
+    make("span", { class: "choices" }, all, none));
+}
+
+function chooser(label, texts, change) {
+  const select = make("select", {}, ...texts.map((text, i) => make("option", { value: i }, text)));
+  select.addEventListener("change", () => change(select.selectedIndex));
+  return [make("label", { class: "chooser" }, make("span", {}, label), select), select];
+}
+
+// A box with words beside the pointer.
+class Hint {
+  constructor(parent) {
+    this.element = make("div", { class: "hint", hidden: "" });
+    this.parent = parent;
+    parent.append(this.element);
+  }
+
+  show(lines, x, y) {
+    this.element.replaceChildren(...lines.map(line => make("div", {}, ...[line].flat())));
+    this.element.hidden = false;
+    const room = this.parent.clientWidth - this.element.offsetWidth - 4;
+    const right = x + 16 <= room;
+    this.element.style.left = `${right ? x + 16 : Math.max(0, x - this.element.offsetWidth - 16)}px`;
+    this.element.style.top = `${Math.max(0, y - this.element.offsetHeight - 8)}px`;
+  }
+
+  hide() { this.element.hidden = true; }
+}
+
+function swatchOf(index) {
+  return make("span", { class: "swatch", style: `background:${colour(index)}` });
+}
+
+// Grid, ticks and labels; without a label of y, rows take its place.
+function frame(svg, box, xRange, yRange, xLabel, yLabel) {
+  const x = scale(xRange, box.left, box.right), y = scale(yRange, box.bottom, box.top);
+  const levels = yLabel ? ticks(...yRange, Math.max(2, (box.bottom - box.top) / 34)) : [];
+  for (const tick of levels) {
+    svg.append(
+      draw("line", { class: "grid", x1: box.left, x2: box.right, y1: y(tick), y2: y(tick) }),
+      draw("text", { class: "tick", x: box.left - 6, y: y(tick) + 4, "text-anchor": "end" },
+        show(tick)));
+  }
+  for (const tick of ticks(...xRange, Math.max(2, (box.right - box.left) / 90))) {
+    svg.append(
+      draw("line", { class: "grid", x1: x(tick), x2: x(tick), y1: box.top, y2: box.bottom }),
+      draw("text", { class: "tick", x: x(tick), y: box.bottom + 15, "text-anchor": "middle" },
+        show(tick)));
+  }
+  if (yLabel) {
+    svg.append(draw("text", { class: "label", x: 13, y: (box.top + box.bottom) / 2,
+      "text-anchor": "middle", transform: `rotate(-90 13 ${(box.top + box.bottom) / 2})` }, yLabel));
+  }
+  svg.append(draw("text", { class: "label", x: (box.left + box.right) / 2, y: box.bottom + 32,
+    "text-anchor": "middle" }, xLabel));
+  return [x, y];
+}
+
+// The value of a curve at a time; of events, the event next to it. Undefined where there is none.
+function valueAt(line, time, near) {
+  const { time: t, values: v } = line;
+  if (line.events) {
+    let best = -1;
+    t.forEach((at, i) => {
+      const gap = Math.abs(at - time);
+      if (gap <= near && (best < 0 || gap < Math.abs(t[best] - time))) best = i;
+    });
+    return best < 0 ? undefined : [t[best], v[best]];
+  }
+  if (!t.length || time < t[0] - near || time > t[t.length - 1] + near) return undefined;
+  let low = 0, high = t.length - 1;
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (t[middle] <= time) low = middle; else high = middle;
+  }
+  if (v[low] === null || v[high] === null) return undefined;
+  const span = t[high] - t[low], inside = Math.max(t[low], Math.min(t[high], time));
+  return [inside, span > 0 ? v[low] + (v[high] - v[low]) * (inside - t[low]) / span : v[high]];
+}
+
+// Curves and stems over one axis. `lines` have agent (index), name, time, values, events and
+// optionally low and high (a band). Returns the function that puts the cursor at a time.
+function panel(parent, options, moved) {
+  const { width, height, xRange, xLabel, yLabel, lines, limit } = options;
+  const box = { left: MARGIN.left, right: width - MARGIN.right, top: MARGIN.top,
+    bottom: height - MARGIN.bottom };
+  const numbers = lines.flatMap(line => [...line.values, ...(line.low || []), ...(line.high || [])]
+    .filter(value => value !== null));
+  if (limit !== null && limit !== undefined) numbers.push(limit);
+  if (lines.some(line => line.events)) numbers.push(0);
+  const yRange = range(numbers);
+  if (lines.some(line => line.events) && Math.min(...numbers) >= 0) yRange[0] = 0;
+  const holder = make("div", { class: "panel" });
+  const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", tabindex: 0,
+    "aria-label": `${yLabel} against ${xLabel}: ${lines.map(l => l.name).join(", ") || "nothing"}. `
+      + "Left and right arrow keys read the values." });
+  const [x, y] = frame(svg, box, xRange, yRange, xLabel, yLabel);
+  if (limit !== null && limit !== undefined) {
+    svg.append(draw("line", { class: "limit", x1: box.left, x2: box.right, y1: y(limit),
+      y2: y(limit) }, draw("title", {}, `limit ${show(limit)}`)));
+  }
+  lines.forEach((line, number) => {
+    const style = `stroke:${colour(line.agent)}`;
+    if (line.events) {
+      // Side by side, or doses of the same day would hide one another.
+      const shift = 3 * (number - (lines.length - 1) / 2);
+      const path = line.time.map((t, i) =>
+        `M${(x(t) + shift).toFixed(1)} ${y(0).toFixed(1)}V${y(line.values[i]).toFixed(1)}`);
+      svg.append(draw("path", { class: "stem", d: path.join(""), style }));
+      return;
+    }
+    if (line.low) {
+      const there = line.time.map((t, i) => `${x(t).toFixed(1)} ${y(line.high[i]).toFixed(1)}`);
+      const back = line.time.map((t, i) => `${x(t).toFixed(1)} ${y(line.low[i]).toFixed(1)}`);
+      svg.append(draw("path", { d: `M${there.join("L")}L${back.reverse().join("L")}Z`,
+        style: `fill:${colour(line.agent)}`, "fill-opacity": 0.18 }));
+    }
+    let path = "", pen = "M";
+    line.time.forEach((t, i) => {
+      if (line.values[i] === null) { pen = "M"; return; }
+      path += `${pen}${x(t).toFixed(1)} ${y(line.values[i]).toFixed(1)}`;
+      pen = "L";
+    });
+    svg.append(draw("path", { class: "curve", d: path, style,
+      "stroke-dasharray": dash(line.agent) }));
+    if (line.time.length === 1 && line.values[0] !== null) {
+      svg.append(draw("circle", { cx: x(line.time[0]), cy: y(line.values[0]), r: 3.5,
+        style: `fill:${colour(line.agent)}` }));
+    }
+  });
+  const cursor = draw("line", { class: "cursor", y1: box.top, y2: box.bottom, visibility: "hidden" });
+  svg.append(cursor);
+  holder.append(svg);
+  parent.append(holder);
+  const hint = new Hint(holder), spoken = make("div", { class: "hidden", "aria-live": "polite" });
+  holder.append(spoken);
+  const near = (xRange[1] - xRange[0]) / 60;
+  const read = time => lines.map(line => [line, valueAt(line, time, near)])
+    .filter(([, found]) => found);
+  const put = (time, mine) => {
+    cursor.setAttribute("visibility", time === null ? "hidden" : "visible");
+    if (time === null || !mine) hint.hide();
+    if (time === null) return;
+    cursor.setAttribute("x1", x(time));
+    cursor.setAttribute("x2", x(time));
+    if (!mine) return;
+    const found = read(time), ratio = svg.clientWidth / width || 1;
+    const rows = found.map(([line, [at, value]]) => [swatchOf(line.agent),
+      `${line.name}: ${show(value)}` + (line.events ? ` at ${show(at)}` : "")]);
+    hint.show([make("b", {}, `${xLabel} ${show(time)}`), ...rows], x(time) * ratio,
+      (box.top + 40) * ratio);
+  };
+  const go = time => { put(time, true); moved(time, put); };
+  svg.addEventListener("pointermove", event => {
+    const place = svg.getBoundingClientRect();
+    const at = (event.clientX - place.left) * width / place.width;
+    const share = Math.max(0, Math.min(1, (at - box.left) / (box.right - box.left)));
+    go(xRange[0] + share * (xRange[1] - xRange[0]));
+  });
+  svg.addEventListener("pointerleave", () => go(null));
+  svg.addEventListener("blur", () => go(null));
+  let time = xRange[0];
+  svg.addEventListener("keydown", event => {
+    const steps = { ArrowLeft: -1, ArrowRight: 1, PageDown: -10, PageUp: 10, Home: -1e9, End: 1e9 };
+    if (event.key === "Escape") go(null);
+    if (!(event.key in steps)) return;
+    event.preventDefault();
+    time += steps[event.key] * (xRange[1] - xRange[0]) / 60;
+    time = Math.max(xRange[0], Math.min(xRange[1], time));
+    go(time);
+    spoken.textContent = `${xLabel} ${show(time)}: ` + (read(time).map(
+      ([line, [, value]]) => `${line.name} ${show(value)}`).join("; ") || "nothing");
+  });
+  return put;
+}
+
+const DRAWERS = {};
+
+// Named curves, such as returns while agents learn.
+DRAWERS.lines = (parent, data) => {
+  const shown = new Set(data.series.map((_, index) => index));
+  const stage = make("div", { class: "stage" });
+  const xRange = range(data.series.flatMap(series => series.time), 0);
+  const redraw = width => {
+    stage.replaceChildren();
+    const lines = data.series.map((series, agent) => ({ ...series, agent }))
+      .filter(line => shown.has(line.agent));
+    panel(stage, { width, height: 300, xRange, xLabel: data.x, yLabel: data.y, lines,
+      limit: data.limit }, () => {});
+  };
+  let again = () => {};
+  const boxes = agentBoxes(data.series.map(series => series.name), shown, () => again());
+  boxes.firstElementChild.textContent = "Curves";
+  parent.append(...(data.series.length > 1 ? [boxes] : []), stage);
+  again = fitted(stage, redraw);
+};
+
+// A row an agent: spread over the patients, and the estimate with its interval.
+DRAWERS.ranges = (parent, data) => {
+  const shown = new Set(data.agents.map((_, index) => index));
+  const stage = make("div", { class: "stage" });
+  let measure = data.measures[0], again = () => {};
+  const describe = (agent, row) => {
+    const parts = [`${data.agents[agent]}: ${data.estimate} ${show(row.estimate)}`];
+    if (row.low !== null) parts.push(`95 % interval ${show(row.low)} to ${show(row.high)}`);
+    if (row.spread) {
+      const [p5, q1, median, q3, p95] = row.spread.map(show);
+      parts.push(`median ${median}`, `half of the patients ${q1} to ${q3}`,
+        `nine of ten ${p5} to ${p95}`);
+    }
+    return parts;
+  };
+  const redraw = width => {
+    stage.replaceChildren();
+    const agents = [...shown].sort((a, b) => a - b).filter(agent => measure.rows[agent]);
+    const longest = Math.max(...data.agents.map(label => label.length));
+    const left = Math.min(7.2 * longest + 16, 0.42 * width), step = 30;
+    const box = { left, right: width - 16, top: 18, bottom: 18 + step * Math.max(1, agents.length) };
+    const height = box.bottom + MARGIN.bottom;
+    const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "group",
+      "aria-label": titled(measure.label, measure.unit) });
+    const numbers = agents.flatMap(agent => {
+      const row = measure.rows[agent];
+      return [row.estimate, row.low, row.high, ...(row.spread || [])].filter(n => n !== null);
+    });
+    const marks = Object.entries(measure.marks || {});
+    const xRange = range([...numbers, ...marks.map(([, at]) => at)]);
+    const [x] = frame(svg, box, xRange, [0, 1], titled(measure.label, measure.unit), "");
+    marks.forEach(([text, at], number) => {
+      // The words of two marks side by side point away from each other.
+      const anchor = marks.length < 2 ? "middle" : number ? "start" : "end";
+      svg.append(draw("line", { class: "mark", x1: x(at), x2: x(at), y1: box.top, y2: box.bottom }),
+        draw("text", { class: "tick", x: x(at), y: box.top - 5, "text-anchor": anchor }, text));
+    });
+    const hint = new Hint(stage);
+    agents.forEach((agent, place) => {
+      const row = measure.rows[agent], y = box.top + step * (place + 0.5), paint = colour(agent);
+      const group = draw("g", { tabindex: 0, role: "img",
+        "aria-label": describe(agent, row).join("; ") });
+      group.append(draw("rect", { class: "band", x: 0, y: y - step / 2, width, height: step }));
+      const letters = Math.floor((left - 12) / 7.2), label = data.agents[agent];
+      group.append(draw("text", { class: "name", x: left - 8, y: y + 4, "text-anchor": "end" },
+        label.length > letters ? `${label.slice(0, letters - 1)}\u2026` : label));
+      if (row.spread) {
+        const [p5, q1, median, q3, p95] = row.spread.map(x);
+        group.append(
+          draw("line", { x1: p5, x2: p95, y1: y, y2: y, style: `stroke:${paint}` }),
+          draw("rect", { x: q1, y: y - 8, width: Math.max(1, q3 - q1), height: 16,
+            style: `fill:${paint}`, "fill-opacity": 0.28 }),
+          draw("line", { x1: median, x2: median, y1: y - 8, y2: y + 8, style: `stroke:${paint}`,
+            "stroke-width": 2 }));
+      }
+      if (row.low !== null) {
+        group.append(draw("line", { x1: x(row.low), x2: x(row.high), y1: y, y2: y,
+          style: `stroke:${paint}`, "stroke-width": 5 }));
+      }
+      group.append(draw("circle", { class: "point", cx: x(row.estimate), cy: y, r: 5,
+        style: `fill:${paint}` }));
+      const tell = () => hint.show([make("b", {}, data.agents[agent]),
+        ...describe(agent, row).map((part, i) => i ? part : part.slice(data.agents[agent].length + 2))],
+        Math.min(x(row.estimate) * (svg.clientWidth / width || 1), stage.clientWidth), y);
+      for (const event of ["pointerenter", "focus"]) group.addEventListener(event, tell);
+      for (const event of ["pointerleave", "blur"]) {
+        group.addEventListener(event, () => hint.hide());
+      }
+      svg.append(group);
+    });
+    stage.prepend(svg);
+  };
+  const [label] = chooser("Measure", data.measures.map(m => titled(m.label, m.unit)), index => {
+    measure = data.measures[index];
+    again();
+  });
+  parent.append(make("div", { class: "controls" }, label),
+    agentBoxes(data.agents, shown, () => again()), stage);
+  again = fitted(stage, redraw);
+};

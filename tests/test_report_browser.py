@@ -1,0 +1,241 @@
+"""The report in a real browser: opened from its file, clicked through, asked for values."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from chromium import Browser, find
+
+from oncogym.agents import clinical_agents
+from oncogym.agents.clinical import RandomAgent
+from oncogym.evaluation.charts import lines_chart
+from oncogym.evaluation.comparison import Comparison
+from oncogym.evaluation.courses import Courses, browser, thin
+from oncogym.evaluation.harness import resolve
+from oncogym.evaluation.report import Report
+from oncogym.evaluation.suite import aggregate, overview, suite_report
+
+ENVS = ("oncogym/ChemoDosingCohort-v0", "oncogym/ChemoDosing-v0")
+CURVES = {f"seed {k}": [(0.0, 0.0), (10.0, k + 1.0), (20.0, k + 2.0)] for k in range(3)}
+
+
+def compare(env_id: str, patients: int) -> Comparison:
+    problem = resolve(env_id, patients=patients)
+    task = problem.task(1)
+    agents, left_out = clinical_agents(problem.treatment, task)
+    agents["random"] = RandomAgent(int(np.prod(task.action_space.shape)))
+    comparison = Comparison.run(
+        problem, agents, baseline=problem.variant.baseline, reference="daily", left_out=left_out
+    )
+    comparison.figures["Learning"] = None
+    comparison.charts["Learning"] = lines_chart(CURVES, "decisions", "return", mean=True)
+    return comparison
+
+
+@pytest.fixture(scope="module")
+def comparisons() -> dict[str, Comparison]:
+    return {env_id: compare(env_id, count) for env_id, count in zip(ENVS, (80, 60), strict=True)}
+
+
+@pytest.fixture(scope="module")
+def page(comparisons, tmp_path_factory) -> Path:
+    report = suite_report(comparisons, "Two environments", "A test.", {"command": "test"})
+    return report.write(tmp_path_factory.mktemp("report") / "report.html")
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    if find() is None:
+        pytest.skip("Chromium is not installed")
+    # A short path of its own: the browser refuses sockets with long names.
+    with tempfile.TemporaryDirectory() as folder, Browser(Path(folder)) as browser:
+        yield browser
+
+
+@pytest.fixture
+def opened(chromium, page):
+    chromium.errors.clear()
+    chromium.requests.clear()
+    chromium.open(page.as_uri())
+    yield chromium
+    assert chromium.errors == []
+    assert chromium.requests == []
+
+
+# The last chart is the browser.
+LAST = "[...document.querySelectorAll('figure.chart')].at(-1)"
+MARK = f"{LAST}.id = 'browser'"
+CURVE = "[...document.querySelectorAll('#browser .curve')].map(c => c.getAttribute('d')).join('|')"
+
+
+def choose(browser: Browser, number: int, index: int) -> None:
+    """Choose an option of the browser's first (environment) or second (patient) list."""
+    browser.run(
+        f"(s => {{ s.selectedIndex = {index}; s.dispatchEvent(new Event('change')); }})"
+        f"(document.querySelectorAll('#browser select')[{number}])"
+    )
+
+
+def test_environment_patient_and_agents_change_the_picture(opened, comparisons):
+    opened.run(MARK)
+    told = "document.querySelector('#browser .told').textContent"
+    first = opened.run(CURVE)
+    assert first
+    assert ENVS[0] in opened.run(told)
+    assert "patient 0" in opened.run(told)
+    assert "elimination_rate" in opened.run(told)
+
+    choose(opened, 1, 3)
+    second = opened.run(CURVE)
+    assert second != first
+    assert "patient 3" in opened.run(told)
+    opened.click("#browser .controls button[aria-label='next patient']")
+    assert "patient 4" in opened.run(told)
+    assert opened.run(CURVE) != second
+
+    choose(opened, 0, 1)
+    assert ENVS[1] in opened.run(told)
+    assert "patient 0" in opened.run(told)
+
+    count = "document.querySelectorAll('#browser .curve').length"
+    rows = "document.querySelectorAll('#browser .outcomes tbody tr').length"
+    agents = len(comparisons[ENVS[1]].labels)
+    assert opened.run(rows) == 2  # baseline and reference
+    before = opened.run(count)
+    opened.click("#browser .agents label:nth-of-type(1)")
+    assert opened.run(rows) == 3
+    assert opened.run(count) == before // 2 * 3
+    opened.click("#browser .choices button:nth-of-type(2)")
+    assert (opened.run(rows), opened.run(count)) == (0, 0)
+    opened.click("#browser .choices button:nth-of-type(1)")
+    assert opened.run(rows) == agents
+
+
+def test_panels_tell_values_to_the_mouse_and_to_the_keyboard(opened):
+    opened.run(MARK)
+    opened.point("#browser .panel:nth-of-type(2) svg", 0.5)
+    hint = "[...document.querySelectorAll('#browser .hint')].filter(h => !h.hidden)"
+    assert opened.run(f"{hint}.length") == 1
+    assert "day" in opened.run(f"{hint}[0].textContent")
+    # The cursor stands in every panel of the same axis.
+    shown = "[...document.querySelectorAll('#browser .cursor')]"
+    shown += ".map(c => c.getAttribute('visibility'))"
+    assert set(opened.run(shown)) == {"visible"}
+    opened.run("document.querySelector('#browser .panel:nth-of-type(2) svg').focus()")
+    opened.press("ArrowRight")
+    spoken = opened.run("document.querySelectorAll('#browser [aria-live]')[1].textContent")
+    assert spoken.startswith("day 0.42: ")
+    assert spoken.count(";") == 1  # two agents
+    opened.press("End")
+    spoken = opened.run("document.querySelectorAll('#browser [aria-live]')[1].textContent")
+    assert spoken.startswith("day 60.6: ")
+
+
+def test_measures_agents_and_tables_of_an_environment(opened):
+    svg = "document.querySelector('figure.chart svg[viewBox]').outerHTML"
+    first = opened.run(svg)
+    opened.run(
+        "(s => { s.selectedIndex = 2; s.dispatchEvent(new Event('change')); })"
+        "(document.querySelector('figure.chart select'))"
+    )
+    assert opened.run("document.querySelector('figure.chart .stage svg').outerHTML") != first
+    rows = "document.querySelectorAll('figure.chart:first-of-type .stage g').length"
+    before = opened.run(rows)
+    opened.click("figure.chart .agents label")
+    assert opened.run(rows) < before
+    opened.point("figure.chart .stage g", 0.6)
+    assert "95 % interval" in opened.run("document.querySelector('.stage .hint').textContent")
+    opened.click("table.sortable thead button")
+    assert opened.run("document.querySelector('th[aria-sort]').ariaSort") == "ascending"
+
+
+def test_an_address_opens_the_browser_at_a_choice(opened, page):
+    opened.open("about:blank")
+    opened.open(page.as_uri() + "#courses:1,2,0.1.2")
+    told = opened.run(f"{LAST}.querySelector('.told').textContent")
+    assert f"{ENVS[1]}, patient 2" in told
+    assert told.count(",") >= 3
+    opened.open("about:blank")
+    opened.open(page.as_uri() + "#courses:9,999,77")
+    assert ENVS[0] in opened.run(f"{LAST}.querySelector('.told').textContent")
+
+
+def test_every_control_has_a_name_and_nothing_sticks_out(opened):
+    unnamed = """[...document.querySelectorAll('select, input, button, svg[tabindex], [role]')]
+      .filter(e => !(e.ariaLabel || e.labels?.length || e.textContent.trim())).length"""
+    assert opened.run(unnamed) == 0
+    wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert opened.run(wide) <= 0
+    opened.call(
+        "Emulation.setDeviceMetricsOverride", width=390, height=800, deviceScaleFactor=1,
+        mobile=False,
+    )  # fmt: skip
+    assert opened.run(wide) <= 0
+    opened.call("Emulation.clearDeviceMetricsOverride")
+    assert len(opened.call("Page.printToPDF")["data"]) > 10_000
+
+
+def test_the_page_stays_small(page):
+    assert page.stat().st_size < 1_500_000
+
+
+def test_data_cannot_end_its_block():
+    chart = lines_chart({"</script><b>": [(0.0, 1.0), (1.0, np.nan)]}, "x", "y")
+    text = Report("t").add_chart(chart, "c", "alt").render()
+    assert "</script><b>" not in text
+    assert "\\u003c/script>" in text
+    with pytest.raises(ValueError, match="alternative text"):
+        Report("t").add_chart(chart, "c", "")
+
+
+def test_thinned_curves_keep_their_shape():
+    time = np.linspace(0.0, 10.0, 5001)
+    values = np.where(time % 2.0 < 1.0, np.exp(-time), 0.3) + 0.01 * np.sin(3 * time)
+    kept = thin(time, values, most=400, tolerance=2e-3)
+    assert len(kept) < 200
+    again = np.interp(time, time[kept], values[kept])
+    assert np.abs(again - values).max() <= 2e-3 * np.ptp(values)
+    assert len(thin(time, np.random.default_rng(0).normal(size=5001), most=50)) == 50
+    assert thin(time[:1], values[:1]).tolist() == [0]
+    assert len(thin(time, np.zeros(5001))) == 2
+
+
+def test_courses_are_those_of_the_agents_and_the_patients():
+    problem = resolve(ENVS[0], patients=20)
+    agents, _ = clinical_agents(problem.treatment, problem.task(1))
+    courses = Courses.record(problem, agents, patients=3)
+    labels = {name: name for name in agents}
+    document = courses.document(labels, ["daily"])
+    assert [one["number"] for one in document["patients"]] == [0, 1, 2]
+    assert [a["label"] for a in document["agents"] if a["first"]] == ["daily"]
+    patient = document["patients"][1]
+    assert set(patient["about"]) <= set(problem.treatment.patient.FIELDS)
+    daily = list(agents).index("daily")
+    times, doses = patient["courses"][daily][0]
+    assert patient["panels"][0]["events"]
+    np.testing.assert_allclose(doses, courses.traces["daily"][1][0].values, atol=1e-3)
+    assert len(times) == len(doses)
+    assert patient["outcomes"][daily][0] == pytest.approx(courses.ends["daily"].returns[1], 1e-4)
+    assert browser([document])["kind"] == "courses"
+
+
+def test_overview_and_aggregate(comparisons):
+    table = overview(comparisons)
+    assert list(table["Environment"].unique()) == list(ENVS)
+    assert len(table) == 4
+    scores, missing = aggregate(comparisons)
+    assert missing == []
+    by_agent = scores.set_index("Agent").iloc[:, 0]
+    assert by_agent["clinical baseline"].estimate == 0.0
+    daily = comparisons[ENVS[0]].labels["daily"]
+    assert (by_agent[daily].estimate, by_agent[daily].low) == (1.0, 1.0)
+    each = [c.scores["mean"]["random"].estimate for c in comparisons.values()]
+    random = by_agent["Random"]
+    assert random.estimate == pytest.approx(np.mean(each))
+    assert random.low < random.estimate < random.high
+    alone, _ = aggregate({ENVS[0]: comparisons[ENVS[0]]})
+    score = comparisons[ENVS[0]].scores["mean"]["random"]
+    assert alone.set_index("Agent").iloc[:, 0]["Random"].low == pytest.approx(score.low)
