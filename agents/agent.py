@@ -14,6 +14,11 @@ class Agent(Protocol):
     ``predict(observation, state, episode_start, deterministic)`` takes observations ``(batch, …)``
     and returns actions ``(batch, action size)`` in [0, 1] and the state to hand in next time.
     ``episode_start`` ``(batch,)`` marks lanes whose episode has just begun. Any SB3 model fits.
+
+    An evaluation treats its patients in parts, perhaps in several processes. An agent that draws
+    random numbers of its own gets the same ones in all of them if it has a method
+    ``for_lanes(start, stop, total)``: the agent, at its start, as it acts in those lanes of a batch
+    of ``total``.
     """
 
     def predict(

@@ -28,6 +28,11 @@ class RuleAgent:
         self.label = rule.label
 
     @property
+    def rule(self) -> Rule:
+        """The rule."""
+        return self._rule
+
+    @property
     def options(self) -> dict[str, Any]:
         """Options of the task in which the rule sees what it needs; empty if any task will do."""
         return dict(self._rule.options)
@@ -59,7 +64,15 @@ class RandomAgent:
 
     def __init__(self, size: int, seed: int = 0) -> None:
         self._size = size
+        self._seed = seed
         self._generator = np.random.default_rng(seed)
+        self._lanes: tuple[slice, int] | None = None
+
+    def for_lanes(self, start: int, stop: int, total: int) -> RandomAgent:
+        """A new agent that draws for some lanes what one for all ``total`` lanes draws there."""
+        agent = RandomAgent(self._size, self._seed)
+        agent._lanes = slice(start, stop), total
+        return agent
 
     def predict(
         self,
@@ -69,7 +82,10 @@ class RandomAgent:
         deterministic: bool = False,
     ) -> tuple[NDArray[np.float64], Any]:
         """Draw actions ``(batch, size)``."""
-        return self._generator.random((len(observation), self._size)), state
+        if self._lanes is None:
+            return self._generator.random((len(observation), self._size)), state
+        lanes, total = self._lanes
+        return self._generator.random((total, self._size))[lanes], state
 
 
 def clinical_agent(treatment: Treatment, task: TherapyTask, name: str) -> Agent:

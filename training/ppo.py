@@ -48,8 +48,9 @@ from oncogym.training.settings import RunSettings, differences, make_settings
 from oncogym.training.state import restore_model
 from oncogym.wrappers.sb3 import SB3VecEnv
 
-# More threads do not pay for networks and minibatches of this size.
-_TORCH_THREADS = 2
+# A second thread hardly pays for networks and minibatches of this size, and would change the last
+# digits: a run must not depend on the number of cores, nor on the executor that gives it some.
+_TORCH_THREADS = 1
 
 
 class RunFolderError(ValueError):
@@ -324,7 +325,7 @@ def _own_random_state() -> Iterator[None]:
     """Leave the caller's global generators and torch's thread count as they were."""
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     threads = torch.get_num_threads()
-    torch.set_num_threads(min(_TORCH_THREADS, threads))
+    torch.set_num_threads(_TORCH_THREADS)
     try:
         yield
     finally:

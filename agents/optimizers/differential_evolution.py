@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import differential_evolution, minimize
 
+from oncogym.agents.executors.base import Executor
 from oncogym.agents.optimizers.problem import OptimizeResult, PlanProblem, Progress
 from oncogym.envs.therapy import Floats
 
@@ -65,7 +66,12 @@ class DifferentialEvolution:
         return generations
 
     def optimize(
-        self, problem: PlanProblem, budget: int, seed: int = 0, progress: Progress | None = None
+        self,
+        problem: PlanProblem,
+        budget: int,
+        seed: int = 0,
+        progress: Progress | None = None,
+        executor: Executor | None = None,
     ) -> OptimizeResult:
         """Search for the best plan.
 
@@ -74,9 +80,11 @@ class DifferentialEvolution:
             budget: Plans to score in the search (the polish comes on top).
             seed: Seed of the search.
             progress: Called after each generation.
+            executor: Who simulates; by default this process. The result does not depend on it.
 
         Raises:
             ValueError: The budget does not pay for one generation.
+            ExecutorError: The workers cannot do it.
         """
         generations = self.generations(problem, budget)
         population = self.popsize * problem.space.dimension
@@ -85,7 +93,8 @@ class DifferentialEvolution:
         history: list[float] = []
 
         def cost(columns: Floats) -> Floats:
-            return -problem.score(np.clip(columns.T, problem.space.lower, problem.space.upper))
+            plans = np.clip(columns.T, problem.space.lower, problem.space.upper)
+            return -problem.score(plans, executor)
 
         def after(intermediate_result: Any) -> None:
             history.append(-float(intermediate_result.fun))
@@ -110,7 +119,7 @@ class DifferentialEvolution:
         )
         plan, score, message = np.asarray(result.x), -float(result.fun), str(result.message)
         if self.polish:
-            plan, score = polish(problem, plan, score)
+            plan, score = polish(problem, plan, score, executor)
         return OptimizeResult(
             plan=plan,
             actions=problem.actions(plan),
@@ -143,7 +152,9 @@ class DifferentialEvolution:
         return first
 
 
-def polish(problem: PlanProblem, plan: Floats, score: float) -> tuple[Floats, float]:
+def polish(
+    problem: PlanProblem, plan: Floats, score: float, executor: Executor | None = None
+) -> tuple[Floats, float]:
     """Improve a plan with L-BFGS-B; returns the better of the old and the new one."""
     lower, upper = problem.space.lower, problem.space.upper
     width = upper - lower
@@ -154,7 +165,7 @@ def polish(problem: PlanProblem, plan: Floats, score: float) -> tuple[Floats, fl
         up = np.minimum(unit + step * np.eye(len(unit)), 1.0)
         down = np.maximum(unit - step * np.eye(len(unit)), 0.0)
         points = lower + width * np.vstack([unit[None], up, down])
-        values = -problem.score(points)
+        values = -problem.score(points, executor)
         size = len(unit)
         run = np.diagonal(up) - np.diagonal(down)
         return float(values[0]), (values[1 : size + 1] - values[size + 1 :]) / run

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from oncogym.agents.executors.base import Executor
 from oncogym.agents.files import StrPath
 from oncogym.agents.optimizers.genetic_generation import next_generation
 from oncogym.agents.optimizers.genetic_mutation import annealed_probability
@@ -96,7 +97,12 @@ class GeneticAlgorithm:
         return budget // population
 
     def optimize(
-        self, problem: PlanProblem, budget: int, seed: int = 0, progress: Progress | None = None
+        self,
+        problem: PlanProblem,
+        budget: int,
+        seed: int = 0,
+        progress: Progress | None = None,
+        executor: Executor | None = None,
     ) -> OptimizeResult:
         """Search for the best schedule.
 
@@ -106,6 +112,8 @@ class GeneticAlgorithm:
             seed: Seed of the operators; it also chooses the draws of the model.
             progress: Called after each generation with the generations so far, the best score of
                 the last one and the simulations so far.
+            executor: Who simulates; by default this process. Neither result nor checkpoints depend
+                on it: a search may go on with another one.
 
         Returns:
             The best finalist: ``plan`` has its doses [Gy] ``(slots,)``, ``score`` the mean of its
@@ -118,6 +126,7 @@ class GeneticAlgorithm:
             SearchFolderError: The folder holds a search already, or (``resume``) one that began
                 with other settings; the message names them.
             CorruptFileError: (``resume``) Every checkpoint is damaged.
+            ExecutorError: The workers cannot do it.
         """
         generations = self.generations(problem, budget)
         space = problem.slot_space(self.max_dose, self.min_gap)
@@ -128,7 +137,7 @@ class GeneticAlgorithm:
             "budget": budget,
             "seed": seed,
         }
-        search = _Search(problem, space, self.settings, generations, seed)
+        search = _Search(problem, space, self.settings, generations, seed, executor)
         folder = None if self.folder is None else SearchFolder(self.folder, settings)
         state = self._start(search, folder, progress)
         while state.generation < generations - 1:
@@ -175,6 +184,7 @@ class _Search:
         settings: GeneticSettings,
         generations: int,
         seed: int,
+        executor: Executor | None = None,
     ) -> None:
         self._problem = problem
         self._space = space
@@ -182,6 +192,7 @@ class _Search:
         self._settings = settings
         self._generations = generations
         self._seed = seed
+        self._executor = executor
 
     def initial(self) -> SearchState:
         """The initial generation, scored."""
@@ -239,7 +250,7 @@ class _Search:
     def _scores(self, schedules: Schedules, draw: int) -> Floats:
         block = (self._seed & 0xFFFFFFFF) << _SEED_SHIFT
         actions = self._space.decode(to_gray(schedules, self._space))
-        scores = self._problem.score_actions(actions, block + draw)
+        scores = self._problem.score_actions(actions, block + draw, self._executor)
         if not np.isfinite(scores).all():
             row = int(np.flatnonzero(~np.isfinite(scores))[0])
             doses = schedules[row][schedules[row] > 0] * self._space.step

@@ -11,10 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oncogym.agents.clinical import clinical_agents
+from oncogym.agents.executors.base import Executor, LanesExecutor
+from oncogym.agents.optimizers.lane_batch import LaneBatch, lane_returns
 from oncogym.agents.plan import PlanAgent
 from oncogym.agents.task_options import complete_options
+from oncogym.agents.task_spec import TaskSpec
 from oncogym.envs.therapy import Floats, PlanSpace, SlotSpace, TherapyTask, whole_number
 from oncogym.envs.treatment import Treatment
+
+# Plans of so many lanes are decoded at a time, where a task steps fewer lanes together than that.
+_DECODED_LANES = 8192
+# The smallest piece worth sending to a worker is this part of the lanes that fill a machine.
+_PARTS_OF_MAX_LANES = 256
 
 
 class PlanProblem:
@@ -27,6 +35,10 @@ class PlanProblem:
         seeds: Random key of each patient ``(patients,)``, by default their number.
         replicates: Simulations of each patient, with different seeds.
         max_lanes: Lanes stepped together at most; by default what the task says.
+
+    Attributes:
+        evaluations: Treatments simulated so far. One that was lost with its worker and simulated
+            again counts once.
 
     Raises:
         ValueError: ``replicates`` or ``max_lanes`` is not an integer of at least 1.
@@ -44,25 +56,18 @@ class PlanProblem:
     ) -> None:
         self._treatment = treatment
         self._options = dict(options)
+        self._spec = TaskSpec(treatment, options)
         self.patients = np.atleast_2d(np.asarray(patients, np.float64))
         count = len(self.patients)
         self.replicates = whole_number("replicates", replicates, 1, 10**6)
         keys = np.arange(count) if seeds is None else np.asarray(seeds)
         self._lane_patients = np.tile(self.patients, (self.replicates, 1))
         self._lane_seeds = replicate_seeds(keys.astype(np.uint64), self.replicates)
-        self._tasks: dict[int, TherapyTask] = {}
-        task = self._task(1)
+        task = self._spec.task(1)
         self.space = task.plan_space()
         most = task.max_lanes if max_lanes is None else max_lanes
         self.max_lanes = whole_number("max_lanes", most, 1, 10**7)
         self.evaluations = 0
-
-    def _task(self, lanes: int) -> TherapyTask:
-        if lanes not in self._tasks:
-            if len(self._tasks) > 8:
-                self._tasks.clear()
-            self._tasks[lanes] = self._treatment.task(lanes, **self._options)
-        return self._tasks[lanes]
 
     def slot_space(self, max_dose: float | None = None, min_gap: float | None = None) -> SlotSpace:
         """The lattice of schedules of the task, see :meth:`TherapyTask.slot_space`.
@@ -71,7 +76,7 @@ class PlanProblem:
             NotImplementedError: The model cannot be planned on time slots.
             ValueError: A limit is out of the model's range.
         """
-        return self._task(1).slot_space(max_dose, min_gap)
+        return self._spec.task(1).slot_space(max_dose, min_gap)
 
     def identity(self) -> dict[str, Any]:
         """What decides the scores, JSON-able: equal for two problems only if they score alike."""
@@ -87,72 +92,77 @@ class PlanProblem:
         """Actions ``(decisions, action size)`` of one plan ``(dimension,)``."""
         return self.space.decode(np.asarray(plan, np.float64)[None])[0]
 
-    def score(self, plans: Floats) -> Floats:
+    def score(self, plans: Floats, executor: Executor | None = None) -> Floats:
         """Mean return over the patients of each plan: ``(plans, dimension)`` to ``(plans,)``.
 
-        Higher is better. All plans are simulated together, in lanes.
+        Higher is better. All plans are simulated together, in lanes, by ``executor`` or here; the
+        scores are the same.
+
+        Raises:
+            ExecutorError: The workers cannot do it.
         """
         plans = np.atleast_2d(np.asarray(plans, np.float64))
         # Decoded in groups: the actions of a large population need not fit into memory at once.
-        group = max(1, self.max_lanes // len(self._lane_seeds))
+        group = max(1, max(self.max_lanes, _DECODED_LANES) // len(self._lane_seeds))
         return np.concatenate(
             [
-                self.score_actions(self.space.decode(plans[i : i + group]))
+                self.score_actions(self.space.decode(plans[i : i + group]), executor=executor)
                 for i in range(0, len(plans), group)
             ]
         )
 
-    def score_actions(self, actions: Floats, draw: int = 0) -> Floats:
+    def score_actions(
+        self, actions: Floats, draw: int = 0, executor: Executor | None = None
+    ) -> Floats:
         """Mean return over the patients of each row of actions.
 
         Args:
             actions: ``(k, decisions, action size)`` in [0, 1].
             draw: Which random streams the model uses. The same draw is the same chance for every
                 row; another one is fresh chance for the same patients.
+            executor: Who simulates; by default this process.
 
         Returns:
             Mean returns ``(k,)``, higher is better. Each is a mean over patients and replicates.
 
         Raises:
             ValueError: The actions are not a finite table within [0, 1], or ``draw`` is negative.
+            ExecutorError: The workers cannot do it.
         """
+        executor = executor or LanesExecutor()
         actions = self._checked(actions)
         count = len(self._lane_seeds)
         total = len(actions) * count
         # Whole plans where one fits, so that lanes are grouped the same for any number of plans.
         chunk = self.max_lanes // count * count or self.max_lanes
-        episode = np.uint64(whole_number("draw", draw, 0, 2**64 - 1))
-        returns = np.empty(total)
-        for start in range(0, total, chunk):
-            lanes = np.arange(start, min(start + chunk, total))
-            returns[lanes] = self._returns(actions, lanes, episode)
+        if executor.pieces > 1:
+            # Sending a piece takes as long as simulating a few lanes of a fast task.
+            least = max(1, self.max_lanes // _PARTS_OF_MAX_LANES)
+            chunk = min(chunk, max(least, -(-total // executor.pieces)))
+        episode = whole_number("draw", draw, 0, 2**64 - 1)
+        batches = [
+            self._batch(actions, np.arange(start, min(start + chunk, total)), episode)
+            for start in range(0, total, chunk)
+        ]
+        returns = np.concatenate([np.empty(0), *executor.map(lane_returns, batches)])
+        self.evaluations += total
         return returns.reshape(len(actions), count).mean(axis=1)
 
-    def _returns(self, actions: Floats, lanes: NDArray[np.intp], episode: np.uint64) -> Floats:
-        """Return of each of ``lanes``, numbered over all plans: lane // lanes of a plan."""
+    def _batch(self, actions: Floats, lanes: NDArray[np.intp], episode: int) -> LaneBatch:
+        """``lanes``, numbered over all plans, with the rows of ``actions`` that they need."""
         plan, patient = np.divmod(lanes, len(self._lane_seeds))
-        count = len(lanes)
-        task = self._task(count)
-        task.reset(
-            np.arange(count),
-            self._lane_patients[patient],
-            self._lane_seeds[patient],
-            np.full(count, episode),
+        return LaneBatch(
+            spec=self._spec,
+            actions=actions[plan[0] : plan[-1] + 1],
+            plan=plan - plan[0],
+            patients=self._lane_patients[patient],
+            seeds=self._lane_seeds[patient],
+            episode=episode,
         )
-        active = np.ones(count, np.bool_)
-        returns = np.zeros(count)
-        for step in range(task.num_decisions):
-            result = task.step(actions[plan, step], active)
-            returns += np.where(active, task.weighted_reward(result.reward_terms), 0.0)
-            active &= ~(result.terminated | result.truncated)
-            if not active.any():
-                break
-        self.evaluations += count
-        return returns
 
     def _checked(self, actions: Floats) -> Floats:
         table = np.asarray(actions, np.float64)
-        task = self._task(1)
+        task = self._spec.task(1)
         shape = (task.num_decisions, *task.action_space.shape)
         if table.shape[1:] != shape:
             raise ValueError(f"actions have shape {table.shape}; allowed: (k, *{shape})")

@@ -1,0 +1,162 @@
+"""A Ray cluster, or Ray on this machine; needs the extra ``oncogym[ray]``."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from typing import Any
+
+from oncogym.agents.executors.base import (
+    ATTEMPTS,
+    Executor,
+    ExecutorError,
+    Item,
+    Result,
+    checked_workers,
+    thread_settings,
+    usable_cores,
+)
+
+#: Distributions of which workers must have the version of this process: other code, other bits.
+SAME_VERSIONS = ("oncogym", "numpy", "numba", "scipy")
+
+# Patience with an address [s].
+_TIMEOUT = 10.0
+
+
+class RayExecutor(Executor):
+    """Sends the work to a Ray cluster, one core a piece.
+
+    Where to: the connection that this process has already; else the cluster at ``address``; else
+    the one that the environment variable ``RAY_ADDRESS`` names; else Ray is started on this machine
+    for as long as the executor is open. Ray does the work of a lost worker again on another one.
+
+    Args:
+        workers: Pieces that are worked on at a time; by default as many as the cluster takes, and
+            on this machine one for each core.
+        address: ``HOST:PORT``, ``ray://HOST:PORT`` or ``auto``.
+
+    Raises:
+        ExecutorError: Ray is not installed, there is no cluster at the address, or its workers
+            cannot import oncogym or have other versions than this process.
+        ValueError: ``workers`` is not an integer of at least 1.
+    """
+
+    name = "ray"
+
+    def __init__(self, workers: int | None = None, address: str | None = None) -> None:
+        self.workers = None if workers is None else checked_workers(workers)
+        try:
+            import ray
+        except ModuleNotFoundError as error:
+            raise ExecutorError(
+                f'the executor ray needs an extra ({error}): pip install "oncogym[ray]"'
+            ) from error
+        self._ray: Any = ray
+        self._mine = not ray.is_initialized()
+        if self._mine:
+            self._connect(address or os.environ.get("RAY_ADDRESS"))
+        elif address is not None:
+            raise ExecutorError(
+                f"this process is connected to a Ray cluster already; it cannot join {address}"
+            )
+        self._call: Any = ray.remote(
+            num_cpus=1,
+            max_retries=ATTEMPTS - 1,
+            runtime_env={"env_vars": thread_settings(1)},
+        )(_call)
+        try:
+            self._require_same_versions(address)
+        except BaseException:
+            self.close()
+            raise
+
+    def _connect(self, address: str | None) -> None:
+        try:
+            if address:
+                _require_answer(address)
+                self._ray.init(address=address, log_to_driver=False)
+            else:
+                cores = self.workers or usable_cores()
+                self._ray.init(num_cpus=cores, include_dashboard=False, log_to_driver=False)
+        except (OSError, RuntimeError, ValueError) as error:
+            where = f"no Ray cluster at {address}" if address else "Ray does not start here"
+            raise ExecutorError(f"{where}: {error}") from error
+
+    def _require_same_versions(self, address: str | None) -> None:
+        try:
+            (theirs,) = self.map(versions, [SAME_VERSIONS])
+        except (ImportError, self._ray.exceptions.RayError) as error:
+            raise ExecutorError(
+                f"Ray's workers cannot run oncogym; install it there too ({error})"
+            ) from error
+        ours = versions(SAME_VERSIONS)
+        other = [
+            f"{name} {theirs[name]}, here {ours[name]}"
+            for name in ours
+            if theirs[name] != ours[name]
+        ]
+        if other:
+            raise ExecutorError("Ray's workers have other versions: " + "; ".join(other))
+
+    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """Apply ``function`` to each item somewhere in the cluster; see :meth:`Executor.map`."""
+        errors = self._ray.exceptions
+        done: dict[int, Result] = {}
+        waiting: dict[Any, int] = {}
+        following = iter(range(len(items)))
+        limit = self.workers or len(items)
+        try:
+            while len(done) < len(items):
+                while len(waiting) < limit and (index := next(following, None)) is not None:
+                    waiting[self._call.remote(function, items[index])] = index
+                ready, _ = self._ray.wait(list(waiting))
+                for reference in ready:
+                    result = self._ray.get(reference)
+                    done[waiting.pop(reference)] = result
+        except errors.RayTaskError as error:
+            raise error.cause from error
+        except (errors.WorkerCrashedError, errors.NodeDiedError) as error:
+            raise ExecutorError(
+                f"Ray workers died {ATTEMPTS} times over the same work: {error}"
+            ) from error
+        except TypeError as error:
+            if "serialize" not in str(error):
+                raise
+            raise ExecutorError(
+                f"the work cannot be sent to another process ({error}); use the executor 'lanes'"
+            ) from error
+        finally:
+            for reference in waiting:
+                self._ray.cancel(reference)
+        return [done[index] for index in range(len(items))]
+
+    def close(self) -> None:
+        """Leave the cluster if the executor joined it, and end Ray if it started it."""
+        if self._mine and self._ray.is_initialized():
+            self._ray.shutdown()
+
+
+def _require_answer(address: str) -> None:
+    """Raise ``OSError`` unless somebody listens at ``HOST:PORT``: Ray itself tries for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), _TIMEOUT).close()
+
+
+def _call(function: Callable[[Item], Result], item: Item) -> Result:
+    return function(item)
+
+
+def versions(names: Sequence[str]) -> dict[str, str]:
+    """Versions of Python and of distributions, ``"none"`` for what is not installed."""
+    found = {"Python": ".".join(platform.python_version_tuple()[:2])}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "none"
+    return found
