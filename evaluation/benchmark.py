@@ -15,6 +15,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from oncogym.agents.clinical import RandomAgent, clinical_agents
+from oncogym.agents.executors.base import Executor
 from oncogym.agents.files import (
     read_json,
     require_writable_folder,
@@ -32,6 +33,7 @@ from oncogym.evaluation.comparison import Comparison
 from oncogym.evaluation.harness import Problem, resolve
 from oncogym.evaluation.metrics import per_patient
 from oncogym.evaluation.plots import plot_history
+from oncogym.evaluation.seed_sweep import train_seeds
 from oncogym.evaluation.statistics import paired_difference
 from oncogym.evaluation.suite import suite_report
 
@@ -83,6 +85,7 @@ def run_benchmark(
     seed: int = 0,
     manifest: Mapping[str, Any] | None = None,
     say: Callable[[str], None] = lambda text: None,
+    executor: Executor | None = None,
 ) -> dict[str, Comparison]:
     """Compare everybody on every environment; finished parts found in ``out`` are used again.
 
@@ -93,6 +96,8 @@ def run_benchmark(
         seed: Seed of patients, search, training and bootstrap.
         manifest: Provenance for the report.
         say: Receives lines about the progress.
+        executor: Who simulates, trains and evaluates; by default this process. The results do not
+            depend on it.
 
     Returns:
         A comparison for each id.
@@ -101,6 +106,7 @@ def run_benchmark(
         UnknownNameError: An id does not exist.
         OutputFolderError: ``out`` cannot be written to.
         ValueError: ``out`` holds a benchmark with other settings.
+        ExecutorError: The workers cannot do it.
     """
     name = next((name for name, known in PRESETS.items() if known == preset), "")
     presets = {env_id: preset.suited(name, find_variant(env_id)[1]) for env_id in env_ids}
@@ -112,7 +118,7 @@ def run_benchmark(
     comparisons = {}
     for env_id, problem in problems.items():
         place = require_writable_folder(folder / problem.variant.id.split("/")[-1])
-        comparison = _benchmark_one(problem, presets[env_id], place, seed, say)
+        comparison = _benchmark_one(problem, presets[env_id], place, seed, say, executor)
         comparison.write_tables(place)
         comparisons[problem.variant.id] = comparison
     if manifest is not None:
@@ -152,7 +158,12 @@ def clear(folder: Path) -> None:
 
 
 def _benchmark_one(
-    problem: Problem, preset: Preset, folder: Path, seed: int, say: Callable[[str], None]
+    problem: Problem,
+    preset: Preset,
+    folder: Path,
+    seed: int,
+    say: Callable[[str], None],
+    executor: Executor | None,
 ) -> Comparison:
     env_id = problem.variant.id
     task = problem.task(1)
@@ -162,10 +173,17 @@ def _benchmark_one(
         agents = {name: agents[name] for name in wanted if name in agents}
     agents["random"] = RandomAgent(int(np.prod(task.action_space.shape)), seed)
     say(f"{env_id}: searching an open-loop plan")
-    plan, search = _find_plan(problem, preset, folder, seed)
+    plan, search = _find_plan(problem, preset, folder, seed, executor)
     agents[PLAN] = plan
     say(f"{env_id}: training PPO, {preset.training_seeds} seed(s)")
-    runs = [_train(problem, preset, folder, seed + k) for k in range(preset.training_seeds)]
+    runs = train_seeds(
+        problem,
+        folder,
+        range(seed, seed + preset.training_seeds),
+        steps=preset.training_steps,
+        options=problem.variant.effort.search_options,
+        executor=executor,
+    )
     say(f"{env_id}: evaluating on {len(problem.patients)} patients")
     started = time.perf_counter()
     comparison = Comparison.run(
@@ -176,6 +194,7 @@ def _benchmark_one(
         left_out=left_out,
         seed=seed,
         replicas={LEARNT: [run.agent("PPO") for run in runs]},
+        executor=executor,
     )
     comparison.extras["What finding the policies took"] = pd.DataFrame(
         [
@@ -220,7 +239,7 @@ def _against_plan(comparison: Comparison, seed: int) -> pd.DataFrame:
 
 
 def _find_plan(
-    problem: Problem, preset: Preset, folder: Path, seed: int
+    problem: Problem, preset: Preset, folder: Path, seed: int, executor: Executor | None
 ) -> tuple[PlanAgent, dict[str, Any]]:
     path = folder / "plan.json"
     if path.exists():
@@ -244,7 +263,7 @@ def _find_plan(
             bar.update(1)
             bar.set_postfix(best=f"{best:.6g}")
 
-        result = optimizer.optimize(search, budget, seed, progress)
+        result = optimizer.optimize(search, budget, seed, progress, executor)
     about = {
         "env": problem.variant.id,
         "cohort": cohort,
@@ -258,22 +277,6 @@ def _find_plan(
     agent = result.agent("DE open-loop plan")
     agent.save(path, about)
     return agent, about
-
-
-def _train(problem: Problem, preset: Preset, folder: Path, seed: int) -> Any:
-    from oncogym.training.ppo import resume_ppo, train_ppo
-
-    place = folder / f"ppo-{seed}"
-    if (place / "config.json").exists():
-        return resume_ppo(place, progress=True)
-    return train_ppo(
-        problem.variant.id,
-        out=place,
-        steps=preset.training_steps,
-        seed=seed,
-        options=dict(problem.variant.effort.search_options),
-        progress=True,
-    )
 
 
 def learning_curve(folder: Path) -> list[tuple[float, float]]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import oncogym
+from oncogym.agents.executors import ExecutorError
 from oncogym.agents.files import CorruptFileError, OutputFolderError
 from oncogym.evaluation.commands import (
     benchmark,
@@ -47,7 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     try:
         return int(args.run(args))
-    except (ValueError, OutputFolderError, CorruptFileError, FileNotFoundError) as error:
+    except (
+        ValueError,
+        OutputFolderError,
+        CorruptFileError,
+        FileNotFoundError,
+        ExecutorError,
+    ) as error:
         print(f"oncogym {args.command}: error: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:

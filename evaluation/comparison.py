@@ -13,6 +13,7 @@ import pandas as pd
 
 from oncogym.agents.agent import Agent
 from oncogym.agents.clinical import RandomAgent, clinical_agent, clinical_agents
+from oncogym.agents.executors.base import Executor
 from oncogym.agents.files import write_csv_atomic, write_json_atomic
 from oncogym.agents.learned import PolicyAgent
 from oncogym.agents.plan import PlanAgent
@@ -126,6 +127,7 @@ class Comparison:
         left_out: Mapping[str, str] | None = None,
         seed: int = 0,
         replicas: Mapping[str, Sequence[Agent]] | None = None,
+        executor: Executor | None = None,
     ) -> Comparison:
         """Evaluate and summarise.
 
@@ -137,12 +139,19 @@ class Comparison:
             left_out: Protocols that could not take part, and why.
             seed: Seed of the bootstrap.
             replicas: Agents trained with several seeds, by a common name.
+            executor: Who treats the patients; by default this process.
+
+        Raises:
+            UnknownNameError: The baseline is no agent.
+            ExecutorError: The workers cannot do it.
         """
         replicas = dict(replicas or {})
-        tables = [evaluate_problem(problem, agents).assign(training_seed=0)] if agents else []
+        tables = []
+        if agents:
+            tables.append(evaluate_problem(problem, agents, executor).assign(training_seed=0))
         for name, copies in replicas.items():
             for number, agent in enumerate(copies):
-                table = evaluate_problem(problem, {name: agent})
+                table = evaluate_problem(problem, {name: agent}, executor)
                 tables.append(table.assign(training_seed=number))
         results = pd.concat(tables, ignore_index=True)
         everyone = {**agents, **{name: copies[0] for name, copies in replicas.items()}}

@@ -11,11 +11,14 @@ import pandas as pd
 
 from oncogym.agents.agent import Agent
 from oncogym.agents.clinical import RuleAgent
-from oncogym.agents.rollout import Rollout, rollout
+from oncogym.agents.executors.base import Executor, LanesExecutor
+from oncogym.agents.rollout import Rollout
 from oncogym.agents.task_options import resolve_options
+from oncogym.agents.task_spec import TaskSpec
 from oncogym.envs.cohort import Cohort
 from oncogym.envs.therapy import Floats, TherapyTask
 from oncogym.envs.treatment import Treatment, Variant, find_variant
+from oncogym.evaluation.shards import PATIENTS, Shard, joined, treat
 
 
 @dataclass(frozen=True)
@@ -48,11 +51,17 @@ class Problem:
         A rule that has to see hidden quantities acts in a task that shows them: the same patients
         with the same chance.
         """
-        if not isinstance(agent, RuleAgent) or not agent.options:
+        spec = self.spec(agent)
+        if spec is None:
             return task, agent
-        options = {**self.options, **agent.options}
-        shown = self.treatment.task(task.num_lanes, **options)
+        shown = spec.task(task.num_lanes)
         return shown, agent.in_task(shown)
+
+    def spec(self, agent: Any) -> TaskSpec | None:
+        """The task that an agent needs to act in, ``None`` if that of the problem will do."""
+        if not isinstance(agent, RuleAgent) or not agent.options:
+            return None
+        return TaskSpec(self.treatment, {**self.options, **agent.options})
 
     @property
     def metric_names(self) -> list[str]:
@@ -97,6 +106,7 @@ def evaluate(
     patients: int = 200,
     seed: int = 0,
     options: Mapping[str, Any] | None = None,
+    executor: Executor | None = None,
 ) -> pd.DataFrame:
     """Treat the same patients with every agent.
 
@@ -104,25 +114,54 @@ def evaluate(
         env_id: A registered id.
         agents: Agents by name; anything with SB3's ``predict``.
         cohort, patients, seed, options: See :func:`resolve`.
+        executor: Who does the work; by default this process. The table does not depend on it.
 
     Returns:
         One row for each agent and patient: ``agent``, ``patient``, ``return``, ``length``,
         ``cost`` and its parts ``cost_*``, the treatment's outcome metrics, ``success``,
         ``clipped``, and ``term_*`` for each summed reward term.
+
+    Raises:
+        UnknownNameError, ValueError: See :func:`resolve`.
+        ExecutorError: The workers cannot do it.
     """
     problem = resolve(env_id, cohort=cohort, patients=patients, seed=seed, options=options)
-    return evaluate_problem(problem, agents)
+    return evaluate_problem(problem, agents, executor)
 
 
-def evaluate_problem(problem: Problem, agents: Mapping[str, Any]) -> pd.DataFrame:
-    """:func:`evaluate` for a problem that is resolved already."""
-    tables = []
-    common = problem.task()
-    for name, agent in agents.items():
-        task, own = problem.prepare(agent, common)
-        result = rollout(task, own, problem.patients, problem.seeds)
-        tables.append(result_table(name, problem, result))
-    return pd.concat(tables, ignore_index=True)
+def evaluate_problem(
+    problem: Problem,
+    agents: Mapping[str, Any],
+    executor: Executor | None = None,
+    *,
+    lanes: int = PATIENTS,
+) -> pd.DataFrame:
+    """:func:`evaluate` for a problem that is resolved already.
+
+    Args:
+        problem: Environment and patients.
+        agents: Agents by name.
+        executor: Who does the work; by default this process.
+        lanes: Patients who are treated together.
+
+    Raises:
+        ExecutorError: The workers cannot do it.
+    """
+    count = len(problem.patients)
+    step = min(lanes, problem.treatment.task.max_lanes)
+    parts = [slice(start, min(start + step, count)) for start in range(0, count, step)]
+    common = TaskSpec(problem.treatment, problem.options)
+    shards = [
+        Shard.of(spec, agent, part, problem.patients, problem.seeds)
+        for agent in agents.values()
+        for spec in [problem.spec(agent) or common]
+        for part in parts
+    ]
+    results = iter((executor or LanesExecutor()).map(treat, shards))
+    return pd.concat(
+        [result_table(name, problem, joined([next(results) for _ in parts])) for name in agents],
+        ignore_index=True,
+    )
 
 
 def result_table(name: str, problem: Problem, result: Rollout) -> pd.DataFrame:

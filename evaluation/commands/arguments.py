@@ -7,6 +7,41 @@ import json
 from pathlib import Path
 from typing import Any
 
+from oncogym.agents.executors import EXECUTORS, Executor, open_executor
+
+
+def add_executor(parser: argparse.ArgumentParser) -> None:
+    """Add ``--executor``, ``--workers`` and ``--address``."""
+    group = parser.add_argument_group("who does the work", "the results are the same, bit for bit")
+    group.add_argument(
+        "--executor",
+        choices=EXECUTORS,
+        help="this process (lanes, the default), processes on this machine (joblib, the default "
+        "with --workers) or a Ray cluster (ray, the default with --address)",
+    )
+    group.add_argument(
+        "--workers",
+        type=positive,
+        metavar="N",
+        help="processes, or pieces that a cluster works on at a time (default: one for each core)",
+    )
+    group.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        help="Ray cluster to join, auto for one on this machine (default: the environment variable "
+        "RAY_ADDRESS; without it Ray is started here)",
+    )
+
+
+def executor_of(args: argparse.Namespace) -> Executor:
+    """The executor that was asked for; close it.
+
+    Raises:
+        ValueError: An argument has no meaning for it.
+        ExecutorError: There is no such cluster, or Ray is not installed.
+    """
+    return open_executor(args.executor, args.workers, args.address)
+
 
 def add_common(parser: argparse.ArgumentParser, *, seed: bool = True) -> None:
     """Add ``--json`` and ``--seed``."""

@@ -16,7 +16,12 @@ from oncogym.evaluation.benchmark import (
     run_benchmark,
     save_summary,
 )
-from oncogym.evaluation.commands.arguments import add_common, settings_of
+from oncogym.evaluation.commands.arguments import (
+    add_common,
+    add_executor,
+    executor_of,
+    settings_of,
+)
 from oncogym.evaluation.suite import print_suite
 from oncogym.training.manifest import manifest
 
@@ -39,6 +44,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--fresh", action="store_true", help="remove an earlier benchmark in the folder first"
     )
+    add_executor(parser)
     add_common(parser)
     parser.set_defaults(run=run)
 
@@ -46,17 +52,19 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the benchmark."""
     out = args.out or Path("results") / f"benchmark-{args.preset}"
-    if args.fresh:
-        clear(out)
     about = manifest("benchmark", {"seed": args.seed}, settings_of(args))
-    comparisons = run_benchmark(
-        args.envs or default_envs(),
-        PRESETS[args.preset],
-        out,
-        seed=args.seed,
-        manifest=about,
-        say=lambda text: print(text, file=sys.stderr, flush=True),
-    )
+    with executor_of(args) as executor:
+        if args.fresh:
+            clear(out)
+        comparisons = run_benchmark(
+            args.envs or default_envs(),
+            PRESETS[args.preset],
+            out,
+            seed=args.seed,
+            manifest=about,
+            say=lambda text: print(text, file=sys.stderr, flush=True),
+            executor=executor,
+        )
     save_summary(comparisons, out)
     if args.json:
         print(json.dumps(to_plain([c.document() for c in comparisons.values()]), indent=2))

@@ -10,7 +10,9 @@ from typing import Any
 from oncogym.agents.files import require_writable_folder, to_plain
 from oncogym.evaluation.commands.arguments import (
     add_common,
+    add_executor,
     add_options,
+    executor_of,
     positive,
     read_pairs,
     settings_of,
@@ -37,6 +39,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--reference", help="agent that scores 1 (default: no normalised score)")
     parser.add_argument("--out", type=Path, help="folder for results, figures and the report")
     add_options(parser)
+    add_executor(parser)
     add_common(parser)
     parser.set_defaults(run=run)
 
@@ -54,14 +57,16 @@ def run(args: argparse.Namespace) -> int:
     if args.out:
         require_writable_folder(args.out)
     about = manifest("evaluate", {"seed": args.seed}, settings_of(args))
-    comparison = Comparison.run(
-        problem,
-        agents,
-        baseline=args.baseline or problem.variant.baseline,
-        reference=args.reference,
-        left_out=left_out,
-        seed=args.seed,
-    )
+    with executor_of(args) as executor:
+        comparison = Comparison.run(
+            problem,
+            agents,
+            baseline=args.baseline or problem.variant.baseline,
+            reference=args.reference,
+            left_out=left_out,
+            seed=args.seed,
+            executor=executor,
+        )
     if args.out:
         comparison.save(args.out, about)
     if args.json:

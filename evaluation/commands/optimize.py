@@ -22,7 +22,14 @@ from oncogym.agents.optimizers import (
     PlanProblem,
 )
 from oncogym.agents.optimizers.problem import protocol_plans
-from oncogym.evaluation.commands.arguments import add_common, add_options, natural, positive
+from oncogym.evaluation.commands.arguments import (
+    add_common,
+    add_executor,
+    add_options,
+    executor_of,
+    natural,
+    positive,
+)
 from oncogym.evaluation.commands.search_request import RESUMABLE, SearchRequest, read_request
 from oncogym.evaluation.harness import Problem, resolve
 from oncogym.training.manifest import manifest
@@ -90,6 +97,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--seed", type=natural, help="random seed (default 0)")
     add_options(parser)
+    add_executor(parser)
     add_common(parser, seed=False)
     parser.set_defaults(run=run)
 
@@ -109,19 +117,20 @@ def run(args: argparse.Namespace) -> int:
     optimizer = _optimizer(request, problem, search, out, resume=args.resume is not None)
     generations = _generations(optimizer, search, request.budget)
     about = manifest("optimize", {"seed": request.seed}, dataclasses.asdict(request))
-    if out:
-        require_writable_folder(out)
-    if out and request.method == RESUMABLE and args.resume is None:
-        _claim(out, about)
-    with tqdm(
-        total=generations, desc=request.method, unit="gen", file=sys.stderr, disable=None
-    ) as bar:
+    with executor_of(args) as executor:
+        if out:
+            require_writable_folder(out)
+        if out and request.method == RESUMABLE and args.resume is None:
+            _claim(out, about)
+        with tqdm(
+            total=generations, desc=request.method, unit="gen", file=sys.stderr, disable=None
+        ) as bar:
 
-        def progress(generation: int, best: float, evaluations: int) -> None:
-            bar.update(generation - bar.n)
-            bar.set_postfix(best=f"{best:.6g}")
+            def progress(generation: int, best: float, evaluations: int) -> None:
+                bar.update(generation - bar.n)
+                bar.set_postfix(best=f"{best:.6g}")
 
-        result = optimizer.optimize(search, request.budget, request.seed, progress)
+            result = optimizer.optimize(search, request.budget, request.seed, progress, executor)
     document = {
         "env": problem.variant.id,
         "cohort": cohort,
