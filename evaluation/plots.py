@@ -26,8 +26,15 @@ def plot_courses(courses: Mapping[str, Sequence[Trace]], title: str) -> Figure:
     first = next(iter(courses.values()))
     colours = _colours(list(courses))
     figure = Figure(figsize=(9.0, 2.1 * len(first) + 0.8), dpi=100, layout="constrained")
-    axes = np.atleast_1d(figure.subplots(len(first), 1, sharex=True))
+    axes = np.atleast_1d(figure.subplots(len(first), 1))
+    follows = [*(trace.time_label for trace in first[1:]), ""]
     for row, (axis, sample) in enumerate(zip(axes, first, strict=True)):
+        if row and sample.time_label == first[row - 1].time_label:
+            axis.sharex(axes[row - 1])
+        if sample.time_label != follows[row]:
+            axis.set_xlabel(sample.time_label)
+        else:
+            axis.tick_params(labelbottom=False)
         for number, (agent, traces) in enumerate(courses.items()):
             trace = traces[row]
             colour = colours[agent]
@@ -45,7 +52,6 @@ def plot_courses(courses: Mapping[str, Sequence[Trace]], title: str) -> Figure:
             axis.set_ylim(bottom=0.0)
         axis.set_ylabel(sample.label)
         axis.grid(alpha=0.25)
-    axes[-1].set_xlabel(first[0].time_label)
     figure.legend(
         *axes[0].get_legend_handles_labels(),
         loc="outside lower center",
@@ -170,9 +176,9 @@ def plot_robustness(
     present = [name for name in kinds if (summary["kind"] == name).any()]
     agents = [str(name) for name in summary["agent"].unique()]
     colours = _colours(agents)
-    size = (2.9 * len(present) + 0.8, 2.6 * len(metrics) + 1.1)
+    size = (3.0 * len(present) + 0.8, 2.6 * len(metrics) + 1.1)
     figure = Figure(figsize=size, dpi=100, layout="constrained")
-    axes = figure.subplots(len(metrics), len(present), sharex="col", sharey="row", squeeze=False)
+    axes = figure.subplots(len(metrics), len(present), sharex="col", squeeze=False)
     for row, metric in enumerate(metrics):
         for column, kind in enumerate(present):
             axis = axes[row, column]

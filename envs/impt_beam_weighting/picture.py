@@ -20,6 +20,7 @@ from oncogym.envs.treatment import Trace
 Floats = NDArray[np.float64]
 
 _COLOURS = ("tab:green", "tab:red", "tab:orange", "tab:purple", "tab:brown", "tab:pink")
+_DOSE_AXIS = "accumulated dose [Gy], reached by this volume"
 _VIEW = 8.0  # cm around the target
 
 
@@ -38,7 +39,7 @@ def accumulated_dose(task: Any, lane: int) -> tuple[Phantom, Floats]:
 
 
 def traces(task: Any, lane: int) -> list[Trace]:
-    """Dose of every fraction, D95 and the largest dose of each organ; or cost against decisions."""
+    """Fractions, D95, largest dose of each organ, dose-volume curves; or cost against decisions."""
     if task.formulation == "published":
         trail = task.refinement.trail(lane)
         steps = np.arange(len(trail), dtype=np.float64)
@@ -66,6 +67,12 @@ def traces(task: Any, lane: int) -> list[Trace]:
             Trace(f"organ_{number + 1}", f"{name}, largest dose [Gy]", after, largest,
                   limit=limit if np.isfinite(limit) else None, time_label="fraction")
         )  # fmt: skip
+    levels = np.linspace(0.0, 1.2 * library.prescription, 121)
+    for number, (name, own) in enumerate(course.voxel_doses(lane).items()):
+        share = 100.0 * dvh(own, np.arange(len(own)), levels)
+        found.append(
+            Trace(f"dvh_{number}", f"{name}, volume [%]", levels, share, time_label=_DOSE_AXIS)
+        )
     return found
 
 
@@ -98,7 +105,8 @@ def _draw_course(task: Any, lane: int, left: Any, upper: Any, lower: Any) -> Non
     for (name, own), colour in zip(course.voxel_doses(lane).items(), _COLOURS * 3, strict=False):
         upper.plot(doses, 100.0 * dvh(own, np.arange(len(own)), doses), color=colour, label=name)
     _label_dvh(upper, library.prescription)
-    for one, colour in zip(traces(task, lane)[1:], _COLOURS * 3, strict=False):
+    progress = [t for t in traces(task, lane)[1:] if t.time_label != _DOSE_AXIS]
+    for one, colour in zip(progress, _COLOURS * 3, strict=False):
         lower.plot(one.time, one.values, color=colour, label=one.name)
         if one.limit is not None:
             lower.axhline(one.limit, color=colour, linestyle=":", linewidth=0.8)

@@ -5,7 +5,7 @@ const PALETTE = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9
   "#8c6d31"];
 const colour = index => PALETTE[index % PALETTE.length];
 const dash = index => ["", "7 3", "2 3", "9 3 2 3"][Math.floor(index / PALETTE.length) % 4];
-const MARGIN = { left: 62, right: 14, top: 10, bottom: 38 };
+const MARGIN = { left: 56, right: 14, top: 24, bottom: 38 };
 
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
@@ -145,8 +145,7 @@ function frame(svg, box, xRange, yRange, xLabel, yLabel) {
         show(tick)));
   }
   if (yLabel) {
-    svg.append(draw("text", { class: "label", x: 13, y: (box.top + box.bottom) / 2,
-      "text-anchor": "middle", transform: `rotate(-90 13 ${(box.top + box.bottom) / 2})` }, yLabel));
+    svg.append(draw("text", { class: "label name", x: 2, y: 13 }, yLabel));
   }
   svg.append(draw("text", { class: "label", x: (box.left + box.right) / 2, y: box.bottom + 32,
     "text-anchor": "middle" }, xLabel));

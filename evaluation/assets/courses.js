@@ -61,7 +61,7 @@ DRAWERS.courses = (parent, data) => {
       const lines = agents.filter(i => patient.courses[i][k]).map(agent => ({
         agent, name: env.agents[agent].label, events: one.events,
         time: patient.courses[agent][k][0], values: patient.courses[agent][k][1] }));
-      const put = panel(stage, { width, height: one.events ? 150 : 190, lines, limit: one.limit,
+      const put = panel(stage, { width, height: one.events ? 160 : 200, lines, limit: one.limit,
         xRange: range(axes[one.time], 0.01), xLabel: one.time, yLabel: one.label },
         // The other panels on the same axis follow.
         (time, self) => cursors.forEach(([axis, other]) => {
