@@ -2,181 +2,121 @@
 
 from __future__ import annotations
 
+import json
+import math
+import shutil
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
 from oncogym.envs import find_variant, get_treatment, register_treatment, treatments
 
-TOY = '''
-"""A toy treatment in a package of its own."""
-from dataclasses import asdict, dataclass
-
-import numpy as np
-from gymnasium.spaces import Box
-from matplotlib.figure import Figure
-
-from oncogym.envs import Metric, Schedule, Trace, Treatment, Variant
-from oncogym.envs.cohort import LogNormal, standard_cohorts
-from oncogym.envs.therapy import TherapyTask
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "tests" / "packages" / "oncogym_toy"
+ENV = "toy/HormoneCohort-v0"
 
 
-@dataclass(frozen=True)
-class ToyPatient:
-    growth: float = 0.2
-    FIELDS = ("growth",)
-
-    def to_array(self):
-        return np.array([self.growth])
-
-    @classmethod
-    def from_array(cls, row):
-        return cls(float(row[0]))
-
-    @classmethod
-    def from_mapping(cls, mapping):
-        return cls(**mapping)
-
-
-class ToyTask(TherapyTask):
-    reward_terms = ("shrinkage", "dose")
-    costs = ("burn",)
-    metrics = (Metric("size", "Size", "mm", False),)
-    action_parts = (("dose", "Gy"),)
-    num_decisions = 5
-    observation_space = Box(0.0, 100.0, (2,), np.float32)
-    action_space = Box(0.0, 1.0, (1,), np.float32)
-
-    def __init__(self, num_lanes, *, strength=0.5, reward_weights=None):
-        super().__init__(num_lanes, reward_weights=reward_weights)
-        self.strength = strength
-        self.size = np.ones(num_lanes)
-        self.day = np.zeros(num_lanes)
-        self.growth = np.zeros(num_lanes)
-
-    def default_weights(self):
-        return {"shrinkage": 1.0, "dose": 0.1}
-
-    def _observe(self):
-        return np.stack([np.minimum(self.size, 100.0), self.day], axis=1).astype(np.float32)
-
-    def reset(self, lanes, patients, seeds, episodes):
-        self.size[lanes], self.day[lanes], self.growth[lanes] = 1.0, 0.0, patients[:, 0]
-        return self._observe()[lanes]
-
-    def step(self, actions, active):
-        result = self.empty_result()
-        dose = np.where(active, actions[:, 0], 0.0)
-        before = self.size.copy()
-        factor = np.exp(self.growth - self.strength * dose)
-        self.size *= np.where(active, factor, 1.0)
-        self.day += active
-        result.observation[:] = self._observe()
-        result.reward_terms[:, 0] = before - self.size
-        result.reward_terms[:, 1] = -dose
-        result.costs[:, 0] = np.maximum(dose - 0.9, 0.0)
-        result.terminated[:] = active & (self.day >= 5)
-        result.truncated[:] = False
-        result.outcome[:, 0] = self.size
-        result.success[:] = self.size < 1.0
-        return result
-
-    def to_physical(self, action):
-        return {"dose": 2.0 * np.asarray(action)[..., 0]}
-
-    def schedule_actions(self, schedule):
-        actions = np.zeros((5, 1))
-        for day, dose in schedule.events:
-            actions[int(day), 0] = dose / 2.0
-        return actions
-
-    def describe(self, lane):
-        return f"size {self.size[lane]:.3f}"
-
-
-def picture(task, lane):
-    figure = Figure(figsize=(2, 2))
-    figure.subplots().plot([0, task.day[lane]], [1, task.size[lane]])
-    return figure
-
-
-def traces(task, lane):
-    return [Trace("size", "size [mm]", np.array([0.0, task.day[lane]]),
-                  np.array([1.0, task.size[lane]]))]
-
-
-TREATMENT = Treatment(
-    name="toy", title="Toy", task=ToyTask, patient=ToyPatient,
-    variants=(Variant("toy/Toy-v0", "a toy", baseline="standard"),),
-    cohorts=standard_cohorts((0.2,), LogNormal((0.2,), (0.3,))),
-    protocols={"none": Schedule("None", ()), "standard": Schedule("1 Gy", ((0, 1.0), (2, 1.0)))},
-    picture=picture, traces=traces, page="## Description\\n",
-)
-'''
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """The toy package as pip installs it, in a folder of its own; nothing is downloaded."""
+    folder = tmp_path_factory.mktemp("installed")
+    source = shutil.copytree(PACKAGE, tmp_path_factory.mktemp("source") / "oncogym_toy")
+    command = [
+        sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps",
+        "--no-build-isolation", "--disable-pip-version-check", "--target", folder, source,
+    ]  # fmt: skip
+    out = subprocess.run(command, capture_output=True, text=True)
+    assert out.returncode == 0, out.stderr
+    return folder
 
 
 @pytest.fixture
-def plugin(tmp_path):
-    """A folder that looks like an installed package with our entry point."""
-    (tmp_path / "toy_treatment.py").write_text(textwrap.dedent(TOY))
-    info = tmp_path / "toy_treatment-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-treatment\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[oncogym.treatments]\ntoy = toy_treatment:TREATMENT\n")
-    return tmp_path
+def plugin(installed, tmp_path):
+    """A copy of the installed package that a test may change."""
+    return shutil.copytree(installed, tmp_path / "plugin")
 
 
 def run(plugin, *command):
+    # The user's own numba cache and settings stay out of it.
+    environment = {"PYTHONPATH": str(plugin), "PATH": "/usr/bin:/bin", "HOME": str(plugin)}
     return subprocess.run(
-        [sys.executable, *command],
-        capture_output=True,
-        text=True,
-        env={"PYTHONPATH": str(plugin), "PATH": "/usr/bin:/bin", "HOME": str(plugin)},
+        [sys.executable, *map(str, command)], capture_output=True, text=True, env=environment
     )
 
 
-def test_other_package_gets_environments_evaluation_and_report(plugin):
+def oncogym(plugin, *arguments):
+    out = run(plugin, "-m", "oncogym.evaluation.cli", *arguments)
+    assert out.returncode == 0, out.stderr
+    return out.stdout
+
+
+def test_other_package_gets_environments(plugin):
     code = """
         import oncogym, gymnasium as gym, numpy as np
         from gymnasium.utils.env_checker import check_env
-        check_env(gym.make("toy/Toy-v0").unwrapped)
-        env = gym.make_vec("toy/Toy-v0", num_envs=3, cohort="population")
-        env.reset(seed=0)
-        print(env.step(np.zeros((3, 1)))[1].shape)
+        check_env(gym.make("toy/Hormone-v0", render_mode="rgb_array").unwrapped)
+        lanes = gym.make_vec("toy/HormoneCohort-v0", num_envs=3)
+        together, _ = lanes.reset(seed=7)
+        together = [together, lanes.step(np.full((3, 1), 0.3))[0]]
+        alone = gym.make("toy/HormoneCohort-v0")
+        first, _ = alone.reset(seed=8)
+        second = alone.step(np.array([0.3]))[0]
+        assert (first == together[0][1]).all() and (second == together[1][1]).all()
+        print(together[1].shape)
     """
     out = run(plugin, "-W", "error", "-c", textwrap.dedent(code))
     assert out.returncode == 0, out.stderr
-    assert out.stdout.strip() == "(3,)"
-    listed = run(plugin, "-m", "oncogym.evaluation.cli", "envs")
-    assert "toy/Toy-v0" in listed.stdout
+    assert out.stdout.strip() == "(3, 3)"
+    listed = oncogym(plugin, "envs")
+    assert ENV in listed
+    assert "carrying capacity" in oncogym(plugin, "envs", ENV)
+
+
+def test_other_package_gets_optimiser_evaluation_and_report(plugin):
+    found = json.loads(
+        oncogym(plugin, "optimize", ENV, "--budget", 2000, "--out", plugin / "plan", "--json")
+    )
+    assert math.isfinite(found["score"])
     report = plugin / "report"
-    evaluated = run(
-        plugin, "-m", "oncogym.evaluation.cli", "evaluate", "toy/Toy-v0", "--patients", "20",
-        "--cohort", "held_out", "--out", str(report),
+    text = oncogym(
+        plugin, "evaluate", ENV, "none", "continuous", "adaptive", plugin / "plan" / "plan.json",
+        "--reference", "plan", "--patients", 60, "--out", report,
     )  # fmt: skip
-    assert evaluated.returncode == 0, evaluated.stderr
-    assert "1 Gy" in evaluated.stdout
-    assert (report / "report.html").stat().st_size > 1000
+    assert "0.9 every month" in text
+    assert "Normalised score" in text
+    page = (report / "report.html").read_text(encoding="utf-8")
+    assert '"kind":"courses"' in page
+    assert "resistant cells" in page
+
+
+@pytest.mark.slow
+def test_other_package_gets_training(plugin):
+    pytest.importorskip("stable_baselines3")
+    policy = plugin / "run"
+    oncogym(plugin, "train", ENV, "--steps", 6144, "--lanes", 128, "--out", policy)
+    text = oncogym(plugin, "evaluate", ENV, policy / "policy", "continuous", "--patients", 40)
+    assert "Return" in text
 
 
 def test_package_that_imports_oncogym_first_is_found_later(plugin):
     code = """
-        import toy_treatment, gymnasium as gym
+        import oncogym_toy, gymnasium as gym
         from oncogym.envs import treatments
-        assert "toy" in treatments()
-        gym.make("toy/Toy-v0").reset(seed=0)
+        assert "hormone_toy" in treatments()
+        gym.make("toy/Hormone-v0").reset(seed=0)
     """
     out = run(plugin, "-W", "error", "-c", textwrap.dedent(code))
     assert out.returncode == 0, out.stderr
 
 
 def test_broken_package_is_a_warning_that_names_it(plugin):
-    (plugin / "toy_treatment.py").write_text("raise RuntimeError('broken inside')\n")
+    (plugin / "oncogym_toy.py").write_text("raise RuntimeError('broken inside')\n")
     out = run(plugin, "-c", "import oncogym; print(len(oncogym.envs.treatments()))")
     assert out.returncode == 0
-    assert "toy_treatment:TREATMENT was not loaded" in out.stderr
+    assert "oncogym_toy:TREATMENT was not loaded" in out.stderr
     assert "broken inside" in out.stderr
     assert int(out.stdout) == len(treatments())
 
