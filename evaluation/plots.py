@@ -15,6 +15,8 @@ from oncogym.evaluation.statistics import Interval
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 _PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
+# Means of fewer patients are not drawn.
+_FEWEST = 5
 
 
 def _colours(names: Sequence[str]) -> dict[str, str]:
@@ -164,7 +166,9 @@ def plot_history(
 def plot_robustness(
     summary: pd.DataFrame, metrics: Sequence[str], kinds: Mapping[str, Any], title: str
 ) -> Figure:
-    """Losses with their intervals: one column a kind of perturbation, one row a metric.
+    """Losses with their intervals: one panel for each kind of perturbation and metric.
+
+    Means of fewer than five patients are left out.
 
     Args:
         summary: Losses of each agent, perturbation and metric, as
@@ -176,50 +180,53 @@ def plot_robustness(
     present = [name for name in kinds if (summary["kind"] == name).any()]
     agents = [str(name) for name in summary["agent"].unique()]
     colours = _colours(agents)
-    size = (3.0 * len(present) + 0.8, 2.6 * len(metrics) + 1.1)
-    figure = Figure(figsize=size, dpi=100, layout="constrained")
-    axes = figure.subplots(len(metrics), len(present), sharex="col", squeeze=False)
-    for row, metric in enumerate(metrics):
-        for column, kind in enumerate(present):
-            axis = axes[row, column]
-            own = summary[(summary["kind"] == kind) & (summary["metric"] == metric)]
-            x = "when" if kinds[kind].event else "size"
-            for number, agent in enumerate(agents):
-                for line, (_, part) in enumerate(_lines(own[own["agent"] == agent], x)):
-                    start = [] if kinds[kind].event else [0.0]
-                    places = np.array([*start, *part[x]])
-                    middle, low, high = (
-                        np.array([*start, *part[name]])
-                        for name in ("loss", "loss_low", "loss_high")
-                    )
-                    # Agents stand side by side, or intervals of the same place hide each other.
-                    step = 0.06 if kinds[kind].event else 0.01 * float(places.max(initial=0.0))
-                    places = places + step * (number - 0.5 * (len(agents) - 1))
-                    style = ("-", "--", ":", "-.")[line % 4]
-                    axis.plot(places, middle, style, color=colours[agent], marker="o",
-                              markersize=3.5, linewidth=1.2)  # fmt: skip
-                    axis.vlines(places, low, high, color=colours[agent], linewidth=1.2)
-            axis.axhline(0.0, color="grey", linewidth=0.8)
-            axis.grid(alpha=0.25)
-            if row == 0:
-                axis.set_title(kinds[kind].label, fontsize=10)
-            if row == len(metrics) - 1:
-                axis.set_xlabel("number of the fraction" if kinds[kind].event else kinds[kind].unit,
-                                fontsize=9)  # fmt: skip
-            if column == 0 and len(own):
-                line = own.iloc[0]
-                unit = f" [{line['unit']}]" if line["unit"] else ""
-                axis.set_ylabel(f"{line['label']} lost{unit}", fontsize=9)
+    summary = summary[summary["patients"] >= min(_FEWEST, summary["patients"].max())]
+    # A single kind has its metrics side by side.
+    shape = (len(metrics), len(present)) if len(present) > 1 else (1, len(metrics))
+    width, height = max(3.1 * shape[1] + 0.6, 8.0), 2.6 * shape[0] + 1.2
+    figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
+    axes = figure.subplots(*shape, squeeze=False)
+    panels = [(metric, kind) for metric in metrics for kind in present]
+    for axis, (metric, kind) in zip(axes.ravel(), panels, strict=True):
+        own = summary[(summary["kind"] == kind) & (summary["metric"] == metric)]
+        event = kinds[kind].event
+        for number, agent in enumerate(agents):
+            shift = number - 0.5 * (len(agents) - 1)
+            _draw_losses(axis, own[own["agent"] == agent], event, shift, colours[agent])
+        axis.axhline(0.0, color="grey", linewidth=0.8)
+        axis.grid(alpha=0.25)
+        if metric == metrics[0] or len(present) == 1:
+            axis.set_title(kinds[kind].label, fontsize=10)
+        axis.set_xlabel("number of the fraction" if event else kinds[kind].unit, fontsize=9)
+        if len(own) and kind == present[0]:
+            sample = own.iloc[0]
+            unit = f" [{sample['unit']}]" if sample["unit"] else ""
+            axis.set_ylabel(f"{sample['label']} lost{unit}", fontsize=9)
     for agent in agents:
         axes[0, 0].plot([], [], "o-", color=colours[agent], label=agent)
     figure.legend(
         *axes[0, 0].get_legend_handles_labels(),
         loc="outside lower center",
-        ncols=min(5, len(agents)),
+        ncols=min(int(width / 2.4), len(agents)),
         frameon=False,
     )
     figure.suptitle(f"{title}: loss against the unperturbed course (95 % intervals)", fontsize=11)
     return figure
+
+
+def _draw_losses(axis: Any, table: pd.DataFrame, event: bool, shift: float, colour: str) -> None:
+    """One agent's losses, a line for each size of an event; ``shift`` keeps agents apart."""
+    x = "when" if event else "size"
+    for number, (_, part) in enumerate(_lines(table, x)):
+        start = [] if event else [0.0]
+        places, middle, low, high = (
+            np.array([*start, *part[name]]) for name in (x, "loss", "loss_low", "loss_high")
+        )
+        # Side by side, or intervals of the same place hide each other.
+        places = places + shift * (0.06 if event else 0.01 * float(places.max(initial=0.0)))
+        style = ("-", "--", ":", "-.")[number % 4]
+        axis.plot(places, middle, style, color=colour, marker="o", markersize=3.5, linewidth=1.2)
+        axis.vlines(places, low, high, color=colour, linewidth=1.2)
 
 
 def _lines(table: pd.DataFrame, x: str) -> Iterator[tuple[Any, pd.DataFrame]]:

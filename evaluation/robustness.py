@@ -34,6 +34,7 @@ from oncogym.evaluation.statistics import paired_difference, stratified_bootstra
 
 # So many fractions of an agent's course are perturbed by default, from the first to the last.
 _PLACES = 6
+_LISTED_METRICS = 3
 _STATELESS = (PlanAgent, PolicyAgent, RuleAgent)
 
 
@@ -144,6 +145,22 @@ class Robustness:
             "summary": self.summary.to_dict(orient="records"),
         }
 
+    def losses(self) -> pd.DataFrame:
+        """The summary for reading: important metrics only, six digits, without intervals of means.
+
+        These are return, cost, the treatment's first three metrics that have a better direction,
+        and its metrics in the unit of the dose that have none.
+        """
+        doses = [
+            metric.name
+            for metric in self.problem.treatment.task.metrics
+            if metric.higher_is_better is None and metric.unit == self.dose_unit != ""
+        ]
+        kept = ["return", "cost", *_directed(self.problem)[:_LISTED_METRICS], *doses]
+        chosen = self.summary[self.summary["metric"].isin(kept)]
+        chosen = chosen.drop(columns=["label", "low", "high"])
+        return chosen.map(lambda value: float(f"{value:.6g}") if type(value) is float else value)
+
     def table(self) -> pd.DataFrame:
         """One row for each agent and perturbation with the losses of the headline metrics."""
         chosen = self.summary[self.summary["kind"] != "none"]
@@ -169,9 +186,10 @@ class Robustness:
         return plot_robustness(summary, self.headline, KINDS, title)
 
     def save(self, folder: Path, manifest: Mapping[str, Any]) -> None:
-        """Write ``results.csv``, ``summary.csv``, ``robustness.json``, manifest and figure."""
+        """Write the tables (results, summary, losses), a JSON document, manifest and figure."""
         write_csv_atomic(folder / "results.csv", self.results)
         write_csv_atomic(folder / "summary.csv", self.summary)
+        write_csv_atomic(folder / "losses.csv", self.losses())
         write_json_atomic(folder / "robustness.json", self.document())
         write_json_atomic(folder / "manifest.json", manifest)
         if (self.summary["kind"] != "none").any():
@@ -250,7 +268,7 @@ def perturbed(
         The courses, and the dose that was asked for and not given ``(patients,)`` in its unit.
     """
     changed = perturbation.problem(problem)
-    usual = problem.task(1)
+    usual, _ = problem.prepare(agent, problem.task(1))
     delivery, own = changed.prepare(_fresh(agent), changed.task())
     wrapped = PerturbedAgent(own, perturbation, usual, problem.seeds, course)
     result = rollout(delivery, wrapped, changed.patients, problem.seeds, record_actions=True)

@@ -33,7 +33,7 @@ IMPT = "oncogym/IMPTBeamWeighting-v0"
 SIZE = {kind: about.sizes[-1] for kind, about in KINDS.items()}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def toy():
     """Doses of 1, 2 and 0.5 Gy in three of 24 slots; a dose is worth most at 3, 10 and 17 h."""
     if slot_toy.TREATMENT.name not in treatments():
@@ -63,6 +63,12 @@ class Feedback:
         return actions, calls + 1
 
 
+def quick(env_id):
+    """Options of the fastest law of a model that has several."""
+    owner, _ = find_variant(env_id)
+    return {"fidelity": "screening"} if "fidelity" in owner.task.numerical_options else {}
+
+
 def unperturbed(problem, agent):
     task = problem.task()
     watcher = Spectator(agent)
@@ -86,7 +92,7 @@ def same(first, second):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("env_id", [CHEMO, "oncogym/ChemoDosingPublished-v0", EMT6, IMPT])
 def test_size_zero_is_the_plain_course_bit_for_bit(env_id, kind):
-    problem = resolve(env_id, patients=3, seed=5)
+    problem = resolve(env_id, patients=3, seed=5, options=quick(env_id))
     task = problem.task()
     agent = Feedback(task.action_space.shape[0], task.dose_part)
     plain, course = unperturbed(problem, agent)
@@ -238,6 +244,14 @@ def test_noise_is_seen_by_the_agent_only():
     assert not np.array_equal(plain.returns, result.returns)
 
 
+def test_a_rule_that_sees_hidden_quantities_sees_them_with_noise():
+    problem = resolve(IMPT, patients=2)
+    agents = {"bound": clinical_agent(problem.treatment, problem.task(1), "clairvoyant")}
+    study = run_robustness(problem, agents, [Request("observation_noise", (1.0,))], resamples=20)
+    loss = study.summary[study.summary["kind"] == "observation_noise"].set_index("metric")["loss"]
+    assert loss["return"] > 0.1
+
+
 def test_patients_go_further_from_the_nominal_within_their_ranges():
     problem = resolve(CHEMO, patients=20)
     record = problem.treatment.patient
@@ -293,10 +307,8 @@ def test_order_and_choice_of_agents_change_nothing():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_on_every_id(env_id, kind):
-    owner, _ = find_variant(env_id)
-    known = owner.task(1, **resolve(env_id, patients=1).options)
-    options = {"fidelity": "screening"} if "fidelity" in known.numerical_options else {}
-    problem = resolve(env_id, patients=2, options=options)
+    problem = resolve(env_id, patients=2, options=quick(env_id))
+    known = problem.task(1)
     agent = Feedback(known.action_space.shape[0], known.dose_part)
     request = Request(kind, (SIZE[kind],), (1,) if KINDS[kind].event else ())
     if KINDS[kind].dose and known.dose_part is None:
@@ -364,7 +376,7 @@ def test_command_writes_tables_figure_and_manifest(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "Return lost" in printed
     assert "log10 kill lost" in printed
-    for name in ("results.csv", "summary.csv", "robustness.json", "manifest.json"):
+    for name in ("results.csv", "summary.csv", "losses.csv", "robustness.json", "manifest.json"):
         assert (tmp_path / name).stat().st_size > 0
     assert (tmp_path / "robustness.png").stat().st_size > 5000
     assert json.loads((tmp_path / "manifest.json").read_text())["seeds"] == {"seed": 3}
