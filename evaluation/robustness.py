@@ -327,10 +327,11 @@ def summarise_losses(
 
     Returns:
         One row for each agent, perturbation and metric: ``agent``, ``kind``, ``size``, ``when``,
-        ``metric``, ``label``, ``unit``, ``patients`` (those affected), ``plain`` (their mean
-        without perturbation), ``mean`` with its 95 % interval ``low`` and ``high``, and ``loss``,
-        the mean by which the metric gets worse, patient by patient, with ``loss_low`` and
-        ``loss_high``; of a metric without a better direction, the mean by which it decreases.
+        ``metric``, ``label``, ``unit``, ``patients`` (those affected), ``dose_lost`` (their mean of
+        what was asked for and not given), ``plain`` (their mean without perturbation), ``mean``
+        with its 95 % interval ``low`` and ``high``, and ``loss``, the mean by which the metric gets
+        worse, patient by patient, with ``loss_low`` and ``loss_high``; of a metric without a better
+        direction, the mean by which it decreases.
     """
     metrics: list[tuple[str, str, str, bool | None]] = [
         ("return", "Return", "", True),
@@ -364,6 +365,7 @@ def summarise_losses(
                     "label": label,
                     "unit": unit,
                     "patients": len(values),
+                    "dose_lost": float(table["dose_lost"].mean()),
                     "plain": float(old.mean()),
                     "mean": mean.estimate,
                     "low": mean.low,

@@ -140,6 +140,7 @@ def test_missed_dose_is_missing_in_the_outcome_of_a_model():
     assert losses[1] == losses[6] == 1.0
     assert 7 not in losses  # there are six
     assert study.results.loc[study.results["when"] == 6, "dose_lost"].tolist() == [5.0] * 4
+    assert (study.summary.loc[study.summary["when"] == 6, "dose_lost"] == 5.0).all()
 
 
 def test_delayed_dose_comes_later_as_far_as_there_is_room(toy):
