@@ -6,9 +6,6 @@ import pickle
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from joblib.externals.loky import ProcessPoolExecutor, as_completed
-from joblib.externals.loky.process_executor import BrokenProcessPool
-
 from oncogym.agents.executors.base import (
     ATTEMPTS,
     Executor,
@@ -38,6 +35,10 @@ class JoblibExecutor(Executor):
     name = "joblib"
 
     def __init__(self, workers: int | None = None) -> None:
+        # Not with the module: it takes a third of a second, and most programs need no processes.
+        from joblib.externals import loky
+
+        self._loky: Any = loky
         cores = usable_cores()
         self.workers = cores if workers is None else checked_workers(workers)
         self._threads = max(1, cores // self.workers)
@@ -65,6 +66,7 @@ class JoblibExecutor(Executor):
         self, function: Callable[[Item], Result], items: Sequence[Item], done: dict[int, Result]
     ) -> BaseException | None:
         """Do what is not yet ``done``; returns how a process was lost, if one was."""
+        broken = self._loky.process_executor.BrokenProcessPool
         lost: BaseException | None = None
         futures: dict[Any, int] = {}
         try:
@@ -72,12 +74,12 @@ class JoblibExecutor(Executor):
             for index in range(len(items)):
                 if index not in done:
                     futures[pool.submit(function, items[index])] = index
-            for future in as_completed(futures):
+            for future in self._loky.as_completed(futures):
                 try:
                     done[futures[future]] = future.result()
-                except BrokenProcessPool as error:
+                except broken as error:
                     lost = error
-        except BrokenProcessPool as error:  # while the work was handed in
+        except broken as error:  # while the work was handed in
             lost = error
         except pickle.PicklingError as error:
             raise ExecutorError(
@@ -96,7 +98,9 @@ class JoblibExecutor(Executor):
 
     def _started(self) -> Any:
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(self.workers, env=thread_settings(self._threads))
+            self._pool = self._loky.ProcessPoolExecutor(
+                self.workers, env=thread_settings(self._threads)
+            )
         return self._pool
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import socket
+import sys
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import Any
@@ -57,8 +58,13 @@ class RayExecutor(Executor):
             ) from error
         self._ray: Any = ray
         self._mine = not ray.is_initialized()
+        settings = thread_settings(1)
         if self._mine:
-            self._connect(address or os.environ.get("RAY_ADDRESS"))
+            address = address or os.environ.get("RAY_ADDRESS")
+            self._connect(address)
+            if not address:
+                # Workers on this machine find what this process finds, installed or not.
+                settings["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, sys.path))
         elif address is not None:
             raise ExecutorError(
                 f"this process is connected to a Ray cluster already; it cannot join {address}"
@@ -66,10 +72,10 @@ class RayExecutor(Executor):
         self._call: Any = ray.remote(
             num_cpus=1,
             max_retries=ATTEMPTS - 1,
-            runtime_env={"env_vars": thread_settings(1)},
+            runtime_env={"env_vars": settings},
         )(_call)
         try:
-            self._require_same_versions(address)
+            self._require_same_versions()
         except BaseException:
             self.close()
             raise
@@ -86,7 +92,7 @@ class RayExecutor(Executor):
             where = f"no Ray cluster at {address}" if address else "Ray does not start here"
             raise ExecutorError(f"{where}: {error}") from error
 
-    def _require_same_versions(self, address: str | None) -> None:
+    def _require_same_versions(self) -> None:
         try:
             (theirs,) = self.map(versions, [SAME_VERSIONS])
         except (ImportError, self._ray.exceptions.RayError) as error:
@@ -108,7 +114,9 @@ class RayExecutor(Executor):
         done: dict[int, Result] = {}
         waiting: dict[Any, int] = {}
         following = iter(range(len(items)))
-        limit = self.workers or len(items)
+        # Work that is underway when another piece fails is left to end by itself: Ray (2.60) may end
+        # this process if a task finishes while it is being cancelled. So only a few are handed in.
+        limit = self.workers or max(1, 2 * int(self._ray.cluster_resources().get("CPU", 1)))
         try:
             while len(done) < len(items):
                 while len(waiting) < limit and (index := next(following, None)) is not None:
@@ -129,9 +137,6 @@ class RayExecutor(Executor):
             raise ExecutorError(
                 f"the work cannot be sent to another process ({error}); use the executor 'lanes'"
             ) from error
-        finally:
-            for reference in waiting:
-                self._ray.cancel(reference)
         return [done[index] for index in range(len(items))]
 
     def close(self) -> None:
