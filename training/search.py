@@ -165,8 +165,9 @@ def ranking(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     # Lists (layers) cannot be grouped by; their text can.
     keyed = table.assign(**{name: table[name].map(json.dumps) for name in names})
     grouped = keyed.groupby(list(names), sort=False)
-    found = grouped["best_return"].agg(runs="size", mean="mean", least="min", greatest="max")
-    found["seconds"] = grouped["seconds"].mean()
+    best = grouped["best_return"]
+    found = pd.DataFrame({"runs": best.size(), "mean": best.mean(), "least": best.min(),
+                          "greatest": best.max(), "seconds": grouped["seconds"].mean()})  # fmt: skip
     return found.sort_values("mean", ascending=False).reset_index()
 
 

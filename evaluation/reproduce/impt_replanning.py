@@ -106,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     problem = resolve(ENV_ID, cohort="unseen", patients=args.patients, seed=args.seed)
     agents, _ = clinical_agents(problem.treatment, problem.task(1))
     table = evaluate_problem(problem, agents)
-    scores = {name: own["score"].to_numpy() for name, own in table.groupby("agent")}
+    scores = {str(name): own["score"].to_numpy() for name, own in table.groupby("agent")}
     scores["replanned every fraction"] = replanned_scores(args.patients, args.seed)
     for name, values in sorted(scores.items(), key=lambda pair: -pair[1].mean()):
         interval: Interval = stratified_bootstrap(values, np.mean, seed=args.seed)
