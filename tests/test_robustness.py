@@ -306,6 +306,20 @@ def test_order_and_choice_of_agents_change_nothing():
     )
 
 
+@pytest.mark.parametrize(
+    ("env_id", "part"),
+    [
+        (CHEMO, 0),
+        ("oncogym/ChemoDosingPublished-v0", 1),
+        (EMT6, 0),
+        (IMPT, 0),
+        ("oncogym/IMPTBeamWeightingPublished-v0", None),
+    ],
+)
+def test_the_dose_is_found_by_its_name(env_id, part):
+    assert resolve(env_id, patients=1).task(1).dose_part == part
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_on_every_id(env_id, kind):
     problem = resolve(env_id, patients=2, options=quick(env_id))
