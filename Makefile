@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup test benchmark lint clean clean-cache
+.PHONY: setup test benchmark docs lint clean clean-cache
 
 # Makes .venv in the checkout and installs the project into it, editable.
 setup: $(STAMP)
@@ -20,6 +20,19 @@ test: setup
 # The main job: protocols, optimiser and a freshly trained PPO on the same held-out patients.
 benchmark: setup
 	$(BIN)/oncogym benchmark --preset quick
+
+# The pages of the environments; RESULTS=results/benchmark-full renews their tables and figures.
+docs: setup
+	$(BIN)/oncogym envs --write docs/environments $(if $(RESULTS),--results $(RESULTS))
+
+# The examples with other libraries, RLlib in an environment of its own, and the README's table.
+interop:
+	for set in requirements requirements-rllib; do \
+	  $(PYTHON) -m venv build/$$set && \
+	  build/$$set/bin/python -m pip install --quiet -c constraints.txt -r examples/$$set.txt && \
+	  build/$$set/bin/python examples/run_all.py || exit 1; \
+	done
+	build/requirements/bin/python examples/run_all.py --table
 
 # Style on the sources, types on the installed package.
 lint: setup

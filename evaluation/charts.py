@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from oncogym.evaluation.curves import mean_interval
+from oncogym.evaluation.metrics import mean_of
 from oncogym.evaluation.statistics import Interval
 
 # Whiskers, box and median of a spread over patients.
@@ -58,11 +59,10 @@ def outcomes_chart(
         by_agent = lines.set_index("agent")
         rows = []
         for name in labels:
-            line = by_agent.loc[name]
             own = results.loc[results["agent"] == name, str(metric)].to_numpy(np.float64)
             rows.append(
                 _row(
-                    Interval(line["mean"], line["low"], line["high"]),
+                    mean_of(by_agent.loc[name]),
                     np.quantile(own, _QUANTILES).tolist(),
                 )
             )

@@ -220,6 +220,7 @@ class Comparison:
             "reference": self.reference,
             "no_scale": self.no_scale,
             "left_out": self.left_out,
+            "labels": self.labels,
             "summary": self.summary.to_dict(orient="records"),
             "normalised_scores": self.scores,
             "success": self.success,

@@ -166,3 +166,8 @@ def headline(
 def titled(label: str, unit: str) -> str:
     """A label with its unit in brackets, if it has one."""
     return f"{label} [{unit}]" if unit else str(label)
+
+
+def mean_of(line: Any) -> Interval:
+    """The mean with its interval in one row of :func:`summarise`."""
+    return Interval(line["mean"], line["low"], line["high"])

@@ -14,9 +14,9 @@ from oncogym.evaluation.comparison import (
     print_comparison,
     text_table,
 )
-from oncogym.evaluation.metrics import per_patient
+from oncogym.evaluation.metrics import mean_of, per_patient
 from oncogym.evaluation.report import Report
-from oncogym.evaluation.statistics import Interval, aggregate_score, iqm
+from oncogym.evaluation.statistics import aggregate_score, iqm
 
 _MINUS = "\N{MINUS SIGN}"
 _TITLE = "Interquartile mean of the normalised scores over the environments"
@@ -34,14 +34,14 @@ def overview(comparisons: Mapping[str, Comparison]) -> pd.DataFrame:
             own = comparison.summary.query("agent == @name").set_index("metric")
             line = own.loc[metric.name]
             unit = f" {metric.unit}" if metric.unit else ""
-            main = f"{Interval(line['mean'], line['low'], line['high']):.3g}"
+            main = f"{mean_of(line):.3g}"
             rows.append(
                 {
                     "Environment": env_id,
                     "Agent": comparison.labels[name],
                     "Normalised score": comparison.scores.get("mean", {}).get(name),
                     "Success": comparison.success[name],
-                    "Cost": Interval(*own.loc["cost", ["mean", "low", "high"]]),
+                    "Cost": mean_of(own.loc["cost"]),
                     "Main outcome": f"{metric.label}: {main.replace('-', _MINUS)}{unit}",
                     "Patients": len(comparison.problem.patients),
                 }
@@ -65,7 +65,7 @@ def aggregate(
     values = {env_id: _returns(comparison) for env_id, comparison in scaled.items()}
     first, *others = values.values()
     common = [name for name in first if all(name in other for other in others)]
-    statistics = {
+    statistics: dict[str, tuple[str, Any]] = {
         "mean": ("Over the patients: mean", np.mean),
         "iqm": ("Over the patients: interquartile mean", iqm),
     }

@@ -1,14 +1,16 @@
-"""``oncogym envs``: list the environments, or show the page of one."""
+"""``oncogym envs``: list the environments, show the page of one, or write the pages of all."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 from oncogym.agents.task_options import resolve_options
 from oncogym.envs import find_variant, treatments
 from oncogym.evaluation.commands.arguments import add_common
+from oncogym.evaluation.pages import write_pages
 
 
 def add_parser(commands: Any) -> None:
@@ -17,15 +19,33 @@ def add_parser(commands: Any) -> None:
         "envs",
         help="list the environments, or show the page of one",
         description="List the registered environments, those of other installed packages included; "
-        "with an id, print its page.",
+        "with an id, print its page; with --write, write the pages as Markdown.",
     )
     parser.add_argument("env", nargs="?", metavar="ENV", help="an environment id")
+    parser.add_argument(
+        "--write", type=Path, metavar="DIR", help="folder for a Markdown page of each treatment"
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        metavar="DIR",
+        help="folder of a benchmark whose tables and figures go into the pages (default: the pages "
+        "keep theirs)",
+    )
     add_common(parser, seed=False)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the list or the page."""
+    """Print the list or the page, or write the pages."""
+    if args.results and not args.write:
+        raise ValueError("--results says what goes into the pages of --write DIR")
+    if args.write:
+        chosen = [find_variant(args.env)[0]] if args.env else list(treatments().values())
+        written = write_pages(chosen, args.write, args.results)
+        names = [str(path) for path in written]
+        print(json.dumps(names) if args.json else "\n".join(names))
+        return 0
     if args.env:
         treatment, variant = find_variant(args.env)
         about = _about(treatment, variant)
