@@ -1,10 +1,10 @@
 """sb3-contrib: MaskablePPO on a ladder of doses, with unsafe rungs masked out.
 
 The environments have continuous actions. ``DiscretizeAction`` of Gymnasium takes the middles of
-equal bins and so has no zero, but a day without a dose must stay possible; ``TransformAction`` takes
-any ladder. The mask of a day has all doses up to the largest one that keeps the patient within the
-limit for the rest of the course (``safe_action``): the dose shield, seen from inside the policy.
-Treatments whose model cannot say which action is safe cannot be masked.
+equal bins and so has no zero, but a day without a dose must stay possible; ``TransformAction``
+takes any ladder. The mask of a day has all doses up to the largest one that keeps the patient
+within the limit for the rest of the course (``safe_action``): the dose shield, seen from inside the
+policy. Treatments whose model cannot say which action is safe cannot be masked so.
 
     python examples/sb3_maskable_ppo.py --steps 30000
 """
@@ -87,7 +87,8 @@ def main() -> None:
     before, _ = play(model, args.env, 30, seed=10_000)
     model.learn(args.steps)
     after, worst = play(model, args.env, 30, seed=10_000)
-    print(f"return {after:.2f}, before training {before:.2f}; largest cost {worst:g}")
+    print(f"largest cost of a step: {worst:g}")
+    print(f"return {after:.2f} after {args.steps} decisions, {before:.2f} before")
     if worst > 0.0:
         sys.exit("a masked course violated the limit")
     if not np.isfinite(after) or (args.steps >= parser.get_default("steps") and after <= before):

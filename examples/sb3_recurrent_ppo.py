@@ -51,7 +51,7 @@ def main() -> None:
     model.learn(args.steps)
     after = evaluate(args.env, {"trained": model}, patients=100, options=OPTIONS)
     before, after = before["return"].mean(), after["return"].mean()
-    print(f"return {after:.2f}, before training {before:.2f}")
+    print(f"return {after:.2f} after {args.steps} decisions, {before:.2f} before")
     if not np.isfinite(after) or (args.steps >= parser.get_default("steps") and after <= before):
         sys.exit("the policy has learnt nothing")
 

@@ -44,7 +44,7 @@ def main() -> None:
     before = evaluate(args.env, {"untrained": model}, patients=100)["return"].mean()
     model.learn(args.steps)
     after = evaluate(args.env, {"trained": model}, patients=100)["return"].mean()
-    print(f"return {after:.2f}, before training {before:.2f}")
+    print(f"return {after:.2f} after {args.steps} decisions, {before:.2f} before")
     if not np.isfinite(after) or (args.steps >= parser.get_default("steps") and after <= before):
         sys.exit("the policy has learnt nothing")
 

@@ -1,7 +1,8 @@
-"""PPO in one file, on native lanes: everything from the network to the update stands below.
+"""Single file: PPO from the networks to the update, on native lanes.
 
-The lanes advance in one compiled call, so that data cost little beside the updates. Finished lanes
-are reset within the same step; only the last observation of a truncated episode is bootstrapped.
+Needs PyTorch and nothing else. The lanes advance in one compiled call, so that data cost little
+beside the updates. Finished lanes are reset within the same step; only the last observation of a
+truncated episode is bootstrapped.
 
     python examples/single_file_ppo.py --steps 300000
 """
@@ -160,7 +161,7 @@ def main() -> None:
     before = evaluate(args.env, {"untrained": agent}, patients=100)["return"].mean()
     train(args.env, agent, args.steps, args.seed)
     after = evaluate(args.env, {"trained": agent}, patients=100)["return"].mean()
-    print(f"return {after:.2f}, before training {before:.2f}")
+    print(f"return {after:.2f} after {args.steps} decisions, {before:.2f} before")
     if not np.isfinite(after) or (args.steps >= parser.get_default("steps") and after <= before):
         sys.exit("the policy has learnt nothing")
 
