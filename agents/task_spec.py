@@ -32,7 +32,7 @@ class TaskSpec:
 
     def __init__(self, treatment: Treatment, options: Mapping[str, Any]) -> None:
         self._treatment: Treatment | None = treatment
-        self._address = (treatment.name, treatment.task.__module__, treatment.task.__qualname__)
+        self._names = (treatment.name, treatment.task.__module__, treatment.task.__qualname__)
         self.options = dict(options)
         self._tasks: dict[int, TherapyTask] = {}
 
@@ -45,7 +45,7 @@ class TaskSpec:
         """
         # Not when it is unpickled: a pool takes an error there for its own end.
         if self._treatment is None:
-            self._treatment = _find(*self._address)
+            self._treatment = _find(*self._names)
         return self._treatment
 
     def task(self, lanes: int) -> TherapyTask:
@@ -57,17 +57,17 @@ class TaskSpec:
         return self._tasks[lanes]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _received, (self._address, self.options)
+        return _received, (self._names, self.options)
 
 
-def _received(address: tuple[str, str, str], options: Mapping[str, Any]) -> TaskSpec:
-    key = (*address, json.dumps(to_plain(options), sort_keys=True))
+def _received(names: tuple[str, str, str], options: Mapping[str, Any]) -> TaskSpec:
+    key = (*names, json.dumps(to_plain(options), sort_keys=True))
     if key not in _RECEIVED:
         if len(_RECEIVED) >= _KEPT:
             _RECEIVED.clear()
         spec = TaskSpec.__new__(TaskSpec)
         spec._treatment = None
-        spec._address = address
+        spec._names = names
         spec.options = dict(options)
         spec._tasks = {}
         _RECEIVED[key] = spec

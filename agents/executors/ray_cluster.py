@@ -89,8 +89,12 @@ class RayExecutor(Executor):
                 cores = self.workers or usable_cores()
                 self._ray.init(num_cpus=cores, include_dashboard=False, log_to_driver=False)
         except (OSError, RuntimeError, ValueError) as error:
-            where = f"no Ray cluster at {address}" if address else "Ray does not start here"
-            raise ExecutorError(f"{where}: {error}") from error
+            if not address:
+                raise ExecutorError(f"Ray does not start here: {error}") from error
+            raise ExecutorError(
+                f"no Ray cluster at {address}: {error} (a cluster that asks for a token needs "
+                "RAY_AUTH_MODE=token)"
+            ) from error
 
     def _require_same_versions(self) -> None:
         try:
@@ -114,8 +118,8 @@ class RayExecutor(Executor):
         done: dict[int, Result] = {}
         waiting: dict[Any, int] = {}
         following = iter(range(len(items)))
-        # Work that is underway when another piece fails is left to end by itself: Ray (2.60) may end
-        # this process if a task finishes while it is being cancelled. So only a few are handed in.
+        # Work that is underway when another piece fails is left to end by itself: Ray 2.60 can crash
+        # this process when a task ends while it is being cancelled. So only a few are handed in.
         limit = self.workers or max(1, 2 * int(self._ray.cluster_resources().get("CPU", 1)))
         try:
             while len(done) < len(items):
