@@ -11,6 +11,7 @@ import pytest
 from oncogym.evaluation.statistics import (
     Interval,
     ScaleError,
+    aggregate_score,
     iqm,
     normalised_score,
     paired_difference,
@@ -250,3 +251,51 @@ def test_normalised_score_refuses_a_scale_within_noise():
         normalised_score(baseline, baseline, baseline + 1.0, False)
     with pytest.raises(ScaleError, match="too few patients"):
         normalised_score([1.0], [0.0], [2.0], True)
+
+
+def environments(rng, gains, sizes):
+    """Values, baseline and reference of an agent with the given score in each environment."""
+    groups = []
+    for gain, size in zip(gains, sizes, strict=True):
+        zero = rng.normal(size=size)
+        noise = 0.1 * rng.normal(size=(2, size))
+        groups.append((zero + gain + noise[0], zero, zero + 1.0 + noise[1]))
+    return groups
+
+
+def test_an_aggregate_is_the_middle_of_the_environments_whatever_their_sizes():
+    groups = environments(np.random.default_rng(14), (0.0, 0.5, 2.0, 50.0), (30, 400, 25, 60))
+    each = [normalised_score(*group, True).estimate for group in groups]
+    score = aggregate_score(groups)
+    assert score.estimate == pytest.approx((each[1] + each[2]) / 2.0, rel=1e-12)
+    assert score.low < score.estimate < score.high
+    assert score.high - score.low < 0.5
+    assert aggregate_score(groups) == score
+    alone = aggregate_score(groups[1:2], seed=3)
+    assert alone.low == pytest.approx(normalised_score(*groups[1], True, seed=3).low)
+
+
+def test_an_aggregate_of_an_anchor_is_exact():
+    groups = environments(np.random.default_rng(15), (1.0, 1.0), (20, 30))
+    zero = aggregate_score([(b, b, c) for _, b, c in groups])
+    one = aggregate_score([(c, b, c) for _, b, c in groups])
+    assert (zero.estimate, zero.low, zero.high) == (0.0, 0.0, 0.0)
+    assert (one.estimate, one.low, one.high) == (1.0, 1.0, 1.0)
+
+
+def test_an_aggregate_covers_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(16)
+    hits = 0
+    for trial in range(200):
+        groups = environments(rng, (0.2, 0.8, 1.4), (40, 60, 50))
+        # The interquartile mean of three: the middle one, and a quarter of each neighbour.
+        truth = (0.25 * 0.2 + 0.8 + 0.25 * 1.4) / 1.5
+        hits += aggregate_score(groups, resamples=300, seed=trial).covers(truth)
+    assert 178 <= hits <= 199
+
+
+def test_misuse_of_an_aggregate_is_refused():
+    with pytest.raises(ValueError, match="at least one environment"):
+        aggregate_score([])
+    with pytest.raises(ValueError, match="1 NaN"):
+        aggregate_score([([1.0, np.nan], [0.0, 0.0], [1.0, 1.0])])

@@ -1,11 +1,10 @@
 // Figures drawn from data: axes, curves, ranges, and what the reader points at.
 
-// Okabe and Ito's colours, told apart by colour-blind readers too; further agents are dashed.
-const PALETTE = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "var(--ink)",
-  "#8c6d31"];
-const colour = index => PALETTE[index % PALETTE.length];
-const dash = index => ["", "7 3", "2 3", "9 3 2 3"][Math.floor(index / PALETTE.length) % 4];
-const MARGIN = { left: 56, right: 14, top: 24, bottom: 38 };
+// The style sheet has the colours; further agents are dashed.
+const COLOURS = 8;
+const colour = index => `var(--c${index % COLOURS})`;
+const dash = index => ["", "7 3", "2 3", "9 3 2 3"][Math.floor(index / COLOURS) % 4];
+const MARGIN = { left: 56, right: 24, top: 24, bottom: 38 };
 
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
