@@ -39,7 +39,17 @@ def test_a_wrong_environment_is_a_failure():
     command = [sys.executable, str(EXAMPLES / "single_file_ppo.py"), "--env", "oncogym/Chemo-v0"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode != 0
-    assert "Chemo-v0" in done.stderr
+    assert "doesn't exist in namespace oncogym" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["raise SystemExit('wrong')", "print('oncogym 1.0')", "print('return 1.0 after 5 decisions')"],
+)
+def test_an_example_that_fails_or_says_too_little_is_a_failure(tmp_path, monkeypatch, source):
+    (tmp_path / "sb3_ppo.py").write_text(source, encoding="utf-8")
+    monkeypatch.setattr(run_all, "HERE", tmp_path)
+    assert run_all.run("sb3_ppo")[0]["exit"] == "1"
 
 
 def test_every_example_is_listed_and_explained():
