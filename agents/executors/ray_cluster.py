@@ -118,8 +118,8 @@ class RayExecutor(Executor):
         done: dict[int, Result] = {}
         waiting: dict[Any, int] = {}
         following = iter(range(len(items)))
-        # Work that is underway when another piece fails is left to end by itself: Ray 2.60 can crash
-        # this process when a task ends while it is being cancelled. So only a few are handed in.
+        # Work that is underway when another piece fails is left to end by itself: Ray 2.60 can
+        # crash this process when a task ends while it is cancelled. So only a few are handed in.
         limit = self.workers or max(1, 2 * int(self._ray.cluster_resources().get("CPU", 1)))
         try:
             while len(done) < len(items):
