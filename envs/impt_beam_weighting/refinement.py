@@ -168,7 +168,8 @@ class Refinement:
         Each decision makes an equal part of the change.
         """
         reach = self.num_decisions * math.log(self._options[kernel.FACTOR])
-        lower = np.full(self.num_groups, -reach)
+        # A twentieth of an equal weight is as good as none; a wider box only wastes a search.
+        lower = np.full(self.num_groups, -min(reach, math.log(20.0)))
 
         def decode(plans: Floats) -> Floats:
             each = 0.5 + 0.5 * np.asarray(plans, np.float64) / reach
