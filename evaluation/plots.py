@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from oncogym.envs.treatment import Trace
 from oncogym.evaluation.curves import mean_interval
@@ -198,6 +199,8 @@ def plot_robustness(
         if metric == metrics[0] or len(present) == 1:
             axis.set_title(kinds[kind].label, fontsize=10)
         axis.set_xlabel("number of the fraction" if event else kinds[kind].unit, fontsize=9)
+        if event:
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(own) and kind == present[0]:
             sample = own.iloc[0]
             unit = f" [{sample['unit']}]" if sample["unit"] else ""
