@@ -166,8 +166,14 @@ def ranking(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     keyed = table.assign(**{name: table[name].map(json.dumps) for name in names})
     grouped = keyed.groupby(list(names), sort=False)
     best = grouped["best_return"]
-    found = pd.DataFrame({"runs": best.size(), "mean": best.mean(), "least": best.min(),
-                          "greatest": best.max(), "seconds": grouped["seconds"].mean()})  # fmt: skip
+    columns = {
+        "runs": best.size(),
+        "mean": best.mean(),
+        "least": best.min(),
+        "greatest": best.max(),
+        "seconds": grouped["seconds"].mean(),
+    }
+    found = pd.DataFrame(columns)
     return found.sort_values("mean", ascending=False).reset_index()
 
 
