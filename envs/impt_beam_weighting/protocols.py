@@ -61,7 +61,7 @@ PROTOCOLS: dict[str, Protocol] = {
         "Robust IMPT, image-guided", _guided, "the couch follows the measured shift of the day"
     ),
     "clairvoyant": Rule(
-        "Clairvoyant (bound)",
+        "Clairvoyant (errors known)",
         _clairvoyant,
         "the nominal plan, corrected by the true shift and range of the day",
         {"observation": "full"},
