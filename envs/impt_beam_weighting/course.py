@@ -133,14 +133,14 @@ class Course:
         episodes: NDArray[np.uint64],
     ) -> NDArray[np.float32]:
         """Start courses; see :meth:`TherapyTask.reset`."""
-        numbers = patients[:, 0].astype(np.int64)
-        new = [int(n) for n in np.unique(numbers) if int(n) not in self.libraries]
+        numbers, which = np.unique(patients[:, 0].astype(np.int64), return_inverse=True)
+        new = [int(n) for n in numbers if int(n) not in self.libraries]
         if new:
             self._load(new)
             missing = self._tables.voxels - self._dose.shape[1]
             if missing > 0:
                 self._dose = np.pad(self._dose, ((0, 0), (0, missing)))
-        self._models[lanes] = [self._rows[int(n)] for n in numbers]
+        self._models[lanes] = np.array([self._rows[int(n)] for n in numbers], np.int64)[which]
         self._patients[lanes] = patients
         self._seeds[lanes] = seeds
         self._episodes[lanes] = episodes

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import json
 import math
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix, issparse
 
 from oncogym.envs.impt_beam_weighting import bragg, influence_kernels, objective_kernels
+from oncogym.envs.impt_beam_weighting.archive import read_archive, reading, write_archive
 from oncogym.envs.impt_beam_weighting.beams import BeamSet, Geometry, directions, lateral, trace
-from oncogym.envs.impt_beam_weighting.errors import PhantomFileError, WeightError
-from oncogym.envs.impt_beam_weighting.phantom import Phantom, write_atomic
-from oncogym.envs.impt_beam_weighting.structures import Structure, StructureSet
+from oncogym.envs.impt_beam_weighting.errors import WeightError
+from oncogym.envs.impt_beam_weighting.phantom import Phantom
+from oncogym.envs.impt_beam_weighting.structures import StructureSet
 
 Floats = NDArray[np.float64]
 #: Entries below this share of the largest dose of a spot are left out.
@@ -289,18 +287,10 @@ class DoseInfluence:
             "prescription": self.prescription,
             "shape": self.shape,
             "spacing": self.spacing,
-            "structures": [
-                {"name": s.name, "role": s.role, "limit": s.limit, "priority": s.priority}
-                for s in self.structures
-            ],
         }
-        voxels = {f"voxels_{n}": one.voxels for n, one in enumerate(self.structures)}
-        buffer = io.BytesIO()
-        np.savez_compressed(
-            buffer, about=np.array(json.dumps(about)), data=self.data, indices=self.indices,
-            indptr=self.indptr, groups=self.groups, **voxels,
-        )  # fmt: skip
-        write_atomic(Path(path), buffer.getvalue())
+        arrays = {"data": self.data, "indices": self.indices, "indptr": self.indptr,
+                  "groups": self.groups}  # fmt: skip
+        write_archive(path, about, self.structures, arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> DoseInfluence:
@@ -311,34 +301,16 @@ class DoseInfluence:
                 fault.
             FileNotFoundError: There is no such file.
         """
-        try:
-            with np.load(path, allow_pickle=False) as table:
-                about = json.loads(str(table["about"]))
-                structures = [
-                    Structure(one["name"], table[f"voxels_{n}"], one["role"], one["limit"],
-                              one["priority"])
-                    for n, one in enumerate(about["structures"])
-                ]  # fmt: skip
-                indptr = table["indptr"]
-                return cls(
-                    table["data"], table["indices"], indptr, int(about["num_spots"]),
-                    StructureSet(structures, len(indptr) - 1), float(about["prescription"]),
-                    table["groups"],
-                    None if about["shape"] is None else tuple(about["shape"]),
-                    None if about["spacing"] is None else tuple(about["spacing"]),
-                )  # fmt: skip
-        except FileNotFoundError:
-            raise
-        except (
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            OSError,
-            EOFError,
-            zipfile.BadZipFile,
-        ) as error:
-            raise PhantomFileError(f"{path}: no influence matrix: {error}") from error
+        with reading(path, "influence matrix"):
+            about, structures, arrays = read_archive(path)
+            indptr = arrays["indptr"]
+            return cls(
+                arrays["data"], arrays["indices"], indptr, int(about["num_spots"]),
+                StructureSet(structures, len(indptr) - 1), float(about["prescription"]),
+                arrays["groups"],
+                None if about["shape"] is None else tuple(about["shape"]),
+                None if about["spacing"] is None else tuple(about["spacing"]),
+            )  # fmt: skip
 
 
 def pencil_beams(

@@ -32,11 +32,12 @@ from oncogym.envs.impt_beam_weighting.influence import (
 )
 from oncogym.envs.impt_beam_weighting.objective import Objective
 from oncogym.envs.impt_beam_weighting.phantom import Phantom
-from oncogym.envs.impt_beam_weighting.planner import plan
 from oncogym.envs.impt_beam_weighting.static_plans import (
     NOMINAL_AIM,
     ROBUST_AIM,
     equal_weights,
+    nominal_plan,
+    robust_plan,
     single_field_uniform,
 )
 from oncogym.envs.impt_beam_weighting.structures import REST, StructureSet
@@ -54,7 +55,6 @@ _COARSE = (0.625, 0.05)
 # Organs are planned so far below their limits, for what the fractions add at random [Gy].
 _RESERVE = 1.0
 _ROBUST_ITERATIONS = 250
-_NOMINAL_ITERATIONS = 300
 
 
 @dataclass(frozen=True)
@@ -252,13 +252,13 @@ def _goal(structures: StructureSet, aim: float) -> Objective:
 
 def _robust(found: Sequence[DoseInfluence]) -> Floats:
     goal = _goal(found[0].structures, found[0].prescription + ROBUST_AIM)
-    return plan(found, goal, iterations=_ROBUST_ITERATIONS).weights
+    return robust_plan(found, robust="mean", iterations=_ROBUST_ITERATIONS, goal=goal)
 
 
 def nominal_weights(influence: DoseInfluence, start: Floats | None = None) -> Floats:
     """The nominal plan of a library for one influence ``(spots,)``, optionally from a start."""
     goal = _goal(influence.structures, influence.prescription + NOMINAL_AIM)
-    return plan(influence, goal, start=start, iterations=_NOMINAL_ITERATIONS).weights
+    return nominal_plan(influence, goal=goal, start=start)
 
 
 def scenario_of(error: Sequence[float]) -> Scenario:

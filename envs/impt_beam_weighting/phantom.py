@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oncogym.envs.impt_beam_weighting import shapes
+from oncogym.envs.impt_beam_weighting.archive import read_archive, reading, write_archive
 from oncogym.envs.impt_beam_weighting.errors import (
     EmptyStructureError,
-    PhantomFileError,
     StructureOutsideGridError,
 )
 from oncogym.envs.impt_beam_weighting.structures import Structure, StructureSet
@@ -180,34 +178,16 @@ class Phantom:
             FileNotFoundError: There is no such file.
         """
         path = Path(path)
-        try:
+        with reading(path, "phantom"):
             if path.suffix.lower() == ".json":
                 return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
-            with np.load(path, allow_pickle=False) as table:
-                about = json.loads(str(table["about"]))
-                structures = [
-                    Structure(one["name"], table[f"voxels_{n}"], one["role"], one["limit"],
-                              one["priority"])
-                    for n, one in enumerate(about.pop("structures"))
-                ]  # fmt: skip
-                density = table["density"]
+            about, structures, arrays = read_archive(path)
+            density = arrays["density"]
             known: dict[str, Any] = {
                 key: tuple(value) if isinstance(value, list) else value
                 for key, value in about.items()
             }
             return cls(structures=StructureSet(structures, density.size), density=density, **known)
-        except FileNotFoundError:
-            raise
-        except (
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            OSError,
-            EOFError,
-            zipfile.BadZipFile,
-        ) as error:
-            raise PhantomFileError(f"{path}: no phantom: {error}") from error
 
     def save(self, path: str | Path) -> None:
         """Write the phantom as ``.npz``: density and voxel lists, exactly.
@@ -222,17 +202,8 @@ class Phantom:
             "prescription": self.prescription,
             "outside": self.outside,
             "entrance": self.entrance,
-            "structures": [
-                {"name": s.name, "role": s.role, "limit": s.limit, "priority": s.priority}
-                for s in self.structures
-            ],
         }
-        buffer = io.BytesIO()
-        voxels = {f"voxels_{n}": one.voxels for n, one in enumerate(self.structures)}
-        np.savez_compressed(
-            buffer, about=np.array(json.dumps(about)), density=self.density, **voxels
-        )
-        write_atomic(Path(path), buffer.getvalue())
+        write_archive(path, about, self.structures, {"density": self.density})
 
 
 def _check_grid(
@@ -270,10 +241,3 @@ def grid_points(shape: Sequence[int], spacing: Sequence[float], origin: Sequence
     """Voxel centres ``(voxels, axes)`` [cm] in C order."""
     axes = [o + s * np.arange(n) for n, s, o in zip(shape, spacing, origin, strict=True)]
     return np.stack([part.ravel() for part in np.meshgrid(*axes, indexing="ij")], axis=1)
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file so that it is there completely or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content)
-    part.replace(path)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_matrix
 
 from oncogym.envs.impt_beam_weighting.influence import DoseInfluence
 from oncogym.envs.impt_beam_weighting.objective import Objective, Term
@@ -29,8 +30,6 @@ def collapsed(influence: DoseInfluence) -> DoseInfluence:
     spots = np.arange(influence.num_spots)
     members = np.zeros((influence.num_spots, influence.num_groups))
     members[spots, influence.groups] = 1.0
-    from scipy.sparse import csr_matrix
-
     matrix = csr_matrix(influence.to_matrix() @ csr_matrix(members))
     return DoseInfluence.from_matrix(
         matrix, influence.structures, prescription=influence.prescription,
@@ -45,38 +44,51 @@ def group_weights(influence: DoseInfluence, iterations: int = 500) -> Floats:
 
 
 def single_field_uniform(
-    influence: DoseInfluence, fields: ArrayLike, iterations: int = 300
+    influence: DoseInfluence,
+    fields: ArrayLike,
+    iterations: int = 300,
+    *,
+    goal: Objective | None = None,
+    tolerance: float = 1e-9,
 ) -> Floats:
     """Single-field uniform dose (SFUD): every field alone covers the target evenly ``(spots,)``.
 
     Args:
         influence: The influence.
         fields: Field (beam) of each spot ``(spots,)``.
-        iterations: Largest number of iterations of each field's plan.
+        iterations, tolerance: Of each field's plan, as :func:`plan` takes them.
+        goal: What each field alone should do; by default its share of the prescription in the
+            target.
     """
     own = np.asarray(fields)
     names = np.unique(own)
     weights = np.zeros(influence.num_spots)
     share = influence.prescription / len(names)
     target = influence.structures.target
-    goal = Objective(
+    goal = goal or Objective(
         (Term(target, "deviation", share, 5.0), Term(target, "underdose", share, 15.0)), 1e-6
     )
     for name in names:
         spots = own == name
         part = influence.subset(spots)
         start = part.normalised(np.ones(part.num_spots), share)
-        weights[spots] = plan(part, goal, start=start, iterations=iterations).weights
+        found = plan(part, goal, start=start, iterations=iterations, tolerance=tolerance)
+        weights[spots] = found.weights
     return weights
 
 
 def nominal_plan(
-    influence: DoseInfluence, aim: float | None = None, iterations: int = 300
+    influence: DoseInfluence,
+    aim: float | None = None,
+    iterations: int = 300,
+    *,
+    goal: Objective | None = None,
+    start: ArrayLike | None = None,
 ) -> Floats:
-    """IMPT without regard to errors ``(spots,)``."""
+    """IMPT without regard to errors ``(spots,)``, with the standard penalties or a goal."""
     aim = influence.prescription + NOMINAL_AIM if aim is None else aim
-    goal = Objective.standard(influence.structures, aim)
-    return plan(influence, goal, iterations=iterations).weights
+    goal = goal or Objective.standard(influence.structures, aim)
+    return plan(influence, goal, start=start, iterations=iterations).weights
 
 
 def robust_plan(
@@ -84,9 +96,11 @@ def robust_plan(
     aim: float | None = None,
     robust: str = "worst",
     iterations: int = 800,
+    *,
+    goal: Objective | None = None,
 ) -> Floats:
     """IMPT for the mean or the worst of several scenarios ``(spots,)``."""
     nominal = scenarios[0]
     aim = nominal.prescription + ROBUST_AIM if aim is None else aim
-    goal = Objective.standard(nominal.structures, aim)
+    goal = goal or Objective.standard(nominal.structures, aim)
     return plan(scenarios, goal, robust=robust, iterations=iterations).weights

@@ -33,6 +33,7 @@ from oncogym.envs.impt_beam_weighting.static_plans import (
     ROBUST_AIM,
     collapsed,
     equal_weights,
+    single_field_uniform,
 )
 from oncogym.evaluation.reproduce.impt_reference import ABLATION, FIT_B_NORMAL, FITS
 
@@ -159,19 +160,12 @@ def pencil_beam_plan(name: str) -> Floats:
 
 
 def _single_fields(influence: DoseInfluence, beams: BeamSet) -> Floats:
-    weights = np.zeros(influence.num_spots)
     share = 1.0 / len(beams.angles)
     whole = Objective.standard(influence.structures, 60.0, ridge=_RIDGE)
     goal = Objective(
         tuple(Term(t.structure, t.kind, share * t.dose, t.weight) for t in whole.terms), _RIDGE
     )
-    for beam in range(len(beams.angles)):
-        own = beams.spot_beam == beam
-        part = influence.subset(own)
-        start = part.normalised(np.ones(part.num_spots), 60.0 * share)
-        found = plan(part, goal, start=start, iterations=ITERATIONS, tolerance=0.0)
-        weights[own] = found.weights
-    return weights
+    return single_field_uniform(influence, beams.spot_beam, ITERATIONS, goal=goal, tolerance=0.0)
 
 
 @lru_cache(maxsize=4)
