@@ -130,6 +130,8 @@ class TherapyTask(ABC):
     objectives: ClassVar[Mapping[str, Mapping[str, float]]] = {}
     #: The objective of this task, one of :attr:`objectives`; set before the base is initialised.
     objective: str = ""
+    #: What is solved, for treatments whose source is formulated otherwise than is sound.
+    formulation: str = ""
     #: One ``(name, unit)`` for each component of the action.
     action_parts: tuple[tuple[str, str], ...]
 
@@ -170,6 +172,26 @@ class TherapyTask(ABC):
             for column, name in enumerate(self.reward_terms)
             if weights[name] != 0.0
         ]
+
+    def _formulate(self, formulation: str, objective: str | None) -> bool:
+        """Set the formulation, ``"sound"`` or ``"published"``, and the objective that goes with it.
+
+        Args:
+            formulation: The formulation.
+            objective: One of :attr:`objectives`; by default ``"clinical"`` for the sound
+                formulation and ``"published"`` for the other.
+
+        Returns:
+            Whether it is the published formulation.
+
+        Raises:
+            UnknownNameError: There is no such formulation or objective.
+        """
+        self.formulation = check_choice("formulation", formulation, ("sound", "published"))
+        published = self.formulation == "published"
+        usual = "published" if published else "clinical"
+        self.objective = check_choice("objective", objective or usual, tuple(self.objectives))
+        return published
 
     def default_weights(self) -> Mapping[str, float]:
         """Weight of every reward term, by name: by default those of the chosen objective."""

@@ -123,13 +123,7 @@ class EMT6RoTask(TherapyTask):
         plan_doses: int = 8,
         reward_weights: Mapping[str, float] | None = None,
     ) -> None:
-        self.formulation = check_choice("formulation", formulation, ("sound", "published"))
-        published = self.formulation == "published"
-        self.objective = check_choice(
-            "objective",
-            objective or ("published" if published else "clinical"),
-            tuple(_OBJECTIVES),
-        )
+        published = self._formulate(formulation, objective)
         self.observation = check_choice("observation", observation, tuple(_OBSERVATIONS))
         self.fidelity = fidelity_of(fidelity, compression)
         self.total_dose = check_option("total_dose", total_dose, 0.01, 1000.0, "Gy")

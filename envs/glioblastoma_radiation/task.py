@@ -121,13 +121,7 @@ class GlioblastomaTask(TherapyTask):
         plan_gap: int = 0,
         reward_weights: Mapping[str, float] | None = None,
     ) -> None:
-        self.formulation = check_choice("formulation", formulation, ("sound", "published"))
-        published = self.formulation == "published"
-        self.objective = check_choice(
-            "objective",
-            objective or ("published" if published else "clinical"),
-            tuple(_OBJECTIVES),
-        )
+        published = self._formulate(formulation, objective)
         self.observation = check_choice(
             "observation", observation or ("density" if published else "full"), tuple(_OBSERVATIONS)
         )

@@ -106,13 +106,7 @@ class IMPTTask(TherapyTask):
         plan_phases: int = 1,
         reward_weights: Mapping[str, float] | None = None,
     ) -> None:
-        self.formulation = check_choice("formulation", formulation, ("sound", "published"))
-        published = self.formulation == "published"
-        self.objective = check_choice(
-            "objective",
-            objective or ("published" if published else "clinical"),
-            tuple(_OBJECTIVES),
-        )
+        published = self._formulate(formulation, objective)
         self.observation = check_choice("observation", observation, ("measurable", "full"))
         source = phantom or ("published" if published else "abutting")
         number = (10 if published else 30) if fractions is None else fractions

@@ -105,3 +105,11 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
         for key, value in vars(args).items()
         if key != "run"
     }
+
+
+def add_patients(parser: argparse.ArgumentParser, patients: int) -> None:
+    """Add who is compared and on whom: environment, agents, cohort and number of patients."""
+    parser.add_argument("env", metavar="ENV", help="an environment id")
+    parser.add_argument("agents", nargs="*", metavar="AGENT", help="agents to compare")
+    parser.add_argument("--cohort", help="cohort (default: the evaluation cohort of the id)")
+    parser.add_argument("--patients", type=positive, default=patients, help=f"default {patients}")

@@ -12,8 +12,8 @@ from oncogym.evaluation.commands.arguments import (
     add_common,
     add_executor,
     add_options,
+    add_patients,
     executor_of,
-    positive,
     read_pairs,
     settings_of,
 )
@@ -31,10 +31,7 @@ def add_parser(commands: Any) -> None:
         "print statistics with 95 %% intervals. AGENT is a clinical protocol of the treatment, "
         "'random', the folder of a trained policy, or a plan.json; without any, all protocols.",
     )
-    parser.add_argument("env", metavar="ENV", help="an environment id")
-    parser.add_argument("agents", nargs="*", metavar="AGENT", help="agents to compare")
-    parser.add_argument("--cohort", help="cohort (default: the evaluation cohort of the id)")
-    parser.add_argument("--patients", type=positive, default=200, help="default 200")
+    add_patients(parser, 200)
     parser.add_argument("--baseline", help="agent that scores 0 (default: the id's clinical one)")
     parser.add_argument("--reference", help="agent that scores 1 (default: no normalised score)")
     parser.add_argument("--out", type=Path, help="folder for results, figures and the report")

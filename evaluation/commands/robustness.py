@@ -11,7 +11,7 @@ from oncogym.agents.files import require_writable_folder, to_plain
 from oncogym.evaluation.commands.arguments import (
     add_common,
     add_options,
-    positive,
+    add_patients,
     read_pairs,
     settings_of,
 )
@@ -34,10 +34,7 @@ def add_parser(commands: Any) -> None:
         + "; ".join(f"{name} (size: {kind.unit})" for name, kind in KINDS.items())
         + ".",
     )
-    parser.add_argument("env", metavar="ENV", help="an environment id")
-    parser.add_argument("agents", nargs="*", metavar="AGENT", help="agents to compare")
-    parser.add_argument("--cohort", help="cohort (default: the evaluation cohort of the id)")
-    parser.add_argument("--patients", type=positive, default=100, help="default 100")
+    add_patients(parser, 100)
     parser.add_argument(
         "--perturb",
         action="append",
