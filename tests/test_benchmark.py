@@ -21,8 +21,8 @@ from oncogym.evaluation.harness import evaluate, resolve
 from oncogym.evaluation.suite import print_suite
 
 pytest.importorskip("stable_baselines3")
-SMALL = Preset(patients=24, plan_patients=4, plan_generations=2, training_seeds=2,
-               training_steps=10_000)  # fmt: skip
+SMALL = Preset("small", patients=24, plan_patients=4, plan_generations=2, training_seeds=2,
+               training_steps=10_000, own_plan_patients=8)  # fmt: skip
 ENV = "oncogym/ChemoDosingCohort-v0"
 
 

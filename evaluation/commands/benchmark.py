@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from oncogym.evaluation.commands.arguments import (
     add_common,
     add_executor,
     executor_of,
+    positive,
     settings_of,
 )
 from oncogym.evaluation.suite import print_suite
@@ -40,6 +42,14 @@ def add_parser(commands: Any) -> None:
         "--preset", choices=sorted(PRESETS), default="quick", help="amount of work (default quick)"
     )
     parser.add_argument("--envs", nargs="+", metavar="ENV", help="ids (default: the cohorts)")
+    parser.add_argument(
+        "--training-seeds",
+        type=positive,
+        metavar="N",
+        help="PPO runs with different seeds (default: the preset's, "
+        + ", ".join(f"{name} {preset.training_seeds}" for name, preset in PRESETS.items())
+        + ")",
+    )
     parser.add_argument("--out", type=Path, help="output folder (default results/benchmark-PRESET)")
     parser.add_argument(
         "--fresh", action="store_true", help="remove an earlier benchmark in the folder first"
@@ -52,13 +62,16 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the benchmark."""
     out = args.out or Path("results") / f"benchmark-{args.preset}"
+    preset = PRESETS[args.preset]
+    if args.training_seeds:
+        preset = replace(preset, training_seeds=args.training_seeds)
     about = manifest("benchmark", {"seed": args.seed}, settings_of(args))
     with executor_of(args) as executor:
         if args.fresh:
             clear(out)
         comparisons = run_benchmark(
             args.envs or default_envs(),
-            PRESETS[args.preset],
+            preset,
             out,
             seed=args.seed,
             manifest=about,
