@@ -13,7 +13,36 @@ from numpy.typing import NDArray
 from oncogym.agents.files import CorruptFileError, read_json, write_json_atomic
 
 
-class PlanAgent:
+class OpenLoopAgent:
+    """Acts by a table whatever it observes, and needs no memory but the number of the decision."""
+
+    def _rows(self, lanes: int) -> NDArray[np.float64]:
+        """Actions ``(lanes, decisions + 1, action size)``, the last ones for after the end."""
+        raise NotImplementedError
+
+    def predict(
+        self,
+        observation: NDArray[Any],
+        state: NDArray[np.int64] | None = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """The next action of each lane; ``state`` counts decisions ``(batch,)``.
+
+        Raises:
+            ValueError: There are plans for another number of lanes.
+        """
+        lanes = len(observation)
+        rows = self._rows(lanes)
+        if state is None:
+            state = np.zeros(lanes, np.int64)
+        if episode_start is not None:
+            state = np.where(episode_start, 0, state)
+        index = np.minimum(state, rows.shape[1] - 1)
+        return rows[np.arange(lanes), index], state + 1
+
+
+class PlanAgent(OpenLoopAgent):
     """Carries out a fixed sequence of actions.
 
     Args:
@@ -29,20 +58,8 @@ class PlanAgent:
         self.label = label
         self._padded = np.vstack([table, np.zeros((1, table.shape[1]))])
 
-    def predict(
-        self,
-        observation: NDArray[Any],
-        state: NDArray[np.int64] | None = None,
-        episode_start: NDArray[np.bool_] | None = None,
-        deterministic: bool = False,
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """The next action of the plan in each lane; ``state`` counts decisions ``(batch,)``."""
-        if state is None:
-            state = np.zeros(len(observation), np.int64)
-        if episode_start is not None:
-            state = np.where(episode_start, 0, state)
-        index = np.minimum(state, len(self.actions))
-        return self._padded[index], state + 1
+    def _rows(self, lanes: int) -> NDArray[np.float64]:
+        return np.broadcast_to(self._padded, (lanes, *self._padded.shape))
 
     def save(self, path: str | Path, about: Mapping[str, Any] | None = None) -> None:
         """Write the plan as JSON, with ``about`` beside it."""
@@ -68,7 +85,7 @@ class PlanAgent:
             raise CorruptFileError(f"{path} is not a plan: {error!r}") from None
 
 
-class PatientPlans:
+class PatientPlans(OpenLoopAgent):
     """Carries out a plan of its own for each patient of an evaluation.
 
     Args:
@@ -97,27 +114,10 @@ class PatientPlans:
             )
         return PatientPlans(self.actions[start:stop], self.label)
 
-    def predict(
-        self,
-        observation: NDArray[Any],
-        state: NDArray[np.int64] | None = None,
-        episode_start: NDArray[np.bool_] | None = None,
-        deterministic: bool = False,
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """The next action of each lane's plan; ``state`` counts decisions ``(batch,)``.
-
-        Raises:
-            ValueError: The batch has another number of lanes than there are plans.
-        """
-        lanes = len(observation)
-        if lanes != len(self.actions):
-            raise ValueError(f"a batch of {lanes} lanes; allowed: {len(self.actions)}, one a plan")
-        if state is None:
-            state = np.zeros(lanes, np.int64)
-        if episode_start is not None:
-            state = np.where(episode_start, 0, state)
-        index = np.minimum(state, self.actions.shape[1])
-        return self._padded[np.arange(lanes), index], state + 1
+    def _rows(self, lanes: int) -> NDArray[np.float64]:
+        if lanes != len(self._padded):
+            raise ValueError(f"a batch of {lanes} lanes; allowed: {len(self._padded)}, one a plan")
+        return self._padded
 
     def save(
         self,

@@ -109,6 +109,7 @@ def run_benchmark(
     manifest: Mapping[str, Any] | None = None,
     say: Callable[[str], None] = lambda text: None,
     executor: Executor | None = None,
+    studies: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Comparison]:
     """Compare everybody on every environment; finished parts found in ``out`` are used again.
 
@@ -121,6 +122,7 @@ def run_benchmark(
         say: Receives lines about the progress.
         executor: Who simulates, trains and evaluates; by default this process. The results do not
             depend on it.
+        studies: Documents of robustness studies that the report shows, too.
 
     Returns:
         A comparison for each id.
@@ -150,7 +152,9 @@ def run_benchmark(
         f"{len(problems)} environment(s), up to {preset.patients} patients each, "
         f"{preset.training_seeds} training seed(s)."
     )
-    report = suite_report(comparisons, "oncogym benchmark", summary, manifest, seed=seed)
+    report = suite_report(
+        comparisons, "oncogym benchmark", summary, manifest, seed=seed, studies=studies
+    )
     report.write(folder / "report.html")
     return comparisons
 

@@ -18,7 +18,7 @@ from oncogym.agents.task_spec import TaskSpec
 from oncogym.envs.cohort import Cohort
 from oncogym.envs.therapy import Floats, TherapyTask
 from oncogym.envs.treatment import Treatment, Variant, find_variant
-from oncogym.evaluation.shards import PATIENTS, Shard, joined, treat
+from oncogym.evaluation.shards import PATIENTS, Shard, cut, joined, treat
 
 
 @dataclass(frozen=True)
@@ -147,9 +147,7 @@ def evaluate_problem(
     Raises:
         ExecutorError: The workers cannot do it.
     """
-    count = len(problem.patients)
-    step = min(lanes, problem.treatment.task.max_lanes)
-    parts = [slice(start, min(start + step, count)) for start in range(0, count, step)]
+    parts = cut(len(problem.patients), min(lanes, problem.treatment.task.max_lanes))
     common = TaskSpec(problem.treatment, problem.options)
     shards = [
         Shard.of(spec, agent, part, problem.patients, problem.seeds)

@@ -7,6 +7,7 @@ import json
 import pandas as pd
 import pytest
 
+from oncogym.agents.clinical import clinical_agent
 from oncogym.evaluation.benchmark import (
     LEARNT,
     PLAN,
@@ -18,6 +19,7 @@ from oncogym.evaluation.benchmark import (
     save_summary,
 )
 from oncogym.evaluation.harness import evaluate, resolve
+from oncogym.evaluation.robustness import Request, run_robustness
 from oncogym.evaluation.suite import print_suite
 
 pytest.importorskip("stable_baselines3")
@@ -79,12 +81,20 @@ def test_optimiser_beats_clinical_beats_nothing(finished):
     assert means[PLAN] >= means[comparison.baseline] >= means["no_treatment"]
 
 
-def test_second_run_uses_the_finished_parts_and_gives_the_same_numbers(finished):
+def test_second_run_uses_the_finished_parts_and_shows_studies_too(finished):
     folder, comparison = finished
     place = folder / "ChemoDosingCohort-v0"
     before = (place / "results.csv").read_bytes()
     plan = (place / "plan.json").stat().st_mtime_ns
-    again = run_benchmark([ENV], SMALL, folder, seed=3)[ENV]
+    problem = resolve(ENV, patients=5)
+    agents = {"daily": clinical_agent(problem.treatment, problem.task(1), "daily")}
+    study = run_robustness(problem, agents, [Request("dose_bias")], resamples=20).document()
+    again = run_benchmark([ENV], SMALL, folder, seed=3, studies=[study])[ENV]
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    parts = ['id="all-environments"', '<h2 id="robustness-', '"kind":"losses"',
+             '"kind":"courses"']  # fmt: skip
+    places = [page.index(part) for part in parts]
+    assert places == sorted(places)
     assert (place / "results.csv").read_bytes() == before
     assert (place / "plan.json").stat().st_mtime_ns == plan
     pd.testing.assert_frame_equal(again.summary, comparison.summary)

@@ -24,6 +24,7 @@ from oncogym.evaluation.commands.arguments import (
     positive,
     settings_of,
 )
+from oncogym.evaluation.robustness_report import read_study
 from oncogym.evaluation.suite import print_suite
 from oncogym.training.manifest import manifest
 
@@ -54,6 +55,15 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--fresh", action="store_true", help="remove an earlier benchmark in the folder first"
     )
+    parser.add_argument(
+        "--robustness",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="DIR",
+        help="folders of oncogym robustness --out to show in the report, too; a finished benchmark "
+        "is not trained again for it",
+    )
     add_executor(parser)
     add_common(parser)
     parser.set_defaults(run=run)
@@ -65,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
     preset = PRESETS[args.preset]
     if args.training_seeds:
         preset = replace(preset, training_seeds=args.training_seeds)
+    studies = [read_study(folder) for folder in args.robustness]
     about = manifest("benchmark", {"seed": args.seed}, settings_of(args))
     with executor_of(args) as executor:
         if args.fresh:
@@ -77,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
             manifest=about,
             say=lambda text: print(text, file=sys.stderr, flush=True),
             executor=executor,
+            studies=studies,
         )
     save_summary(comparisons, out)
     if args.json:
