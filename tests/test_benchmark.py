@@ -81,6 +81,27 @@ def test_optimiser_beats_clinical_beats_nothing(finished):
     assert means[PLAN] >= means[comparison.baseline] >= means["no_treatment"]
 
 
+def test_each_training_seed_is_told_apart(finished):
+    _, comparison = finished
+    table = comparison.extras["PPO by training seed"]
+    assert table["training seed"].tolist() == [3, 4]
+    mean = comparison.summary.query("agent == @LEARNT and metric == 'return'")["mean"].item()
+    assert table["return"].mean() == pytest.approx(mean, abs=1e-9)
+    assert table["return"].nunique() == 2
+
+
+def test_own_plans_bound_every_common_plan(finished):
+    folder, comparison = finished
+    assert (folder / "ChemoDosingCohort-v0" / "own_plans.json").exists()
+    (caption,) = [title for title in comparison.extras if "own" in title]
+    assert "first 8 patients" in caption
+    lacks = comparison.extras[caption].set_index("agent")["own plans minus agent"]
+    assert len(lacks) == len(comparison.labels)
+    # The search begins with the common plan and the protocols, and chemotherapy has no chance.
+    plans = [comparison.labels[name] for name in (PLAN, "daily", "weekly", "no_treatment")]
+    assert all(lacks[name].estimate > 0.0 for name in plans)
+
+
 def test_second_run_uses_the_finished_parts_and_shows_studies_too(finished):
     folder, comparison = finished
     place = folder / "ChemoDosingCohort-v0"

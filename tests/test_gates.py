@@ -13,6 +13,8 @@ from oncogym.evaluation.harness import evaluate_problem, resolve
 
 # A plan of weights starts from equal ones; it cannot leave the patient untreated.
 TREATS_ANYWAY = {"oncogym/IMPTBeamWeightingPublished-v0"}
+# Every anatomy of the cohort has a library of plans to be made.
+MANY_LIBRARIES = {"oncogym/IMPTBeamWeightingCohort-v0"}
 # Spheroids take a second each with the full law.
 FIDELITY = {"emt6ro_fractionation": {"fidelity": "screening"}}
 
@@ -23,7 +25,7 @@ def found_plan(problem, cohort, patients):
     rows = drawn.patients(min(drawn.distinct or patients, patients), 0)
     search = PlanProblem(problem.treatment, problem.options, rows)
     optimizer = DifferentialEvolution(
-        popsize=-(-16 // search.space.dimension),
+        popsize=-(-32 // search.space.dimension),
         polish=False,
         seeded_plans=protocol_plans(problem.treatment, problem.task(1), search.space),
     )
@@ -33,9 +35,9 @@ def found_plan(problem, cohort, patients):
 
 def cases():
     for treatment in treatments().values():
-        slow = pytest.mark.slow if treatment.name in FIDELITY else ()
         for variant in treatment.variants:
-            yield pytest.param(variant, id=variant.id, marks=slow)
+            slow = treatment.name in FIDELITY or variant.id in MANY_LIBRARIES
+            yield pytest.param(variant, id=variant.id, marks=pytest.mark.slow if slow else ())
 
 
 @pytest.mark.parametrize("variant", list(cases()))
@@ -50,7 +52,7 @@ def test_optimiser_beats_clinical_practice_beats_no_treatment(variant):
     agents = {
         "none": PlanAgent(nothing),
         "clinical": clinical_agent(treatment, task, variant.baseline),
-        "optimised": found_plan(problem, cohort, 24),
+        "optimised": found_plan(problem, cohort, 12),
     }
     means = evaluate_problem(problem, agents).groupby("agent")["return"].mean()
     assert means["optimised"] >= means["clinical"]
