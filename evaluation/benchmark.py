@@ -69,7 +69,8 @@ class Preset:
 
     def suited(self, variant: Variant) -> Preset:
         """The preset with the limits of an environment."""
-        return replace(self, **variant.effort.limits.get(self.name, {}))
+        limits: dict[str, Any] = dict(variant.effort.limits.get(self.name, {}))
+        return replace(self, **limits)
 
 
 PRESETS = {
