@@ -44,6 +44,7 @@ from oncogym.envs.emt6ro_fractionation.frame_kernels import (
     AGE_DEATHS,
     BIRTHS,
     BURDEN,
+    CLOCKS,
     DEATHS,
     EXTERNAL,
     FLOAT0,
@@ -83,6 +84,7 @@ from oncogym.envs.emt6ro_fractionation.kernels import (
     acid_followed,
     dose_at,
     must_follow,
+    record,
     run_of,
 )
 from oncogym.envs.emt6ro_fractionation.rules import (
@@ -91,6 +93,7 @@ from oncogym.envs.emt6ro_fractionation.rules import (
     by_mode,
     pass_time,
 )
+from oncogym.envs.emt6ro_fractionation.step_kernels import observe
 
 #: Threads of a block. Any number of at least SIDE does; it decides the speed alone.
 THREADS = 128
@@ -480,3 +483,35 @@ def advance(fields, phase, mode, clocks, counters, biology, settings, doses, unt
         step = stop
         if every > 0 and cuda.threadIdx.x == 0 and step % (every * STEPS_PER_SLOT) == 0:
             history[lane, step // STEPS_PER_SLOT // every] = counters[lane, SITES_NOW]
+
+
+@cuda.jit
+def place(lanes, rows, fields, phase, mode, clocks, to_fields, to_phase, to_mode, to_clocks):
+    """Copy tumour ``rows[k]`` into lane ``lanes[k]``, one a block."""
+    number = cuda.blockIdx.x
+    lane, row = lanes[number], rows[number]
+    for site in range(cuda.threadIdx.x, SITES, cuda.blockDim.x):
+        for field in range(3):
+            to_fields[lane, field, site] = fields[row, field, site]
+        to_phase[lane, site] = phase[row, site]
+        to_mode[lane, site] = mode[row, site]
+        for clock in range(CLOCKS):
+            to_clocks[lane, site, clock] = clocks[row, site, clock]
+
+
+@cuda.jit
+def record_lanes(fields, phase, mode, clocks, settings, out):
+    """:func:`.kernels.record` of every lane, one a thread."""
+    lane = cuda.grid(1)
+    if lane < out.shape[0]:
+        record(fields[lane], phase[lane], mode[lane], clocks[lane], settings, out[lane])
+
+
+@cuda.jit
+def observe_lanes(lanes, options, settings, fields, phase, mode, clocks, counters, state, seeds,
+                  episodes, rows, out):  # fmt: skip
+    """:func:`.step_kernels.observe` of ``lanes``, one a thread."""
+    number = cuda.grid(1)
+    if number < lanes.shape[0]:
+        observe(lanes[number], number, options, settings, fields, phase, mode, clocks, counters,
+                state, seeds, episodes, rows, out)  # fmt: skip
