@@ -36,12 +36,15 @@ class CudaTumours:
     Args:
         lanes: Number of tumours.
         settings: ``(SETTINGS,)``, see ``frame_kernels.py``.
+
+    Attributes:
         threads: Threads of a block; any number of at least the lattice's side gives the same.
     """
 
-    def __init__(self, lanes, settings, threads=THREADS):
+    threads = THREADS
+
+    def __init__(self, lanes, settings):
         self.lanes = lanes
-        self._threads = threads
         self._settings = cuda.to_device(settings)
         self.state = (
             cuda.device_array((lanes, 3, SITES), np.float32),
@@ -62,7 +65,7 @@ class CudaTumours:
         """Put tumour ``rows[k]`` of ``state``, arrays of this machine, into lane ``lanes[k]``."""
         source = tuple(cuda.to_device(part) for part in state)
         if len(lanes):
-            place[len(lanes), self._threads](
+            place[len(lanes), self.threads](
                 cuda.to_device(lanes), cuda.to_device(rows), *source, *self.state
             )
 
@@ -77,7 +80,7 @@ class CudaTumours:
         """
         counted = cuda.to_device(counters)
         past = cuda.to_device(np.zeros((1, 1)) if history is None else history)
-        advance[self.lanes, self._threads](
+        advance[self.lanes, self.threads](
             *self.state, counted, cuda.to_device(biology), self._settings, cuda.to_device(doses),
             cuda.to_device(until), every, past, cuda.to_device(seeds), cuda.to_device(episodes),
             *self._memory,
