@@ -142,15 +142,17 @@ def evaluate_problem(
         problem: Environment and patients.
         agents: Agents by name.
         executor: Who does the work; by default this process.
-        lanes: Patients who are treated together.
+        lanes: Patients who are treated together, on the device ``cpu``.
 
     Raises:
         ExecutorError: The workers cannot do it.
     """
     count = len(problem.patients)
-    step = min(lanes, problem.treatment.task.max_lanes)
-    parts = [slice(start, min(start + step, count)) for start in range(0, count, step)]
     common = TaskSpec(problem.treatment, problem.options)
+    single = common.task(1)
+    # A GPU is only busy with many.
+    step = single.max_lanes if single.device == "cuda" else min(lanes, single.max_lanes)
+    parts = [slice(start, min(start + step, count)) for start in range(0, count, step)]
     shards = [
         Shard.of(spec, agent, part, problem.patients, problem.seeds)
         for agent in agents.values()

@@ -36,6 +36,11 @@ class Shard:
     patients: Floats
     seeds: NDArray[np.uint64]
 
+    @property
+    def gpus(self) -> int:
+        """GPUs that the work needs."""
+        return self.spec.gpus
+
     @classmethod
     def of(cls, spec: TaskSpec, agent: Any, part: slice, patients: Floats, seeds: Any) -> Shard:
         """The ``part`` of all ``patients``; see :class:`oncogym.agents.Agent` for ``for_lanes``."""

@@ -10,9 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from emt6ro_cuda_cases import LAWS, TREATMENTS, busy_arguments, busy_counters, busy_state
+from emt6ro_cuda_cases import (
+    LAWS,
+    TREATMENTS,
+    busy_arguments,
+    busy_counters,
+    busy_state,
+    treatment,
+    young,
+)
 from emt6ro_cuda_cases import courses as small_courses
-from emt6ro_cuda_cases import treatment, young
 from scipy import stats
 
 from oncogym.envs import device as devices

@@ -43,9 +43,7 @@ from oncogym.envs.emt6ro_fractionation.frame_kernels import (
 )
 from oncogym.envs.emt6ro_fractionation.rules import (
     AEROBIC,
-    AEROBIC_QUIESCENT,
     ANAEROBIC,
-    ANAEROBIC_QUIESCENT,
     D_TIME,
     DIES,
     G1,
@@ -179,7 +177,7 @@ def live_place(floats, ints, clocks, at, dose, length, biology, seed, episode, s
         damage = irradiate(damage, repaired, dose, biology)
         repaired = FLOAT0
         repair = repair_time(damage, biology)
-    prolific = mode == AEROBIC or mode == ANAEROBIC
+    prolific = mode in (AEROBIC, ANAEROBIC)
     ends = row[ENDS : ENDS + 5]
     if length == 1:
         phase, clock, damage, repaired, repair, tries = advance_exact(

@@ -99,7 +99,8 @@ from oncogym.envs.emt6ro_fractionation.step_kernels import observe
 THREADS = 128
 # Registers of a thread, so that as many blocks run on a multiprocessor as shared memory lets: five
 # on one of compute capability 9.0. The simulator has none.
-_OPTIONS = {} if config.ENABLE_CUDASIM else {"max_registers": 96}
+_SIMULATED = config.ENABLE_CUDASIM  # type: ignore[attr-defined]
+_OPTIONS = {} if _SIMULATED else {"max_registers": 96}
 
 # Rows of shared memory: glucose, oxygen, and the targets of every second sub-step of each.
 _PLACES = (SIDE + 2) ** 2
@@ -394,8 +395,8 @@ def _advance(pool, board, ends, peak, fields, phase, mode, clocks, counters, bio
                 now, more, late, healed = pass_time(
                     here, ints[FRAME_VACANT, at], floats[FRAME_TIME, at], floats[FRAME_END, at],
                     floats[FRAME_REPAIRED, at], floats[FRAME_REPAIR, at], pool[flat],
-                    pool[_OXYGEN_ROW + flat], floats[FRAME_ACID, at], limits, np.float32(run), slack,
-                    dose > FLOAT0)  # fmt: skip
+                    pool[_OXYGEN_ROW + flat], floats[FRAME_ACID, at], limits, np.float32(run),
+                    slack, dose > FLOAT0)  # fmt: skip
                 pool[flat] -= by_mode(now, c0, c1, c2, c3, FLOAT0)
                 pool[_OXYGEN_ROW + flat] -= by_mode(now, o0, o1, o2, o3, FLOAT0)
                 if acid:
@@ -502,7 +503,7 @@ def place(lanes, rows, fields, phase, mode, clocks, to_fields, to_phase, to_mode
 @cuda.jit
 def record_lanes(fields, phase, mode, clocks, settings, out):
     """:func:`.kernels.record` of every lane, one a thread."""
-    lane = cuda.grid(1)
+    lane = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
     if lane < out.shape[0]:
         record(fields[lane], phase[lane], mode[lane], clocks[lane], settings, out[lane])
 
@@ -511,7 +512,7 @@ def record_lanes(fields, phase, mode, clocks, settings, out):
 def observe_lanes(lanes, options, settings, fields, phase, mode, clocks, counters, state, seeds,
                   episodes, rows, out):  # fmt: skip
     """:func:`.step_kernels.observe` of ``lanes``, one a thread."""
-    number = cuda.grid(1)
+    number = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
     if number < lanes.shape[0]:
         observe(lanes[number], number, options, settings, fields, phase, mode, clocks, counters,
                 state, seeds, episodes, rows, out)  # fmt: skip

@@ -85,9 +85,7 @@ class Jobs:
             )  # fmt: skip
             yield size
 
-    def _on_gpu(
-        self, records: NDArray[np.float32], counters: NDArray[np.int64]
-    ) -> Iterator[int]:
+    def _on_gpu(self, records: NDArray[np.float32], counters: NDArray[np.int64]) -> Iterator[int]:
         from oncogym.envs.emt6ro_fractionation.cuda_memory import CudaTumours
 
         memory: CudaTumours | None = None

@@ -49,12 +49,6 @@ _PARALLEL_LANES = 2
 _GPU_LANES = 8192
 
 
-def _on_gpu(lanes: int, settings: Floats) -> Any:
-    from oncogym.envs.emt6ro_fractionation.cuda_memory import CudaTumours
-
-    return CudaTumours(lanes, settings)
-
-
 class EMT6RoTask(TherapyTask):
     """Fractions of a total dose on a growing spheroid; all options are described on the page.
 
@@ -156,7 +150,7 @@ class EMT6RoTask(TherapyTask):
         )
         self.max_wait = on_grid("max_wait", longest, max(shortest, SLOT_HOURS), hours)
         self.plan_doses = int(check_option("plan_doses", plan_doses, 1, 1000, "doses"))
-        where = choose_device(device)
+        self.device = choose_device(device)
         super().__init__(num_lanes, reward_weights=reward_weights)
 
         if published:
@@ -187,8 +181,11 @@ class EMT6RoTask(TherapyTask):
         self.observation_space = self._observation_space()
 
         lanes = self.num_lanes
-        self._gpu = _on_gpu(lanes, self._settings) if where == "cuda" else None
-        if self._gpu is not None:
+        self._gpu: Any = None
+        if self.device == "cuda":
+            from oncogym.envs.emt6ro_fractionation.cuda_memory import CudaTumours
+
+            self._gpu = CudaTumours(lanes, self._settings)
             self.max_lanes = _GPU_LANES
         # Where a GPU keeps the tumours, none are kept here.
         self._tumours = State.empty(0 if self._gpu else lanes)
@@ -287,9 +284,7 @@ class EMT6RoTask(TherapyTask):
         result.truncated[:] = False
         return result
 
-    def _step_on_gpu(
-        self, actions: Floats, active: NDArray[np.bool_], result: StepResult
-    ) -> None:
+    def _step_on_gpu(self, actions: Floats, active: NDArray[np.bool_], result: StepResult) -> None:
         """The same, with decisions taken here and tumours that stay where they are."""
         until = np.zeros(self.num_lanes, np.int64)
         own = (self._counters, self._state, self._doses, self._plans, until)
