@@ -74,7 +74,7 @@ def test_a_device_is_for_models_that_know_it(monkeypatch, capsys):
     with pytest.raises(ValueError, match="chemo is not timed on the device cuda; allowed there: e"):
         run("chemo", "--device", "cuda")
     jobs = speed.find_jobs("emt6ro", speed.Settings(device="cuda"))
-    assert [job.what for job in jobs][:2] == ["exact, 132 at a time", "exact, 660 at a time"]
+    assert [job.what for job in jobs][:2] == ["exact, 130 at a time", "exact, 660 at a time"]
 
 
 def test_the_bound_of_shared_memory_is_that_of_the_specification():

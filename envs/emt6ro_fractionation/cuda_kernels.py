@@ -322,7 +322,7 @@ def _advance(pool, board, ends, peak, fields, phase, mode, clocks, counters, bio
     acid_count = int(settings[SUBSTEPS + ACID])
     glucose, oxygen = weights(settings[KAPPA]), weights(settings[KAPPA + 1])
     spreading = weights(settings[KAPPA + ACID])
-    limits, slack = limits_of(settings), slack_of(length)
+    limits = limits_of(settings)
     (c0, o0), (c1, o1) = use_of(settings, 0), use_of(settings, 1)
     (c2, o2), (c3, o3) = use_of(settings, 2), use_of(settings, 3)
     p0, p1 = np.float32(settings[MAKE]), np.float32(settings[MAKE + 1])
@@ -334,11 +334,10 @@ def _advance(pool, board, ends, peak, fields, phase, mode, clocks, counters, bio
     for site in range(thread, SITES, threads):
         some += 1 if phase[site] != VACANT else 0
     cuda.atomic.add(board, _OCCUPIED, some)
+    followed_acid, burden = counters[ACID_ON], counters[BURDEN]
+    step, followed = counters[STEP], counters[STEP]
     cuda.syncthreads()
     occupied = board[_OCCUPIED]
-    followed_acid = counters[ACID_ON]
-    step, followed = counters[STEP], counters[STEP]
-    burden = counters[BURDEN]
     top, left, height, width, radius = 0, 0, 0, 0, 0
     within = disc_rows = whole = rows = stride = np.uint64(0)
     laid, moved, fresh = False, True, True
@@ -396,7 +395,7 @@ def _advance(pool, board, ends, peak, fields, phase, mode, clocks, counters, bio
                     here, ints[FRAME_VACANT, at], floats[FRAME_TIME, at], floats[FRAME_END, at],
                     floats[FRAME_REPAIRED, at], floats[FRAME_REPAIR, at], pool[flat],
                     pool[_OXYGEN_ROW + flat], floats[FRAME_ACID, at], limits, np.float32(run),
-                    slack, dose > FLOAT0)  # fmt: skip
+                    slack_of(run), dose > FLOAT0)  # fmt: skip
                 pool[flat] -= by_mode(now, c0, c1, c2, c3, FLOAT0)
                 pool[_OXYGEN_ROW + flat] -= by_mode(now, o0, o1, o2, o3, FLOAT0)
                 if acid:
@@ -502,17 +501,15 @@ def place(lanes, rows, fields, phase, mode, clocks, to_fields, to_phase, to_mode
 
 @cuda.jit
 def record_lanes(fields, phase, mode, clocks, settings, out):
-    """:func:`.kernels.record` of every lane, one a thread."""
-    lane = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
-    if lane < out.shape[0]:
-        record(fields[lane], phase[lane], mode[lane], clocks[lane], settings, out[lane])
+    """:func:`.kernels.record` of every lane, each by one thread: a block of its own."""
+    lane = cuda.blockIdx.x
+    record(fields[lane], phase[lane], mode[lane], clocks[lane], settings, out[lane])
 
 
 @cuda.jit
 def observe_lanes(lanes, options, settings, fields, phase, mode, clocks, counters, state, seeds,
                   episodes, rows, out):  # fmt: skip
-    """:func:`.step_kernels.observe` of ``lanes``, one a thread."""
-    number = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
-    if number < lanes.shape[0]:
-        observe(lanes[number], number, options, settings, fields, phase, mode, clocks, counters,
-                state, seeds, episodes, rows, out)  # fmt: skip
+    """:func:`.step_kernels.observe` of ``lanes``, each by one thread: a block of its own."""
+    number = cuda.blockIdx.x
+    observe(lanes[number], number, options, settings, fields, phase, mode, clocks, counters, state,
+            seeds, episodes, rows, out)  # fmt: skip

@@ -23,9 +23,6 @@ from oncogym.envs.emt6ro_fractionation.frame_kernels import (
     SITES,
 )
 
-# One thread for a lane where a lane's sites are counted one after the other.
-_COUNTERS_OF_A_BLOCK = 32
-
 
 class CudaTumours:
     """The tumours of ``lanes`` lanes, with the memory that their simulation needs, 0.45 MB each.
@@ -91,8 +88,7 @@ class CudaTumours:
 
     def record(self):
         """The record of every tumour ``(lanes, RECORDED)``."""
-        blocks = -(-self.lanes // _COUNTERS_OF_A_BLOCK)
-        record_lanes[blocks, _COUNTERS_OF_A_BLOCK](*self.state, self._settings, self._rows)
+        record_lanes[self.lanes, 1](*self.state, self._settings, self._rows)
         return self._rows.copy_to_host()
 
     def observe(self, lanes, options, counters, state, seeds, episodes, out):
@@ -100,8 +96,7 @@ class CudaTumours:
         if not len(lanes):
             return
         own, seen = cuda.to_device(state), cuda.to_device(out)
-        blocks = -(-len(lanes) // _COUNTERS_OF_A_BLOCK)
-        observe_lanes[blocks, _COUNTERS_OF_A_BLOCK](
+        observe_lanes[len(lanes), 1](
             cuda.to_device(lanes), cuda.to_device(options), self._settings, *self.state,
             cuda.to_device(counters), own, cuda.to_device(seeds), cuda.to_device(episodes),
             self._rows, seen,
