@@ -53,11 +53,15 @@ class PlanSpace:
         upper: Upper bounds ``(dimension,)``.
         decode: Turns plans ``(plans, dimension)`` into actions
             ``(plans, num_decisions, action size)`` in [0, 1].
+        encode: Turns the actions ``(num_decisions, action size)`` of a course into the plan
+            ``(dimension,)`` that decodes to them. For actions that no plan decodes to, any plan
+            will do: whoever encodes, decodes and compares.
     """
 
     lower: Floats
     upper: Floats
     decode: Any
+    encode: Any
 
     @property
     def dimension(self) -> int:
@@ -264,7 +268,7 @@ class TherapyTask(ABC):
         def decode(plans: Floats) -> Floats:
             return np.asarray(plans, np.float64).reshape(len(plans), *shape)
 
-        return PlanSpace(np.zeros(dimension), np.ones(dimension), decode)
+        return PlanSpace(np.zeros(dimension), np.ones(dimension), decode, np.ravel)
 
     def slot_space(self, max_dose: float | None = None, min_gap: float | None = None) -> SlotSpace:
         """Lattice of schedules for optimisers that place doses in time slots.

@@ -24,14 +24,15 @@ from oncogym.agents.files import (
     write_json_atomic,
 )
 from oncogym.agents.optimizers import DifferentialEvolution, PlanProblem
-from oncogym.agents.optimizers.problem import protocol_plans
-from oncogym.agents.plan import PlanAgent
+from oncogym.agents.optimizers.problem import encoded, protocol_plans
+from oncogym.agents.plan import PatientPlans, PlanAgent
 from oncogym.envs import treatments
 from oncogym.envs.treatment import Variant, find_variant
 from oncogym.evaluation.charts import lines_chart
 from oncogym.evaluation.comparison import Comparison
-from oncogym.evaluation.harness import Problem, resolve
-from oncogym.evaluation.metrics import per_patient
+from oncogym.evaluation.harness import Problem, evaluate_problem, resolve
+from oncogym.evaluation.metrics import normalised_scores, per_patient
+from oncogym.evaluation.own_plans import distance_table, first_patients, search_own_plans
 from oncogym.evaluation.plots import plot_history
 from oncogym.evaluation.seed_sweep import train_seeds
 from oncogym.evaluation.statistics import paired_difference
@@ -46,29 +47,51 @@ class Preset:
     """How much work a benchmark does.
 
     Attributes:
+        name: Name on the command line, by which environments set limits of their own.
         patients: Patients on whom agents are compared.
         plan_patients: Patients for whom the open-loop plan is optimised together.
         plan_generations: Generations of differential evolution before the polish.
         plan_population: Its population, as a multiple of the plan's variables.
         training_seeds: PPO runs with different seeds.
         training_steps: Decisions of each, ``None`` for the tuned value of ``ppo.yml``.
+        own_plan_patients: The first so many of the patients also get a plan of their own each, by
+            a search like that for the common plan; 0 for none.
     """
 
+    name: str
     patients: int
     plan_patients: int
     plan_generations: int
     training_seeds: int
     training_steps: int | None = None
     plan_population: int = 12
+    own_plan_patients: int = 0
 
-    def suited(self, name: str, variant: Variant) -> Preset:
-        """The preset called ``name`` with the limits of an environment."""
-        return replace(self, **variant.effort.limits.get(name, {}))
+    def suited(self, variant: Variant) -> Preset:
+        """The preset with the limits of an environment."""
+        return replace(self, **variant.effort.limits.get(self.name, {}))
 
 
 PRESETS = {
-    "quick": Preset(patients=256, plan_patients=96, plan_generations=30, training_seeds=1),
-    "full": Preset(patients=1000, plan_patients=128, plan_generations=300, training_seeds=10),
+    preset.name: preset
+    for preset in (
+        Preset(
+            "quick",
+            patients=256,
+            plan_patients=96,
+            plan_generations=30,
+            training_seeds=1,
+            own_plan_patients=64,
+        ),
+        Preset(
+            "full",
+            patients=1000,
+            plan_patients=128,
+            plan_generations=300,
+            training_seeds=10,
+            own_plan_patients=256,
+        ),
+    )
 }
 
 
@@ -86,6 +109,7 @@ def run_benchmark(
     manifest: Mapping[str, Any] | None = None,
     say: Callable[[str], None] = lambda text: None,
     executor: Executor | None = None,
+    studies: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Comparison]:
     """Compare everybody on every environment; finished parts found in ``out`` are used again.
 
@@ -98,6 +122,7 @@ def run_benchmark(
         say: Receives lines about the progress.
         executor: Who simulates, trains and evaluates; by default this process. The results do not
             depend on it.
+        studies: Documents of robustness studies that the report shows, too.
 
     Returns:
         A comparison for each id.
@@ -108,8 +133,7 @@ def run_benchmark(
         ValueError: ``out`` holds a benchmark with other settings.
         ExecutorError: The workers cannot do it.
     """
-    name = next((name for name, known in PRESETS.items() if known == preset), "")
-    presets = {env_id: preset.suited(name, find_variant(env_id)[1]) for env_id in env_ids}
+    presets = {env_id: preset.suited(find_variant(env_id)[1]) for env_id in env_ids}
     problems = {
         env_id: resolve(env_id, patients=presets[env_id].patients, seed=seed) for env_id in env_ids
     }
@@ -118,6 +142,7 @@ def run_benchmark(
     comparisons = {}
     for env_id, problem in problems.items():
         place = require_writable_folder(folder / problem.variant.id.split("/")[-1])
+        _claim(place, {"preset": asdict(presets[env_id]), "seed": seed})
         comparison = _benchmark_one(problem, presets[env_id], place, seed, say, executor)
         comparison.write_tables(place)
         comparisons[problem.variant.id] = comparison
@@ -127,7 +152,9 @@ def run_benchmark(
         f"{len(problems)} environment(s), up to {preset.patients} patients each, "
         f"{preset.training_seeds} training seed(s)."
     )
-    report = suite_report(comparisons, "oncogym benchmark", summary, manifest, seed=seed)
+    report = suite_report(
+        comparisons, "oncogym benchmark", summary, manifest, seed=seed, studies=studies
+    )
     report.write(folder / "report.html")
     return comparisons
 
@@ -221,6 +248,15 @@ def _benchmark_one(
     comparison.extras["Differences of PPO to the best open-loop plan"] = _against_plan(
         comparison, seed
     )
+    training_seeds = [run.seed for run in runs]
+    comparison.extras["PPO by training seed"] = _by_seed(comparison, training_seeds, seed)
+    if preset.own_plan_patients:
+        say(f"{env_id}: a plan of its own for each of {preset.own_plan_patients} patients")
+        caption = (
+            f"Distance to the best plan of each patient's own (first {preset.own_plan_patients} "
+            "patients)"
+        )
+        comparison.extras[caption] = _distance(comparison, preset, folder, seed, executor)
     curves = {f"seed {run.seed}": learning_curve(run.folder) for run in runs}
     title = "PPO: return on the validation patients while it learns"
     axes = ("decisions", "mean return")
@@ -238,6 +274,65 @@ def _against_plan(comparison: Comparison, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _by_seed(comparison: Comparison, training_seeds: Sequence[int], seed: int) -> pd.DataFrame:
+    """Return and normalised score of the policy of each training run."""
+    results = comparison.results
+    rows = []
+    for number, training_seed in enumerate(training_seeds):
+        chosen = (results["agent"] != LEARNT) | (results["training_seed"] == number)
+        found, _ = normalised_scores(
+            results[chosen], comparison.baseline, comparison.reference, seed=seed
+        )
+        own = results[chosen & (results["agent"] == LEARNT)]
+        rows.append(
+            {
+                "training seed": training_seed,
+                "return": float(own["return"].mean()),
+                "cost": float(own["cost"].mean()),
+                "normalised score": found.get(LEARNT),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _distance(
+    comparison: Comparison, preset: Preset, folder: Path, seed: int, executor: Executor | None
+) -> pd.DataFrame:
+    """What the agents lack to plans that were made for each patient alone."""
+    problem = first_patients(comparison.problem, preset.own_plan_patients)
+    path = folder / "own_plans.json"
+    if path.exists():
+        plans = PatientPlans.load(path, problem.patients)
+    else:
+        effort = problem.variant.effort.search_options
+        optimizer, budget = _search(problem, preset, effort, [PlanAgent.load(folder / "plan.json")])
+        plans, about = search_own_plans(
+            problem, optimizer, budget, search_options=effort, seed=seed, executor=executor
+        )
+        plans.save(path, problem.patients, about)
+    own = evaluate_problem(problem, {"own": plans}, executor)["return"].to_numpy()
+    tables = per_patient(comparison.results, ["return"])
+    count = len(problem.patients)
+    returns = {name: table["return"].to_numpy()[:count] for name, table in tables.items()}
+    return distance_table(returns, own, comparison.baseline, comparison.labels, seed)
+
+
+def _search(
+    problem: Problem, preset: Preset, search_options: Mapping[str, Any], known: Sequence[PlanAgent]
+) -> tuple[DifferentialEvolution, int]:
+    """Differential evolution from the clinical protocols and ``known`` plans, and its budget."""
+    task = problem.treatment.task(1, **{**problem.options, **search_options})
+    space = task.plan_space()
+    plans = [agent.actions for agent in known]
+    optimizer = DifferentialEvolution(
+        popsize=preset.plan_population,
+        seeded_plans=np.concatenate(
+            [encoded(space, plans), protocol_plans(problem.treatment, task, space)]
+        ),
+    )
+    return optimizer, optimizer.popsize * space.dimension * (preset.plan_generations + 1)
+
+
 def _find_plan(
     problem: Problem, preset: Preset, folder: Path, seed: int, executor: Executor | None
 ) -> tuple[PlanAgent, dict[str, Any]]:
@@ -248,13 +343,9 @@ def _find_plan(
     drawn = problem.treatment.cohort(cohort)
     count = min(drawn.distinct or preset.plan_patients, preset.plan_patients)
     patients = drawn.patients(count, seed)
-    options = {**problem.options, **problem.variant.effort.search_options}
-    search = PlanProblem(problem.treatment, options, patients)
-    optimizer = DifferentialEvolution(
-        popsize=preset.plan_population,
-        seeded_plans=protocol_plans(problem.treatment, problem.task(1), search.space),
-    )
-    budget = optimizer.popsize * search.space.dimension * (preset.plan_generations + 1)
+    effort = problem.variant.effort.search_options
+    search = PlanProblem(problem.treatment, {**problem.options, **effort}, patients)
+    optimizer, budget = _search(problem, preset, effort, [])
     with tqdm(
         total=preset.plan_generations, desc="plan", unit="gen", file=sys.stderr, disable=None
     ) as bar:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from oncogym.evaluation.curves import mean_interval
-from oncogym.evaluation.metrics import mean_of
+from oncogym.evaluation.metrics import mean_of, well_founded
 from oncogym.evaluation.statistics import Interval
 
 # Whiskers, box and median of a spread over patients.
@@ -97,6 +97,65 @@ def scores_chart(
     }
 
 
+def losses_chart(study: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:
+    """Losses of every measure: a panel a perturbation, a curve an agent.
+
+    Kinds that act throughout have their sizes on the axis, from 0; those that happen once the
+    number of the fraction, and a panel for each size.
+
+    Args:
+        study: ``Robustness.document()``.
+        labels: What each agent is called.
+    """
+    summary = well_founded(pd.DataFrame(study["summary"]))
+    names = summary.drop_duplicates("metric").set_index("metric")
+    measures = {
+        str(name): f"{line['label']}, {'worse' if name in study['directed'] else 'less'} by"
+        + (f" [{line['unit']}]" if line["unit"] else "")
+        for name, line in names.iterrows()
+    }
+    order = sorted(measures, key=lambda name: name not in study["headline"])
+    panels = []
+    for kind, about in study["kinds"].items():
+        own = summary[summary["kind"] == kind]
+        events = own.groupby("size", sort=True) if about["event"] else [(None, own)]
+        for size, part in events:
+            title = about["label"]
+            lines = [
+                _losses_line(number, part[part["agent"] == name], order, about["event"])
+                for number, name in enumerate(labels)
+                if (part["agent"] == name).any()
+            ]
+            if about["event"]:
+                title += f" ({about['unit']}: {size:g})"
+            x = "number of the fraction" if about["event"] else about["unit"]
+            if lines:
+                panels.append({"title": title, "x": x, "whole": about["event"], "lines": lines})
+    return {
+        "kind": "losses",
+        "agents": list(labels.values()),
+        "measures": [measures[name] for name in order],
+        "panels": panels,
+    }
+
+
+def _losses_line(
+    agent: int, table: pd.DataFrame, measures: Sequence[str], event: bool
+) -> dict[str, Any]:
+    """One agent's losses of every measure; nothing is lost at size 0."""
+    x = "when" if event else "size"
+    start = [] if event else [0.0]
+    found = []
+    for name in measures:
+        own = table[table["metric"] == name].sort_values(x)
+        columns = [_plain([*start, *own[c]]) for c in ("loss", "loss_low", "loss_high")]
+        curve = dict(zip(("values", "low", "high"), columns, strict=True))
+        if None in (*curve["low"], *curve["high"]):
+            curve = {"values": curve["values"]}
+        found.append(curve)
+    return {"agent": agent, "time": _plain([*start, *own[x]]), "measures": found}
+
+
 def _row(interval: Interval, spread: Sequence[float] | None = None) -> dict[str, Any]:
     row: dict[str, Any] = {
         "estimate": _short(interval.estimate),
@@ -113,4 +172,5 @@ def _short(value: float) -> float | None:
 
 
 def _plain(values: Any) -> list[float | None]:
-    return [float(f"{value:.6g}") if math.isfinite(value) else None for value in values]
+    numbers = np.asarray(values, np.float64)
+    return [float(f"{value:.6g}") if math.isfinite(value) else None for value in numbers]

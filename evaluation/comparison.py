@@ -16,7 +16,7 @@ from oncogym.agents.clinical import RandomAgent, clinical_agent, clinical_agents
 from oncogym.agents.executors.base import Executor
 from oncogym.agents.files import write_csv_atomic, write_json_atomic
 from oncogym.agents.learned import PolicyAgent
-from oncogym.agents.plan import PlanAgent
+from oncogym.agents.plan import load_plan
 from oncogym.envs.treatment import nearest
 from oncogym.evaluation.charts import outcomes_chart, scores_chart
 from oncogym.evaluation.courses import Courses, browser
@@ -62,10 +62,10 @@ def load_agents(
         elif path.is_dir():
             agents[path.name] = PolicyAgent.load(path, problem.variant.id, problem.options)
         elif path.is_file():
-            plan = PlanAgent.load(path)
-            if plan.actions.shape[1:] != task.action_space.shape:
+            plan = load_plan(path, problem.patients)
+            if plan.actions.shape[-1:] != task.action_space.shape:
                 raise ValueError(
-                    f"{path}: its actions have size {plan.actions.shape[1:]}; "
+                    f"{path}: its actions have size {plan.actions.shape[-1:]}; "
                     f"{problem.variant.id} takes {task.action_space.shape}"
                 )
             agents[path.stem] = plan

@@ -48,6 +48,8 @@ class Courses:
         common = problem.task(count)
         traces, ends = {}, {}
         for name, agent in agents.items():
+            if hasattr(agent, "for_lanes"):
+                agent = agent.for_lanes(0, count, len(problem.patients))
             task, own = problem.prepare(agent, common)
             ends[name] = rollout(task, own, problem.patients[:count], problem.seeds[:count])
             traces[name] = [list(problem.treatment.traces(task, k)) for k in range(count)]

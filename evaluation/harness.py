@@ -18,7 +18,7 @@ from oncogym.agents.task_spec import TaskSpec
 from oncogym.envs.cohort import Cohort
 from oncogym.envs.therapy import Floats, TherapyTask
 from oncogym.envs.treatment import Treatment, Variant, find_variant
-from oncogym.evaluation.shards import PATIENTS, Shard, joined, treat
+from oncogym.evaluation.shards import PATIENTS, Shard, cut, joined, together, treat
 
 
 @dataclass(frozen=True)
@@ -147,12 +147,8 @@ def evaluate_problem(
     Raises:
         ExecutorError: The workers cannot do it.
     """
-    count = len(problem.patients)
     common = TaskSpec(problem.treatment, problem.options)
-    single = common.task(1)
-    # A GPU is only busy with many.
-    step = single.max_lanes if single.device == "cuda" else min(lanes, single.max_lanes)
-    parts = [slice(start, min(start + step, count)) for start in range(0, count, step)]
+    parts = cut(len(problem.patients), together(common, lanes))
     shards = [
         Shard.of(spec, agent, part, problem.patients, problem.seeds)
         for agent in agents.values()

@@ -27,6 +27,9 @@ _COMMON: tuple[tuple[str, str, bool | None], ...] = (
 )
 
 
+# Means of fewer patients are not drawn.
+_FEWEST = 5
+
 _STATISTICS: dict[str, Any] = {"mean": np.mean, "iqm": iqm}
 
 
@@ -171,3 +174,8 @@ def titled(label: str, unit: str) -> str:
 def mean_of(line: Any) -> Interval:
     """The mean with its interval in one row of :func:`summarise`."""
     return Interval(line["mean"], line["low"], line["high"])
+
+
+def well_founded(losses: pd.DataFrame) -> pd.DataFrame:
+    """Rows that are drawn: their means are of five patients, or of as many as any row has."""
+    return losses[losses["patients"] >= min(_FEWEST, losses["patients"].max())]

@@ -164,6 +164,10 @@ class Course:
             spread = rows.std(axis=0)
         return cls(actions, gives, spread)
 
+    def part(self, lanes: slice) -> Course:
+        """The courses of some lanes; the spread stays that of all."""
+        return replace(self, actions=self.actions[lanes], gives=self.gives[lanes])
+
     @property
     def fractions(self) -> NDArray[np.int64]:
         """Number of fractions of each lane ``(lanes,)``."""

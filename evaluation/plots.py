@@ -12,12 +12,11 @@ from matplotlib.ticker import MaxNLocator
 
 from oncogym.envs.treatment import Trace
 from oncogym.evaluation.curves import mean_interval
+from oncogym.evaluation.metrics import well_founded
 from oncogym.evaluation.statistics import Interval
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 _PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
-# Means of fewer patients are not drawn.
-_FEWEST = 5
 
 
 def _colours(names: Sequence[str]) -> dict[str, str]:
@@ -173,7 +172,7 @@ def plot_robustness(
 
     Args:
         summary: Losses of each agent, perturbation and metric, as
-            ``robustness.summarise_losses`` gives them.
+            ``robustness_outcome.summarise_losses`` gives them.
         metrics: Metrics to draw, by name.
         kinds: The kinds by name; those in the summary are drawn.
         title: Title of the figure.
@@ -181,7 +180,7 @@ def plot_robustness(
     present = [name for name in kinds if (summary["kind"] == name).any()]
     agents = [str(name) for name in summary["agent"].unique()]
     colours = _colours(agents)
-    summary = summary[summary["patients"] >= min(_FEWEST, summary["patients"].max())]
+    summary = well_founded(summary)
     # A single kind has its metrics side by side.
     shape = (len(metrics), len(present)) if len(present) > 1 else (1, len(metrics))
     width, height = max(3.1 * shape[1] + 0.6, 8.0), 2.6 * shape[0] + 1.2

@@ -34,7 +34,7 @@ _SVG_LIMIT = 400_000
 _MISSING = "\N{EN DASH}"
 # Style and behaviour of the page; the scripts share one scope, in this order.
 _STYLES = ("report.css",)
-_SCRIPTS = ("tables.js", "charts.js", "courses.js", "start.js")
+_SCRIPTS = ("tables.js", "charts.js", "losses.js", "courses.js", "start.js")
 
 
 class Report:

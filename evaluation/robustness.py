@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,29 +12,25 @@ import pandas as pd
 from tqdm import tqdm
 
 from oncogym.agents.agent import Agent
-from oncogym.agents.clinical import RuleAgent
-from oncogym.agents.files import write_csv_atomic, write_json_atomic
-from oncogym.agents.learned import PolicyAgent
-from oncogym.agents.plan import PlanAgent
-from oncogym.agents.rollout import Rollout, rollout
+from oncogym.agents.executors.base import Executor, Item, LanesExecutor, Result
+from oncogym.agents.plan import OpenLoopAgent
+from oncogym.agents.rollout import Rollout
 from oncogym.envs.therapy import Floats, TherapyTask
 from oncogym.envs.treatment import nearest
 from oncogym.evaluation.harness import Problem, result_table
-from oncogym.evaluation.perturbation import (
-    KINDS,
-    Course,
-    Perturbation,
-    PerturbedAgent,
-    Spectator,
-    largest_dose,
+from oncogym.evaluation.perturbation import KINDS, Course, Perturbation
+from oncogym.evaluation.perturbed_shards import (
+    Cutter,
+    PerturbedShard,
+    joined_decided,
+    treat_as_decided,
+    treat_perturbed,
 )
-from oncogym.evaluation.plots import plot_robustness
-from oncogym.evaluation.statistics import paired_difference, stratified_bootstrap
+from oncogym.evaluation.robustness_outcome import Robustness, summarise_losses
+from oncogym.evaluation.shards import joined
 
 # So many fractions of an agent's course are perturbed by default, from the first to the last.
 _PLACES = 6
-_LISTED_METRICS = 3
-_STATELESS = (PlanAgent, PolicyAgent, RuleAgent)
 
 
 @dataclass(frozen=True)
@@ -105,95 +100,11 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Robustness:
-    """Outcome of a study.
+class _Run:
+    """An agent under a perturbation; without shards nothing differs from the course as decided."""
 
-    Attributes:
-        problem: Environment and patients.
-        results: One row for each agent, perturbation and patient: ``agent``, ``kind`` (``none``
-            for the unperturbed course), ``size``, ``when`` (0 for kinds that act throughout),
-            ``affected`` (whether it took place in this patient), ``dose_lost`` (asked for and not
-            given, in the unit of the dose), and the columns of ``harness.evaluate``.
-        summary: One row for each agent, perturbation and metric, see :func:`summarise_losses`.
-        left_out: Kinds that the environment has no meaning for, and why.
-        labels: What each agent is called.
-        dose_unit: Unit of ``dose_lost``, empty where the environment has no dose.
-    """
-
-    problem: Problem
-    results: pd.DataFrame
-    summary: pd.DataFrame
-    left_out: dict[str, str]
-    labels: dict[str, str]
-    dose_unit: str
-
-    @property
-    def headline(self) -> list[str]:
-        """Return and the treatment's first metric that has a better direction."""
-        return ["return", *_directed(self.problem)[:1]]
-
-    def document(self) -> dict[str, Any]:
-        """Everything but the single patients as JSON-able data."""
-        return {
-            "env": self.problem.variant.id,
-            "cohort": self.problem.cohort.name,
-            "patients": len(self.problem.patients),
-            "agents": self.labels,
-            "left_out": self.left_out,
-            "kinds": {name: KINDS[name] for name in KINDS if name in set(self.summary["kind"])},
-            "dose_unit": self.dose_unit,
-            "summary": self.summary.to_dict(orient="records"),
-        }
-
-    def losses(self) -> pd.DataFrame:
-        """The summary for reading: important metrics only, six digits, without intervals of means.
-
-        These are return, cost, the treatment's first three metrics that have a better direction,
-        and its metrics in the unit of the dose that have none.
-        """
-        doses = [
-            metric.name
-            for metric in self.problem.treatment.task.metrics
-            if metric.higher_is_better is None and metric.unit == self.dose_unit != ""
-        ]
-        kept = ["return", "cost", *_directed(self.problem)[:_LISTED_METRICS], *doses]
-        chosen = self.summary[self.summary["metric"].isin(kept)]
-        chosen = chosen.drop(columns=["label", "low", "high"])
-        return chosen.map(lambda value: float(f"{value:.6g}") if type(value) is float else value)
-
-    def table(self) -> pd.DataFrame:
-        """One row for each agent and perturbation with the losses of the headline metrics."""
-        chosen = self.summary[self.summary["kind"] != "none"]
-        keys = ["agent", "kind", "size", "when"]
-        rows = []
-        for values, part in chosen.groupby(keys, sort=False):
-            own = part.set_index("metric")
-            row: dict[str, Any] = dict(zip(keys, values, strict=True))
-            row["patients"] = int(own["patients"].iloc[0])
-            for name in self.headline:
-                line = own.loc[name]
-                row[f"{line['label']} lost"] = (
-                    f"{line['loss']:.4g} [{line['loss_low']:.4g}, {line['loss_high']:.4g}]"
-                )
-            rows.append(row)
-        return pd.DataFrame(rows)
-
-    def figure(self) -> Any:
-        """Losses of the headline metrics against the size or the fraction."""
-        labels = _distinct(self.labels)
-        summary = self.summary.assign(agent=[labels[name] for name in self.summary["agent"]])
-        title = f"{self.problem.variant.id}, {len(self.problem.patients)} patients"
-        return plot_robustness(summary, self.headline, KINDS, title)
-
-    def save(self, folder: Path, manifest: Mapping[str, Any]) -> None:
-        """Write the tables (results, summary, losses), a JSON document, manifest and figure."""
-        write_csv_atomic(folder / "results.csv", self.results)
-        write_csv_atomic(folder / "summary.csv", self.summary)
-        write_csv_atomic(folder / "losses.csv", self.losses())
-        write_json_atomic(folder / "robustness.json", self.document())
-        write_json_atomic(folder / "manifest.json", manifest)
-        if (self.summary["kind"] != "none").any():
-            self.figure().savefig(folder / "robustness.png", dpi=144)
+    perturbation: Perturbation
+    shards: list[PerturbedShard]
 
 
 def run_robustness(
@@ -203,6 +114,7 @@ def run_robustness(
     *,
     seed: int = 0,
     resamples: int = 2000,
+    executor: Executor | None = None,
     progress: bool = False,
 ) -> Robustness:
     """Treat the same patients with every agent, unperturbed and under every perturbation.
@@ -211,82 +123,108 @@ def run_robustness(
 
     Args:
         problem: Environment and patients.
-        agents: Agents by name. One that draws random numbers of its own starts anew for each run.
+        agents: Agents by name. One that draws random numbers of its own starts anew for each
+            shard; see :class:`oncogym.agents.Agent` for ``for_lanes``.
         requests: What to perturb; by default every kind that the environment has a meaning for.
         seed: Seed of errors, noise and bootstrap.
         resamples: Bootstrap resamples.
+        executor: Who treats the patients; by default this process. The outcome does not depend on
+            it.
         progress: Show a progress bar on standard error.
 
     Raises:
         ValueError: A kind that was asked for has no meaning in the environment.
+        ExecutorError: The workers cannot do it.
     """
-    task = problem.task()
+    executor = executor or LanesExecutor()
+    task = problem.task(1)
     wanted, left_out = _fitting(requests, task, seed)
-    watch = any(request.kind == "observation_noise" for request in wanted)
-    tables: list[pd.DataFrame] = []
-    unit = "" if task.dose_part is None else task.action_parts[task.dose_part][1]
-    with tqdm(desc="robustness", unit="run", total=len(agents), disable=None if progress else True)\
-            as bar:  # fmt: skip
-        for name, agent in agents.items():
-            bar.set_postfix_str(name)
-            plain, course = _unperturbed(problem, agent, watch)
-            everyone = np.ones(len(problem.patients), np.bool_)
-            tables.append(_labelled(result_table(name, problem, plain), None, everyone, 0.0))
-            lost: Any
-            jobs = [p for request in wanted for p in request.perturbations(course, seed)]
-            bar.total = (bar.total or 0) + len(jobs)
-            bar.update()
-            for perturbation in jobs:
-                affected = course.affected(perturbation)
-                if affected.any():
-                    # A plan looks at nothing.
-                    if perturbation.kind == "observation_noise" and isinstance(agent, PlanAgent):
-                        result, lost = plain, 0.0
-                    else:
-                        result, lost = perturbed(problem, agent, perturbation, course)
-                    table = result_table(name, problem, result)
-                    tables.append(_labelled(table, perturbation, affected, lost))
-                bar.update()
+    cutter = Cutter(problem)
+    with tqdm(desc="robustness", unit="shard", disable=None if progress else True) as bar:
+        decided = _treat_as_decided(task, cutter, agents, wanted, executor, bar)
+        runs = {
+            name: _runs(cutter, agent, decided[name][1], wanted, seed)
+            for name, agent in agents.items()
+        }
+        shards = [shard for own in runs.values() for run in own for shard in run.shards]
+        parts = _in_turn(executor, treat_perturbed, shards, bar)
+        tables = [
+            table
+            for name, own in runs.items()
+            for table in _tables(problem, name, decided[name], own, parts)
+        ]
     results = pd.concat(tables, ignore_index=True)
     labels = {name: str(getattr(agent, "label", name)) for name, agent in agents.items()}
     summary = summarise_losses(results, problem, seed=seed, resamples=resamples)
+    unit = "" if task.dose_part is None else task.action_parts[task.dose_part][1]
     return Robustness(problem, results, summary, left_out, labels, unit)
 
 
-def perturbed(
-    problem: Problem, agent: Agent, perturbation: Perturbation, course: Course
-) -> tuple[Rollout, Floats]:
-    """Courses of all patients under a perturbation.
-
-    Args:
-        problem: Environment and patients.
-        agent: The agent.
-        perturbation: What goes wrong.
-        course: The agent's unperturbed courses of the same patients.
-
-    Returns:
-        The courses, and the dose that was asked for and not given ``(patients,)`` in its unit.
-    """
-    changed = perturbation.problem(problem)
-    usual, _ = problem.prepare(agent, problem.task(1))
-    delivery, own = changed.prepare(_fresh(agent), changed.task())
-    wrapped = PerturbedAgent(own, perturbation, usual, problem.seeds, course)
-    result = rollout(delivery, wrapped, changed.patients, problem.seeds, record_actions=True)
-    return result, wrapped.lost(result.actions) * largest_dose(usual)
+def _treat_as_decided(
+    task: TherapyTask,
+    cutter: Cutter,
+    agents: Mapping[str, Agent],
+    requests: Sequence[Request],
+    executor: Executor,
+    bar: tqdm,
+) -> dict[str, tuple[Rollout, Course]]:
+    """Every agent's unperturbed courses."""
+    watch = any(request.kind == "observation_noise" for request in requests)
+    shards = {name: cutter.decided(agent) for name, agent in agents.items()}
+    together = [shard for own in shards.values() for shard in own]
+    results = _in_turn(executor, partial(treat_as_decided, watch=watch), together, bar)
+    return {
+        name: joined_decided(task, [next(results) for _ in own]) for name, own in shards.items()
+    }
 
 
-def _unperturbed(problem: Problem, agent: Agent, watch: bool) -> tuple[Rollout, Course]:
-    task, own = problem.prepare(_fresh(agent), problem.task())
-    spectator = Spectator(own)
-    result = rollout(
-        task, spectator if watch else own, problem.patients, problem.seeds, record_actions=True
-    )
-    return result, Course.of(task, result.actions, spectator.seen)
+def _runs(
+    cutter: Cutter, agent: Agent, course: Course, requests: Sequence[Request], seed: int
+) -> list[_Run]:
+    """An agent's runs; perturbations that take place in no patient are left out."""
+    runs = []
+    for request in requests:
+        for perturbation in request.perturbations(course, seed):
+            if course.affected(perturbation).any():
+                # A plan looks at nothing.
+                blind = perturbation.kind == "observation_noise" and isinstance(
+                    agent, OpenLoopAgent
+                )
+                shards = [] if blind else cutter.perturbed(agent, perturbation, course)
+                runs.append(_Run(perturbation, shards))
+    return runs
 
 
-def _fresh(agent: Agent) -> Agent:
-    """An agent whose own random numbers, if any, start where they started in other runs."""
-    return agent if isinstance(agent, _STATELESS) else copy.deepcopy(agent)
+def _tables(
+    problem: Problem,
+    agent: str,
+    decided: tuple[Rollout, Course],
+    runs: Sequence[_Run],
+    parts: Iterator[tuple[Rollout, Floats]],
+) -> Iterator[pd.DataFrame]:
+    """An agent's results as decided and in each run; ``parts`` has those of the shards in order."""
+    plain, course = decided
+    everyone = np.ones(len(problem.patients), np.bool_)
+    yield _labelled(result_table(agent, problem, plain), None, everyone, 0.0)
+    for run in runs:
+        result, lost = plain, np.zeros(len(problem.patients))
+        if run.shards:
+            own = [next(parts) for _ in run.shards]
+            result = joined([one for one, _ in own])
+            lost = np.concatenate([one for _, one in own])
+        table = result_table(agent, problem, result)
+        yield _labelled(table, run.perturbation, course.affected(run.perturbation), lost)
+
+
+def _in_turn(
+    executor: Executor, function: Callable[[Item], Result], items: Sequence[Item], bar: tqdm
+) -> Iterator[Result]:
+    """Results in order; the bar advances with every call of the executor."""
+    bar.total = (bar.total or 0) + len(items)
+    for start in range(0, len(items), executor.pieces):
+        found = executor.map(function, items[start : start + executor.pieces])
+        bar.update(len(found))
+        yield from found
 
 
 def _fitting(
@@ -318,75 +256,3 @@ def _labelled(
     table.insert(5, "affected", affected)
     table.insert(6, "dose_lost", lost)
     return table
-
-
-def summarise_losses(
-    results: pd.DataFrame, problem: Problem, *, seed: int = 0, resamples: int = 2000
-) -> pd.DataFrame:
-    """Means and paired losses over the patients in whom a perturbation took place.
-
-    Returns:
-        One row for each agent, perturbation and metric: ``agent``, ``kind``, ``size``, ``when``,
-        ``metric``, ``label``, ``unit``, ``patients`` (those affected), ``dose_lost`` (their mean of
-        what was asked for and not given), ``plain`` (their mean without perturbation), ``mean``
-        with its 95 % interval ``low`` and ``high``, and ``loss``, the mean by which the metric gets
-        worse, patient by patient, with ``loss_low`` and ``loss_high``; of a metric without a better
-        direction, the mean by which it decreases.
-    """
-    metrics: list[tuple[str, str, str, bool | None]] = [
-        ("return", "Return", "", True),
-        ("cost", "Cost", "", False),
-        *((m.name, m.label, m.unit, m.higher_is_better) for m in problem.treatment.task.metrics),
-        ("success", "Success", "", True),
-    ]
-    rows = []
-    plain_tables = {
-        str(agent): part.set_index("patient")
-        for agent, part in results[results["kind"] == "none"].groupby("agent", sort=False)
-    }
-    for (agent, kind, size, when), part in results.groupby(
-        ["agent", "kind", "size", "when"], sort=False
-    ):
-        table = part[part["affected"]].set_index("patient")
-        before = plain_tables[str(agent)].loc[table.index]
-        for name, label, unit, higher in metrics:
-            values = table[name].to_numpy(np.float64)
-            old = before[name].to_numpy(np.float64)
-            first, second = (values, old) if higher is False else (old, values)
-            mean = stratified_bootstrap(values, seed=seed, resamples=resamples)
-            loss = paired_difference(first, second, seed=seed, resamples=resamples)
-            rows.append(
-                {
-                    "agent": agent,
-                    "kind": kind,
-                    "size": size,
-                    "when": when,
-                    "metric": name,
-                    "label": label,
-                    "unit": unit,
-                    "patients": len(values),
-                    "dose_lost": float(table["dose_lost"].mean()),
-                    "plain": float(old.mean()),
-                    "mean": mean.estimate,
-                    "low": mean.low,
-                    "high": mean.high,
-                    "loss": loss.estimate,
-                    "loss_low": loss.low,
-                    "loss_high": loss.high,
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def _directed(problem: Problem) -> list[str]:
-    metrics = problem.treatment.task.metrics
-    return [metric.name for metric in metrics if metric.higher_is_better is not None]
-
-
-def _distinct(labels: Mapping[str, str]) -> dict[str, str]:
-    """Labels, with the name behind those that several agents have."""
-    seen = list(labels.values())
-    return {
-        name: label if seen.count(label) == 1 else f"{label} ({name})"
-        for name, label in labels.items()
-    }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from oncogym.agents.clinical import RuleAgent
 from oncogym.agents.rollout import Rollout, rollout
 from oncogym.agents.task_spec import TaskSpec
-from oncogym.envs.therapy import Floats
+from oncogym.envs.therapy import Floats, TherapyTask
 from oncogym.envs.treatment import Rule
 
 #: Patients who are treated together. The same for every executor and number of workers, so that an
@@ -52,23 +53,50 @@ class Shard:
             sent = agent.for_lanes(part.start, part.stop, len(patients))
         return cls(spec, sent, patients[part], np.asarray(seeds, np.uint64)[part])
 
+    def task(self) -> TherapyTask:
+        """The task, with one lane a patient."""
+        return self.spec.task(len(self.patients))
+
+    def actor(self, task: TherapyTask) -> Any:
+        """The agent as it decides for ``task``."""
+        agent = self.agent
+        if isinstance(agent, str):
+            agent = self.spec.treatment.protocol(agent)
+        return RuleAgent(agent, task) if isinstance(agent, Rule) else agent
+
+
+def together(spec: TaskSpec, lanes: int = PATIENTS) -> int:
+    """Patients who are treated together: ``lanes``, or on a GPU as many as it takes.
+
+    A GPU is only busy with many.
+    """
+    task = spec.task(1)
+    return task.max_lanes if task.device == "cuda" else min(lanes, task.max_lanes)
+
+
+def cut(patients: int, most: int) -> list[slice]:
+    """Parts of at most ``most`` patients, in order."""
+    return [slice(start, min(start + most, patients)) for start in range(0, patients, most)]
+
 
 def treat(shard: Shard) -> Rollout:
     """One episode with each patient of a shard."""
-    task = shard.spec.task(len(shard.patients))
-    agent = shard.agent
-    if isinstance(agent, str):
-        agent = shard.spec.treatment.protocol(agent)
-    if isinstance(agent, Rule):
-        agent = RuleAgent(agent, task)
-    return rollout(task, agent, shard.patients, shard.seeds)
+    task = shard.task()
+    return rollout(task, shard.actor(task), shard.patients, shard.seeds)
 
 
-def joined(parts: list[Rollout]) -> Rollout:
-    """Episodes of several shards as those of one."""
+def joined(parts: Sequence[Rollout]) -> Rollout:
+    """Episodes of several shards as those of one; recorded actions are NaN after the end."""
+    decisions = max(part.actions.shape[1] for part in parts)
+    parts = [replace(part, actions=_lengthened(part.actions, decisions)) for part in parts]
     return Rollout(
         *(
             np.concatenate([getattr(part, field.name) for part in parts])
             for field in fields(Rollout)
         )
     )
+
+
+def _lengthened(actions: Floats, decisions: int) -> Floats:
+    missing = ((0, 0), (0, decisions - actions.shape[1]), (0, 0))
+    return np.pad(actions, missing, constant_values=np.nan)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from oncogym.evaluation.comparison import (
 )
 from oncogym.evaluation.metrics import mean_of, per_patient
 from oncogym.evaluation.report import Report
+from oncogym.evaluation.robustness_report import add_study
 from oncogym.evaluation.statistics import aggregate_score, iqm
 
 _MINUS = "\N{MINUS SIGN}"
@@ -104,8 +105,18 @@ def suite_report(
     manifest: Mapping[str, Any] | None = None,
     *,
     seed: int = 0,
+    studies: Sequence[Mapping[str, Any]] = (),
 ) -> Report:
-    """The page of a benchmark: overview, each environment, the aggregate, the treatment browser."""
+    """The page of a benchmark: overview, each environment, the aggregate, the treatment browser.
+
+    Args:
+        comparisons: Outcomes by environment.
+        title: Title of the page.
+        summary: One line below it.
+        manifest: Where the numbers come from.
+        seed: Seed of the bootstrap.
+        studies: Documents of robustness studies to show, see ``robustness_report.read_study``.
+    """
     report = Report(title, summary)
     report.add_heading("Overview")
     report.add_table(
@@ -122,6 +133,8 @@ def suite_report(
         report.add_table(table, f"{_TITLE} [95 % interval, patients resampled by environment]")
     if missing:
         report.add_text(f"Without a scale, and so left out: {', '.join(missing)}.")
+    for study in studies:
+        add_study(report, study)
     add_browser(report, list(comparisons.values()))
     if manifest is not None:
         report.add_provenance(dict(manifest))

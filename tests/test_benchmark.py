@@ -7,6 +7,7 @@ import json
 import pandas as pd
 import pytest
 
+from oncogym.agents.clinical import clinical_agent
 from oncogym.evaluation.benchmark import (
     LEARNT,
     PLAN,
@@ -18,11 +19,12 @@ from oncogym.evaluation.benchmark import (
     save_summary,
 )
 from oncogym.evaluation.harness import evaluate, resolve
+from oncogym.evaluation.robustness import Request, run_robustness
 from oncogym.evaluation.suite import print_suite
 
 pytest.importorskip("stable_baselines3")
-SMALL = Preset(patients=24, plan_patients=4, plan_generations=2, training_seeds=2,
-               training_steps=10_000)  # fmt: skip
+SMALL = Preset("small", patients=24, plan_patients=4, plan_generations=2, training_seeds=2,
+               training_steps=10_000, own_plan_patients=8)  # fmt: skip
 ENV = "oncogym/ChemoDosingCohort-v0"
 
 
@@ -79,12 +81,41 @@ def test_optimiser_beats_clinical_beats_nothing(finished):
     assert means[PLAN] >= means[comparison.baseline] >= means["no_treatment"]
 
 
-def test_second_run_uses_the_finished_parts_and_gives_the_same_numbers(finished):
+def test_each_training_seed_is_told_apart(finished):
+    _, comparison = finished
+    table = comparison.extras["PPO by training seed"]
+    assert table["training seed"].tolist() == [3, 4]
+    mean = comparison.summary.query("agent == @LEARNT and metric == 'return'")["mean"].item()
+    assert table["return"].mean() == pytest.approx(mean, abs=1e-9)
+    assert table["return"].nunique() == 2
+
+
+def test_own_plans_bound_every_common_plan(finished):
+    folder, comparison = finished
+    assert (folder / "ChemoDosingCohort-v0" / "own_plans.json").exists()
+    (caption,) = [title for title in comparison.extras if "own" in title]
+    assert "first 8 patients" in caption
+    lacks = comparison.extras[caption].set_index("agent")["own plans minus agent"]
+    assert len(lacks) == len(comparison.labels)
+    # The search begins with the common plan and the protocols, and chemotherapy has no chance.
+    plans = [comparison.labels[name] for name in (PLAN, "daily", "weekly", "no_treatment")]
+    assert all(lacks[name].estimate > 0.0 for name in plans)
+
+
+def test_second_run_uses_the_finished_parts_and_shows_studies_too(finished):
     folder, comparison = finished
     place = folder / "ChemoDosingCohort-v0"
     before = (place / "results.csv").read_bytes()
     plan = (place / "plan.json").stat().st_mtime_ns
-    again = run_benchmark([ENV], SMALL, folder, seed=3)[ENV]
+    problem = resolve(ENV, patients=5)
+    agents = {"daily": clinical_agent(problem.treatment, problem.task(1), "daily")}
+    study = run_robustness(problem, agents, [Request("dose_bias")], resamples=20).document()
+    again = run_benchmark([ENV], SMALL, folder, seed=3, studies=[study])[ENV]
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    parts = ['id="all-environments"', '<h2 id="robustness-', '"kind":"losses"',
+             '"kind":"courses"']  # fmt: skip
+    places = [page.index(part) for part in parts]
+    assert places == sorted(places)
     assert (place / "results.csv").read_bytes() == before
     assert (place / "plan.json").stat().st_mtime_ns == plan
     pd.testing.assert_frame_equal(again.summary, comparison.summary)

@@ -35,7 +35,9 @@ from oncogym.agents.optimizers.lane_batch import LaneBatch, lane_returns
 from oncogym.agents.task_spec import TaskSpec
 from oncogym.envs import get_treatment, register_treatment
 from oncogym.evaluation.cli import main
-from oncogym.evaluation.harness import evaluate_problem, resolve
+from oncogym.evaluation.harness import Problem, evaluate_problem, resolve
+from oncogym.evaluation.perturbation import KINDS
+from oncogym.evaluation.robustness import Request, run_robustness
 from oncogym.evaluation.seed_sweep import train_seeds
 from oncogym.evaluation.shards import Shard
 
@@ -147,6 +149,16 @@ def test_evaluations_do_not_depend_on_the_executor(executor):
     assert list(here["agent"].unique()) == list(agents)
 
 
+def test_studies_of_robustness_do_not_depend_on_the_executor(executor):
+    problem, agents = evaluation()
+    requests = [Request(kind, when=(2,) * about.event) for kind, about in KINDS.items()]
+    here = run_robustness(problem, agents, requests, resamples=20)
+    there = run_robustness(problem, agents, requests, resamples=20, executor=executor)
+    assert set(here.results["kind"]) == {"none", *KINDS}
+    assert here.results.to_csv() == there.results.to_csv()
+    assert json.dumps(here.document()) == json.dumps(there.document())
+
+
 @pytest.mark.parametrize("lanes", [1, 7, 1000])
 def test_evaluations_do_not_depend_on_lanes(lanes):
     problem, agents = evaluation()
@@ -208,6 +220,31 @@ def test_simulations_of_a_lost_worker_count_once(executor, tmp_path):
         assert tomb.exists()
         assert scores.tobytes() == plain.score_actions(actions).tobytes()
         assert deadly.evaluations == plain.evaluations == 120
+    finally:
+        from oncogym.envs import treatment
+
+        treatment._TREATMENTS.pop("mortal_toy")
+
+
+@TWO_WORKERS
+def test_a_study_survives_a_lost_worker(executor, tmp_path):
+    register_treatment(mortal_toy.TREATMENT)
+    try:
+        tomb = tmp_path / "tomb"
+        toy = slot_toy.TREATMENT
+        cohort = toy.cohort("held_out")
+        rows = cohort.patients(70)
+        rows[50] = 1.2
+        keys = np.arange(70, dtype=np.uint64)
+        plain = Problem(toy, toy.variants[0], {"noise": 1.0}, cohort, rows, keys)
+        options = {**plain.options, "tomb": str(tomb), "parent": os.getpid()}
+        deadly = replace(plain, treatment=mortal_toy.TREATMENT, options=options)
+        agents = clinical_agents(plain.treatment, plain.task(1))[0]
+        requests = [Request("missed", when=(1, 2)), Request("dose_bias")]
+        here = run_robustness(plain, agents, requests, resamples=20)
+        there = run_robustness(deadly, agents, requests, resamples=20, executor=executor)
+        assert tomb.exists()
+        assert here.results.to_csv() == there.results.to_csv()
     finally:
         from oncogym.envs import treatment
 
@@ -367,12 +404,14 @@ def test_commands_print_the_same_with_workers(capsys, tmp_path):
     for arguments in (
         ["evaluate", COHORT, "weekly", "random", "--baseline", "weekly", "--patients", "40"],
         ["optimize", "ChemoDosingPublished-v0", "--budget", "400"],
+        ["robustness", COHORT, "weekly", "random", "--patients", "40", "--perturb", "missed@1,2"],
     ):
         documents = []
         for more in ([], ["--workers", "2"], ["--executor", "joblib", "--workers", "1"]):
             assert main([*arguments, *more, "--json"]) == 0
             document = json.loads(capsys.readouterr().out)
-            document.pop("seconds", None)
+            for other in ("seconds", "manifest"):
+                document.pop(other, None)
             documents.append(document)
         assert documents[0] == documents[1] == documents[2]
 

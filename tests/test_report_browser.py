@@ -10,12 +10,14 @@ import pytest
 from chromium import Browser, find
 
 from oncogym.agents import clinical_agents
-from oncogym.agents.clinical import RandomAgent
+from oncogym.agents.clinical import RandomAgent, clinical_agent
 from oncogym.evaluation.charts import lines_chart
 from oncogym.evaluation.comparison import Comparison
 from oncogym.evaluation.courses import Courses, browser, thin
 from oncogym.evaluation.harness import resolve
 from oncogym.evaluation.report import Report
+from oncogym.evaluation.robustness import Request, run_robustness
+from oncogym.evaluation.robustness_outcome import Robustness
 from oncogym.evaluation.suite import aggregate, overview, suite_report
 
 ENVS = ("oncogym/ChemoDosingCohort-v0", "oncogym/ChemoDosing-v0")
@@ -41,8 +43,20 @@ def comparisons() -> dict[str, Comparison]:
 
 
 @pytest.fixture(scope="module")
-def page(comparisons, tmp_path_factory) -> Path:
-    report = suite_report(comparisons, "Two environments", "A test.", {"command": "test"})
+def study() -> Robustness:
+    problem = resolve(ENVS[0], patients=8)
+    names = ("daily", "threshold")
+    agents = {name: clinical_agent(problem.treatment, problem.task(1), name) for name in names}
+    requests = [Request("missed", (1, 2), (1, 20, 30)), Request("dose_error")]
+    return run_robustness(problem, agents, requests, resamples=50)
+
+
+@pytest.fixture(scope="module")
+def page(comparisons, study, tmp_path_factory) -> Path:
+    report = suite_report(
+        comparisons, "Two environments", "A test.", {"command": "test"},
+        studies=[study.document()],
+    )  # fmt: skip
     return report.write(tmp_path_factory.mktemp("report") / "report.html")
 
 
@@ -150,6 +164,40 @@ def test_measures_agents_and_tables_of_an_environment(opened):
     assert "95 % interval" in opened.run("document.querySelector('.stage .hint').textContent")
     opened.click("table.sortable thead button")
     assert opened.run("document.querySelector('th[aria-sort]').ariaSort") == "ascending"
+
+
+def test_losses_are_told_with_their_intervals_where_there_are_any(opened, study):
+    opened.run("[...document.querySelectorAll('figure.chart')].at(-2).id = 'losses'")
+    shapes = "[...document.querySelectorAll('#losses .curve')].map(c => c.getAttribute('d')).join()"
+    count = "document.querySelectorAll('#losses .panel').length"
+    assert opened.run(count) == 3  # one or two missed, dose errors
+    own = study.summary.query("metric == 'return' and size == 1 and when == 20")
+    lines = [
+        f"{study.labels[row.agent]}: {row.loss:.4g} ({row.loss_low:.4g} to {row.loss_high:.4g})"
+        for row in own.itertuples()
+    ]
+    opened.point("#losses .panel svg", 0.6)
+    hint = "document.querySelector('#losses .hint').textContent"
+    told = opened.run(hint)
+    assert told.startswith("number of the fraction 20")
+    for line in lines:
+        assert line.replace("-", "\N{MINUS SIGN}") in told
+    opened.run("document.querySelector('#losses .panel svg').focus()")
+    spoken = "document.querySelector('#losses [aria-live]').textContent"
+    for key, place in (("ArrowRight", 20), ("End", 30), ("ArrowRight", 30), ("Home", 1)):
+        opened.press(key)
+        assert opened.run(spoken).startswith(f"number of the fraction {place}: ")
+    ticks = "[...document.querySelectorAll('#losses .panel svg')][0].querySelectorAll('.tick')"
+    middle = f"[...{ticks}].filter(t => t.getAttribute('text-anchor') === 'middle')"
+    assert opened.run(f"{middle}.every(t => Number.isInteger(+t.textContent))")
+    before = opened.run(shapes)
+    opened.run(
+        "(s => { s.selectedIndex = 1; s.dispatchEvent(new Event('change')); })"
+        "(document.querySelector('#losses select'))"
+    )
+    assert opened.run(shapes) != before
+    opened.click("#losses .agents label:nth-of-type(1)")
+    assert opened.run("document.querySelectorAll('#losses .curve').length") == 3
 
 
 def test_an_address_opens_the_browser_at_a_choice(opened, page):

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from oncogym.agents.files import CorruptFileError
+from oncogym.agents.optimizers import GeneticSettings
 from oncogym.envs.emt6ro_fractionation import (
     Parameters,
     Protocol,
@@ -47,6 +48,7 @@ from oncogym.evaluation.reproduce import (
     emt6ro_tables,
 )
 from oncogym.evaluation.reproduce import emt6ro_transcription as transcription
+from oncogym.evaluation.reproduce.emt6ro_scheme import genetic_scheme
 from oncogym.evaluation.reproduce.emt6ro_study import Sample, Study
 
 DATA = Path(__file__).parent / "data"
@@ -540,8 +542,8 @@ def test_figures_are_drawn_and_saved(short, monkeypatch, tmp_path):
     )
     study = as_printed(Study(fidelity="screening", equality=100))
     paths = emt6ro_figures.save_figures(tmp_path, study)
-    names = ["best_protocols", "sub_modules", "means", "courses", "time_lapse", "equality",
-             "time_courses"]  # fmt: skip
+    names = ["best_protocols", "sub_modules", "means", "courses", "time_lapse",
+             "genetic_algorithm", "equality", "time_courses"]  # fmt: skip
     assert [path.stem for path in paths] == names
     for path in paths:
         assert path.read_bytes().startswith(b"\x89PNG")
@@ -561,6 +563,25 @@ def test_figures_state_their_units():
         assert isinstance(figure, Figure)
         shown = {text for axis in figure.axes for text in (axis.get_xlabel(), axis.get_ylabel())}
         assert labels <= shown
+
+
+def test_the_scheme_of_the_genetic_algorithm_states_its_settings():
+    def text(**settings):
+        figure = genetic_scheme(GeneticSettings(**settings))
+        return " ".join(one.get_text() for one in figure.axes[0].texts).replace("\n", " ")
+
+    source = text()
+    for words in ("the 4 best (10%)", "16 parents by tournament of 2, pressure 0.9", "two point",
+                  "18 pairs", "36 children", "split, then swap, then time value", "0.1 to 0.001",
+                  "40 schedules", "52 generations", "8 best of the last 5"):  # fmt: skip
+        assert words in source
+    other = text(population=20, elites=2, parents=5, selection="roulette", dispersion=True,
+                 crossover="uniform", mutations=(), anneal=False, published=True)  # fmt: skip
+    for words in ("the 2 best (10%)", "5 parents by roulette with dispersion", "uniform; 9 pairs",
+                  "none probability 0.1", "dose may be lost", "104 generations"):  # fmt: skip
+        assert words in other
+    assert "parents by rank" in text(selection="simple")
+    assert "tuned tournament, pressure 0.5" in text(selection="tuned_tournament", pressure=0.5)
 
 
 def test_the_histogram_counts_whole_sites():
@@ -820,7 +841,7 @@ def test_command_with_real_simulations(tmp_path):
     for name in ("space_BMI", "space_BMII", "space_multi", "peak_dose", "peak_wait"):
         assert by_name[name]["ok"]
     assert document["manifest"]["settings"]["fidelity"] == "screening"
-    assert len(document["figures"]) == 5
+    assert len(document["figures"]) == 6
     for path in document["figures"]:
         assert Path(path).read_bytes().startswith(b"\x89PNG")
     with np.load(out / "protocols.npz") as table:

@@ -15,6 +15,7 @@ from oncogym.agents.plan import PlanAgent
 from oncogym.agents.rollout import rollout
 from oncogym.envs import find_variant, treatment, treatments
 from oncogym.envs.treatment import UnknownNameError
+from oncogym.evaluation import perturbed_shards
 from oncogym.evaluation.cli import main
 from oncogym.evaluation.harness import evaluate_problem, resolve
 from oncogym.evaluation.perturbation import (
@@ -25,7 +26,9 @@ from oncogym.evaluation.perturbation import (
     Spectator,
     further_out,
 )
-from oncogym.evaluation.robustness import Request, perturbed, run_robustness
+from oncogym.evaluation.perturbed_shards import Cutter, treat_perturbed
+from oncogym.evaluation.robustness import Request, run_robustness
+from oncogym.evaluation.shards import joined
 
 CHEMO = "oncogym/ChemoDosingCohort-v0"
 EMT6 = "oncogym/EMT6RoFractionation-v0"
@@ -74,6 +77,12 @@ def unperturbed(problem, agent):
     watcher = Spectator(agent)
     result = rollout(task, watcher, problem.patients, problem.seeds, record_actions=True)
     return result, Course.of(task, result.actions, watcher.seen)
+
+
+def perturbed(problem, agent, perturbation, course):
+    """Perturbed courses of all patients, and the dose that was asked for and not given."""
+    parts = [treat_perturbed(one) for one in Cutter(problem).perturbed(agent, perturbation, course)]
+    return joined([one for one, _ in parts]), np.concatenate([lost for _, lost in parts])
 
 
 def delivered(problem, agent, kind, size, when=1, seed=0):
@@ -306,6 +315,35 @@ def test_order_and_choice_of_agents_change_nothing():
     )
 
 
+def test_shards_change_nothing(monkeypatch):
+    problem = resolve(CHEMO, patients=20, seed=2)
+    agents = {
+        "threshold": clinical_agent(problem.treatment, problem.task(1), "threshold"),
+        "random": RandomAgent(1, 4),
+    }
+    requests = [Request(kind, when=(2,) * KINDS[kind].event) for kind in KINDS]
+    tables = []
+    for most in (100, 7, 1):
+        monkeypatch.setattr(perturbed_shards, "PATIENTS", most)
+        tables.append(run_robustness(problem, agents, requests, resamples=20).results.to_csv())
+    assert tables[0] == tables[1] == tables[2]
+
+
+def test_agents_that_keep_something_start_anew():
+    class Tired:
+        """Gives less with every batch of treatments that it begins."""
+
+        begun = 0
+
+        def predict(self, observation, state=None, episode_start=None, deterministic=False):
+            self.begun += state is None
+            return np.full((len(observation), 1), 0.1 / self.begun), True
+
+    problem = resolve(CHEMO, patients=40)
+    study = run_robustness(problem, {"tired": Tired()}, [Request("dose_bias", (0.0,))])
+    assert (study.summary["loss"] == 0.0).all()
+
+
 @pytest.mark.parametrize(
     ("env_id", "part"),
     [
@@ -394,6 +432,7 @@ def test_command_writes_tables_figure_and_manifest(tmp_path, capsys):
     for name in ("results.csv", "summary.csv", "losses.csv", "robustness.json", "manifest.json"):
         assert (tmp_path / name).stat().st_size > 0
     assert (tmp_path / "robustness.png").stat().st_size > 5000
+    assert "Robustness: oncogym/ChemoDosingCohort-v0" in (tmp_path / "report.html").read_text()
     assert json.loads((tmp_path / "manifest.json").read_text())["seeds"] == {"seed": 3}
     summary = pd.read_csv(tmp_path / "summary.csv")
     assert {"agent", "kind", "size", "when", "metric", "loss", "loss_low"} <= set(summary.columns)

@@ -178,5 +178,7 @@ def polish(
         bounds=[(0.0, 1.0)] * len(plan),
         options={"maxiter": 200},
     )
-    better = -float(result.fun)
-    return (lower + width * result.x, better) if better > score else (plan, score)
+    # Scored again: after an abandoned line search SciPy's value is not that of its point.
+    polished = lower + width * result.x
+    better = float(problem.score(polished, executor)[0])
+    return (polished, better) if better > score else (plan, score)

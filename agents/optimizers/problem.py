@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,8 @@ from oncogym.envs.treatment import Treatment
 
 # Plans of so many lanes are decoded at a time, where a task steps fewer lanes together than that.
 _DECODED_LANES = 8192
+# Sets the random keys of searches apart from those of evaluations; replicates use bits 32 and up.
+_SEARCH = np.uint64(1) << np.uint64(62)
 # The smallest piece worth sending to a worker is this part of the lanes that fill a machine.
 _PARTS_OF_MAX_LANES = 256
 
@@ -32,7 +34,9 @@ class PlanProblem:
         treatment: The treatment.
         options: Options of its task.
         patients: Patient rows ``(patients, fields)``; one plan serves all of them.
-        seeds: Random key of each patient ``(patients,)``, by default their number.
+        seeds: Random key of each patient ``(patients,)``, below ``2**32``; by default their
+            number. The same key means other chance here than in an evaluation: a plan must not fit
+            the draws with which it will be judged.
         replicates: Simulations of each patient, with different seeds.
         max_lanes: Lanes stepped together at most; by default what the task says.
 
@@ -62,7 +66,7 @@ class PlanProblem:
         self.replicates = whole_number("replicates", replicates, 1, 10**6)
         keys = np.arange(count) if seeds is None else np.asarray(seeds)
         self._lane_patients = np.tile(self.patients, (self.replicates, 1))
-        self._lane_seeds = replicate_seeds(keys.astype(np.uint64), self.replicates)
+        self._lane_seeds = replicate_seeds(keys.astype(np.uint64) | _SEARCH, self.replicates)
         task = self._spec.task(1)
         self.space = task.plan_space()
         most = task.max_lanes if max_lanes is None else max_lanes
@@ -185,17 +189,19 @@ def replicate_seeds(seeds: NDArray[np.uint64], replicates: int) -> NDArray[np.ui
 
 
 def protocol_plans(treatment: Treatment, task: TherapyTask, space: PlanSpace) -> Floats:
-    """Those clinical protocols that are points of a plan space: ``(k, dimension)``.
-
-    A protocol is such a point when the space is the plain table of actions.
-    """
+    """Those clinical protocols that are points of a plan space: ``(k, dimension)``."""
     agents, _ = clinical_agents(treatment, task)
-    plans = [agent.actions.ravel() for agent in agents.values() if isinstance(agent, PlanAgent)]
+    return encoded(space, [a.actions for a in agents.values() if isinstance(a, PlanAgent)])
+
+
+def encoded(space: PlanSpace, tables: Sequence[Floats]) -> Floats:
+    """Those action tables ``(decisions, action size)`` that lie in a plan space, as its points."""
+    plans = [(np.asarray(space.encode(table), np.float64), table) for table in tables]
     inside = [
         plan
-        for plan in plans
-        if len(plan) == space.dimension
-        and np.array_equal(space.decode(plan[None])[0].ravel(), plan)
+        for plan, table in plans
+        if ((space.lower <= plan) & (plan <= space.upper)).all()
+        and np.array_equal(space.decode(plan[None])[0], table)
     ]
     return np.array(inside).reshape(len(inside), space.dimension)
 

@@ -193,8 +193,14 @@ _EFFORT = Effort(
             "plan_generations": 15,
             "plan_population": 3,
             "training_steps": 40_000,
+            "own_plan_patients": 0,
         },
-        "full": {"patients": 256, "plan_patients": 32, "plan_generations": 60},
+        "full": {
+            "patients": 256,
+            "plan_patients": 32,
+            "plan_generations": 60,
+            "own_plan_patients": 0,
+        },
     },
 )
 

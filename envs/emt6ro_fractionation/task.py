@@ -333,7 +333,13 @@ class EMT6RoTask(TherapyTask):
             actions[:, :used, 1] = plans[:, count : count + used]
             return actions
 
-        return PlanSpace(np.zeros(2 * count), np.ones(2 * count), decode)
+        def encode(actions: Floats) -> Floats:
+            doses, waits = np.zeros(count), np.ones(count)
+            used = min(count, len(actions))
+            doses[:used], waits[:used] = actions[:used].T
+            return np.concatenate([doses, waits])
+
+        return PlanSpace(np.zeros(2 * count), np.ones(2 * count), decode, encode)
 
     def _idle(self, plans: int) -> Floats:
         actions = np.zeros((plans, self.num_decisions, 2))

@@ -330,7 +330,16 @@ class GlioblastomaTask(TherapyTask):
             actions[row[inside], at[inside], 0] = plans[:, -days:][inside]
             return actions
 
-        return PlanSpace(np.zeros(len(upper)), upper, decode)
+        def encode(actions: Floats) -> Floats:
+            doses = actions[:, 0]
+            at = np.flatnonzero(doses)[:days] if gap else np.arange(days)
+            plan = np.zeros(len(upper))
+            plan[len(upper) - days :][: len(at)] = doses[at]
+            if gap:
+                plan[: len(at)] = np.clip(np.diff(at, prepend=-1) - 1, 0, gap)
+            return plan
+
+        return PlanSpace(np.zeros(len(upper)), upper, decode, encode)
 
     def schedule_actions(self, schedule: Schedule) -> Floats:
         """Actions that give each ``(day, dose in Gy)``, day 0 being the first of therapy.

@@ -239,7 +239,11 @@ class Course:
             table = np.asarray(plans, np.float64).reshape(len(plans), phases, size)
             return np.ascontiguousarray(table[:, phase])
 
-        return PlanSpace(np.zeros(phases * size), np.ones(phases * size), decode)
+        def encode(actions: Floats) -> Floats:
+            first = np.searchsorted(phase, np.arange(phases))
+            return actions[first].ravel()
+
+        return PlanSpace(np.zeros(phases * size), np.ones(phases * size), decode, encode)
 
     def describe(self, lane: int) -> str:
         """Fractions, dose-volume numbers and the last decision."""

@@ -176,7 +176,10 @@ class Refinement:
             shape = (len(each), self.num_decisions, self.num_groups)
             return np.clip(np.broadcast_to(each[:, None, :], shape), 0.0, 1.0)
 
-        return PlanSpace(lower, -lower, decode)
+        def encode(actions: Floats) -> Floats:
+            return (actions[0] - 0.5) * 2.0 * reach
+
+        return PlanSpace(lower, -lower, decode, encode)
 
     def describe(self, lane: int) -> str:
         """Decisions, cost and dose-volume numbers."""

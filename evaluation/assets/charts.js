@@ -127,8 +127,8 @@ function swatchOf(index) {
   return make("span", { class: "swatch", style: `background:${colour(index)}` });
 }
 
-// Grid, ticks and labels; without a label of y, rows take its place.
-function frame(svg, box, xRange, yRange, xLabel, yLabel) {
+// Grid, ticks and labels; without a label of y, rows take its place. `whole`: x counts something.
+function frame(svg, box, xRange, yRange, xLabel, yLabel, whole = false) {
   const x = scale(xRange, box.left, box.right), y = scale(yRange, box.bottom, box.top);
   const levels = yLabel ? ticks(...yRange, Math.max(2, (box.bottom - box.top) / 34)) : [];
   for (const tick of levels) {
@@ -138,6 +138,7 @@ function frame(svg, box, xRange, yRange, xLabel, yLabel) {
         show(tick)));
   }
   for (const tick of ticks(...xRange, Math.max(2, (box.right - box.left) / 90))) {
+    if (whole && !Number.isInteger(tick)) continue;
     svg.append(
       draw("line", { class: "grid", x1: x(tick), x2: x(tick), y1: box.top, y2: box.bottom }),
       draw("text", { class: "tick", x: x(tick), y: box.bottom + 15, "text-anchor": "middle" },
@@ -151,16 +152,18 @@ function frame(svg, box, xRange, yRange, xLabel, yLabel) {
   return [x, y];
 }
 
-// The value of a curve at a time; of events, the event next to it. Undefined where there is none.
+// Time and value of a curve at a time; of events and points, those of the one next to it, and its
+// index. Undefined where there is none.
 function valueAt(line, time, near) {
   const { time: t, values: v } = line;
-  if (line.events) {
+  if (line.events || line.points) {
     let best = -1;
+    if (line.points) near = 0;
     t.forEach((at, i) => {
       const gap = Math.abs(at - time);
       if (gap <= near && (best < 0 || gap < Math.abs(t[best] - time))) best = i;
     });
-    return best < 0 ? undefined : [t[best], v[best]];
+    return best < 0 ? undefined : [t[best], v[best], best];
   }
   if (!t.length || time < t[0] - near || time > t[t.length - 1] + near) return undefined;
   let low = 0, high = t.length - 1;
@@ -173,23 +176,27 @@ function valueAt(line, time, near) {
   return [inside, span > 0 ? v[low] + (v[high] - v[low]) * (inside - t[low]) / span : v[high]];
 }
 
-// Curves and stems over one axis. `lines` have agent (index), name, time, values, events and
-// optionally low and high (a band). Returns the function that puts the cursor at a time.
+// Curves and stems over one axis. `lines` have agent (index), name, time, values and optionally low
+// and high (a band); `events` are stems, and of `points` only those themselves are read. `zero`
+// draws a line there. Returns the function that puts the cursor at a time.
 function panel(parent, options, moved) {
-  const { width, height, xRange, xLabel, yLabel, lines, limit } = options;
+  const { width, height, xRange, xLabel, yLabel, lines, limit, zero, whole } = options;
   const box = { left: MARGIN.left, right: width - MARGIN.right, top: MARGIN.top,
     bottom: height - MARGIN.bottom };
   const numbers = lines.flatMap(line => [...line.values, ...(line.low || []), ...(line.high || [])]
     .filter(value => value !== null));
   if (limit !== null && limit !== undefined) numbers.push(limit);
-  if (lines.some(line => line.events)) numbers.push(0);
+  if (zero || lines.some(line => line.events)) numbers.push(0);
   const yRange = range(numbers);
   if (lines.some(line => line.events) && Math.min(...numbers) >= 0) yRange[0] = 0;
   const holder = make("div", { class: "panel" });
   const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", tabindex: 0,
     "aria-label": `${yLabel} against ${xLabel}: ${lines.map(l => l.name).join(", ") || "nothing"}. `
       + "Left and right arrow keys read the values." });
-  const [x, y] = frame(svg, box, xRange, yRange, xLabel, yLabel);
+  const [x, y] = frame(svg, box, xRange, yRange, xLabel, yLabel, whole);
+  if (zero) {
+    svg.append(draw("line", { class: "mark", x1: box.left, x2: box.right, y1: y(0), y2: y(0) }));
+  }
   if (limit !== null && limit !== undefined) {
     svg.append(draw("line", { class: "limit", x1: box.left, x2: box.right, y1: y(limit),
       y2: y(limit) }, draw("title", {}, `limit ${show(limit)}`)));
@@ -218,10 +225,15 @@ function panel(parent, options, moved) {
     });
     svg.append(draw("path", { class: "curve", d: path, style,
       "stroke-dasharray": dash(line.agent) }));
-    if (line.time.length === 1 && line.values[0] !== null) {
-      svg.append(draw("circle", { cx: x(line.time[0]), cy: y(line.values[0]), r: 3.5,
-        style: `fill:${colour(line.agent)}` }));
+    if (line.time.length === 1 && line.low) {
+      svg.append(draw("line", { x1: x(line.time[0]), x2: x(line.time[0]), y1: y(line.low[0]),
+        y2: y(line.high[0]), style, "stroke-width": 2 }));
     }
+    line.time.forEach((t, i) => {
+      if (line.values[i] === null || !(line.points || line.time.length === 1)) return;
+      svg.append(draw("circle", { cx: x(t), cy: y(line.values[i]), r: 3.5,
+        style: `fill:${colour(line.agent)}` }));
+    });
   });
   const cursor = draw("line", { class: "cursor", y1: box.top, y2: box.bottom, visibility: "hidden" });
   svg.append(cursor);
@@ -232,6 +244,13 @@ function panel(parent, options, moved) {
   const near = (xRange[1] - xRange[0]) / 60;
   const read = time => lines.map(line => [line, valueAt(line, time, near)])
     .filter(([, found]) => found);
+  const told = (line, [, value, index]) => show(value) + (line.low && index !== undefined
+    ? ` (${show(line.low[index])} to ${show(line.high[index])})` : "");
+  // Where something can be read: everywhere, or at the points only.
+  const stops = lines.some(line => line.points)
+    ? [...new Set(lines.flatMap(line => line.time))].sort((a, b) => a - b) : null;
+  const stopAt = time => stops.reduce(
+    (best, at, i) => Math.abs(at - time) < Math.abs(stops[best] - time) ? i : best, 0);
   const put = (time, mine) => {
     cursor.setAttribute("visibility", time === null ? "hidden" : "visible");
     if (time === null || !mine) hint.hide();
@@ -240,8 +259,8 @@ function panel(parent, options, moved) {
     cursor.setAttribute("x2", x(time));
     if (!mine) return;
     const found = read(time), ratio = svg.clientWidth / width || 1;
-    const rows = found.map(([line, [at, value]]) => [swatchOf(line.agent),
-      `${line.name}: ${show(value)}` + (line.events ? ` at ${show(at)}` : "")]);
+    const rows = found.map(([line, one]) => [swatchOf(line.agent),
+      `${line.name}: ${told(line, one)}` + (line.events ? ` at ${show(one[0])}` : "")]);
     hint.show([make("b", {}, `${xLabel} ${show(time)}`), ...rows], x(time) * ratio,
       (box.top + 40) * ratio);
   };
@@ -250,7 +269,8 @@ function panel(parent, options, moved) {
     const place = svg.getBoundingClientRect();
     const at = (event.clientX - place.left) * width / place.width;
     const share = Math.max(0, Math.min(1, (at - box.left) / (box.right - box.left)));
-    go(xRange[0] + share * (xRange[1] - xRange[0]));
+    const there = xRange[0] + share * (xRange[1] - xRange[0]);
+    go(stops ? stops[stopAt(there)] : there);
   });
   svg.addEventListener("pointerleave", () => go(null));
   svg.addEventListener("blur", () => go(null));
@@ -260,11 +280,15 @@ function panel(parent, options, moved) {
     if (event.key === "Escape") go(null);
     if (!(event.key in steps)) return;
     event.preventDefault();
-    time += steps[event.key] * (xRange[1] - xRange[0]) / 60;
-    time = Math.max(xRange[0], Math.min(xRange[1], time));
+    if (stops) {
+      time = stops[Math.max(0, Math.min(stops.length - 1, stopAt(time) + steps[event.key]))];
+    } else {
+      time += steps[event.key] * (xRange[1] - xRange[0]) / 60;
+      time = Math.max(xRange[0], Math.min(xRange[1], time));
+    }
     go(time);
     spoken.textContent = `${xLabel} ${show(time)}: ` + (read(time).map(
-      ([line, [, value]]) => `${line.name} ${show(value)}`).join("; ") || "nothing");
+      ([line, one]) => `${line.name} ${told(line, one)}`).join("; ") || "nothing");
   });
   return put;
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from oncogym.evaluation.commands.arguments import (
     add_common,
     add_executor,
     executor_of,
+    positive,
     settings_of,
 )
+from oncogym.evaluation.robustness_report import read_study
 from oncogym.evaluation.suite import print_suite
 from oncogym.training.manifest import manifest
 
@@ -40,9 +43,26 @@ def add_parser(commands: Any) -> None:
         "--preset", choices=sorted(PRESETS), default="quick", help="amount of work (default quick)"
     )
     parser.add_argument("--envs", nargs="+", metavar="ENV", help="ids (default: the cohorts)")
+    parser.add_argument(
+        "--training-seeds",
+        type=positive,
+        metavar="N",
+        help="PPO runs with different seeds (default: the preset's, "
+        + ", ".join(f"{name} {preset.training_seeds}" for name, preset in PRESETS.items())
+        + ")",
+    )
     parser.add_argument("--out", type=Path, help="output folder (default results/benchmark-PRESET)")
     parser.add_argument(
         "--fresh", action="store_true", help="remove an earlier benchmark in the folder first"
+    )
+    parser.add_argument(
+        "--robustness",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="DIR",
+        help="folders of oncogym robustness --out to show in the report, too; a finished benchmark "
+        "is not trained again for it",
     )
     add_executor(parser)
     add_common(parser)
@@ -52,18 +72,23 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the benchmark."""
     out = args.out or Path("results") / f"benchmark-{args.preset}"
+    preset = PRESETS[args.preset]
+    if args.training_seeds:
+        preset = replace(preset, training_seeds=args.training_seeds)
+    studies = [read_study(folder) for folder in args.robustness]
     about = manifest("benchmark", {"seed": args.seed}, settings_of(args))
     with executor_of(args) as executor:
         if args.fresh:
             clear(out)
         comparisons = run_benchmark(
             args.envs or default_envs(),
-            PRESETS[args.preset],
+            preset,
             out,
             seed=args.seed,
             manifest=about,
             say=lambda text: print(text, file=sys.stderr, flush=True),
             executor=executor,
+            studies=studies,
         )
     save_summary(comparisons, out)
     if args.json:

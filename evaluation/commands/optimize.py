@@ -32,6 +32,7 @@ from oncogym.evaluation.commands.arguments import (
 )
 from oncogym.evaluation.commands.search_request import RESUMABLE, SearchRequest, read_request
 from oncogym.evaluation.harness import Problem, resolve
+from oncogym.evaluation.own_plans import search_own_plans
 from oncogym.training.manifest import manifest
 
 
@@ -71,6 +72,13 @@ def add_parser(commands: Any) -> None:
     )
     names = ", ".join(item.name for item in dataclasses.fields(GeneticSettings))
     parser.add_argument(
+        "--each",
+        action="store_true",
+        help="de: a plan of its own for each patient (default: patients of the id's evaluation "
+        "cohort), the bound of what planning could reach if the patients were known; saved as "
+        "plans.json, which `oncogym evaluate` takes for the same cohort, patients and seed",
+    )
+    parser.add_argument(
         "--set",
         action="append",
         default=[],
@@ -105,6 +113,8 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Search, print the plan, and save it where asked."""
     request = read_request(args)
+    if request.each:
+        return _run_each(args, request)
     out = args.resume or args.out
     problem = resolve(request.env, patients=1, options=request.option)
     cohort = request.cohort or problem.variant.options.get("cohort", "nominal")
@@ -158,6 +168,46 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _run_each(args: argparse.Namespace, request: SearchRequest) -> int:
+    """Search a plan for each patient, print what they gain, and save them where asked."""
+    problem = resolve(
+        request.env,
+        cohort=request.cohort,
+        patients=request.patients or 32,
+        seed=request.seed,
+        options=request.option,
+    )
+    search = PlanProblem(problem.treatment, problem.options, problem.patients[:1])
+    optimizer = _differential_evolution(request, problem, search)
+    _generations(optimizer, search, request.budget)
+    about = manifest("optimize", {"seed": request.seed}, dataclasses.asdict(request))
+    with executor_of(args) as executor:
+        if args.out:
+            require_writable_folder(args.out)
+        agent, document = search_own_plans(
+            problem,
+            optimizer,
+            request.budget,
+            replicates=request.replicates,
+            seed=request.seed,
+            executor=executor,
+        )
+    if args.out:
+        agent.save(args.out / "plans.json", problem.patients, document)
+        write_json_atomic(args.out / "manifest.json", about)
+    if args.json:
+        print(json.dumps(document, indent=2))
+        return 0
+    print(
+        f"{problem.variant.id}: mean return {document['score']:.6f} of {len(problem.patients)} "
+        f"patients of cohort {problem.cohort.name!r}, each with his own plan"
+    )
+    print(f"{document['evaluations']} simulated treatments in {document['seconds']:.1f} s")
+    if args.out:
+        print(f"saved in {args.out}")
+    return 0
+
+
 def _optimizer(
     request: SearchRequest,
     problem: Problem,
@@ -175,6 +225,12 @@ def _optimizer(
             folder=out,
             resume=resume,
         )
+    return _differential_evolution(request, problem, search)
+
+
+def _differential_evolution(
+    request: SearchRequest, problem: Problem, search: PlanProblem
+) -> DifferentialEvolution:
     optimizer = DifferentialEvolution()
     if request.from_protocols:
         optimizer.seeded_plans = protocol_plans(problem.treatment, problem.task(1), search.space)

@@ -10,8 +10,10 @@ from typing import Any
 from oncogym.agents.files import require_writable_folder, to_plain
 from oncogym.evaluation.commands.arguments import (
     add_common,
+    add_executor,
     add_options,
     add_patients,
+    executor_of,
     read_pairs,
     settings_of,
 )
@@ -19,6 +21,7 @@ from oncogym.evaluation.comparison import load_agents
 from oncogym.evaluation.harness import resolve
 from oncogym.evaluation.perturbation import KINDS
 from oncogym.evaluation.robustness import Request, run_robustness
+from oncogym.evaluation.statistics import Interval
 from oncogym.training.manifest import manifest
 
 
@@ -42,8 +45,9 @@ def add_parser(commands: Any) -> None:
         help="kind, sizes, and numbers of the fractions for kinds that happen once; repeatable "
         "(default: every kind that the environment has a meaning for, at its usual sizes)",
     )
-    parser.add_argument("--out", type=Path, help="folder for tables, figure and manifest")
+    parser.add_argument("--out", type=Path, help="folder for results, figure and the report")
     add_options(parser)
+    add_executor(parser)
     add_common(parser)
     parser.set_defaults(run=run)
 
@@ -62,7 +66,10 @@ def run(args: argparse.Namespace) -> int:
     if args.out:
         require_writable_folder(args.out)
     about = manifest("robustness", {"seed": args.seed}, settings_of(args))
-    study = run_robustness(problem, agents, requests, seed=args.seed, progress=True)
+    with executor_of(args) as executor:
+        study = run_robustness(
+            problem, agents, requests, seed=args.seed, executor=executor, progress=True
+        )
     if args.out:
         study.save(args.out, about)
     if args.json:
@@ -72,9 +79,13 @@ def run(args: argparse.Namespace) -> int:
         f"{problem.variant.id}: {args.patients} patients of cohort {problem.cohort.name!r}; loss "
         "against the unperturbed course of the patients in whom it took place [95 % interval]\n"
     )
-    print(study.table().to_string(index=False))
+    print(study.table().map(_cell).to_string(index=False))
     for kind, reason in study.left_out.items():
         print(f"left out {kind}: {reason}")
     if args.out:
-        print(f"saved in {args.out}")
+        print(f"saved in {args.out}; open {args.out / 'report.html'}")
     return 0
+
+
+def _cell(cell: Any) -> Any:
+    return f"{cell:.4g}" if isinstance(cell, Interval) else cell

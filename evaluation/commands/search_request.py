@@ -35,6 +35,8 @@ class SearchRequest:
         max_dose: Largest dose of a slot [Gy], or the model's.
         min_gap: Least time between doses [h], or the model's.
         from_protocols: Put the clinical protocols into the first population.
+        each: Find a plan of its own for each patient; ``cohort`` is then by default that of
+            evaluations.
     """
 
     env: str
@@ -49,6 +51,7 @@ class SearchRequest:
     max_dose: float | None = None
     min_gap: float | None = None
     from_protocols: bool = False
+    each: bool = False
 
     def __post_init__(self) -> None:
         if self.method not in OPTIMIZERS:
@@ -56,7 +59,7 @@ class SearchRequest:
         if not self.budget:
             object.__setattr__(self, "budget", OPTIMIZERS[self.method].default_budget)
         if self.method == GeneticAlgorithm.name:
-            foreign = {"--from-protocols": self.from_protocols}
+            foreign = {"--from-protocols": self.from_protocols, "--each": self.each}
             object.__setattr__(self, "set", _complete(self.set))
         else:
             foreign = {

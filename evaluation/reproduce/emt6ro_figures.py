@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from oncogym.agents.files import write_bytes_atomic
+from oncogym.agents.optimizers import GeneticSettings
 from oncogym.envs.emt6ro_fractionation import (
     Protocol,
     Tumour,
@@ -29,6 +30,7 @@ from oncogym.envs.emt6ro_fractionation.parameters import Parameters, fidelity_of
 from oncogym.envs.emt6ro_fractionation.rules import STEPS_PER_HOUR
 from oncogym.envs.emt6ro_fractionation.tumour import stack
 from oncogym.evaluation.reproduce.emt6ro_checks import best_found
+from oncogym.evaluation.reproduce.emt6ro_scheme import genetic_scheme
 from oncogym.evaluation.reproduce.emt6ro_statistics import (
     equality,
     mean_course,
@@ -70,6 +72,7 @@ def save_figures(folder: Path, study: Study) -> list[Path]:
         "means": means,
         "courses": courses,
         "time_lapse": time_lapse,
+        "genetic_algorithm": lambda _: genetic_scheme(GeneticSettings()),
     }
     if study.equality_each:
         figures["equality"] = equality_figure

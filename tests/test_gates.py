@@ -1,0 +1,60 @@
+"""What must hold for every environment: an optimised plan >= clinical practice >= no treatment."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from oncogym.agents import PlanAgent, clinical_agent
+from oncogym.agents.optimizers import DifferentialEvolution, PlanProblem
+from oncogym.agents.optimizers.problem import protocol_plans
+from oncogym.envs import treatments
+from oncogym.evaluation.harness import evaluate_problem, resolve
+
+# A plan of weights starts from equal ones; it cannot leave the patient untreated.
+TREATS_ANYWAY = {"oncogym/IMPTBeamWeightingPublished-v0"}
+# Every anatomy of the cohort has a library of plans to be made.
+MANY_LIBRARIES = {"oncogym/IMPTBeamWeightingCohort-v0"}
+# Spheroids take a second each with the full law.
+FIDELITY = {"emt6ro_fractionation": {"fidelity": "screening"}}
+
+
+def found_plan(problem, cohort, patients):
+    """A small search on other patients (or other chance) than those of the evaluation."""
+    drawn = problem.treatment.cohort(cohort)
+    rows = drawn.patients(min(drawn.distinct or patients, patients), 0)
+    search = PlanProblem(problem.treatment, problem.options, rows)
+    optimizer = DifferentialEvolution(
+        popsize=-(-32 // search.space.dimension),
+        polish=False,
+        seeded_plans=protocol_plans(problem.treatment, problem.task(1), search.space),
+    )
+    budget = optimizer.popsize * search.space.dimension * 3
+    return PlanAgent(optimizer.optimize(search, budget, seed=0).actions)
+
+
+def cases():
+    for treatment in treatments().values():
+        for variant in treatment.variants:
+            slow = treatment.name in FIDELITY or variant.id in MANY_LIBRARIES
+            yield pytest.param(variant, id=variant.id, marks=pytest.mark.slow if slow else ())
+
+
+@pytest.mark.parametrize("variant", list(cases()))
+def test_optimiser_beats_clinical_practice_beats_no_treatment(variant):
+    treatment = resolve(variant.id, patients=1).treatment
+    distinct = treatment.cohort(variant.evaluation_cohort).distinct
+    options = FIDELITY.get(treatment.name)
+    problem = resolve(variant.id, patients=min(distinct or 48, 48), options=options)
+    task = problem.task(1)
+    cohort = variant.options.get("cohort", "nominal")
+    nothing = np.zeros((task.num_decisions, *task.action_space.shape))
+    agents = {
+        "none": PlanAgent(nothing),
+        "clinical": clinical_agent(treatment, task, variant.baseline),
+        "optimised": found_plan(problem, cohort, 12),
+    }
+    means = evaluate_problem(problem, agents).groupby("agent")["return"].mean()
+    assert means["optimised"] >= means["clinical"]
+    if variant.id not in TREATS_ANYWAY:
+        assert means["clinical"] > means["none"]

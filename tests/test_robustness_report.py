@@ -1,0 +1,113 @@
+"""A robustness study on a page: what it is read from, what is drawn, and where it may stand."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from oncogym.agents.clinical import clinical_agent
+from oncogym.agents.files import CorruptFileError, write_json_atomic
+from oncogym.evaluation.charts import losses_chart
+from oncogym.evaluation.cli import main
+from oncogym.evaluation.harness import resolve
+from oncogym.evaluation.robustness import Request, run_robustness
+from oncogym.evaluation.robustness_report import (
+    DOCUMENT,
+    distinct,
+    losses_table,
+    read_study,
+    robustness_report,
+)
+
+CHEMO = "oncogym/ChemoDosingCohort-v0"
+REQUESTS = [
+    Request("missed", (1, 2), (1, 3)),
+    Request("dose_error", (0.2, 0.1)),
+    Request("observation_noise", (1.0,)),
+]
+
+
+@pytest.fixture(scope="module")
+def study():
+    problem = resolve(CHEMO, patients=6)
+    names = ("daily", "threshold", "no_treatment")
+    agents = {name: clinical_agent(problem.treatment, problem.task(1), name) for name in names}
+    return run_robustness(problem, agents, REQUESTS, resamples=50)
+
+
+def test_a_folder_gives_back_what_the_study_wrote(study, tmp_path):
+    study.save(tmp_path, {"command": "test"})
+    assert read_study(tmp_path) == json.loads(json.dumps(study.document()))
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page == robustness_report(read_study(tmp_path), {"command": "test"}).render()
+    assert "Missed fractions [fractions in a row]" in page
+    assert "<td>test</td>" in page
+
+
+def test_a_curve_has_the_losses_of_the_summary(study):
+    labels = distinct(study.labels)
+    chart = losses_chart(study.document(), labels)
+    titles = [panel["title"] for panel in chart["panels"]]
+    assert titles == [
+        "Missed fractions (fractions in a row: 1)",
+        "Missed fractions (fractions in a row: 2)",
+        "Random dose error",
+        "Noise of observations",
+    ]
+    assert chart["measures"][:2] == ["Return, worse by", "log10 kill, worse by [log10 cells]"]
+    two, error = chart["panels"][1:3]
+    # Who gives nothing misses nothing; errors of doses he has, and loses nothing.
+    assert [line["agent"] for line in two["lines"]] == [0, 1]
+    assert [line["agent"] for line in error["lines"]] == [0, 1, 2]
+    assert error["lines"][0]["time"] == [0.0, 0.1, 0.2]
+    own = study.summary.query("agent == 'daily' and metric == 'return' and kind == 'dose_error'")
+    curve = error["lines"][0]["measures"][0]
+    for key, column in (("values", "loss"), ("low", "loss_low"), ("high", "loss_high")):
+        expected = own.sort_values("size")[column].tolist()
+        assert curve[key] == pytest.approx([0.0, *expected], rel=1e-5)
+    assert two["lines"][0]["time"] == [1.0, 3.0]
+
+
+def test_curves_leave_out_means_of_few_patients_and_intervals_that_are_not_known(study):
+    document = study.document()
+    for row in document["summary"]:
+        if row["kind"] == "missed" and row["when"] == 3:
+            row["patients"] = 4
+        if row["kind"] == "dose_error":
+            row["loss_low"] = row["loss_high"] = None
+    missed, _, error, _ = losses_chart(document, study.labels)["panels"]
+    assert missed["lines"][0]["time"] == [1.0]
+    assert set(error["lines"][0]["measures"][0]) == {"values"}
+    assert len(losses_table(document)) == len(study.table())
+
+
+def test_agents_with_the_same_label_are_told_apart(study):
+    found = distinct({"a": "PPO", "b": "PPO", "c": "x"})
+    assert found == {"a": "PPO (a)", "b": "PPO (b)", "c": "x"}
+    document = study.document() | {"agents": dict.fromkeys(study.labels, "PPO")}
+    assert "PPO (threshold)" in robustness_report(document, {}).render()
+
+
+def test_a_study_in_which_nothing_took_place_has_a_page(study):
+    nothing = run_robustness(
+        study.problem, {"none": clinical_agent(study.problem.treatment, study.problem.task(1),
+                                               "no_treatment")}, REQUESTS[:1], resamples=20,
+    )  # fmt: skip
+    page = robustness_report(nothing.document(), {}).render()
+    assert "mean of the courses as decided" in page
+    assert 'class="chart"' not in page
+
+
+def test_folders_without_a_study_are_refused_before_anything_is_done(tmp_path, capsys):
+    out = tmp_path / "benchmark"
+    command = ["benchmark", "--out", str(out), "--robustness", str(tmp_path)]
+    assert main(command) == 2
+    assert f"{tmp_path} holds no study" in capsys.readouterr().err
+    assert not out.exists()
+    write_json_atomic(tmp_path / DOCUMENT, {"env": CHEMO})
+    with pytest.raises(CorruptFileError, match="it has no 'cohort'"):
+        read_study(tmp_path)
+    write_json_atomic(tmp_path / DOCUMENT, [])
+    assert main(command) == 2
+    assert "no study of this version" in capsys.readouterr().err
