@@ -26,7 +26,7 @@ from oncogym.evaluation.perturbation import (
     Spectator,
     largest_dose,
 )
-from oncogym.evaluation.shards import Shard, cut, joined, together
+from oncogym.evaluation.shards import PATIENTS, Shard, cut, joined, together
 
 _STATELESS = (OpenLoopAgent, PolicyAgent, RuleAgent)
 
@@ -66,7 +66,7 @@ class Cutter:
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
         self._specs: dict[str, TaskSpec] = {}
-        most = together(TaskSpec(problem.treatment, problem.options))
+        most = together(TaskSpec(problem.treatment, problem.options), PATIENTS)
         self._parts = cut(len(problem.patients), most)
 
     def decided(self, agent: Any) -> list[Shard]:
