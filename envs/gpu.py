@@ -10,7 +10,7 @@ def problem():
     """Why there is no GPU to work on; empty if there is one."""
     if cuda.is_available():
         return ""
-    error = cuda.cuda_error()
+    error = " ".join(str(cuda.cuda_error() or "").split())
     return "no NVIDIA GPU is found" + (f" ({error})" if error else "")
 
 
