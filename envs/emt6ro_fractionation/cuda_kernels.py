@@ -239,6 +239,50 @@ def _press_on(pool, floats, row, field, fresh, share, within, disc_rows, whole, 
 
 
 @cuda.jit(device=True)
+def _live(pool, board, floats, ints, clocks, counters, lists, whole, rows, stride, limits, eaten,
+          breathed, made, acid, dose, run, biology, seed, episode, step):  # fmt: skip
+    """Metabolism, clock, dose and repair of a thread's strip.
+
+    Deaths and attempts at division are put off: the dead are listed in ``lists[0]``, those that try
+    to divide in ``lists[1]`` with their attempts in ``lists[2]``, in any order.
+    """
+    flat = whole
+    for _ in range(rows):
+        at = _FIRST + flat
+        phase = ints[FRAME_PHASE, at]
+        if phase != VACANT:
+            now, more, late, healed = pass_time(
+                phase, ints[FRAME_VACANT, at], floats[FRAME_TIME, at], floats[FRAME_END, at],
+                floats[FRAME_REPAIRED, at], floats[FRAME_REPAIR, at], pool[flat],
+                pool[_OXYGEN_ROW + flat], floats[FRAME_ACID, at], limits, np.float32(run),
+                slack_of(run), dose > FLOAT0)  # fmt: skip
+            pool[flat] -= by_mode(now, eaten[0], eaten[1], eaten[2], eaten[3], FLOAT0)
+            pool[_OXYGEN_ROW + flat] -= by_mode(
+                now, breathed[0], breathed[1], breathed[2], breathed[3], FLOAT0
+            )
+            if acid:
+                floats[FRAME_ACID, at] += by_mode(now, made[0], made[1], made[2], made[3], FLOAT0)
+            ints[FRAME_MODE, at] = now
+            floats[FRAME_TIME, at] = late
+            floats[FRAME_REPAIRED, at] = healed
+            tries = 0
+            if more != 0:
+                tries = live_place(floats, ints, clocks, at, dose, run, biology, seed, episode,
+                                   step)  # fmt: skip
+            if tries > 0:
+                number = cuda.atomic.add(board, _WAITING, 1)
+                lists[1, number] = at
+                lists[2, number] = tries
+            elif tries < 0:
+                lists[0, cuda.atomic.add(board, _DEAD, 1)] = at
+                if tries == AGED:
+                    cuda.atomic.add(counters, AGE_DEATHS, 1)
+                elif tries == KILLED:
+                    cuda.atomic.add(counters, REPAIR_DEATHS, 1)
+        flat += stride
+
+
+@cuda.jit(device=True)
 def _find_disc(board, ends, laid, box, phase, ints):
     """Write the tumour's disc to the board, from the frame or, before there is one, the lattice."""
     thread, threads = cuda.threadIdx.x, cuda.blockDim.x
@@ -314,7 +358,6 @@ def _advance(pool, board, ends, peak, fields, phase, mode, clocks, counters, bio
         floats, ints, lists, order, before: Memory of this tumour alone.
     """
     thread, threads = cuda.threadIdx.x, cuda.blockDim.x
-    found, waiting, attempts = lists[0], lists[1], lists[2]
     length, every = int(settings[LENGTH]), int(settings[ACID_EVERY])
     momentum, share = settings[MOMENTUM], np.float32(settings[MOMENTUM])
     external = np.float32(settings[EXTERNAL + ACID])
@@ -325,8 +368,13 @@ def _advance(pool, board, ends, peak, fields, phase, mode, clocks, counters, bio
     limits = limits_of(settings)
     (c0, o0), (c1, o1) = use_of(settings, 0), use_of(settings, 1)
     (c2, o2), (c3, o3) = use_of(settings, 2), use_of(settings, 3)
-    p0, p1 = np.float32(settings[MAKE]), np.float32(settings[MAKE + 1])
-    p2, p3 = np.float32(settings[MAKE + 2]), np.float32(settings[MAKE + 3])
+    eaten, breathed = (c0, c1, c2, c3), (o0, o1, o2, o3)
+    made = (
+        np.float32(settings[MAKE]),
+        np.float32(settings[MAKE + 1]),
+        np.float32(settings[MAKE + 2]),
+        np.float32(settings[MAKE + 3]),
+    )
     if thread == 0:
         board[_DEAD] = board[_WAITING] = board[_OCCUPIED] = 0
     cuda.syncthreads()
@@ -386,44 +434,15 @@ def _advance(pool, board, ends, peak, fields, phase, mode, clocks, counters, bio
                 cuda.syncthreads()
                 followed_acid = acid_followed(followed_acid, external + peak[0],
                                               settings[ACID_STOP])  # fmt: skip
-        flat = whole
-        for _ in range(rows):
-            at = _FIRST + flat
-            here = ints[FRAME_PHASE, at]
-            if here != VACANT:
-                now, more, late, healed = pass_time(
-                    here, ints[FRAME_VACANT, at], floats[FRAME_TIME, at], floats[FRAME_END, at],
-                    floats[FRAME_REPAIRED, at], floats[FRAME_REPAIR, at], pool[flat],
-                    pool[_OXYGEN_ROW + flat], floats[FRAME_ACID, at], limits, np.float32(run),
-                    slack_of(run), dose > FLOAT0)  # fmt: skip
-                pool[flat] -= by_mode(now, c0, c1, c2, c3, FLOAT0)
-                pool[_OXYGEN_ROW + flat] -= by_mode(now, o0, o1, o2, o3, FLOAT0)
-                if acid:
-                    floats[FRAME_ACID, at] += by_mode(now, p0, p1, p2, p3, FLOAT0)
-                ints[FRAME_MODE, at] = now
-                floats[FRAME_TIME, at] = late
-                floats[FRAME_REPAIRED, at] = healed
-                if more != 0:
-                    tries = live_place(floats, ints, clocks, at, dose, run, biology, seed, episode,
-                                       step)  # fmt: skip
-                    if tries < 0:
-                        found[cuda.atomic.add(board, _DEAD, 1)] = at
-                        if tries == AGED:
-                            cuda.atomic.add(counters, AGE_DEATHS, 1)
-                        elif tries == KILLED:
-                            cuda.atomic.add(counters, REPAIR_DEATHS, 1)
-                    elif tries > 0:
-                        slot = cuda.atomic.add(board, _WAITING, 1)
-                        waiting[slot] = at
-                        attempts[slot] = tries
-            flat += stride
+        _live(pool, board, floats, ints, clocks, counters, lists, whole, rows, stride, limits,
+              eaten, breathed, made, acid, dose, run, biology, seed, episode, step)  # fmt: skip
         burden += occupied * run
         cuda.syncthreads()
         dead, dividing = board[_DEAD], board[_WAITING]
         if dead > 0 or dividing > 0:
             if thread == 0:
-                bury(floats, ints, clocks, found, dead, width + 2)
-                births, rim = divide(floats, ints, clocks, waiting, attempts, order, dividing,
+                bury(floats, ints, clocks, lists[0], dead, width + 2)
+                births, rim = divide(floats, ints, clocks, lists[1], lists[2], order, dividing,
                                      width + 2, settings, seed, episode, step)  # fmt: skip
                 counters[DEATHS] += dead
                 counters[BIRTHS] += births
