@@ -14,11 +14,6 @@ def problem():
     return "no NVIDIA GPU is found" + (f" ({error})" if error else "")
 
 
-def count():
-    """GPUs of this machine."""
-    return len(cuda.gpus)
-
-
 def name():
     """Name of the present GPU."""
     found = cuda.get_current_device().name
