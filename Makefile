@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup test benchmark docs interop lint clean clean-cache
+.PHONY: setup test gpu benchmark docs interop lint clean clean-cache
 
 # Makes .venv in the checkout and installs the project into it, editable.
 setup: $(STAMP)
@@ -16,6 +16,13 @@ $(STAMP): pyproject.toml constraints.txt
 # All tests, the slow statistical ones included.
 test: setup
 	$(BIN)/python -m pytest
+
+# On an NVIDIA GPU: its tests, its speed, and the source's tables by the exact law.
+gpu: setup
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[cuda]"
+	$(BIN)/python -m pytest -m cuda -s
+	$(BIN)/oncogym speed emt6ro --device cuda --seconds 1
+	$(BIN)/oncogym reproduce emt6ro --device cuda --fidelity exact --runs 1000
 
 # The main job: protocols, optimiser and a freshly trained PPO on the same held-out patients.
 benchmark: setup

@@ -48,6 +48,11 @@ class TaskSpec:
             self._treatment = _find(*self._names)
         return self._treatment
 
+    @property
+    def gpus(self) -> int:
+        """GPUs that each task works on: one if the option ``device`` asks for it."""
+        return 1 if self.options.get("device") == "cuda" else 0
+
     def task(self, lanes: int) -> TherapyTask:
         """A task with ``lanes`` lanes in whatever state; the same one for the same number."""
         if lanes not in self._tasks:

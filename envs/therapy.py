@@ -129,7 +129,7 @@ class TherapyTask(ABC):
     metrics: ClassVar[tuple[Metric, ...]]
     #: Lanes that optimisers step together at most: enough to fill the cores, small enough for the
     #: cache. A task with a large state lowers it.
-    max_lanes: ClassVar[int] = 8192
+    max_lanes: int = 8192
     #: Default weights of the reward terms, by objective; those left out weigh nothing.
     objectives: ClassVar[Mapping[str, Mapping[str, float]]] = {}
     #: The objective of this task, one of :attr:`objectives`; set before the base is initialised.
@@ -146,6 +146,9 @@ class TherapyTask(ABC):
     #: Options under which the task takes doses off the grid on which they are asked for: an error
     #: of delivery keeps to no grid.
     delivery_options: ClassVar[Mapping[str, Any]] = {}
+
+    #: Where the task computes, ``"cpu"`` or ``"cuda"``.
+    device: str = "cpu"
 
     observation_space: Box
     action_space: Box

@@ -14,6 +14,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import oncogym
 from oncogym.agents.executors import ExecutorError
 from oncogym.agents.files import CorruptFileError, OutputFolderError
+from oncogym.envs.device import DeviceError
 from oncogym.evaluation.commands import (
     benchmark,
     envs,
@@ -53,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         OutputFolderError,
         CorruptFileError,
         FileNotFoundError,
+        DeviceError,
         ExecutorError,
     ) as error:
         print(f"oncogym {args.command}: error: {error}", file=sys.stderr)

@@ -18,7 +18,7 @@ from oncogym.agents.task_spec import TaskSpec
 from oncogym.envs.cohort import Cohort
 from oncogym.envs.therapy import Floats, TherapyTask
 from oncogym.envs.treatment import Treatment, Variant, find_variant
-from oncogym.evaluation.shards import PATIENTS, Shard, cut, joined, treat
+from oncogym.evaluation.shards import PATIENTS, Shard, cut, joined, together, treat
 
 
 @dataclass(frozen=True)
@@ -142,13 +142,13 @@ def evaluate_problem(
         problem: Environment and patients.
         agents: Agents by name.
         executor: Who does the work; by default this process.
-        lanes: Patients who are treated together.
+        lanes: Patients who are treated together, on the device ``cpu``.
 
     Raises:
         ExecutorError: The workers cannot do it.
     """
-    parts = cut(len(problem.patients), min(lanes, problem.treatment.task.max_lanes))
     common = TaskSpec(problem.treatment, problem.options)
+    parts = cut(len(problem.patients), together(common, lanes))
     shards = [
         Shard.of(spec, agent, part, problem.patients, problem.seeds)
         for agent in agents.values()

@@ -26,7 +26,7 @@ from oncogym.evaluation.perturbation import (
     Spectator,
     largest_dose,
 )
-from oncogym.evaluation.shards import PATIENTS, Shard, cut, joined
+from oncogym.evaluation.shards import PATIENTS, Shard, cut, joined, together
 
 _STATELESS = (OpenLoopAgent, PolicyAgent, RuleAgent)
 
@@ -50,6 +50,11 @@ class PerturbedShard:
     perturbation: Perturbation
     course: Course
 
+    @property
+    def gpus(self) -> int:
+        """GPUs that the work needs."""
+        return self.shard.gpus
+
 
 class Cutter:
     """Cuts the courses of a study into shards that share their tasks.
@@ -61,7 +66,7 @@ class Cutter:
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
         self._specs: dict[str, TaskSpec] = {}
-        most = min(PATIENTS, problem.treatment.task.max_lanes)
+        most = together(TaskSpec(problem.treatment, problem.options), PATIENTS)
         self._parts = cut(len(problem.patients), most)
 
     def decided(self, agent: Any) -> list[Shard]:

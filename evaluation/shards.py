@@ -37,6 +37,11 @@ class Shard:
     patients: Floats
     seeds: NDArray[np.uint64]
 
+    @property
+    def gpus(self) -> int:
+        """GPUs that the work needs."""
+        return self.spec.gpus
+
     @classmethod
     def of(cls, spec: TaskSpec, agent: Any, part: slice, patients: Floats, seeds: Any) -> Shard:
         """The ``part`` of all ``patients``; see :class:`oncogym.agents.Agent` for ``for_lanes``."""
@@ -58,6 +63,15 @@ class Shard:
         if isinstance(agent, str):
             agent = self.spec.treatment.protocol(agent)
         return RuleAgent(agent, task) if isinstance(agent, Rule) else agent
+
+
+def together(spec: TaskSpec, lanes: int = PATIENTS) -> int:
+    """Patients who are treated together: ``lanes``, or on a GPU as many as it takes.
+
+    A GPU is only busy with many.
+    """
+    task = spec.task(1)
+    return task.max_lanes if task.device == "cuda" else min(lanes, task.max_lanes)
 
 
 def cut(patients: int, most: int) -> list[slice]:

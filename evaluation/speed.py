@@ -104,18 +104,22 @@ class Settings:
         seed: Seed of random plans, actions and lanes.
         seconds: Time for each measurement [s], warm-up not included.
         train: Time training as well.
+        device: ``"cpu"`` or ``"cuda"``.
     """
 
     seed: int = 0
     seconds: float = 2.0
     train: bool = False
+    device: str = "cpu"
 
 
 _MODELS: dict[str, Callable[[Settings], list[Job]]] = {}
+# Models that are timed on a GPU, too.
+_ON_GPU: set[str] = set()
 
 
-def register(name: str, jobs: Callable[[Settings], list[Job]]) -> None:
-    """Offer the jobs of a model to ``oncogym speed``.
+def register(name: str, jobs: Callable[[Settings], list[Job]], *, gpu: bool = False) -> None:
+    """Offer the jobs of a model to ``oncogym speed``; ``gpu`` says that it knows the device cuda.
 
     Raises:
         ValueError: Another model has the name.
@@ -123,6 +127,8 @@ def register(name: str, jobs: Callable[[Settings], list[Job]]) -> None:
     if _MODELS.get(name, jobs) is not jobs:
         raise ValueError(f"speed jobs called {name!r} are already registered")
     _MODELS[name] = jobs
+    if gpu:
+        _ON_GPU.add(name)
 
 
 def models() -> dict[str, Callable[[Settings], list[Job]]]:
@@ -136,8 +142,14 @@ def find_jobs(name: str, settings: Settings) -> list[Job]:
 
     Raises:
         UnknownNameError: There is neither; the message suggests the nearest.
+        ValueError: It is not timed on the device that was chosen.
     """
     known = models()
+    if settings.device != "cpu" and name not in _ON_GPU:
+        raise ValueError(
+            f"{name} is not timed on the device {settings.device}; allowed there: "
+            f"{', '.join(sorted(_ON_GPU))}"
+        )
     if name in known:
         return known[name](settings)
     try:

@@ -71,6 +71,19 @@ def test_kernels_are_pure(path):
             assert top in {"numpy", "numba", "math", "__future__"}, f"{path} imports {name}"
 
 
+def test_only_named_files_use_cuda_and_only_functions_import_them():
+    """What needs a GPU is imported when one is asked for: installs without it work as before."""
+    named = {p for p in SOURCES if p.stem == "gpu" or p.stem.startswith("cuda_")}
+    assert named == {p for p in SOURCES if "numba.cuda" in imports(p)}
+    modules = {"oncogym." + ".".join(p.relative_to(ROOT).with_suffix("").parts) for p in named}
+    for path in set(SOURCES) - named:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in tree.body:
+            if isinstance(node, ast.ImportFrom) and node.module:
+                found = {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+                assert not found & modules, f"{path} imports {found & modules} at once"
+
+
 def test_a_wheel_has_every_asset_of_the_report():
     tomllib = pytest.importorskip("tomllib")
     config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

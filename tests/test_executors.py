@@ -31,12 +31,15 @@ from oncogym.agents.optimizers import (
     GeneticSettings,
     PlanProblem,
 )
+from oncogym.agents.optimizers.lane_batch import LaneBatch, lane_returns
+from oncogym.agents.task_spec import TaskSpec
 from oncogym.envs import get_treatment, register_treatment
 from oncogym.evaluation.cli import main
 from oncogym.evaluation.harness import Problem, evaluate_problem, resolve
 from oncogym.evaluation.perturbation import KINDS
 from oncogym.evaluation.robustness import Request, run_robustness
 from oncogym.evaluation.seed_sweep import train_seeds
+from oncogym.evaluation.shards import Shard
 
 COHORT = "ChemoDosingCohort-v0"
 GA = GeneticSettings(population=8, parents=6, elites=2, finalists=3, finalist_replicates=2)
@@ -326,6 +329,45 @@ def test_defaults():
     assert isinstance(open_executor(), LanesExecutor)
     assert isinstance(open_executor(workers=3), JoblibExecutor)
     assert JoblibExecutor().workers >= 1
+
+
+class _Cluster:
+    """What a Ray executor asks Ray when the work needs GPUs."""
+
+    exceptions = None
+
+    def __init__(self, gpus):
+        self._gpus = gpus
+
+    def cluster_resources(self):
+        return {"CPU": 8.0, "GPU": float(self._gpus)}
+
+
+class _Call:
+    def options(self, num_gpus):
+        assert num_gpus == 1
+        return self
+
+
+def test_work_for_a_gpu_says_so_and_is_cut_for_the_gpus_there_are():
+    chemo = get_treatment("chemo_dosing")
+    assert TaskSpec(chemo, {"device": "cuda"}).gpus == 1
+    assert TaskSpec(chemo, {"device": "auto"}).gpus == TaskSpec(chemo, {}).gpus == 0
+    spec = TaskSpec(chemo, {"device": "cuda"})
+    nobody = np.zeros((0, 1))
+    keys = np.zeros(0, np.uint64)
+    batch = LaneBatch(spec, nobody, np.zeros(0, np.intp), nobody, keys, 0)
+    assert batch.gpus == Shard(spec, None, nobody, keys).gpus == 1
+    assert [LanesExecutor().pieces_of(gpus) for gpus in (0, 1)] == [1, 1]
+    assert [JoblibExecutor(1).pieces_of(gpus) for gpus in (0, 1)] == [64, 1]
+    ray = object.__new__(RayExecutor)
+    ray._call = _Call()
+    ray._ray = _Cluster(4)
+    assert [ray.pieces_of(gpus) for gpus in (0, 1)] == [64, 4]
+    ray._ray = _Cluster(0)
+    assert ray.pieces_of(1) == 1
+    with pytest.raises(ExecutorError, match="asks for a GPU, and Ray finds none"):
+        ray.map(lane_returns, [batch])
 
 
 def test_ray_is_an_extra(monkeypatch, capsys):

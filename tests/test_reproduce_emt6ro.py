@@ -502,7 +502,7 @@ def test_outcomes_are_kept_and_resumed(short, monkeypatch, tmp_path):
     part[1] = -1
     np.savez(file, sites=part, about=about)
     np.testing.assert_array_equal(simulate_sites(), first)
-    assert calls[3:] == [protocols[1]]
+    assert calls[3:] == [[protocols[1]]]
 
     for bad in (lambda: simulate_sites(seed=6), lambda: simulate_sites(several=protocols[:2])):
         with pytest.raises(ValueError, match=r"kept\.npz holds outcomes of other (seed|protocols)"):
@@ -514,7 +514,7 @@ def test_outcomes_are_kept_and_resumed(short, monkeypatch, tmp_path):
 
 def test_an_interruption_keeps_what_is_done(short, monkeypatch, tmp_path):
     def interrupted(protocols, *arguments, **options):
-        if protocols == Protocol(((0, 5.0),)):
+        if protocols == [Protocol(((0, 5.0),))]:
             raise KeyboardInterrupt
         return short(protocols, *arguments, **options)
 
@@ -860,5 +860,5 @@ def test_default_fidelity_meets_the_tables():
 def test_source_is_registered_with_its_defaults():
     assert generic.find_source("emt6ro") is emt6ro.SOURCE
     assert emt6ro.SOURCE.options() == {
-        "fidelity": "accelerated", "runs": 100, "equality": 0, "library": None,
+        "fidelity": "accelerated", "runs": 100, "equality": 0, "library": None, "device": "cpu",
     }  # fmt: skip

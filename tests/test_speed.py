@@ -69,6 +69,22 @@ def test_unknown_name_and_bad_time():
         assert stop.value.code == 2
 
 
+def test_a_device_is_for_models_that_know_it(monkeypatch, capsys):
+    monkeypatch.setattr(command, "choose_device", lambda device: "cuda")
+    with pytest.raises(ValueError, match="chemo is not timed on the device cuda; allowed there: e"):
+        run("chemo", "--device", "cuda")
+    jobs = speed.find_jobs("emt6ro", speed.Settings(device="cuda"))
+    assert [job.what for job in jobs][:2] == ["exact, 130 at a time", "exact, 660 at a time"]
+
+
+def test_the_bound_of_shared_memory_is_that_of_the_specification():
+    from oncogym.evaluation.reproduce.emt6ro_gpu_speed import shared_memory_bound
+
+    # 132 multiprocessors at 1.755 GHz: about 800 000 simulations an hour.
+    assert shared_memory_bound(1.755e9, 132, 1) == pytest.approx(8e5, rel=0.01)
+    assert shared_memory_bound(1.755e9, 132, 20) == 20 * shared_memory_bound(1.755e9, 132, 1)
+
+
 def test_check_turns_a_missed_target_into_the_status(monkeypatch, capsys):
     def jobs(settings):
         slow = speed.summarise("slow", [1.0, 3.0, 2.0], "1/s", 5.0)

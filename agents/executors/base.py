@@ -41,6 +41,13 @@ class Executor(ABC):
     #: workers, so that neither do the pieces.
     pieces: ClassVar[int] = 64
 
+    def pieces_of(self, gpus: int) -> int:
+        """Into so many pieces to cut work of which each piece needs ``gpus`` GPUs.
+
+        A GPU is only busy with many lanes at once.
+        """
+        return 1 if gpus else self.pieces
+
     @abstractmethod
     def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """``[function(item) for item in items]``, in this order.

@@ -29,7 +29,9 @@ _TIMEOUT = 10.0
 
 
 class RayExecutor(Executor):
-    """Sends the work to a Ray cluster, one core a piece.
+    """Sends the work to a Ray cluster, one core a piece; a GPU, too, for items that need one.
+
+    Such items say so by an attribute ``gpus``.
 
     Where to: the connection that this process has already; else the cluster at ``address``; else
     the one that the environment variable ``RAY_ADDRESS`` names; else Ray is started on this machine
@@ -112,19 +114,36 @@ class RayExecutor(Executor):
         if other:
             raise ExecutorError("Ray's workers have other versions: " + "; ".join(other))
 
+    def _there_are(self, what: str) -> int:
+        """Cores (``CPU``) or GPUs of the cluster."""
+        return int(self._ray.cluster_resources().get(what, 0))
+
+    def pieces_of(self, gpus: int) -> int:
+        """One piece for each GPU of the cluster where GPUs do the work."""
+        return max(1, self._there_are("GPU")) if gpus else self.pieces
+
     def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """Apply ``function`` to each item somewhere in the cluster; see :meth:`Executor.map`."""
+        call, kind = self._call, "CPU"
+        gpus = max((getattr(item, "gpus", 0) for item in items), default=0)
+        if gpus:
+            call, kind = self._call.options(num_gpus=gpus), "GPU"
+            if self._there_are(kind) < gpus:
+                # Ray would wait for one for ever.
+                raise ExecutorError(
+                    "the work asks for a GPU, and Ray finds none; allowed here: the device cpu"
+                )
         errors = self._ray.exceptions
         done: dict[int, Result] = {}
         waiting: dict[Any, int] = {}
         following = iter(range(len(items)))
         # Work that is underway when another piece fails is left to end by itself: Ray 2.60 can
         # crash this process when a task ends while it is cancelled. So only a few are handed in.
-        limit = self.workers or max(1, 2 * int(self._ray.cluster_resources().get("CPU", 1)))
+        limit = self.workers or max(1, 2 * self._there_are(kind))
         try:
             while len(done) < len(items):
                 while len(waiting) < limit and (index := next(following, None)) is not None:
-                    waiting[self._call.remote(function, items[index])] = index
+                    waiting[call.remote(function, items[index])] = index
                 ready, _ = self._ray.wait(list(waiting))
                 for reference in ready:
                     result = self._ray.get(reference)

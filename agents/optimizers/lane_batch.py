@@ -31,6 +31,11 @@ class LaneBatch:
     seeds: NDArray[np.uint64]
     episode: int
 
+    @property
+    def gpus(self) -> int:
+        """GPUs that the work needs."""
+        return self.spec.gpus
+
 
 def lane_returns(batch: LaneBatch) -> Floats:
     """Undiscounted return of each lane ``(lanes,)``."""

@@ -43,6 +43,11 @@ class OwnSearch:
     replicates: int
     seed: int
 
+    @property
+    def gpus(self) -> int:
+        """GPUs that the work needs."""
+        return self.spec.gpus
+
 
 def own_plans(
     spec: TaskSpec,

@@ -139,10 +139,11 @@ class PlanProblem:
         total = len(actions) * count
         # Whole plans where one fits, so that lanes are grouped the same for any number of plans.
         chunk = self.max_lanes // count * count or self.max_lanes
-        if executor.pieces > 1:
+        pieces = executor.pieces_of(self._spec.gpus)
+        if pieces > 1:
             # Sending a piece takes as long as simulating a few lanes of a fast task.
             least = max(1, self.max_lanes // _PARTS_OF_MAX_LANES)
-            chunk = min(chunk, max(least, -(-total // executor.pieces)))
+            chunk = min(chunk, max(least, -(-total // pieces)))
         episode = whole_number("draw", draw, 0, 2**64 - 1)
         batches = [
             self._batch(actions, np.arange(start, min(start + chunk, total)), episode)

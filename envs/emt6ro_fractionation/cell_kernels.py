@@ -43,9 +43,7 @@ from oncogym.envs.emt6ro_fractionation.frame_kernels import (
 )
 from oncogym.envs.emt6ro_fractionation.rules import (
     AEROBIC,
-    AEROBIC_QUIESCENT,
     ANAEROBIC,
-    ANAEROBIC_QUIESCENT,
     D_TIME,
     DIES,
     G1,
@@ -55,13 +53,49 @@ from oncogym.envs.emt6ro_fractionation.rules import (
     D,
     advance_budget,
     advance_exact,
+    by_mode,
     direction,
     division_draw,
     irradiate,
-    metabolic_mode,
     new_cycle,
+    pass_time,
     repair_time,
 )
+
+# What became of a site that dies.
+STARVED, AGED, KILLED = -1, -2, -3
+
+
+@njit(cache=True, inline="always")
+def limits_of(settings):
+    """What the modes need, as deviations from the bath; see :func:`.rules.metabolic_mode`."""
+    ext0, ext1 = settings[EXTERNAL + GLUCOSE], settings[EXTERNAL + OXYGEN]
+    ext2 = settings[EXTERNAL + ACID]
+    return (
+        np.float32(settings[USE] - ext0),
+        np.float32(settings[USE + 1] - ext1),
+        np.float32(settings[USE + 2] - ext0),
+        np.float32(settings[USE + 4] - ext0),
+        np.float32(settings[USE + 5] - ext1),
+        np.float32(settings[USE + 6] - ext0),
+        np.float32(settings[ACID_STOP] - ext2),
+        np.float32(settings[ACID_DEATH] - ext2),
+    )
+
+
+@njit(cache=True, inline="always")
+def use_of(settings, mode):
+    """Glucose and oxygen that a site in this mode consumes in a step [fmol]."""
+    return np.float32(settings[USE + 2 * mode]), np.float32(settings[USE + 2 * mode + 1])
+
+
+@njit(cache=True, inline="always")
+def slack_of(length):
+    """Steps before the end of D at which a group that has not divided dies.
+
+    It is one; long steps take the middle.
+    """
+    return FLOAT1 if length == 1 else np.float32(0.5)
 
 
 @njit(cache=True)
@@ -85,66 +119,26 @@ def metabolise(floats, ints, stride, size, settings, length, acid, all_marked):
         ints[FRAME_VACANT, start : start + size],
         ints[FRAME_EVENT, start : start + size],
     )
-    ext0, ext1 = settings[EXTERNAL + GLUCOSE], settings[EXTERNAL + OXYGEN]
-    ext2 = settings[EXTERNAL + ACID]
-    use = USE
-    c0, o0 = np.float32(settings[use]), np.float32(settings[use + 1])
-    c1, o1 = np.float32(settings[use + 2]), np.float32(settings[use + 3])
-    c2, o2 = np.float32(settings[use + 4]), np.float32(settings[use + 5])
-    c3, o3 = np.float32(settings[use + 6]), np.float32(settings[use + 7])
+    limits = limits_of(settings)
+    (c0, o0), (c1, o1) = use_of(settings, 0), use_of(settings, 1)
+    (c2, o2), (c3, o3) = use_of(settings, 2), use_of(settings, 3)
     p0, p1 = np.float32(settings[MAKE]), np.float32(settings[MAKE + 1])
     p2, p3 = np.float32(settings[MAKE + 2]), np.float32(settings[MAKE + 3])
-    limits = (
-        np.float32(settings[use] - ext0),
-        np.float32(settings[use + 1] - ext1),
-        np.float32(settings[use + 2] - ext0),
-        np.float32(settings[use + 4] - ext0),
-        np.float32(settings[use + 5] - ext1),
-        np.float32(settings[use + 6] - ext0),
-        np.float32(settings[ACID_STOP] - ext2),
-        np.float32(settings[ACID_DEATH] - ext2),
-    )
     run = np.float32(length)
-    # A group that has not divided dies one step before the end of D; long steps take the middle.
-    slack = FLOAT1 if length == 1 else np.float32(0.5)
+    slack = slack_of(length)
     for i in range(size):
-        k = phase[i]
-        t = time[i]
-        crowded = (k == G1) & (vacant[i] <= 1)
-        held = crowded & (t > end[i] - FLOAT2)
-        now = metabolic_mode(k, held, cho[i], ox[i], gi[i], limits)
-        now = np.int32(DIES) if (k == D) & (t >= end[i] - slack) else now
-        now = np.int32(DIES) if k == VACANT else now
-        first, second, third = now == AEROBIC, now == ANAEROBIC, now == AEROBIC_QUIESCENT
-        fourth = now == ANAEROBIC_QUIESCENT
-        eaten = c0 if first else FLOAT0
-        eaten = c1 if second else eaten
-        eaten = c2 if third else eaten
-        eaten = c3 if fourth else eaten
-        breathed = o0 if first else FLOAT0
-        breathed = o1 if second else breathed
-        breathed = o2 if third else breathed
-        breathed = o3 if fourth else breathed
-        cho[i] -= eaten
-        ox[i] -= breathed
+        now, more, late, healed = pass_time(
+            phase[i], vacant[i], time[i], end[i], repaired[i], repair[i], cho[i], ox[i], gi[i],
+            limits, run, slack, all_marked)  # fmt: skip
+        cho[i] -= by_mode(now, c0, c1, c2, c3, FLOAT0)
+        ox[i] -= by_mode(now, o0, o1, o2, o3, FLOAT0)
         mode[i] = now
-        busy = repaired[i] > FLOAT0
-        prolific = first | second
-        goal = end[i] - (FLOAT1 if crowded else FLOAT0)
-        ends = (prolific & (not busy) & (t + run > goal)) | (k == D)
-        ends = ends | (busy & (repaired[i] + run >= repair[i])) | (now == DIES)
-        ends = (ends | all_marked) & (k != VACANT)
-        event[i] = np.int32(1) if ends else np.int32(0)
-        time[i] = t + run if prolific & (not busy) & (not ends) else t
-        repaired[i] = repaired[i] + run if busy & (not ends) else repaired[i]
+        event[i] = more
+        time[i] = late
+        repaired[i] = healed
     if acid:
         for i in range(size):
-            now = mode[i]
-            made = p0 if now == AEROBIC else FLOAT0
-            made = p1 if now == ANAEROBIC else made
-            made = p2 if now == AEROBIC_QUIESCENT else made
-            made = p3 if now == ANAEROBIC_QUIESCENT else made
-            gi[i] += made
+            gi[i] += by_mode(mode[i], p0, p1, p2, p3, FLOAT0)
 
 
 @njit(cache=True)
@@ -165,55 +159,67 @@ def marked_sites(event, size, found):
 
 
 @njit(cache=True)
+def live_place(floats, ints, clocks, at, dose, length, biology, seed, episode, step):
+    """Death, dose, clock and repair of the site at a place of the frame.
+
+    Returns the number of its attempts at division in this step, or ``STARVED``, ``AGED`` or
+    ``KILLED``: then the site is left as it is until all have seen the same neighbourhood.
+    """
+    phase = ints[FRAME_PHASE, at]
+    mode = ints[FRAME_MODE, at]
+    site = ints[FRAME_SITE, at]
+    row = clocks[site]
+    if mode == DIES:
+        aged = phase == D and floats[FRAME_TIME, at] >= row[ENDS + 4] - FLOAT2
+        return AGED if aged else STARVED
+    damage, repaired, repair = row[DAMAGE], floats[FRAME_REPAIRED, at], floats[FRAME_REPAIR, at]
+    if dose > FLOAT0:
+        damage = irradiate(damage, repaired, dose, biology)
+        repaired = FLOAT0
+        repair = repair_time(damage, biology)
+    prolific = mode in (AEROBIC, ANAEROBIC)
+    ends = row[ENDS : ENDS + 5]
+    if length == 1:
+        phase, clock, damage, repaired, repair, tries = advance_exact(
+            phase, floats[FRAME_TIME, at], ends, damage, repaired, repair, prolific, biology,
+            seed, episode, step, site)  # fmt: skip
+    else:
+        phase, clock, damage, repaired, repair, tries = advance_budget(
+            phase, floats[FRAME_TIME, at], ends, damage, repaired, repair, prolific,
+            ints[FRAME_VACANT, at] <= 1, length, biology, seed, episode, step,
+            site)  # fmt: skip
+    if phase == VACANT:
+        return KILLED
+    ints[FRAME_PHASE, at] = phase
+    floats[FRAME_TIME, at] = clock
+    floats[FRAME_END, at] = ends[phase - 1]
+    row[DAMAGE] = damage
+    floats[FRAME_REPAIRED, at] = repaired
+    floats[FRAME_REPAIR, at] = repair
+    return tries
+
+
+@njit(cache=True)
 def live(floats, ints, clocks, found, count, waiting, attempts, dose, length, biology, counters,
           seed, episode, step):  # fmt: skip
-    """Death, dose, clock and repair of the ``count`` sites in ``found``.
+    """:func:`live_place` for the ``count`` sites in ``found``.
 
-    Deaths are put off until all sites have seen the same neighbourhood. Returns the number of sites
-    that try to divide, listed in ``waiting`` with ``attempts``.
+    Returns the number of dead sites, listed in ``found``, and of those that try to divide, listed
+    in ``waiting`` with ``attempts``.
     """
     dead = 0
     dividing = 0
     for number in range(count):
         at = found[number]
-        phase = ints[FRAME_PHASE, at]
-        mode = ints[FRAME_MODE, at]
-        site = ints[FRAME_SITE, at]
-        row = clocks[site]
-        if mode == DIES:
-            if phase == D and floats[FRAME_TIME, at] >= row[ENDS + 4] - FLOAT2:
+        tries = live_place(floats, ints, clocks, at, dose, length, biology, seed, episode, step)
+        if tries < 0:
+            if tries == AGED:
                 counters[AGE_DEATHS] += 1
+            elif tries == KILLED:
+                counters[REPAIR_DEATHS] += 1
             found[dead] = at
             dead += 1
-            continue
-        damage, repaired, repair = row[DAMAGE], floats[FRAME_REPAIRED, at], floats[FRAME_REPAIR, at]
-        if dose > FLOAT0:
-            damage = irradiate(damage, repaired, dose, biology)
-            repaired = FLOAT0
-            repair = repair_time(damage, biology)
-        prolific = mode in (AEROBIC, ANAEROBIC)
-        ends = row[ENDS : ENDS + 5]
-        if length == 1:
-            phase, clock, damage, repaired, repair, tries = advance_exact(
-                phase, floats[FRAME_TIME, at], ends, damage, repaired, repair, prolific, biology,
-                seed, episode, step, site)  # fmt: skip
-        else:
-            phase, clock, damage, repaired, repair, tries = advance_budget(
-                phase, floats[FRAME_TIME, at], ends, damage, repaired, repair, prolific,
-                ints[FRAME_VACANT, at] <= 1, length, biology, seed, episode, step,
-                site)  # fmt: skip
-        if phase == VACANT:
-            counters[REPAIR_DEATHS] += 1
-            found[dead] = at
-            dead += 1
-            continue
-        ints[FRAME_PHASE, at] = phase
-        floats[FRAME_TIME, at] = clock
-        floats[FRAME_END, at] = ends[phase - 1]
-        row[DAMAGE] = damage
-        floats[FRAME_REPAIRED, at] = repaired
-        floats[FRAME_REPAIR, at] = repair
-        if tries > 0:
+        elif tries > 0:
             waiting[dividing] = at
             attempts[dividing] = tries
             dividing += 1
@@ -259,13 +265,13 @@ def draw_cycle(row, settings, seed, episode, step, site):
 
 
 @njit(cache=True)
-def divide(floats, ints, clocks, waiting, attempts, count, stride, settings, seed, episode,
+def divide(floats, ints, clocks, waiting, attempts, order, count, stride, settings, seed, episode,
             step):  # fmt: skip
     """Let the waiting sites divide, in random order, each seeing the births before it.
 
-    Returns (births, whether one lies on the rim of the frame).
+    ``order`` is memory for ``count`` numbers. Returns (births, whether one lies on the rim of the
+    frame).
     """
-    order = np.empty(count)
     for number in range(count):
         order[number] = division_draw(seed, episode, step, ints[FRAME_SITE, waiting[number]], 0)
     births = 0

@@ -23,6 +23,38 @@ from oncogym.envs.emt6ro_fractionation.frame_kernels import (
 ROOT = math.sqrt(2.0)
 # kappa of a coefficient D [sites^2/s] and a sub-step tau [s]: D tau 2 sqrt2 / (4 + 2 sqrt2)
 KAPPA_FACTOR = 2.0 * ROOT / (4.0 + 2.0 * ROOT)
+_SIDE = np.float32(1.0 / ROOT)
+
+
+@njit(cache=True, inline="always")
+def row_sum(left, middle, right):
+    """A site and its neighbours in a row, weighted: the first half of a sub-step."""
+    return middle + _SIDE * (left + right)
+
+
+@njit(cache=True, inline="always")
+def weights(kappa):
+    """Weights of a sub-step: of the site, of the sums above and below, of its own sum."""
+    return (
+        np.float32(1.0 - kappa * (4.0 + 2.0 * ROOT) - kappa * ROOT),
+        np.float32(kappa),
+        np.float32(kappa * ROOT),
+    )
+
+
+@njit(cache=True, inline="always")
+def spread(own, upper, centre, lower, rest, across, along):
+    """A site after a sub-step, from its amount and the sums of the rows above, its own and below.
+
+    kappa/s [s (upper + lower) + centre - own] + (1 - kappa (4 + 2 sqrt2)) own with s = 1/sqrt2.
+    """
+    return rest * own + (across * (upper + lower) + along * centre)
+
+
+@njit(cache=True, inline="always")
+def pressed(fresh, before, share):
+    """What is added to an amount: ``share`` of its change since the step before."""
+    return share * (fresh - before)
 
 
 @njit(cache=True, inline="always")
@@ -34,9 +66,8 @@ def _sub_step(source, target, sums, mask, stride, size, kappa):
     left = source[first - 1 : first - 1 + wide]
     right = source[first + 1 : first + 1 + wide]
     sums_all = sums[first : first + wide]
-    side = np.float32(1.0 / ROOT)
     for i in range(wide):
-        sums_all[i] = mid[i] + side * (left[i] + right[i])
+        sums_all[i] = row_sum(left[i], mid[i], right[i])
     here = first + stride
     own = source[here : here + size]
     upper = sums[first : first + size]
@@ -44,12 +75,9 @@ def _sub_step(source, target, sums, mask, stride, size, kappa):
     lower = sums[here + stride : here + stride + size]
     keep = mask[here : here + size]
     out = target[here : here + size]
-    # kappa/s [s (up + down) + centre - X] + (1 - kappa (4 + 2 sqrt2)) X with s = 1/sqrt2
-    across = np.float32(kappa)
-    along = np.float32(kappa * ROOT)
-    rest = np.float32(1.0 - kappa * (4.0 + 2.0 * ROOT) - kappa * ROOT)
+    rest, across, along = weights(kappa)
     for i in range(size):
-        out[i] = keep[i] * (rest * own[i] + (across * (upper[i] + lower[i]) + along * centre[i]))
+        out[i] = keep[i] * spread(own[i], upper[i], centre[i], lower[i], rest, across, along)
 
 
 @njit(cache=True)
@@ -94,7 +122,7 @@ def press_on(floats, stride, size, share, first):
             before[:] = now
         for i in range(size):
             fresh = now[i]
-            now[i] = fresh + keep[i] * (ahead * (fresh - before[i]))
+            now[i] = fresh + keep[i] * pressed(fresh, before[i], ahead)
             before[i] = fresh
 
 

@@ -101,14 +101,19 @@ start, and the limit kept.
 
 See `EMT6RoTask`: `formulation`, `objective`, `observation`, `fidelity`, `compression`,
 `total_dose`, `max_dose`, `dose_step`, `treatment_hours`, `hours`, `min_wait`, `max_wait`,
-`bed_limit`, `alpha_beta`, `size_noise`, `success_ratio`, `plan_doses`, `reward_weights`; and of
-every environment: `cohort`, `patient`, `render_mode`.
+`bed_limit`, `alpha_beta`, `size_noise`, `success_ratio`, `plan_doses`, `device`, `reward_weights`;
+and of every environment: `cohort`, `patient`, `render_mode`.
 
 ## Vectorized environment
 
 `gymnasium.make_vec("oncogym/EMT6RoFractionation-v0", num_envs=64)` advances all lanes in one
 compiled call on all cores; `autoreset_mode` is `"SameStep"` (default), `"NextStep"` or
 `"Disabled"`.
+
+`device="cuda"` computes the lanes on an NVIDIA GPU (`pip install "oncogym[cuda]"`), a block of
+threads for each, and leaves the tumours there between decisions; `"auto"` takes a GPU where there
+is one. The rules and the random draws are those of the CPU; amounts differ by float32 rounding, so
+that courses part after a while and outcomes agree in distribution.
 
 ## Version History
 

@@ -84,33 +84,37 @@ FLOAT2 = np.float32(2.0)
 
 
 @njit(cache=True)
-def disc_of(phase, start, stride, rows, columns, top, left):
+def row_ends(phase, at, columns):
+    """First and last occupied column of a row of a table that starts at ``at``.
+
+    An empty row has its first beyond its last.
+    """
+    first, last = 0, columns - 1
+    while first < columns and phase[at + first] == VACANT:
+        first += 1
+    while last > first and phase[at + last] == VACANT:
+        last -= 1
+    return first, last
+
+
+@njit(cache=True)
+def disc_within(ends, rows, columns, top, left):
     """The tumour's disc: (first row, first column, height, width of the region, radius).
 
     The centre is the middle of the occupied rows and columns, rounded up; the radius is the largest
     distance of an occupied site from it, rounded up. A region of height 0 means no tumour.
 
     Args:
-        phase: Flat int32 phases of a table of sites, lattice or frame.
-        start, stride: Place of its first site and of a row after another.
-        rows, columns: Its size.
+        ends: ``(2, rows)`` first and last occupied column of each row, see :func:`row_ends`.
+        rows, columns: Size of the table.
         top, left: Lattice row and column of its first site.
     """
-    ends = np.empty((2, rows), np.int32)
     r1, r2, c1, c2 = rows, -1, columns, -1
     for row in range(rows):
-        at = start + row * stride
-        first, last = 0, columns - 1
-        while first < columns and phase[at + first] == VACANT:
-            first += 1
-        ends[0, row] = first
-        if first == columns:
-            continue
-        while phase[at + last] == VACANT:
-            last -= 1
-        ends[1, row] = last
-        r1, r2 = min(r1, row), row
-        c1, c2 = min(c1, first), max(c2, last)
+        first = ends[0, row]
+        if first < columns:
+            r1, r2 = min(r1, row), row
+            c1, c2 = min(c1, first), max(c2, ends[1, row])
     if r2 < 0:
         return 0, 0, 0, 0, 0
     row0 = r1 + (r2 - r1 + 1) // 2
@@ -129,45 +133,72 @@ def disc_of(phase, start, stride, rows, columns, top, left):
 
 
 @njit(cache=True)
+def disc_of(phase, start, stride, rows, columns, top, left):
+    """:func:`disc_within` of a table of flat phases, lattice or frame.
+
+    ``start`` and ``stride`` are the place of its first site and of a row after another.
+    """
+    ends = np.empty((2, rows), np.int64)
+    for row in range(rows):
+        ends[0, row], ends[1, row] = row_ends(phase, start + row * stride, columns)
+    return disc_within(ends, rows, columns, top, left)
+
+
+@njit(cache=True, inline="always")
+def in_disc(box, i, j):
+    """Whether row ``i`` and column ``j`` of a frame lie within its disc, outside the bath.
+
+    The disc is round the middle of the region, half a site off; distances are in half sites.
+    """
+    return (2 * i - box[2]) ** 2 + (2 * j - box[3]) ** 2 < 4 * box[4] * box[4]
+
+
+@njit(cache=True)
+def lay_place(box, i, j, fields, before, phase, mode, clocks, floats, ints):
+    """Copy row ``i`` and column ``j`` of a frame, rim included, from the lattice."""
+    at = PAD + i * (box[3] + 2) + j
+    row, column = box[0] + i - 1, box[1] + j - 1
+    ints[FRAME_SITE, at] = -1
+    if not (0 <= row < SIDE and 0 <= column < SIDE):
+        return
+    site = row * SIDE + column
+    ints[FRAME_SITE, at] = site
+    if 1 <= i <= box[2] and 1 <= j <= box[3]:
+        floats[FRAME_INNER, at] = FLOAT1
+        floats[FRAME_MASK, at] = FLOAT1 if in_disc(box, i, j) else FLOAT0
+        for field in range(3):
+            floats[FRAME_GLUCOSE + field, at] = fields[field, site]
+        for field in range(2):
+            floats[FRAME_BEFORE + field, at] = before[field, site]
+    if phase[site] == VACANT:
+        ints[FRAME_EVENT, at] = 1
+        return
+    ints[FRAME_PHASE, at] = phase[site]
+    ints[FRAME_MODE, at] = mode[site]
+    floats[FRAME_TIME, at] = clocks[site, CLOCK]
+    floats[FRAME_END, at] = clocks[site, ENDS + phase[site] - 1]
+    floats[FRAME_REPAIRED, at] = clocks[site, REPAIRED]
+    floats[FRAME_REPAIR, at] = clocks[site, REPAIR]
+
+
+@njit(cache=True, inline="always")
+def used_places(box):
+    """Places of a frame's memory that are read, from the first on."""
+    return PAD + (box[2] + 3) * (box[3] + 2) + 2 * BLOCK
+
+
+@njit(cache=True)
 def lay_frame(box, fields, before, phase, mode, clocks, floats, ints):
     """Copy the region ``box`` of the lattice and its rim into the frame."""
-    top, left, height, width, radius = box
-    stride = width + 2
-    used = PAD + (height + 3) * stride + 2 * BLOCK
+    height, stride = box[2], box[3] + 2
+    used = used_places(box)
     for row in range(FRAME_FLOATS):
         floats[row, :used] = FLOAT0
     for row in range(FRAME_INTS):
         ints[row, :used] = 0
-    reach = 4 * radius * radius
     for i in range(height + 2):
-        row = top + i - 1
-        up = (2 * i - height) ** 2
         for j in range(stride):
-            at = PAD + i * stride + j
-            column = left + j - 1
-            ints[FRAME_SITE, at] = -1
-            if not (0 <= row < SIDE and 0 <= column < SIDE):
-                continue
-            site = row * SIDE + column
-            ints[FRAME_SITE, at] = site
-            if 1 <= i <= height and 1 <= j <= width:
-                floats[FRAME_INNER, at] = FLOAT1
-                # Distance from the region's middle, half a site off, in half sites.
-                inside = up + (2 * j - width) ** 2 < reach
-                floats[FRAME_MASK, at] = FLOAT1 if inside else FLOAT0
-                for field in range(3):
-                    floats[FRAME_GLUCOSE + field, at] = fields[field, site]
-                for field in range(2):
-                    floats[FRAME_BEFORE + field, at] = before[field, site]
-            if phase[site] == VACANT:
-                ints[FRAME_EVENT, at] = 1
-                continue
-            ints[FRAME_PHASE, at] = phase[site]
-            ints[FRAME_MODE, at] = mode[site]
-            floats[FRAME_TIME, at] = clocks[site, CLOCK]
-            floats[FRAME_END, at] = clocks[site, ENDS + phase[site] - 1]
-            floats[FRAME_REPAIRED, at] = clocks[site, REPAIRED]
-            floats[FRAME_REPAIR, at] = clocks[site, REPAIR]
+            lay_place(box, i, j, fields, before, phase, mode, clocks, floats, ints)
     _count_vacant(ints[FRAME_EVENT], ints[FRAME_VACANT], stride, height * stride)
 
 
@@ -186,22 +217,28 @@ def _count_vacant(free, vacant, stride, size):
 
 
 @njit(cache=True)
+def lift_place(at, fields, before, phase, mode, clocks, floats, ints):
+    """Write a place of the frame back into the lattice."""
+    site = ints[FRAME_SITE, at]
+    if site < 0:
+        return
+    if floats[FRAME_INNER, at] > FLOAT0:
+        for field in range(3):
+            fields[field, site] = floats[FRAME_GLUCOSE + field, at]
+        for field in range(2):
+            before[field, site] = floats[FRAME_BEFORE + field, at]
+    phase[site] = ints[FRAME_PHASE, at]
+    mode[site] = ints[FRAME_MODE, at] if phase[site] != VACANT else 0
+    clocks[site, CLOCK] = floats[FRAME_TIME, at]
+    clocks[site, REPAIRED] = floats[FRAME_REPAIRED, at]
+    clocks[site, REPAIR] = floats[FRAME_REPAIR, at]
+
+
+@njit(cache=True)
 def lift_frame(box, fields, before, phase, mode, clocks, floats, ints):
     """Write the frame back into the lattice."""
     for at in range(PAD, PAD + (box[2] + 2) * (box[3] + 2)):
-        site = ints[FRAME_SITE, at]
-        if site < 0:
-            continue
-        if floats[FRAME_INNER, at] > FLOAT0:
-            for field in range(3):
-                fields[field, site] = floats[FRAME_GLUCOSE + field, at]
-            for field in range(2):
-                before[field, site] = floats[FRAME_BEFORE + field, at]
-        phase[site] = ints[FRAME_PHASE, at]
-        mode[site] = ints[FRAME_MODE, at] if phase[site] != VACANT else 0
-        clocks[site, CLOCK] = floats[FRAME_TIME, at]
-        clocks[site, REPAIRED] = floats[FRAME_REPAIRED, at]
-        clocks[site, REPAIR] = floats[FRAME_REPAIR, at]
+        lift_place(at, fields, before, phase, mode, clocks, floats, ints)
 
 
 @njit(cache=True)

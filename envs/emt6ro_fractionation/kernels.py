@@ -54,12 +54,43 @@ from oncogym.envs.emt6ro_fractionation.frame_kernels import (
 from oncogym.envs.emt6ro_fractionation.rules import G1, STEPS_PER_SLOT, VACANT
 from oncogym.envs.unowned import unowned
 
-_REFRESH = 32  # model steps after which the frame must have followed the tumour
+REFRESH = 32  # model steps after which the frame must have followed the tumour
 _ACID_CAUTION = 0.8  # share of ACID_STOP from which the acid is followed step by step
 _ACID_CALM = 0.6  # and below which it no longer is
 
 # Step of the draws before the first one.
 BEFORE = 0xFFFFFFFF
+
+
+@njit(cache=True, inline="always")
+def run_of(step, until, length):
+    """Model steps that the next field step covers: none goes over the start of a slot."""
+    return min(length, (step // STEPS_PER_SLOT + 1) * STEPS_PER_SLOT - step, until - step)
+
+
+@njit(cache=True, inline="always")
+def must_follow(moved, step, run, followed):
+    """Whether the frame must follow a tumour that has ``moved`` since the step ``followed``.
+
+    It does at every slot, too, so that a course does not depend on where it is interrupted.
+    """
+    return moved and (step + run - followed > REFRESH or step % STEPS_PER_SLOT == 0)
+
+
+@njit(cache=True, inline="always")
+def dose_at(doses, step):
+    """Dose [Gy] that is given in a step."""
+    slot = step // STEPS_PER_SLOT
+    given = step % STEPS_PER_SLOT == 0 and slot < doses.shape[0]
+    return np.float32(doses[slot]) if given else FLOAT0
+
+
+@njit(cache=True, inline="always")
+def acid_followed(followed, top, stop):
+    """Whether the acid is computed in every step, 1 or 0, given its largest amount [fmol]."""
+    if top >= _ACID_CAUTION * stop:
+        return 1
+    return 0 if top < _ACID_CALM * stop else followed
 
 
 @njit(cache=True)
@@ -79,20 +110,21 @@ def advance_tumour(fields, phase, mode, clocks, counters, biology, settings, dos
     floats = np.empty((FRAME_FLOATS, ROW), np.float32)
     ints = np.empty((FRAME_INTS, ROW), np.int32)
     lists = np.empty((3, SITES), np.int32)
+    order = np.empty(SITES)
     before = np.zeros((2, SITES), np.float32)
     _advance(fields, phase, mode, clocks, counters, biology, settings, doses, until, seed, episode,
-             floats, ints, lists, before)  # fmt: skip
+             floats, ints, lists, order, before)  # fmt: skip
 
 
 @njit(cache=True)
 def _advance(fields, phase, mode, clocks, counters, biology, settings, doses, until, seed, episode,
-             floats, ints, lists, before):  # fmt: skip
+             floats, ints, lists, order, before):  # fmt: skip
     """:func:`advance_tumour` with its scratch memory."""
     fields, phase, mode = unowned(fields), unowned(phase), unowned(mode)
     clocks, counters = unowned(clocks), unowned(counters)
     biology, settings, doses = unowned(biology), unowned(settings), unowned(doses)
     floats, ints, lists = unowned(floats), unowned(ints), unowned(lists)
-    before = unowned(before)
+    order, before = unowned(order), unowned(before)
     momentum = settings[MOMENTUM]
     found, waiting, attempts = lists[0], lists[1], lists[2]
     length = int(settings[LENGTH])
@@ -108,7 +140,6 @@ def _advance(fields, phase, mode, clocks, counters, biology, settings, doses, un
     for site in range(SITES):
         occupied += phase[site] != VACANT
     while step < until and occupied > 0:
-        slot = step // STEPS_PER_SLOT
         if momentum > 0.0 and (fresh or step % STEPS_PER_SLOT == 0):
             # Nothing is carried over a slot, so that a course may be interrupted there; sites that
             # join the frame later have not changed until then.
@@ -116,10 +147,8 @@ def _advance(fields, phase, mode, clocks, counters, biology, settings, doses, un
             for field in range(2):
                 for site in range(SITES):
                     before[field, site] = fields[field, site]
-        run = min(length, (slot + 1) * STEPS_PER_SLOT - step, until - step)
-        # The frame follows at every slot, too, so that a course does not depend on where it is
-        # interrupted.
-        if not laid or (moved and (step + run - followed > _REFRESH or step % STEPS_PER_SLOT == 0)):
+        run = run_of(step, until, length)
+        if not laid or must_follow(moved, step, run, followed):
             if laid:
                 new = disc_of(ints[FRAME_PHASE], PAD, box[3] + 2, box[2] + 2, box[3] + 2,
                               box[0] - 1, box[1] - 1)  # fmt: skip
@@ -136,9 +165,7 @@ def _advance(fields, phase, mode, clocks, counters, biology, settings, doses, un
         stride = box[3] + 2
         size = box[2] * stride
         whole = size + 2 * stride
-        dose = FLOAT0
-        if step % STEPS_PER_SLOT == 0 and slot < doses.shape[0]:
-            dose = np.float32(doses[slot])
+        dose = dose_at(doses, step)
         acid = counters[ACID_ON] != 0 or (step // length) % every == 0
         diffuse_frame(floats, stride, size, settings, acid)
         if momentum > 0.0:
@@ -146,10 +173,7 @@ def _advance(fields, phase, mode, clocks, counters, biology, settings, doses, un
             fresh = False
         if acid and every > 1:
             top = external + largest(floats[FRAME_ACID, PAD : PAD + whole], whole)
-            if top >= _ACID_CAUTION * settings[ACID_STOP]:
-                counters[ACID_ON] = 1
-            elif top < _ACID_CALM * settings[ACID_STOP]:
-                counters[ACID_ON] = 0
+            counters[ACID_ON] = acid_followed(counters[ACID_ON], top, settings[ACID_STOP])
         metabolise(floats, ints, stride, size, settings, run, acid, dose > FLOAT0)
         count = marked_sites(ints[FRAME_EVENT], whole, found)
         counters[BURDEN] += occupied * run
@@ -161,11 +185,11 @@ def _advance(fields, phase, mode, clocks, counters, biology, settings, doses, un
                 bury(floats, ints, clocks, found, dead, stride)
                 counters[DEATHS] += dead
             if dividing:
-                births, rim = divide(floats, ints, clocks, waiting, attempts, dividing, stride,
-                                      settings, seed, episode, step)  # fmt: skip
+                births, rim = divide(floats, ints, clocks, waiting, attempts, order, dividing,
+                                      stride, settings, seed, episode, step)  # fmt: skip
                 counters[BIRTHS] += births
                 if rim:
-                    followed = step - 2 * _REFRESH
+                    followed = step - 2 * REFRESH
             occupied += births - dead
             moved = moved or births + dead > 0
         step += run

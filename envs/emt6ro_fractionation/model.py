@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from oncogym.envs.emt6ro_fractionation import batch_kernels, frame_kernels
+from oncogym.envs.device import choose_device
+from oncogym.envs.emt6ro_fractionation import frame_kernels
+from oncogym.envs.emt6ro_fractionation.jobs import Jobs
 from oncogym.envs.emt6ro_fractionation.library import initial_states, library
 from oncogym.envs.emt6ro_fractionation.parameters import (
     RECOVERY,
@@ -38,8 +40,6 @@ RECORD = (
     "anaerobic_quiescent", "damaged", "glucose", "oxygen", "acid",
 )  # fmt: skip
 _LONGEST_HOURS = 24.0 * 365.0
-# Jobs between two updates of a progress bar.
-_PART = 64
 
 
 @dataclass(frozen=True)
@@ -157,6 +157,7 @@ def simulate(
     compression: int | None = None,
     acid: str = "auto",
     paired: bool = False,
+    device: str = "cpu",
     parallel: bool = True,
     progress: bool = False,
 ) -> EMT6RoResult:
@@ -180,12 +181,16 @@ def simulate(
         acid: ``"auto"`` samples the acid while it is far from acting, which leaves the cells
             unchanged; ``"always"`` computes it in every step, as a record of it needs.
         paired: Give all protocols the same random numbers.
-        parallel: Use all threads.
+        device: ``"cpu"``, ``"cuda"`` (an NVIDIA GPU; needs ``oncogym[cuda]``) or ``"auto"`` (a GPU
+            where there is one). Draws are the same on both; fields differ by float32 rounding, so
+            that courses part after a while and outcomes agree in distribution.
+        parallel: Use all threads of the processor.
         progress: Show a bar on standard error.
 
     Raises:
         ValueError: An argument is out of range.
         ProtocolError: A dose lies at or after ``hours``.
+        DeviceError: There is no such device here.
     """
     several = (protocols,) if isinstance(protocols, Protocol) else tuple(protocols)
     if not several:
@@ -194,7 +199,8 @@ def simulate(
     slots = on_grid("hours", hours, SLOT_HOURS, _LONGEST_HOURS)
     times = _times(record, slots)
     check_choice("acid", acid, ("auto", "always"))
-    key = np.uint64(_seed(seed))
+    where = choose_device(device)
+    key = _seed(seed)
     chosen = fidelity_of(fidelity, compression)
     settings = parameters_of(parameters).settings(chosen, acid == "always")  # type: ignore[arg-type]
     state = _initial(tumours, patient)
@@ -203,28 +209,19 @@ def simulate(
     shape = (len(several), count, int(runs))
     p, t, _ = (index.ravel() for index in np.indices(shape))
     episodes = _episodes(doses, count, int(runs), paired)
-    row = biology_rows((patient or EMT6RoPatient()).to_array()[None])
-    jobs = len(p)
-    counters = np.zeros((jobs, frame_kernels.COUNTERS), np.int64)
-    records = batch_kernels.empty_records(jobs, len(times))
-    run = batch_kernels.simulate_jobs_parallel if parallel else batch_kernels.simulate_jobs
-    part = _PART if progress else jobs
+    row = biology_rows((patient or EMT6RoPatient()).to_array()[None])[0]
+    jobs = Jobs(
+        t, p, state, row, settings, doses, key, episodes, slots * STEPS_PER_SLOT,
+        times * STEPS_PER_SLOT,
+    )  # fmt: skip
     with tqdm(
-        total=jobs,
+        total=len(p),
         desc="simulations",
         unit="sim",
         file=sys.stderr,
         disable=None if progress else True,
     ) as bar:
-        for first in range(0, jobs, part):
-            piece = slice(first, min(first + part, jobs))
-            size = piece.stop - piece.start
-            run(
-                t[piece], p[piece], *state, np.repeat(row, size, axis=0), settings, doses,
-                key, episodes[piece], slots * STEPS_PER_SLOT,
-                times * STEPS_PER_SLOT, records[piece], counters[piece],
-            )  # fmt: skip
-            bar.update(size)
+        records, counters = jobs.run(where, parallel, bar.update if progress else None)
     counted = counters.reshape(*shape, frame_kernels.COUNTERS)
     return EMT6RoResult(
         several,

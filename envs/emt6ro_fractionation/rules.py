@@ -69,6 +69,48 @@ def metabolic_mode(phase, held, cho, ox, gi, limits):
 
 
 @njit(cache=True, inline="always")
+def by_mode(mode, first, second, third, fourth, none):
+    """The value of a mode among those of the four, in the order of the modes; else ``none``."""
+    value = first if mode == AEROBIC else none
+    value = second if mode == ANAEROBIC else value
+    value = third if mode == AEROBIC_QUIESCENT else value
+    return fourth if mode == ANAEROBIC_QUIESCENT else value
+
+
+@njit(cache=True, inline="always")
+def pass_time(phase, vacant, clock, end, repaired, repair, cho, ox, gi, limits, run, slack,
+              marked):  # fmt: skip
+    """What nearly all sites do in a step of ``run`` model steps: mode, clock, time in repair.
+
+    Args:
+        phase, vacant: The site's phase and its vacant neighbours.
+        clock, end, repaired, repair: Its clock, the end of its phase, time in repair and duration
+            of the repair [steps].
+        cho, ox, gi, limits: Its substrates and what modes need, see :func:`metabolic_mode`.
+        run: Model steps that pass.
+        slack: Steps before the end of D at which a group that has not divided dies.
+        marked: The site is left to :func:`advance_exact` or :func:`advance_budget` in any case.
+
+    Returns:
+        (mode, 1 if the site is left to those, else 0, clock, time in repair).
+    """
+    crowded = (phase == G1) & (vacant <= 1)
+    held = crowded & (clock > end - _TWO)
+    mode = metabolic_mode(phase, held, cho, ox, gi, limits)
+    mode = np.int32(DIES) if (phase == D) & (clock >= end - slack) else mode
+    mode = np.int32(DIES) if phase == VACANT else mode
+    busy = repaired > _ZERO
+    prolific = (mode == AEROBIC) | (mode == ANAEROBIC)
+    goal = end - (_ONE if crowded else _ZERO)
+    more = (prolific & (not busy) & (clock + run > goal)) | (phase == D)
+    more = more | (busy & (repaired + run >= repair)) | (mode == DIES)
+    more = (more | marked) & (phase != VACANT)
+    late = clock + run if prolific & (not busy) & (not more) else clock
+    healed = repaired + run if busy & (not more) else repaired
+    return mode, np.int32(1) if more else np.int32(0), late, healed
+
+
+@njit(cache=True, inline="always")
 def stream_of(site, what, block):
     """Random stream of a site's draw; the step is the index within it."""
     return _FIRST_STREAM + (site * 3 + what) * _BLOCKS + block

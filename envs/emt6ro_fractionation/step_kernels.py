@@ -16,7 +16,6 @@ from oncogym.envs.emt6ro_fractionation.frame_kernels import (
     RECORD_FIELDS,
     RECORD_MODES,
     RECORD_PHASES,
-    RECORDED,
     REPAIRED,
     SIDE,
     SITES,
@@ -57,6 +56,11 @@ NOISE_STREAM = 1 << 20  # beyond the streams of the sites
 REMAINING, BED, LAST_SLOT, LAST_DOSE, DECISIONS, INITIAL, FRACTIONS, FIRST_RADIUS = range(8)
 STATE = 8
 
+# A lane's present decision: slot to advance to, dose [Gy], BED over the limit, burden at its start,
+# whether it is the last.
+TARGET, DOSE, EXCESS, BURDEN_BEFORE, OVER = range(5)
+PLAN = 5
+
 TERMS, METRICS = 5, 9
 # Sites are kept for figures every six hours.
 HISTORY_SLOTS = 12
@@ -85,13 +89,10 @@ def wait_of(action, options):
 
 
 @njit(cache=True)
-def start_lanes(lanes, phase, counters, state, doses, history, options):
-    """Start treatments whose tumours are in place."""
+def start_lanes(lanes, occupied, counters, state, doses, history, options):
+    """Start treatments of tumours with ``occupied`` ``(k,)`` sites."""
     for number in range(lanes.shape[0]):
-        lane = lanes[number]
-        sites = 0
-        for site in range(SITES):
-            sites += phase[lane, site] != VACANT
+        lane, sites = lanes[number], occupied[number]
         counters[lane, :] = 0
         counters[lane, SITES_NOW] = sites
         state[lane, :] = 0.0
@@ -131,65 +132,127 @@ def _give(state, doses, slot, dose, options):
 
 
 @njit(cache=True)
-def _advance_lane(lane, active, actions, options, settings, fields, phase, mode, clocks, counters,
-                  biology, state, doses, history, seeds, episodes, seen, terms, costs, terminated,
-                  outcome, success):  # fmt: skip
-    """One decision of a lane."""
+def _decide(own, counters, doses, action, options, plan):
+    """Begin a decision: give its dose where that comes first; plan how far the lane advances."""
+    treatment, horizon = int(options[TREATMENT]), int(options[HORIZON])
+    dose = min(dose_of(action[0], options), own[REMAINING])
+    now = int(counters[STEP] // STEPS_PER_SLOT)
+    target = min(now + wait_of(action[1], options), treatment)
+    plan[BURDEN_BEFORE] = counters[BURDEN]
+    plan[EXCESS] = 0.0
+    plan[DOSE] = dose
+    own[DECISIONS] += 1.0
+    if options[PUBLISHED] == 0.0:
+        plan[EXCESS] = _give(own, doses, now, dose, options)
+        if _is_last(own, options):
+            target = horizon
+    plan[TARGET] = target
+
+
+@njit(cache=True)
+def _is_last(own, options):
+    """Whether the dose is spent or the decisions are."""
+    spent = own[REMAINING] < 0.5 * options[DOSE_STEP]
+    return spent or own[DECISIONS] >= options[MAX_DECISIONS]
+
+
+@njit(cache=True)
+def _arrive(own, counters, doses, options, plan):
+    """Go on after the wait: give its dose where that comes last; to the end if it was the last."""
+    treatment, target = int(options[TREATMENT]), int(plan[TARGET])
+    if options[PUBLISHED] > 0.0 and target < treatment:
+        plan[EXCESS] = _give(own, doses, target, plan[DOSE], options)
+    over = _is_last(own, options) or target >= treatment or counters[SITES_NOW] == 0
+    plan[OVER] = 1.0 if over else 0.0
+    if over:
+        plan[TARGET] = options[HORIZON]
+
+
+@njit(cache=True)
+def _clear(lane, terms, costs, terminated, outcome, success):
     terms[lane, :] = 0.0
     costs[lane, :] = 0.0
     outcome[lane, :] = 0.0
     terminated[lane] = False
     success[lane] = False
+
+
+@njit(cache=True)
+def _reward(lane, own, counters, options, plan, terms, costs, terminated, outcome, success):
+    """What a decision brought."""
+    over, excess = plan[OVER] > 0.0, plan[EXCESS]
+    sites = float(counters[SITES_NOW])
+    initial = max(own[INITIAL], 1.0)
+    whole = initial * int(options[HORIZON]) * STEPS_PER_SLOT
+    costs[lane, 0] = excess
+    terms[lane, 0] = LARGEST - sites if over else 0.0
+    terms[lane, 1] = -(counters[BURDEN] - plan[BURDEN_BEFORE]) / whole
+    terms[lane, 2] = -sites / initial if over else 0.0
+    terms[lane, 3] = 1.0 if over and sites == 0.0 else 0.0
+    terms[lane, 4] = -excess
+    outcome[lane, 0] = LARGEST - sites
+    outcome[lane, 1] = sites
+    outcome[lane, 2] = counters[BURDEN] / whole
+    outcome[lane, 3] = sites / initial
+    outcome[lane, 4] = 1.0 if sites == 0.0 else 0.0
+    outcome[lane, 5] = own[BED]
+    outcome[lane, 6] = options[TOTAL_DOSE] - own[REMAINING]
+    outcome[lane, 7] = own[FRACTIONS]
+    outcome[lane, 8] = 0.5 * max(own[LAST_SLOT], 0.0)
+    terminated[lane] = over
+    kept = own[BED] <= options[BED_LIMIT] + _EPS
+    success[lane] = over and kept and sites <= options[SUCCESS] * initial
+
+
+@njit(cache=True)
+def _advance_lane(lane, active, actions, options, settings, fields, phase, mode, clocks, counters,
+                  biology, state, doses, history, seeds, episodes, plans, rows, seen, terms, costs,
+                  terminated, outcome, success):  # fmt: skip
+    """One decision of a lane."""
+    _clear(lane, terms, costs, terminated, outcome, success)
     if active[lane]:
-        own = state[lane]
-        treatment, horizon = int(options[TREATMENT]), int(options[HORIZON])
-        burden = counters[lane, BURDEN]
-        dose = min(dose_of(actions[lane, 0], options), own[REMAINING])
-        wait = wait_of(actions[lane, 1], options)
-        now = int(counters[lane, STEP] // STEPS_PER_SLOT)
-        target = min(now + wait, treatment)
-        excess = 0.0
-        own[DECISIONS] += 1.0
-        if options[PUBLISHED] == 0.0:
-            excess = _give(own, doses[lane], now, dose, options)
-        spent = own[REMAINING] < 0.5 * options[DOSE_STEP]
-        last = own[DECISIONS] >= options[MAX_DECISIONS]
-        if options[PUBLISHED] == 0.0 and (spent or last):
-            target = horizon
-        _advance_to(target, fields[lane], phase[lane], mode[lane], clocks[lane], counters[lane],
-                    biology[lane], settings, doses[lane], seeds[lane], episodes[lane],
+        own, counted, plan = state[lane], counters[lane], plans[lane]
+        _decide(own, counted, doses[lane], actions[lane], options, plan)
+        _advance_to(int(plan[TARGET]), fields[lane], phase[lane], mode[lane], clocks[lane],
+                    counted, biology[lane], settings, doses[lane], seeds[lane], episodes[lane],
                     history[lane])  # fmt: skip
-        if options[PUBLISHED] > 0.0 and target < treatment:
-            excess = _give(own, doses[lane], target, dose, options)
-            spent = own[REMAINING] < 0.5 * options[DOSE_STEP]
-        over = spent or last or target >= treatment or counters[lane, SITES_NOW] == 0
-        if over:
-            _advance_to(horizon, fields[lane], phase[lane], mode[lane], clocks[lane],
-                        counters[lane], biology[lane], settings, doses[lane], seeds[lane],
-                        episodes[lane], history[lane])  # fmt: skip
-        sites = float(counters[lane, SITES_NOW])
-        initial = max(own[INITIAL], 1.0)
-        whole = initial * horizon * STEPS_PER_SLOT
-        costs[lane, 0] = excess
-        terms[lane, 0] = LARGEST - sites if over else 0.0
-        terms[lane, 1] = -(counters[lane, BURDEN] - burden) / whole
-        terms[lane, 2] = -sites / initial if over else 0.0
-        terms[lane, 3] = 1.0 if over and sites == 0.0 else 0.0
-        terms[lane, 4] = -excess
-        outcome[lane, 0] = LARGEST - sites
-        outcome[lane, 1] = sites
-        outcome[lane, 2] = counters[lane, BURDEN] / whole
-        outcome[lane, 3] = sites / initial
-        outcome[lane, 4] = 1.0 if sites == 0.0 else 0.0
-        outcome[lane, 5] = own[BED]
-        outcome[lane, 6] = options[TOTAL_DOSE] - own[REMAINING]
-        outcome[lane, 7] = own[FRACTIONS]
-        outcome[lane, 8] = 0.5 * max(own[LAST_SLOT], 0.0)
-        terminated[lane] = over
-        kept = own[BED] <= options[BED_LIMIT] + _EPS
-        success[lane] = over and kept and sites <= options[SUCCESS] * initial
-    _observe(lane, lane, options, settings, fields, phase, mode, clocks, counters, state, seeds,
-             episodes, seen)  # fmt: skip
+        _arrive(own, counted, doses[lane], options, plan)
+        _advance_to(int(plan[TARGET]), fields[lane], phase[lane], mode[lane], clocks[lane],
+                    counted, biology[lane], settings, doses[lane], seeds[lane], episodes[lane],
+                    history[lane])  # fmt: skip
+        _reward(lane, own, counted, options, plan, terms, costs, terminated, outcome, success)
+    observe(lane, lane, options, settings, fields, phase, mode, clocks, counters, state, seeds,
+            episodes, rows, seen)  # fmt: skip
+
+
+@njit(cache=True)
+def decide_lanes(active, actions, options, counters, state, doses, plans, until):
+    """Begin a decision in all active lanes; ``until`` ``(lanes,)`` are the steps to advance to."""
+    for lane in range(state.shape[0]):
+        until[lane] = 0
+        if active[lane]:
+            _decide(state[lane], counters[lane], doses[lane], actions[lane], options, plans[lane])
+            until[lane] = int(plans[lane, TARGET]) * STEPS_PER_SLOT
+
+
+@njit(cache=True)
+def arrive_lanes(active, options, counters, state, doses, plans, until):
+    """Go on after the wait; ``until`` are the steps to advance to."""
+    for lane in range(state.shape[0]):
+        if active[lane]:
+            _arrive(state[lane], counters[lane], doses[lane], options, plans[lane])
+            until[lane] = int(plans[lane, TARGET]) * STEPS_PER_SLOT
+
+
+@njit(cache=True)
+def reward_lanes(active, options, counters, state, plans, terms, costs, terminated, outcome,
+                 success):  # fmt: skip
+    """What the decision brought in all lanes."""
+    for lane in range(state.shape[0]):
+        _clear(lane, terms, costs, terminated, outcome, success)
+        if active[lane]:
+            _reward(lane, state[lane], counters[lane], options, plans[lane], terms, costs,
+                    terminated, outcome, success)  # fmt: skip
 
 
 @njit(cache=True)
@@ -222,9 +285,8 @@ def _radius(phase):
 
 
 @njit(cache=True)
-def _observe_summary(own, slot, options, settings, fields, phase, mode, clocks, out):
+def _observe_summary(own, slot, options, settings, fields, phase, mode, clocks, row, out):
     _header(own, slot, options, out)
-    row = np.empty(RECORDED, np.float32)
     record(fields, phase, mode, clocks, settings, row)
     sites = row[0]
     share = 1.0 / max(sites, 1.0)
@@ -250,22 +312,20 @@ def _observe_summary(own, slot, options, settings, fields, phase, mode, clocks, 
 
 
 @njit(cache=True)
-def _observe_image(own, slot, options, settings, fields, phase, mode, clocks, out):
+def _observe_image(own, slot, options, settings, fields, phase, mode, clocks, row, out):
     """Occupied, phase, quiescent, damage, glucose, oxygen; dose left and time everywhere."""
-    head = np.empty(4, np.float32)
-    _header(own, slot, options, head)
+    _header(own, slot, options, row)
     for site in range(SITES):
-        row, column = site // SIDE, site % SIDE
         there = phase[site] != VACANT
-        out[0, row, column] = 1.0 if there else 0.0
-        out[1, row, column] = phase[site] / 5.0
-        out[2, row, column] = 1.0 if there and mode[site] >= 2 else 0.0
-        out[3, row, column] = min(clocks[site, DAMAGE] / options[TOTAL_DOSE], 1.0)
+        out[site] = 1.0 if there else 0.0
+        out[SITES + site] = phase[site] / 5.0
+        out[2 * SITES + site] = 1.0 if there and mode[site] >= 2 else 0.0
+        out[3 * SITES + site] = min(clocks[site, DAMAGE] / options[TOTAL_DOSE], 1.0)
         for k in range(2):
             amount = 1.0 + fields[k, site] / settings[EXTERNAL + k]
-            out[4 + k, row, column] = min(max(amount, 0.0), 1.0)
-        out[6, row, column] = head[0]
-        out[7, row, column] = head[1]
+            out[(4 + k) * SITES + site] = min(max(amount, 0.0), 1.0)
+        out[6 * SITES + site] = row[0]
+        out[7 * SITES + site] = row[1]
 
 
 @njit(cache=True)
@@ -281,52 +341,54 @@ def _observe_size(own, slot, options, phase, seed, episode, out):
 
 
 @njit(cache=True)
-def _observe(lane, number, options, settings, fields, phase, mode, clocks, counters, state, seeds,
-             episodes, out):  # fmt: skip
-    """Write the observation of a lane into ``out[number]``."""
+def observe(lane, number, options, settings, fields, phase, mode, clocks, counters, state, seeds,
+            episodes, rows, out):  # fmt: skip
+    """Write the observation of a lane into ``out[number]``, images flattened.
+
+    ``rows`` ``(lanes, RECORDED)`` float32 is memory for each lane.
+    """
     slot = counters[lane, STEP] / STEPS_PER_SLOT
     kind = options[OBSERVATION]
-    flat = out[number]
     if kind == SEE_SUMMARY:
         _observe_summary(state[lane], slot, options, settings, fields[lane], phase[lane],
-                         mode[lane], clocks[lane], flat)  # fmt: skip
+                         mode[lane], clocks[lane], rows[lane], out[number])  # fmt: skip
     elif kind == SEE_SIZE:
-        _observe_size(state[lane], slot, options, phase[lane], seeds[lane], episodes[lane], flat)
+        _observe_size(state[lane], slot, options, phase[lane], seeds[lane], episodes[lane],
+                      out[number])  # fmt: skip
     else:
-        image = flat.reshape((CHANNELS, SIDE, SIDE))
         _observe_image(state[lane], slot, options, settings, fields[lane], phase[lane], mode[lane],
-                       clocks[lane], image)  # fmt: skip
+                       clocks[lane], rows[lane], out[number])  # fmt: skip
 
 
 @njit(cache=True)
 def observe_lanes(lanes, options, settings, fields, phase, mode, clocks, counters, state, seeds,
-                  episodes, out):  # fmt: skip
-    """Observations ``(k, size)`` of ``lanes``, images flattened."""
+                  episodes, rows, out):  # fmt: skip
+    """Observations ``(k, size)`` of ``lanes``."""
     for number in range(lanes.shape[0]):
-        _observe(lanes[number], number, options, settings, fields, phase, mode, clocks, counters,
-                 state, seeds, episodes, out)  # fmt: skip
+        observe(lanes[number], number, options, settings, fields, phase, mode, clocks, counters,
+                state, seeds, episodes, rows, out)  # fmt: skip
 
 
 @njit(cache=True)
 def advance_lanes(active, actions, options, settings, fields, phase, mode, clocks, counters,
-                  biology, state, doses, history, seeds, episodes, seen, terms, costs, terminated,
-                  outcome, success):  # fmt: skip
+                  biology, state, doses, history, seeds, episodes, plans, rows, seen, terms, costs,
+                  terminated, outcome, success):  # fmt: skip
     """One decision in all active lanes, on one thread."""
     for lane in range(state.shape[0]):
         _advance_lane(lane, active, actions, options, settings, fields, phase, mode, clocks,
-                      counters, biology, state, doses, history, seeds, episodes, seen, terms, costs,
-                      terminated, outcome, success)  # fmt: skip
+                      counters, biology, state, doses, history, seeds, episodes, plans, rows, seen,
+                      terms, costs, terminated, outcome, success)  # fmt: skip
 
 
 @njit(cache=True, parallel=True)
 def advance_lanes_parallel(active, actions, options, settings, fields, phase, mode, clocks,
-                           counters, biology, state, doses, history, seeds, episodes, seen, terms,
-                           costs, terminated, outcome, success):  # fmt: skip
+                           counters, biology, state, doses, history, seeds, episodes, plans, rows,
+                           seen, terms, costs, terminated, outcome, success):  # fmt: skip
     """The same on all threads."""
     for lane in prange(state.shape[0]):
         _advance_lane(np.int64(lane), active, actions, options, settings, fields, phase, mode,
-                      clocks, counters, biology, state, doses, history, seeds, episodes, seen,
-                      terms, costs, terminated, outcome, success)  # fmt: skip
+                      clocks, counters, biology, state, doses, history, seeds, episodes, plans,
+                      rows, seen, terms, costs, terminated, outcome, success)  # fmt: skip
 
 
 @njit(cache=True)

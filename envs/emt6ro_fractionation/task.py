@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
+from oncogym.envs.device import choose_device
 from oncogym.envs.emt6ro_fractionation import frame_kernels
 from oncogym.envs.emt6ro_fractionation import step_kernels as kernel
 from oncogym.envs.emt6ro_fractionation.library import initial_states
@@ -44,6 +45,8 @@ _PHASES = ("G1", "S", "G2", "M", "D")
 _PLAN_STEP = 0.25
 # One lane of work pays for the start of the threads.
 _PARALLEL_LANES = 2
+# Lanes that a GPU steps together at most, 0.45 MB each.
+_GPU_LANES = 8192
 
 
 class EMT6RoTask(TherapyTask):
@@ -71,7 +74,11 @@ class EMT6RoTask(TherapyTask):
         success_ratio: Largest number of sites at the end, relative to the start, that counts as
             success when the limit is kept.
         plan_doses: Number of (dose, wait) pairs of an optimiser's plan.
+        device: ``"cpu"``, ``"cuda"`` (an NVIDIA GPU) or ``"auto"``, see ``simulate``.
         reward_weights: Weights that replace the objective's, by reward term.
+
+    Raises:
+        DeviceError: There is no such device here.
     """
 
     reward_terms: ClassVar[tuple[str, ...]] = (
@@ -95,8 +102,8 @@ class EMT6RoTask(TherapyTask):
         Metric("last_dose", "Time of the last dose", "h", None),
     )
     # A lane's lattice takes 140 kB, and one lane keeps a core busy.
-    max_lanes: ClassVar[int] = 64
-    numerical_options: ClassVar[tuple[str, ...]] = ("fidelity", "compression")
+    max_lanes = 64
+    numerical_options: ClassVar[tuple[str, ...]] = ("fidelity", "compression", "device")
     # A divisor of the source's grid that is exact in binary.
     delivery_options: ClassVar[Mapping[str, Any]] = {"dose_step": 2.0**-9}
 
@@ -121,6 +128,7 @@ class EMT6RoTask(TherapyTask):
         size_noise: float = 0.05,
         success_ratio: float = 1.0,
         plan_doses: int = 8,
+        device: str = "cpu",
         reward_weights: Mapping[str, float] | None = None,
     ) -> None:
         published = self._formulate(formulation, objective)
@@ -142,6 +150,7 @@ class EMT6RoTask(TherapyTask):
         )
         self.max_wait = on_grid("max_wait", longest, max(shortest, SLOT_HOURS), hours)
         self.plan_doses = int(check_option("plan_doses", plan_doses, 1, 1000, "doses"))
+        self.device = choose_device(device)
         super().__init__(num_lanes, reward_weights=reward_weights)
 
         if published:
@@ -172,7 +181,14 @@ class EMT6RoTask(TherapyTask):
         self.observation_space = self._observation_space()
 
         lanes = self.num_lanes
-        self._tumours = State.empty(lanes)
+        self._gpu: Any = None
+        if self.device == "cuda":
+            from oncogym.envs.emt6ro_fractionation.cuda_memory import CudaTumours
+
+            self._gpu = CudaTumours(lanes, self._settings)
+            self.max_lanes = _GPU_LANES
+        # Where a GPU keeps the tumours, none are kept here.
+        self._tumours = State.empty(0 if self._gpu else lanes)
         self._counters = np.zeros((lanes, frame_kernels.COUNTERS), np.int64)
         self._patients = np.tile(EMT6RoPatient().to_array(), (lanes, 1))
         self._biology = biology_rows(self._patients)
@@ -181,6 +197,8 @@ class EMT6RoTask(TherapyTask):
         self._history = np.zeros((lanes, self.horizon // kernel.HISTORY_SLOTS + 1))
         self._seeds = np.zeros(lanes, np.uint64)
         self._episodes = np.zeros(lanes, np.uint64)
+        self._plans = np.zeros((lanes, kernel.PLAN))
+        self._rows = np.zeros((lanes, frame_kernels.RECORDED), np.float32)
         parallel = lanes >= _PARALLEL_LANES
         self._advance = kernel.advance_lanes_parallel if parallel else kernel.advance_lanes
 
@@ -213,29 +231,77 @@ class EMT6RoTask(TherapyTask):
         self._seeds[lanes] = seeds
         self._episodes[lanes] = episodes
         numbers = np.asarray(patients)[:, 4].astype(np.int64)
-        initial_states(numbers, np.asarray(patients)[:, 5], self._tumours, lanes)
+        ages = np.asarray(patients)[:, 5]
+        if self._gpu is None:
+            initial_states(numbers, ages, self._tumours, lanes)
+            sites = np.count_nonzero(self._tumours.phase[lanes], axis=1)
+        else:
+            sites = self._send(lanes, numbers, ages)
         kernel.start_lanes(
-            lanes, self._tumours.phase, self._counters, self._state, self._doses, self._history,
-            self._options,
-        )  # fmt: skip
+            lanes, sites, self._counters, self._state, self._doses, self._history, self._options
+        )
         observation = np.empty((len(lanes), *self.observation_space.shape), np.float32)
-        kernel.observe_lanes(
-            lanes, self._options, self._settings, *self._tumours, self._counters, self._state,
-            self._seeds, self._episodes, observation.reshape(len(lanes), -1),
-        )  # fmt: skip
+        self._observe(lanes, observation)
         return observation
+
+    def _send(
+        self, lanes: NDArray[np.intp], numbers: NDArray[np.int64], ages: Floats
+    ) -> NDArray[np.intp]:
+        """Put tumours into lanes on the GPU, each different one sent once; their sites."""
+        different, rows = np.unique(np.stack([numbers, ages], axis=1), axis=0, return_inverse=True)
+        rows = rows.reshape(-1)
+        state = State.empty(len(different))
+        initial_states(
+            different[:, 0].astype(np.int64), different[:, 1], state, np.arange(len(different))
+        )
+        self._gpu.put(lanes, state, rows)
+        return np.count_nonzero(state.phase, axis=1)[rows]
+
+    def _observe(self, lanes: NDArray[np.intp], out: NDArray[np.float32]) -> None:
+        """Write the observations of ``lanes`` into ``out`` ``(k, …)``."""
+        flat = out.reshape(len(lanes), -1)
+        own = (self._counters, self._state, self._seeds, self._episodes)
+        if self._gpu is None:
+            kernel.observe_lanes(
+                lanes, self._options, self._settings, *self._tumours, *own, self._rows, flat
+            )
+        else:
+            self._gpu.observe(lanes, self._options, *own, flat)
 
     def step(self, actions: Floats, active: NDArray[np.bool_]) -> StepResult:
         """Advance the active lanes by one decision, to the end of the course if it was the last."""
         result = self.empty_result()
-        self._advance(
-            active, actions, self._options, self._settings, *self._tumours, self._counters,
-            self._biology, self._state, self._doses, self._history, self._seeds, self._episodes,
-            result.observation.reshape(self.num_lanes, -1), result.reward_terms, result.costs,
-            result.terminated, result.outcome, result.success,
-        )  # fmt: skip
+        if self._gpu is None:
+            self._advance(
+                active, actions, self._options, self._settings, *self._tumours, self._counters,
+                self._biology, self._state, self._doses, self._history, self._seeds,
+                self._episodes, self._plans, self._rows,
+                result.observation.reshape(self.num_lanes, -1), result.reward_terms, result.costs,
+                result.terminated, result.outcome, result.success,
+            )  # fmt: skip
+        else:
+            self._step_on_gpu(actions, active, result)
         result.truncated[:] = False
         return result
+
+    def _step_on_gpu(self, actions: Floats, active: NDArray[np.bool_], result: StepResult) -> None:
+        """The same, with decisions taken here and tumours that stay where they are."""
+        until = np.zeros(self.num_lanes, np.int64)
+        own = (self._counters, self._state, self._doses, self._plans, until)
+        for planned in (
+            lambda: kernel.decide_lanes(active, actions, self._options, *own),
+            lambda: kernel.arrive_lanes(active, self._options, *own),
+        ):
+            planned()
+            self._gpu.advance(
+                until, self._counters, self._biology, self._doses, self._seeds, self._episodes,
+                kernel.HISTORY_SLOTS, self._history,
+            )  # fmt: skip
+        kernel.reward_lanes(
+            active, self._options, self._counters, self._state, self._plans, result.reward_terms,
+            result.costs, result.terminated, result.outcome, result.success,
+        )  # fmt: skip
+        self._observe(np.arange(self.num_lanes), result.observation)
 
     def to_physical(self, action: Any) -> dict[str, Any]:
         """``dose`` [Gy] and ``wait`` [h] asked for, on their grids; less dose may be left."""
@@ -427,6 +493,8 @@ class EMT6RoTask(TherapyTask):
 
     def tumour(self, lane: int) -> Tumour:
         """A copy of a lane's tumour as it is now."""
+        if self._gpu is not None:
+            return Tumour.from_state(State(*self._gpu.take(lane)))
         return Tumour.from_state(self._tumours, lane)
 
     def patient(self, lane: int) -> EMT6RoPatient:

@@ -11,6 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from oncogym.agents.files import to_plain
+from oncogym.envs.device import DEVICES, choose_device
 from oncogym.evaluation.commands.arguments import add_common, settings_of
 from oncogym.evaluation.speed import Measurement, Settings, find_jobs, models, table
 from oncogym.training.manifest import manifest
@@ -33,6 +34,11 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--seconds", type=_seconds, default=2.0, help="time for each measurement (default 2)"
     )
+    parser.add_argument(
+        "--device", choices=DEVICES, default="cpu",
+        help="processor, NVIDIA GPU (needs oncogym[cuda]), or a GPU where there is one "
+        "(default cpu)",
+    )  # fmt: skip
     parser.add_argument("--train", action="store_true", help="time PPO, too (takes longer)")
     parser.add_argument(
         "--check", action="store_true", help="exit with status 1 when a target is missed"
@@ -46,9 +52,11 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         UnknownNameError: A name is neither a model nor an environment.
+        ValueError: A model is not timed on the device.
+        DeviceError: The device is not there.
         ModuleNotFoundError: ``--train`` was given without the ``train`` extra.
     """
-    settings = Settings(args.seed, args.seconds, args.train)
+    settings = Settings(args.seed, args.seconds, args.train, choose_device(args.device))
     about = manifest("speed", {"seed": args.seed}, settings_of(args))
     jobs = [job for name in args.names or models() for job in find_jobs(name, settings)]
     found: list[Measurement] = []

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from oncogym.envs.device import DEVICES
 from oncogym.evaluation.commands.arguments import natural, positive
 from oncogym.evaluation.reproduce.checks import Arguments, Check, Source, register
 from oncogym.evaluation.reproduce.emt6ro_checks import all_checks
@@ -42,6 +43,11 @@ def arguments(parser: Arguments) -> None:
         "--library", type=Path, metavar="DIR",
         help="folder with the source's tumours tumor-1.txt, … instead of the shipped ones",
     )  # fmt: skip
+    parser.add_argument(
+        "--device", choices=DEVICES, default="cpu",
+        help="processor, NVIDIA GPU (needs oncogym[cuda]), or a GPU where there is one "
+        "(default cpu)",
+    )  # fmt: skip
 
 
 def configured(options: Mapping[str, Any], folder: Path | None) -> Source:
@@ -52,6 +58,7 @@ def configured(options: Mapping[str, Any], folder: Path | None) -> Source:
             compared with itself.
         FileNotFoundError: The library has no tumours.
         TumourFileError: One of its files is malformed.
+        DeviceError: The device is not there.
     """
     chosen = dict(options)
     library = chosen.pop("library")

@@ -256,7 +256,7 @@ def courses(study: Study) -> Figure:
     b1 = Protocol.parse(COURSE_DOSES, "8 x 1.25 Gy, 17 h")
     protocols = [b1, Protocol(find_protocol("BMII").protocol.doses, "5 x 2 Gy, 24 h")]
     result = simulate(protocols, study.tumours, study.runs_each, study.seed,
-                      fidelity=study.fidelity, record="hourly")  # fmt: skip
+                      fidelity=study.fidelity, record="hourly", device=study.device)  # fmt: skip
     for number, colour in enumerate((_OURS, _GREEN)):
         values = result.course("sites")[number].reshape(-1, len(result.hours))
         mean, sd = values.mean(axis=0), values.std(axis=0, ddof=1)

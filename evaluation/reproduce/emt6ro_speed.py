@@ -11,6 +11,7 @@ import numpy as np
 from oncogym.envs import treatments
 from oncogym.envs.emt6ro_fractionation import Protocol, library, simulate
 from oncogym.evaluation.reproduce import emt6ro_transcription as transcription
+from oncogym.evaluation.reproduce.emt6ro_gpu_speed import gpu_jobs
 from oncogym.evaluation.reproduce.emt6ro_tables import find_protocol
 from oncogym.evaluation.speed import Job, Measurement, Settings, env_jobs, register, summarise
 
@@ -48,7 +49,12 @@ _KINDS = (
 
 
 def jobs(settings: Settings) -> list[Job]:
-    """Whole courses of every fidelity, the transcription in turns, environments that exist."""
+    """Whole courses of every fidelity, the transcription in turns, environments that exist.
+
+    On a GPU only the courses, against the number of them at a time.
+    """
+    if settings.device == "cuda":
+        return gpu_jobs(settings)
     found = [Job(kind.label, _courses_job(kind, settings)) for kind in _KINDS]
     found.append(Job("transcription", lambda: _turns(settings)))
     for treatment in treatments().values():
@@ -162,4 +168,4 @@ def _turns(settings: Settings) -> list[Measurement]:
     ]  # fmt: skip
 
 
-register("emt6ro", jobs)
+register("emt6ro", jobs, gpu=True)

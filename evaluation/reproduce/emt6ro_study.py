@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from oncogym.envs.device import choose_device
 from oncogym.envs.emt6ro_fractionation import Protocol, Tumour, library, read_tumour, simulate
 from oncogym.envs.therapy import check_choice
 from oncogym.evaluation.reproduce.emt6ro_runs import simulate_sites
@@ -94,8 +95,10 @@ class Study:
         equality: Simulations of each random protocol and fidelity in all, likewise; 0 for none.
         tumours: Initial tumours; the shipped ten by default.
         folder: Where outcomes are kept, or ``None``.
+        device: As :func:`simulate` takes it.
 
     Raises:
+        DeviceError: There is no such device here.
         ValueError: A number is out of range, or ``equality`` is asked of the exact law itself.
     """
 
@@ -107,8 +110,10 @@ class Study:
         equality: int = 0,
         tumours: Sequence[Tumour] | None = None,
         folder: Path | None = None,
+        device: str = "cpu",
     ) -> None:
         self.seed = seed
+        self.device = choose_device(device)
         self.fidelity = check_choice("fidelity", fidelity, FIDELITIES)
         self.tumours = list(library() if tumours is None else tumours)
         self.folder = folder
@@ -150,6 +155,7 @@ class Study:
             self.seed if seed is None else seed,
             fidelity or self.fidelity,
             None if self.folder is None else self.folder / f"{name}.npz",
+            self.device,
         )
 
     @cached_property
@@ -185,7 +191,7 @@ class Study:
         """Sites ``(tumours, runs, hours)`` of the published time course at its hours."""
         result = simulate(
             Protocol.parse(COURSE_DOSES, "b1"), self.tumours, self.runs_each, self.seed,
-            fidelity=self.fidelity, record=[hour for hour, _, _ in COURSE],
+            fidelity=self.fidelity, record=[hour for hour, _, _ in COURSE], device=self.device,
         )  # fmt: skip
         return result.course("sites")[0].astype(np.float64)
 
@@ -199,6 +205,6 @@ class Study:
         found = []
         for fidelity, seed in ((self.fidelity, self.seed), ("exact", self.seed ^ _OTHER)):
             result = simulate(list(COMPARED.values()), self.tumours, runs, seed,
-                              fidelity=fidelity, record="hourly")  # fmt: skip
+                              fidelity=fidelity, record="hourly", device=self.device)  # fmt: skip
             found.append(np.stack([result.course(name) for name in COURSE_COLUMNS], axis=-1))
         return found[0], found[1]
