@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from oncogym.agents.clinical import RandomAgent, clinical_agents
 from oncogym.agents.executors.base import Executor
@@ -23,77 +21,21 @@ from oncogym.agents.files import (
     write_csv_atomic,
     write_json_atomic,
 )
-from oncogym.agents.optimizers import DifferentialEvolution, PlanProblem
-from oncogym.agents.optimizers.problem import encoded, protocol_plans
-from oncogym.agents.plan import PatientPlans, PlanAgent
 from oncogym.envs import treatments
-from oncogym.envs.treatment import Variant, find_variant
+from oncogym.envs.treatment import find_variant
+from oncogym.evaluation.benchmark_plans import common_plan, plans_of_patients
+from oncogym.evaluation.benchmark_tables import against_plan, by_training_seed
 from oncogym.evaluation.charts import lines_chart
 from oncogym.evaluation.comparison import Comparison
 from oncogym.evaluation.harness import Problem, evaluate_problem, resolve
-from oncogym.evaluation.metrics import normalised_scores, per_patient
-from oncogym.evaluation.own_plans import distance_table, first_patients, search_own_plans
+from oncogym.evaluation.own_plans import distance_table, first_patients
 from oncogym.evaluation.plots import plot_history
+from oncogym.evaluation.presets import Preset
 from oncogym.evaluation.seed_sweep import train_seeds
-from oncogym.evaluation.statistics import paired_difference
 from oncogym.evaluation.suite import suite_report
 
 PLAN = "de_plan"
 LEARNT = "ppo"
-
-
-@dataclass(frozen=True)
-class Preset:
-    """How much work a benchmark does.
-
-    Attributes:
-        name: Name on the command line, by which environments set limits of their own.
-        patients: Patients on whom agents are compared.
-        plan_patients: Patients for whom the open-loop plan is optimised together.
-        plan_generations: Generations of differential evolution before the polish.
-        plan_population: Its population, as a multiple of the plan's variables.
-        training_seeds: PPO runs with different seeds.
-        training_steps: Decisions of each, ``None`` for the tuned value of ``ppo.yml``.
-        own_plan_patients: The first so many of the patients also get a plan of their own each, by
-            a search like that for the common plan; 0 for none.
-    """
-
-    name: str
-    patients: int
-    plan_patients: int
-    plan_generations: int
-    training_seeds: int
-    training_steps: int | None = None
-    plan_population: int = 12
-    own_plan_patients: int = 0
-
-    def suited(self, variant: Variant) -> Preset:
-        """The preset with the limits of an environment."""
-        limits: dict[str, Any] = dict(variant.effort.limits.get(self.name, {}))
-        return replace(self, **limits)
-
-
-PRESETS = {
-    preset.name: preset
-    for preset in (
-        Preset(
-            "quick",
-            patients=256,
-            plan_patients=96,
-            plan_generations=30,
-            training_seeds=1,
-            own_plan_patients=64,
-        ),
-        Preset(
-            "full",
-            patients=1000,
-            plan_patients=128,
-            plan_generations=300,
-            training_seeds=10,
-            own_plan_patients=256,
-        ),
-    )
-}
 
 
 def default_envs() -> list[str]:
@@ -201,7 +143,7 @@ def _benchmark_one(
         agents = {name: agents[name] for name in wanted if name in agents}
     agents["random"] = RandomAgent(int(np.prod(task.action_space.shape)), seed)
     say(f"{env_id}: searching an open-loop plan")
-    plan, search = _find_plan(problem, preset, folder, seed, executor)
+    plan, search = common_plan(problem, preset, folder, seed, executor)
     agents[PLAN] = plan
     say(f"{env_id}: training PPO, {preset.training_seeds} seed(s)")
     runs = train_seeds(
@@ -246,129 +188,26 @@ def _benchmark_one(
             },
         ]
     )
-    comparison.extras["Differences of PPO to the best open-loop plan"] = _against_plan(
-        comparison, seed
+    comparison.extras["Differences of PPO to the best open-loop plan"] = against_plan(
+        comparison, LEARNT, seed
     )
-    training_seeds = [run.seed for run in runs]
-    comparison.extras["PPO by training seed"] = _by_seed(comparison, training_seeds, seed)
+    comparison.extras["PPO by training seed"] = by_training_seed(
+        comparison, LEARNT, [run.seed for run in runs], seed
+    )
     if preset.own_plan_patients:
-        say(f"{env_id}: a plan of its own for each of {preset.own_plan_patients} patients")
-        caption = (
-            f"Distance to the best plan of each patient's own (first {preset.own_plan_patients} "
-            "patients)"
-        )
-        comparison.extras[caption] = _distance(comparison, preset, folder, seed, executor)
+        first = first_patients(problem, preset.own_plan_patients)
+        count = len(first.patients)
+        say(f"{env_id}: a plan of its own for each of {count} patients")
+        plans = plans_of_patients(first, preset, folder, seed, executor)
+        own = evaluate_problem(first, {"own": plans}, executor)["return"].to_numpy()
+        caption = f"Distance to the best plan of each patient's own (first {count} patients)"
+        comparison.extras[caption] = distance_table(comparison, own, seed)
     curves = {f"seed {run.seed}": learning_curve(run.folder) for run in runs}
     title = "PPO: return on the validation patients while it learns"
     axes = ("decisions", "mean return")
     comparison.figures[title] = plot_history(curves, *axes, mean=True)
     comparison.charts[title] = lines_chart(curves, *axes, mean=True)
     return comparison
-
-
-def _against_plan(comparison: Comparison, seed: int) -> pd.DataFrame:
-    rows = []
-    tables = per_patient(comparison.results, comparison.headline_metrics)
-    for metric in comparison.headline_metrics:
-        pair = (tables[name][metric].to_numpy() for name in (LEARNT, PLAN))
-        rows.append({"metric": metric, "PPO minus plan": paired_difference(*pair, seed=seed)})
-    return pd.DataFrame(rows)
-
-
-def _by_seed(comparison: Comparison, training_seeds: Sequence[int], seed: int) -> pd.DataFrame:
-    """Return and normalised score of the policy of each training run."""
-    results = comparison.results
-    rows = []
-    for number, training_seed in enumerate(training_seeds):
-        chosen = (results["agent"] != LEARNT) | (results["training_seed"] == number)
-        found, _ = normalised_scores(
-            results[chosen], comparison.baseline, comparison.reference, seed=seed
-        )
-        own = results[chosen & (results["agent"] == LEARNT)]
-        rows.append(
-            {
-                "training seed": training_seed,
-                "return": float(own["return"].mean()),
-                "cost": float(own["cost"].mean()),
-                "normalised score": found.get(LEARNT),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _distance(
-    comparison: Comparison, preset: Preset, folder: Path, seed: int, executor: Executor | None
-) -> pd.DataFrame:
-    """What the agents lack to plans that were made for each patient alone."""
-    problem = first_patients(comparison.problem, preset.own_plan_patients)
-    path = folder / "own_plans.json"
-    if path.exists():
-        plans = PatientPlans.load(path, problem.patients)
-    else:
-        effort = problem.variant.effort.search_options
-        optimizer, budget = _search(problem, preset, effort, [PlanAgent.load(folder / "plan.json")])
-        plans, about = search_own_plans(
-            problem, optimizer, budget, search_options=effort, seed=seed, executor=executor
-        )
-        plans.save(path, problem.patients, about)
-    own = evaluate_problem(problem, {"own": plans}, executor)["return"].to_numpy()
-    tables = per_patient(comparison.results, ["return"])
-    count = len(problem.patients)
-    returns = {name: table["return"].to_numpy()[:count] for name, table in tables.items()}
-    return distance_table(returns, own, comparison.baseline, comparison.labels, seed)
-
-
-def _search(
-    problem: Problem, preset: Preset, search_options: Mapping[str, Any], known: Sequence[PlanAgent]
-) -> tuple[DifferentialEvolution, int]:
-    """Differential evolution from the clinical protocols and ``known`` plans, and its budget."""
-    task = problem.treatment.task(1, **{**problem.options, **search_options})
-    space = task.plan_space()
-    plans = [agent.actions for agent in known]
-    optimizer = DifferentialEvolution(
-        popsize=preset.plan_population,
-        seeded_plans=np.concatenate(
-            [encoded(space, plans), protocol_plans(problem.treatment, task, space)]
-        ),
-    )
-    return optimizer, optimizer.popsize * space.dimension * (preset.plan_generations + 1)
-
-
-def _find_plan(
-    problem: Problem, preset: Preset, folder: Path, seed: int, executor: Executor | None
-) -> tuple[PlanAgent, dict[str, Any]]:
-    path = folder / "plan.json"
-    if path.exists():
-        return PlanAgent.load(path), read_json(path)["about"]
-    cohort = problem.variant.options.get("cohort", "nominal")
-    drawn = problem.treatment.cohort(cohort)
-    count = min(drawn.distinct or preset.plan_patients, preset.plan_patients)
-    patients = drawn.patients(count, seed)
-    effort = problem.variant.effort.search_options
-    search = PlanProblem(problem.treatment, {**problem.options, **effort}, patients)
-    optimizer, budget = _search(problem, preset, effort, [])
-    with tqdm(
-        total=preset.plan_generations, desc="plan", unit="gen", file=sys.stderr, disable=None
-    ) as bar:
-
-        def progress(generation: int, best: float, evaluations: int) -> None:
-            bar.update(1)
-            bar.set_postfix(best=f"{best:.6g}")
-
-        result = optimizer.optimize(search, budget, seed, progress, executor)
-    about = {
-        "env": problem.variant.id,
-        "cohort": cohort,
-        "patients": count,
-        "score": result.score,
-        "evaluations": result.evaluations,
-        "seconds": result.seconds,
-        "settings": result.settings,
-        "history": result.history,
-    }
-    agent = result.agent("DE open-loop plan")
-    agent.save(path, about)
-    return agent, about
 
 
 def learning_curve(folder: Path) -> list[tuple[float, float]]:

@@ -17,7 +17,9 @@ from oncogym.agents.optimizers.own_plans import own_plans
 from oncogym.agents.plan import PatientPlans
 from oncogym.agents.task_spec import TaskSpec
 from oncogym.envs.therapy import Floats
+from oncogym.evaluation.comparison import Comparison
 from oncogym.evaluation.harness import Problem
+from oncogym.evaluation.metrics import per_patient
 from oncogym.evaluation.statistics import ScaleError, normalised_score, paired_difference
 
 
@@ -81,28 +83,28 @@ def first_patients(problem: Problem, count: int) -> Problem:
     return replace(problem, patients=problem.patients[:count], seeds=problem.seeds[:count])
 
 
-def distance_table(
-    returns: Mapping[str, Floats], own: Floats, baseline: str, labels: Mapping[str, str], seed: int
-) -> pd.DataFrame:
+def distance_table(comparison: Comparison, own: Floats, seed: int) -> pd.DataFrame:
     """One row an agent: its return, what is missing to the own plans, and the part of the way.
 
     Args:
-        returns: Returns ``(patients,)`` by agent.
-        own: Returns of the own plans of the same patients ``(patients,)``.
-        baseline: The agent from which the way is measured.
-        labels: What each agent is called.
+        comparison: The agents; the part of the way is measured from its baseline.
+        own: Returns of the own plans of its first patients ``(patients,)``.
         seed: Seed of the bootstrap.
     """
+    tables = per_patient(comparison.results, ["return"])
+    returns = {name: table["return"].to_numpy()[: len(own)] for name, table in tables.items()}
+    zero = returns[comparison.baseline]
+    title = f"part of the way from {comparison.labels[comparison.baseline]}"
     rows = []
     for name, values in returns.items():
-        row = {
-            "agent": labels[name],
+        row: dict[str, Any] = {
+            "agent": comparison.labels[name],
             "return": float(np.mean(values)),
             "own plans minus agent": paired_difference(own, values, seed=seed),
         }
         try:
-            part = normalised_score(values, returns[baseline], own, True, seed=seed)
+            row[title] = normalised_score(values, zero, own, True, seed=seed)
         except ScaleError:
-            part = None  # the own plans are within noise of the baseline
-        rows.append({**row, f"part of the way from {labels[baseline]}": part})
+            row[title] = None  # the own plans are within noise of the baseline
+        rows.append(row)
     return pd.DataFrame(rows)

@@ -11,14 +11,13 @@ from oncogym.agents.clinical import clinical_agent
 from oncogym.evaluation.benchmark import (
     LEARNT,
     PLAN,
-    PRESETS,
-    Preset,
     clear,
     default_envs,
     run_benchmark,
     save_summary,
 )
 from oncogym.evaluation.harness import evaluate, resolve
+from oncogym.evaluation.presets import PRESETS, Preset
 from oncogym.evaluation.robustness import Request, run_robustness
 from oncogym.evaluation.suite import print_suite
 

@@ -14,6 +14,7 @@ from oncogym.agents.optimizers.problem import encoded, protocol_plans
 from oncogym.agents.plan import PatientPlans, load_plan
 from oncogym.envs import treatments
 from oncogym.evaluation.cli import main
+from oncogym.evaluation.comparison import Comparison
 from oncogym.evaluation.harness import evaluate_problem, resolve
 from oncogym.evaluation.own_plans import distance_table, search_own_plans
 
@@ -48,11 +49,12 @@ def test_no_patient_does_worse_with_his_own_plan(problem, common, found):
     assert (returns["own"] > returns["common"]).all()
     assert about["score"] == pytest.approx(returns["own"].mean(), rel=1e-9)
     assert about["evaluations"] >= 6 * 4 * 60
-    table = distance_table(returns, returns["own"], "common", {"common": "C", "own": "O"}, 0)
-    way = table.set_index("agent")["part of the way from C"]
-    assert (way["C"].estimate, way["O"].estimate) == (0.0, 1.0)
-    lacks = table.set_index("agent")["own plans minus agent"]
-    assert lacks["C"].low > 0.0 == lacks["O"].estimate
+    comparison = Comparison.run(problem, {"common": common, "own": plans}, baseline="common")
+    table = distance_table(comparison, returns["own"], 0).set_index("agent")
+    way = table["part of the way from common"]
+    assert (way["common"].estimate, way[plans.label].estimate) == (0.0, 1.0)
+    lacks = table["own plans minus agent"]
+    assert lacks["common"].low > 0.0 == lacks[plans.label].estimate
 
 
 def test_plans_are_the_same_with_two_processes(problem, common, found):

@@ -11,7 +11,6 @@ from typing import Any
 
 from oncogym.agents.files import to_plain
 from oncogym.evaluation.benchmark import (
-    PRESETS,
     clear,
     default_envs,
     run_benchmark,
@@ -24,6 +23,7 @@ from oncogym.evaluation.commands.arguments import (
     positive,
     settings_of,
 )
+from oncogym.evaluation.presets import PRESETS
 from oncogym.evaluation.robustness_report import read_study
 from oncogym.evaluation.suite import print_suite
 from oncogym.training.manifest import manifest

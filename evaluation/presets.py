@@ -1,0 +1,62 @@
+"""How much work a benchmark does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from oncogym.envs.treatment import Variant
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How much work a benchmark does.
+
+    Attributes:
+        name: Name on the command line, by which environments set limits of their own.
+        patients: Patients on whom agents are compared.
+        plan_patients: Patients for whom the open-loop plan is optimised together.
+        plan_generations: Generations of differential evolution before the polish.
+        plan_population: Its population, as a multiple of the plan's variables.
+        training_seeds: PPO runs with different seeds.
+        training_steps: Decisions of each, ``None`` for the tuned value of ``ppo.yml``.
+        own_plan_patients: The first so many of the patients also get a plan of their own each, by
+            a search like that for the common plan; 0 for none.
+    """
+
+    name: str
+    patients: int
+    plan_patients: int
+    plan_generations: int
+    training_seeds: int
+    training_steps: int | None = None
+    plan_population: int = 12
+    own_plan_patients: int = 0
+
+    def suited(self, variant: Variant) -> Preset:
+        """The preset with the limits of an environment."""
+        limits: dict[str, Any] = dict(variant.effort.limits.get(self.name, {}))
+        return replace(self, **limits)
+
+
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            "quick",
+            patients=256,
+            plan_patients=96,
+            plan_generations=30,
+            training_seeds=1,
+            own_plan_patients=64,
+        ),
+        Preset(
+            "full",
+            patients=1000,
+            plan_patients=128,
+            plan_generations=300,
+            training_seeds=10,
+            own_plan_patients=256,
+        ),
+    )
+}
