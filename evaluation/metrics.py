@@ -89,12 +89,16 @@ def per_patient(results: pd.DataFrame, columns: Sequence[str]) -> dict[str, pd.D
 
 
 def success_rates(results: pd.DataFrame) -> dict[str, Interval]:
-    """Share of successful treatments of each agent with its Wilson 95 % interval."""
-    rates = {}
-    for agent in results["agent"].unique():
-        success = results.loc[results["agent"] == agent, "success"].to_numpy(bool)
-        rates[str(agent)] = wilson_interval(int(success.sum()), len(success))
-    return rates
+    """Share of successful treatments of each agent with its Wilson 95 % interval.
+
+    A patient counts once, however many training seeds treated him: with the share of them that
+    succeeded, which varies no more than one trial does.
+    """
+    tables = per_patient(results.assign(success=results["success"].astype(float)), ["success"])
+    return {
+        agent: wilson_interval(float(table["success"].sum()), len(table))
+        for agent, table in tables.items()
+    }
 
 
 def normalised_scores(

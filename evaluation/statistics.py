@@ -241,8 +241,10 @@ def unpaired_difference(
     )  # fmt: skip
 
 
-def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> Interval:
+def wilson_interval(successes: float, n: int, confidence: float = 0.95) -> Interval:
     """Wilson's score interval (no continuity correction) of a proportion, in [0, 1].
+
+    ``successes`` need not be whole: a trial may count with the share of its repetitions.
 
     Raises:
         ValueError: unless ``0 <= successes <= n``, ``n >= 1`` and ``0 < confidence < 1``.

@@ -17,6 +17,7 @@ from oncogym.evaluation.benchmark import (
     save_summary,
 )
 from oncogym.evaluation.harness import evaluate, resolve
+from oncogym.evaluation.metrics import success_rates
 from oncogym.evaluation.presets import PRESETS, Preset
 from oncogym.evaluation.robustness import Request, run_robustness
 from oncogym.evaluation.suite import print_suite
@@ -87,6 +88,16 @@ def test_each_training_seed_is_told_apart(finished):
     mean = comparison.summary.query("agent == @LEARNT and metric == 'return'")["mean"].item()
     assert table["return"].mean() == pytest.approx(mean, abs=1e-9)
     assert table["return"].nunique() == 2
+
+
+def test_success_counts_a_patient_once_however_many_seeds_treated_him():
+    outcome = [True, False, True, True, False, False, True, True]
+    once = pd.DataFrame({"agent": "a", "patient": range(8), "success": outcome})
+    five = pd.concat([once.assign(training_seed=seed) for seed in range(5)], ignore_index=True)
+    assert success_rates(five) == success_rates(once)
+    mixed = five.assign(success=[seed < 3 for seed in five["training_seed"]])
+    assert success_rates(mixed)["a"].estimate == pytest.approx(0.6)
+    assert success_rates(mixed)["a"].high - success_rates(mixed)["a"].low > 0.5
 
 
 def test_own_plans_bound_every_common_plan(finished):
