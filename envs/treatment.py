@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,11 +124,15 @@ class Effort:
         protocols: Names of the clinical protocols that take part, ``None`` for all that fit.
         search_options: Options of the task for search and training only: a faster numerical
             fidelity. Everybody is evaluated without them.
+        optimizer: Who searches the open-loop plan: ``de``, differential evolution, or ``ga``, the
+            genetic algorithm, which meets fresh chance in every generation, for models in which one
+            draw says little.
         limits: Amount of work in place of the preset's, by preset and by name of its field.
     """
 
     protocols: tuple[str, ...] | None = None
     search_options: Mapping[str, Any] = field(default_factory=dict)
+    optimizer: Literal["de", "ga"] = "de"
     limits: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 

@@ -34,7 +34,7 @@ from oncogym.evaluation.presets import Preset
 from oncogym.evaluation.seed_sweep import train_seeds
 from oncogym.evaluation.suite import suite_report
 
-PLAN = "de_plan"
+PLAN = "plan"
 LEARNT = "ppo"
 
 
@@ -169,7 +169,7 @@ def _benchmark_one(
     comparison.extras["What finding the policies took"] = pd.DataFrame(
         [
             {
-                "method": "Differential evolution",
+                "method": search["method"],
                 "simulated decisions": search["evaluations"] * task.num_decisions,
                 "seconds": search["seconds"],
             },

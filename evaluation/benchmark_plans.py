@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,14 @@ from tqdm import tqdm
 
 from oncogym.agents.executors.base import Executor
 from oncogym.agents.files import read_json
-from oncogym.agents.optimizers import DifferentialEvolution, PlanProblem
+from oncogym.agents.optimizers import DifferentialEvolution, GeneticAlgorithm, PlanProblem
 from oncogym.agents.optimizers.problem import encoded, protocol_plans
 from oncogym.agents.plan import PatientPlans, PlanAgent
 from oncogym.evaluation.harness import Problem
 from oncogym.evaluation.own_plans import search_own_plans
 from oncogym.evaluation.presets import Preset
 
-_COMMON, _OWN = "plan.json", "own_plans.json"
+_COMMON, _OWN, _SEARCH = "plan.json", "own_plans.json", "plan-search"
 
 
 def common_plan(
@@ -37,15 +37,25 @@ def common_plan(
     drawn = problem.treatment.cohort(cohort)
     count = min(drawn.distinct or preset.plan_patients, preset.plan_patients)
     patients = drawn.patients(count, seed)
-    effort = problem.variant.effort.search_options
-    search = PlanProblem(problem.treatment, {**problem.options, **effort}, patients)
-    optimizer, budget = _search(problem, preset, effort, [])
+    effort = problem.variant.effort
+    search = PlanProblem(problem.treatment, {**problem.options, **effort.search_options}, patients)
+    optimizer: DifferentialEvolution | GeneticAlgorithm
+    if effort.optimizer == GeneticAlgorithm.name:
+        # It goes on from its last checkpoint, to the same plan as without an interruption.
+        optimizer = GeneticAlgorithm(folder=folder / _SEARCH, resume=True)
+        budget = optimizer.settings.population * (preset.plan_generations + 1)
+    else:
+        optimizer, budget = _evolution(problem, preset, [])
     with tqdm(
-        total=preset.plan_generations, desc="plan", unit="gen", file=sys.stderr, disable=None
+        total=optimizer.generations(search, budget),
+        desc="plan",
+        unit="gen",
+        file=sys.stderr,
+        disable=None,
     ) as bar:
 
         def progress(generation: int, best: float, evaluations: int) -> None:
-            bar.update(1)
+            bar.update(generation - bar.n)
             bar.set_postfix(best=f"{best:.6g}")
 
         result = optimizer.optimize(search, budget, seed, progress, executor)
@@ -56,10 +66,11 @@ def common_plan(
         "score": result.score,
         "evaluations": result.evaluations,
         "seconds": result.seconds,
+        "method": optimizer.title,
         "settings": result.settings,
         "history": result.history,
     }
-    agent = result.agent("DE open-loop plan")
+    agent = result.agent(f"{optimizer.name.upper()} open-loop plan")
     agent.save(path, about)
     return agent, about
 
@@ -76,7 +87,7 @@ def plans_of_patients(
     if path.exists():
         return PatientPlans.load(path, problem.patients)
     effort = problem.variant.effort.search_options
-    optimizer, budget = _search(problem, preset, effort, [PlanAgent.load(folder / _COMMON)])
+    optimizer, budget = _evolution(problem, preset, [PlanAgent.load(folder / _COMMON)])
     plans, about = search_own_plans(
         problem, optimizer, budget, search_options=effort, seed=seed, executor=executor
     )
@@ -84,17 +95,19 @@ def plans_of_patients(
     return plans
 
 
-def _search(
-    problem: Problem, preset: Preset, search_options: Mapping[str, Any], known: Sequence[PlanAgent]
+def _evolution(
+    problem: Problem, preset: Preset, known: Sequence[PlanAgent]
 ) -> tuple[DifferentialEvolution, int]:
     """Differential evolution from the clinical protocols and ``known`` plans, and its budget."""
-    task = problem.treatment.task(1, **{**problem.options, **search_options})
+    task = problem.task(1)
     space = task.plan_space()
-    plans = [agent.actions for agent in known]
     optimizer = DifferentialEvolution(
         popsize=preset.plan_population,
         seeded_plans=np.concatenate(
-            [encoded(space, plans), protocol_plans(problem.treatment, task, space)]
+            [
+                encoded(space, [agent.actions for agent in known]),
+                protocol_plans(problem.treatment, task, space),
+            ]
         ),
     )
     return optimizer, optimizer.popsize * space.dimension * (preset.plan_generations + 1)

@@ -16,8 +16,9 @@ class Preset:
         name: Name on the command line, by which environments set limits of their own.
         patients: Patients on whom agents are compared.
         plan_patients: Patients for whom the open-loop plan is optimised together.
-        plan_generations: Generations of differential evolution before the polish.
-        plan_population: Its population, as a multiple of the plan's variables.
+        plan_generations: Generations of the search after the first, before the polish.
+        plan_population: Population of differential evolution, as a multiple of the plan's
+            variables.
         training_seeds: PPO runs with different seeds.
         training_steps: Decisions of each, ``None`` for the tuned value of ``ppo.yml``.
         own_plan_patients: The first so many of the patients also get a plan of their own each, by

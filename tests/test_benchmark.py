@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
+import slot_toy
 
 from oncogym.agents.clinical import clinical_agent
+from oncogym.envs.treatment import Effort
 from oncogym.evaluation.benchmark import (
     LEARNT,
     PLAN,
@@ -16,7 +21,8 @@ from oncogym.evaluation.benchmark import (
     run_benchmark,
     save_summary,
 )
-from oncogym.evaluation.harness import evaluate, resolve
+from oncogym.evaluation.benchmark_plans import common_plan
+from oncogym.evaluation.harness import Problem, evaluate, resolve
 from oncogym.evaluation.metrics import success_rates
 from oncogym.evaluation.presets import PRESETS, Preset
 from oncogym.evaluation.robustness import Request, run_robustness
@@ -110,6 +116,25 @@ def test_own_plans_bound_every_common_plan(finished):
     # The search begins with the common plan and the protocols, and chemotherapy has no chance.
     plans = [comparison.labels[name] for name in (PLAN, "daily", "weekly", "no_treatment")]
     assert all(lacks[name].estimate > 0.0 for name in plans)
+
+
+def test_genetic_search_goes_on_from_its_checkpoints(tmp_path):
+    toy = slot_toy.TREATMENT
+    variant = replace(toy.variants[0], effort=Effort(optimizer="ga"))
+    problem = Problem(toy, variant, {}, toy.cohort("nominal"), np.ones((4, 1)), np.arange(4))
+    folders = [tmp_path / "whole", tmp_path / "broken"]
+    for folder in folders:
+        folder.mkdir()
+    plan, about = common_plan(problem, SMALL, folders[0], 1, None)
+    assert plan.label == "GA open-loop plan"
+    assert (about["method"], len(about["history"])) == ("Genetic algorithm", 3)
+    assert about["evaluations"] == 3 * 40 + 8 * 4  # one nominal patient; eight finalists
+    shutil.copytree(folders[0] / "plan-search", folders[1] / "plan-search")
+    newest = max((folders[1] / "plan-search" / "checkpoints").iterdir())
+    shutil.rmtree(newest) if newest.is_dir() else newest.unlink()
+    again, later = common_plan(problem, SMALL, folders[1], 1, None)
+    np.testing.assert_array_equal(again.actions, plan.actions)
+    assert later["evaluations"] == about["evaluations"]
 
 
 def test_second_run_uses_the_finished_parts_and_shows_studies_too(finished):

@@ -29,6 +29,7 @@ class DifferentialEvolution:
     """
 
     name = "de"
+    title = "Differential evolution"
     default_budget = 50_000
 
     def __init__(

@@ -60,6 +60,7 @@ class GeneticAlgorithm:
     """
 
     name = "ga"
+    title = "Genetic algorithm"
     #: Budget of the study: 51 generations after the initial one.
     default_budget = 52 * 40
 

@@ -186,19 +186,19 @@ def sample_population(
 _EFFORT = Effort(
     protocols=("no_treatment", "bmi", "bmii", "bmii_1", "ga2.0_1", "ga4.0_1", "two_5gy"),
     search_options={"fidelity": "screening"},
+    optimizer="ga",
     limits={
         "quick": {
             "patients": 96,
-            "plan_patients": 8,
-            "plan_generations": 15,
-            "plan_population": 3,
+            "plan_patients": 16,
+            "plan_generations": 9,
             "training_steps": 40_000,
             "own_plan_patients": 0,
         },
         "full": {
             "patients": 256,
             "plan_patients": 32,
-            "plan_generations": 60,
+            "plan_generations": 51,
             "own_plan_patients": 0,
         },
     },
