@@ -70,10 +70,11 @@ def aggregate(
         "mean": ("Over the patients: mean", np.mean),
         "iqm": ("Over the patients: interquartile mean", iqm),
     }
+    one = next(iter(scaled.values()))
     rows = []
     for name in common:
-        label = next(iter(scaled.values())).labels.get(name, "clinical baseline")
-        row: dict[str, Any] = {"Agent": label}
+        label = {_BASELINE: "Clinical baseline", one.reference: "Best open-loop plan"}.get(name)
+        row: dict[str, Any] = {"Agent": label or one.labels[name]}
         for key, (title, statistic) in statistics.items():
             if all(key in comparison.scores for comparison in scaled.values()):
                 groups = [

@@ -277,7 +277,7 @@ def test_overview_and_aggregate(comparisons):
     scores, missing = aggregate(comparisons)
     assert missing == []
     by_agent = scores.set_index("Agent").iloc[:, 0]
-    assert by_agent["clinical baseline"].estimate == 0.0
+    assert by_agent["Clinical baseline"].estimate == 0.0
     daily = comparisons[ENVS[0]].labels["daily"]
     assert (by_agent[daily].estimate, by_agent[daily].low) == (1.0, 1.0)
     each = [c.scores["mean"]["random"].estimate for c in comparisons.values()]
