@@ -70,11 +70,10 @@ def aggregate(
         "mean": ("Over the patients: mean", np.mean),
         "iqm": ("Over the patients: interquartile mean", iqm),
     }
-    one = next(iter(scaled.values()))
     rows = []
     for name in common:
-        label = {_BASELINE: "Clinical baseline", one.reference: "Best open-loop plan"}.get(name)
-        row: dict[str, Any] = {"Agent": label or one.labels[name]}
+        labels = dict.fromkeys(c.labels.get(name, "Clinical baseline") for c in scaled.values())
+        row: dict[str, Any] = {"Agent": " or ".join(labels)}
         for key, (title, statistic) in statistics.items():
             if all(key in comparison.scores for comparison in scaled.values()):
                 groups = [

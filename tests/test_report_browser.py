@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -279,6 +280,9 @@ def test_overview_and_aggregate(comparisons):
     by_agent = scores.set_index("Agent").iloc[:, 0]
     assert by_agent["Clinical baseline"].estimate == 0.0
     daily = comparisons[ENVS[0]].labels["daily"]
+    other = replace(comparisons[ENVS[1]], labels={**comparisons[ENVS[1]].labels, "daily": "Else"})
+    renamed, _ = aggregate({ENVS[0]: comparisons[ENVS[0]], ENVS[1]: other})
+    assert f"{daily} or Else" in set(renamed["Agent"])
     assert (by_agent[daily].estimate, by_agent[daily].low) == (1.0, 1.0)
     each = [c.scores["mean"]["random"].estimate for c in comparisons.values()]
     random = by_agent["Random"]
