@@ -687,16 +687,19 @@ def toy_actions(count, seed=0):
     return np.random.default_rng(seed).random((count, slot_toy.SLOTS, 1))
 
 
-def test_score_goes_through_actions_and_draw_0_is_the_old_score():
+def test_score_goes_through_actions_and_draw_0_has_the_chance_of_a_search():
     problem = toy_problem(3, noise=1.0)
     actions = toy_actions(5)
     scores = problem.score_actions(actions)
     assert (scores == problem.score(actions.reshape(5, -1))).all()
-    chance = slot_toy.streams.normals(
-        np.arange(3, dtype=np.uint64), np.zeros(3, np.uint64), 16, 1
-    ).mean()
+    keys = np.arange(3, dtype=np.uint64)  # those of an evaluation of the same patients
+    judged, searched = (
+        slot_toy.streams.normals(key, np.zeros(3, np.uint64), 16, 1).mean()
+        for key in (keys, keys | np.uint64(1 << 62))
+    )
+    assert judged != searched
     plain = toy_problem(3).score_actions(actions)
-    assert scores == pytest.approx(plain + chance, rel=1e-12)
+    assert scores == pytest.approx(plain + searched, rel=1e-12)
 
 
 def test_draws_are_fresh_chance_and_the_same_for_every_row():
