@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from oncogym.agents.executors.base import Executor
 from oncogym.agents.files import read_json
@@ -17,6 +15,7 @@ from oncogym.agents.optimizers.problem import encoded, protocol_plans
 from oncogym.agents.plan import PatientPlans, PlanAgent
 from oncogym.evaluation.harness import Problem
 from oncogym.evaluation.own_plans import search_own_plans
+from oncogym.evaluation.plan_search import about_search, search_plan
 from oncogym.evaluation.presets import Preset
 
 _COMMON, _OWN, _SEARCH = "plan.json", "own_plans.json", "plan-search"
@@ -46,28 +45,10 @@ def common_plan(
         budget = optimizer.settings.population * (preset.plan_generations + 1)
     else:
         optimizer, budget = _evolution(problem, preset, [])
-    with tqdm(
-        total=optimizer.generations(search, budget),
-        desc="plan",
-        unit="gen",
-        file=sys.stderr,
-        disable=None,
-    ) as bar:
-
-        def progress(generation: int, best: float, evaluations: int) -> None:
-            bar.update(generation - bar.n)
-            bar.set_postfix(best=f"{best:.6g}")
-
-        result = optimizer.optimize(search, budget, seed, progress, executor)
+    result = search_plan(optimizer, search, budget, seed, executor, "plan")
     about = {
-        "env": problem.variant.id,
-        "cohort": cohort,
-        "patients": count,
-        "score": result.score,
-        "evaluations": result.evaluations,
-        "seconds": result.seconds,
+        **about_search(result, problem.variant.id, cohort, count),
         "method": optimizer.title,
-        "settings": result.settings,
         "history": result.history,
     }
     agent = result.agent(f"{optimizer.name.upper()} open-loop plan")

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oncogym.agents.rollout import Rollout, rollout
+from oncogym.agents.task_spec import TaskSpec
 from oncogym.envs.treatment import Trace
 from oncogym.evaluation.harness import Problem
+from oncogym.evaluation.shards import Shard
 
 #: So many of an evaluation's patients are shown.
 PATIENTS = 12
@@ -45,13 +47,13 @@ class Courses:
     ) -> Courses:
         """Treat the first patients once more and keep what happened."""
         count = min(patients, len(problem.patients))
-        common = problem.task(count)
+        common = TaskSpec(problem.treatment, problem.options)
         traces, ends = {}, {}
         for name, agent in agents.items():
-            if hasattr(agent, "for_lanes"):
-                agent = agent.for_lanes(0, count, len(problem.patients))
-            task, own = problem.prepare(agent, common)
-            ends[name] = rollout(task, own, problem.patients[:count], problem.seeds[:count])
+            spec = problem.spec(agent) or common
+            shard = Shard.of(spec, agent, slice(0, count), problem.patients, problem.seeds)
+            task = shard.task()
+            ends[name] = rollout(task, shard.actor(task), shard.patients, shard.seeds)
             traces[name] = [list(problem.treatment.traces(task, k)) for k in range(count)]
         return cls(problem, traces, ends)
 

@@ -45,20 +45,12 @@ class Problem:
         """A task with one lane a patient, or with ``lanes`` lanes."""
         return self.treatment.task(lanes or len(self.patients), **self.options)
 
-    def prepare(self, agent: Any, task: TherapyTask) -> tuple[TherapyTask, Any]:
-        """The task in which an agent acts, ``task`` itself if that will do, and the agent.
+    def spec(self, agent: Any) -> TaskSpec | None:
+        """The task that an agent needs to act in, ``None`` if that of the problem will do.
 
         A rule that has to see hidden quantities acts in a task that shows them: the same patients
         with the same chance.
         """
-        spec = self.spec(agent)
-        if spec is None:
-            return task, agent
-        shown = spec.task(task.num_lanes)
-        return shown, agent.in_task(shown)
-
-    def spec(self, agent: Any) -> TaskSpec | None:
-        """The task that an agent needs to act in, ``None`` if that of the problem will do."""
         if not isinstance(agent, RuleAgent) or not agent.options:
             return None
         return TaskSpec(self.treatment, {**self.options, **agent.options})

@@ -51,10 +51,6 @@ def search_own_plans(
     spec = TaskSpec(problem.treatment, {**problem.options, **(search_options or {})})
     count = len(problem.patients)
     with tqdm(total=count, desc="own plans", unit="patient", file=sys.stderr, disable=None) as bar:
-
-        def progress(done: int) -> None:
-            bar.update(done - bar.n)
-
         agent, results = own_plans(
             spec,
             problem.patients,
@@ -64,7 +60,7 @@ def search_own_plans(
             replicates=replicates,
             seed=seed,
             executor=executor,
-            progress=progress,
+            progress=bar.update,
         )
     return agent, {
         "env": problem.variant.id,

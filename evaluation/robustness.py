@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from oncogym.agents.agent import Agent
-from oncogym.agents.executors.base import Executor, Item, LanesExecutor, Result
+from oncogym.agents.executors.base import Executor, LanesExecutor
 from oncogym.agents.plan import OpenLoopAgent
 from oncogym.agents.rollout import Rollout
 from oncogym.envs.therapy import Floats, TherapyTask
@@ -147,7 +147,8 @@ def run_robustness(
             for name, agent in agents.items()
         }
         shards = [shard for own in runs.values() for run in own for shard in run.shards]
-        parts = _in_turn(executor, treat_perturbed, shards, bar)
+        bar.total = (bar.total or 0) + len(shards)
+        parts = executor.in_turn(treat_perturbed, shards, bar.update)
         tables = [
             table
             for name, own in runs.items()
@@ -172,7 +173,8 @@ def _treat_as_decided(
     watch = any(request.kind == "observation_noise" for request in requests)
     shards = {name: cutter.decided(agent) for name, agent in agents.items()}
     together = [shard for own in shards.values() for shard in own]
-    results = _in_turn(executor, partial(treat_as_decided, watch=watch), together, bar)
+    bar.total = len(together)
+    results = executor.in_turn(partial(treat_as_decided, watch=watch), together, bar.update)
     return {
         name: joined_decided(task, [next(results) for _ in own]) for name, own in shards.items()
     }
@@ -214,17 +216,6 @@ def _tables(
             lost = np.concatenate([one for _, one in own])
         table = result_table(agent, problem, result)
         yield _labelled(table, run.perturbation, course.affected(run.perturbation), lost)
-
-
-def _in_turn(
-    executor: Executor, function: Callable[[Item], Result], items: Sequence[Item], bar: tqdm
-) -> Iterator[Result]:
-    """Results in order; the bar advances with every call of the executor."""
-    bar.total = (bar.total or 0) + len(items)
-    for start in range(0, len(items), executor.pieces):
-        found = executor.map(function, items[start : start + executor.pieces])
-        bar.update(len(found))
-        yield from found
 
 
 def _fitting(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -58,6 +58,21 @@ class Executor(ABC):
             ExecutorError: A worker was lost several times over the same work, or the function or
                 an item cannot be sent to another process.
         """
+
+    def in_turn(
+        self,
+        function: Callable[[Item], Result],
+        items: Sequence[Item],
+        progress: Callable[[int], object],
+    ) -> Iterator[Result]:
+        """The results of :meth:`map` in order, some pieces a call.
+
+        After each call ``progress`` is told how many items it did.
+        """
+        for start in range(0, len(items), self.pieces):
+            found = self.map(function, items[start : start + self.pieces])
+            progress(len(found))
+            yield from found
 
     def close(self) -> None:  # noqa: B027  (nothing to give back is a fine default)
         """Give the workers back; the executor must not be used any more."""

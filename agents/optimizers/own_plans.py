@@ -59,7 +59,7 @@ def own_plans(
     replicates: int = 1,
     seed: int = 0,
     executor: Executor | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], object] = lambda done: None,
 ) -> tuple[PatientPlans, list[OptimizeResult]]:
     """Search the best plan of each patient.
 
@@ -72,7 +72,7 @@ def own_plans(
         replicates: Simulations of each plan, with different chance.
         seed: Seed of the searches.
         executor: Who searches; by default this process. The plans do not depend on it.
-        progress: Called with the number of patients that are done.
+        progress: Called now and then with the number of patients done since.
 
     Returns:
         The agent that treats each of these patients with his own plan, and what the searches
@@ -87,13 +87,7 @@ def own_plans(
         OwnSearch(spec, row, int(key), optimizer, budget, replicates, seed)
         for row, key in zip(patients, keys, strict=True)
     ]
-    # Some at a time, so that progress can be shown and a worker is never idle for long.
-    step = 1 if executor.pieces == 1 else executor.pieces
-    results: list[OptimizeResult] = []
-    for start in range(0, len(searches), step):
-        results += executor.map(_search, searches[start : start + step])
-        if progress is not None:
-            progress(len(results))
+    results = list(executor.in_turn(_search, searches, progress))
     return PatientPlans(np.stack([result.actions for result in results])), results
 
 

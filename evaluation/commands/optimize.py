@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from oncogym.agents.files import require_writable_folder, write_json_atomic
 from oncogym.agents.optimizers import (
@@ -33,6 +31,7 @@ from oncogym.evaluation.commands.arguments import (
 from oncogym.evaluation.commands.search_request import RESUMABLE, SearchRequest, read_request
 from oncogym.evaluation.harness import Problem, resolve
 from oncogym.evaluation.own_plans import search_own_plans
+from oncogym.evaluation.plan_search import about_search, search_plan
 from oncogym.training.manifest import manifest
 
 
@@ -125,31 +124,18 @@ def run(args: argparse.Namespace) -> int:
         problem.treatment, problem.options, patients, replicates=request.replicates
     )
     optimizer = _optimizer(request, problem, search, out, resume=args.resume is not None)
-    generations = _generations(optimizer, search, request.budget)
+    _check(optimizer, search, request.budget)
     about = manifest("optimize", {"seed": request.seed}, dataclasses.asdict(request))
     with executor_of(args) as executor:
         if out:
             require_writable_folder(out)
         if out and request.method == RESUMABLE and args.resume is None:
             _claim(out, about)
-        with tqdm(
-            total=generations, desc=request.method, unit="gen", file=sys.stderr, disable=None
-        ) as bar:
-
-            def progress(generation: int, best: float, evaluations: int) -> None:
-                bar.update(generation - bar.n)
-                bar.set_postfix(best=f"{best:.6g}")
-
-            result = optimizer.optimize(search, request.budget, request.seed, progress, executor)
+        result = search_plan(
+            optimizer, search, request.budget, request.seed, executor, request.method
+        )
     document = {
-        "env": problem.variant.id,
-        "cohort": cohort,
-        "patients": count,
-        "score": result.score,
-        "evaluations": result.evaluations,
-        "seconds": result.seconds,
-        "method": result.method,
-        "settings": result.settings,
+        **about_search(result, problem.variant.id, cohort, count),
         "message": result.message,
         **_rows(result, problem),
     }
@@ -179,7 +165,7 @@ def _run_each(args: argparse.Namespace, request: SearchRequest) -> int:
     )
     search = PlanProblem(problem.treatment, problem.options, problem.patients[:1])
     optimizer = _differential_evolution(request, problem, search)
-    _generations(optimizer, search, request.budget)
+    _check(optimizer, search, request.budget)
     about = manifest("optimize", {"seed": request.seed}, dataclasses.asdict(request))
     with executor_of(args) as executor:
         if args.out:
@@ -237,16 +223,16 @@ def _differential_evolution(
     return optimizer
 
 
-def _generations(
+def _check(
     optimizer: DifferentialEvolution | GeneticAlgorithm, search: PlanProblem, budget: int
-) -> int:
-    """Generations of the search; whatever it would refuse is refused here, before any work.
+) -> None:
+    """Refuse here, before any work, whatever the search would refuse.
 
     Raises:
         ValueError: The budget is too small, or the method cannot search this model.
     """
     try:
-        return optimizer.generations(search, budget)
+        optimizer.generations(search, budget)
     except NotImplementedError as error:
         raise ValueError(f"--method {optimizer.name}: {error}") from error
 
