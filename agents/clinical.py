@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from oncogym.agents.agent import Agent
 from oncogym.agents.plan import PlanAgent
+from oncogym.envs.protocols import HiddenError, Rule, ScheduleError
 from oncogym.envs.therapy import TherapyTask
-from oncogym.envs.treatment import HiddenError, Rule, ScheduleError, Treatment
+from oncogym.envs.treatment import Treatment
 
 
 class RuleAgent:

@@ -11,12 +11,12 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from oncogym.agents import mlp_kernel as kernel
-from oncogym.agents.files import StrPath
 from oncogym.agents.policy_files import Policy, read_policy
-from oncogym.agents.task_options import complete_options, resolve_options
+from oncogym.core.files import StrPath
 from oncogym.envs import streams
+from oncogym.envs.options import complete_options, resolve_options
+from oncogym.envs.registry import find_variant, treatments
 from oncogym.envs.therapy import TherapyTask
-from oncogym.envs.treatment import find_variant, treatments
 
 _STREAM_ACTIONS = streams.STREAM_SAMPLED_ACTION
 

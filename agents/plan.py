@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oncogym.agents.files import CorruptFileError, read_json, write_json_atomic
+from oncogym.core.files import CorruptFileError, read_json, write_json_atomic
 
 
 class OpenLoopAgent:

@@ -18,7 +18,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
-from oncogym.agents.files import (
+from oncogym.core.files import (
     CorruptFileError,
     StrPath,
     read_json,

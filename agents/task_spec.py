@@ -7,10 +7,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from oncogym.agents.executors.base import ExecutorError
-from oncogym.agents.files import to_plain
+from oncogym.core.errors import UnknownNameError
+from oncogym.core.files import to_plain
+from oncogym.envs.registry import get_treatment, register_treatment
 from oncogym.envs.therapy import TherapyTask
-from oncogym.envs.treatment import Treatment, UnknownNameError, get_treatment, register_treatment
+from oncogym.envs.treatment import Treatment
+from oncogym.parallel.base import ExecutorError
 
 # Tasks of a spec, and specs of a worker, that are kept at a time.
 _KEPT = 8

@@ -1,19 +1,15 @@
 """Treatments as Gymnasium environments: the contract, the registry and the models."""
 
-from oncogym.envs.treatment import (
-    Effort,
-    Metric,
-    Rule,
-    Schedule,
-    Trace,
-    Treatment,
-    Variant,
+from oncogym.envs.outcomes import Metric, Trace
+from oncogym.envs.protocols import Rule, Schedule
+from oncogym.envs.registry import (
     discover,
     find_variant,
     get_treatment,
     register_treatment,
     treatments,
 )
+from oncogym.envs.treatment import Effort, Treatment, Variant
 
 __all__ = [
     "Effort",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from oncogym.envs.therapy import check_choice
+from oncogym.core.checks import check_choice
 
 #: ``auto`` takes a GPU where there is one.
 DEVICES = ("cpu", "cuda", "auto")

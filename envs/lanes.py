@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from oncogym.core.errors import nearest
+from oncogym.envs.registry import get_treatment
 from oncogym.envs.therapy import TherapyTask
-from oncogym.envs.treatment import Treatment, get_treatment, nearest
+from oncogym.envs.treatment import Treatment
 
 RENDER_MODES = ("ansi", "rgb_array")
 _U64 = 0xFFFFFFFFFFFFFFFF

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from oncogym.envs.treatment import nearest
+from oncogym.core.errors import nearest
 
 if TYPE_CHECKING:
     from typing_extensions import Self

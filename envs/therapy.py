@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
+from oncogym.core.checks import check_choice
+from oncogym.core.errors import nearest
 from oncogym.envs.buffers import BufferPool
-from oncogym.envs.treatment import Metric, Schedule, ScheduleError, nearest
-
-Floats = NDArray[np.float64]
+from oncogym.envs.outcomes import Metric
+from oncogym.envs.plan_spaces import Floats, PlanSpace, SlotSpace
+from oncogym.envs.protocols import Schedule
 
 # For fewer lanes a fresh array is cheaper than looking for a free one.
 _POOLED_LANES = 128
@@ -42,73 +42,6 @@ class StepResult(NamedTuple):
     truncated: NDArray[np.bool_]
     outcome: Floats
     success: NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class PlanSpace:
-    """The box in which optimisers search for an open-loop plan.
-
-    Args:
-        lower: Lower bounds ``(dimension,)``.
-        upper: Upper bounds ``(dimension,)``.
-        decode: Turns plans ``(plans, dimension)`` into actions
-            ``(plans, num_decisions, action size)`` in [0, 1].
-        encode: Turns the actions ``(num_decisions, action size)`` of a course into the plan
-            ``(dimension,)`` that decodes to them. For actions that no plan decodes to, any plan
-            will do: whoever encodes, decodes and compares.
-    """
-
-    lower: Floats
-    upper: Floats
-    decode: Any
-    encode: Any
-
-    @property
-    def dimension(self) -> int:
-        """Number of variables of a plan."""
-        return len(self.lower)
-
-
-@dataclass(frozen=True)
-class SlotSpace:
-    """The lattice on which optimisers place doses: one dose, often none, in each time slot.
-
-    Args:
-        slots: Number of time slots; slot ``i`` starts ``i * slot_hours`` after the treatment.
-        slot_hours: Length of a slot [h].
-        step: Grid of the doses [Gy].
-        max_dose: Largest dose of one slot [Gy], a multiple of ``step``.
-        total: Largest sum of all doses [Gy], a multiple of ``step``.
-        min_gap: Least time between two doses [h].
-        decode: Turns schedules ``(k, slots)`` [Gy] into actions
-            ``(k, num_decisions, action size)`` in [0, 1].
-
-    Raises:
-        ValueError: A value is out of range; the message names it and the allowed range.
-    """
-
-    slots: int
-    slot_hours: float
-    step: float
-    max_dose: float
-    total: float
-    min_gap: float
-    decode: Callable[[Floats], Floats]
-
-    def __post_init__(self) -> None:
-        whole_number("slots", self.slots, 1, 10**6)
-        for name in ("slot_hours", "step"):
-            value = getattr(self, name)
-            if not 0.0 < value < math.inf:
-                raise ValueError(f"{name} is {value!r}; allowed: a finite number above 0")
-        for name in ("max_dose", "total"):
-            value = getattr(self, name)
-            units = value / self.step
-            if not self.step * (1.0 - 1e-9) <= value < math.inf or abs(units - round(units)) > 1e-6:
-                raise ValueError(
-                    f"{name} is {value!r}; allowed: a positive multiple of {self.step:g} Gy"
-                )
-        check_option("min_gap", self.min_gap, 0.0, self.slots * self.slot_hours, "h")
 
 
 class TherapyTask(ABC):
@@ -367,53 +300,3 @@ class TherapyTask(ABC):
         for column, weight in self._weighted_columns:
             reward += weight * terms[:, column]
         return reward
-
-
-def check_option(name: str, value: float, low: float, high: float, unit: str = "") -> float:
-    """Return ``value`` as a float if it lies within ``[low, high]``.
-
-    Raises:
-        ValueError: It does not, or is not a number; the message names it and the allowed range.
-    """
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = float("nan")
-    if not low <= number <= high:
-        raise ValueError(f"{name} is {value!r}; allowed: {low:g} to {high:g} {unit}".rstrip())
-    return number
-
-
-def whole_number(name: str, value: Any, low: int, high: int) -> int:
-    """Return ``value`` as an integer if it is one within ``[low, high]``.
-
-    Raises:
-        ValueError: It is not; the message names it and the allowed range.
-    """
-    try:
-        number = int(value)
-        whole = number == float(value) and not isinstance(value, bool)
-    except (TypeError, ValueError, OverflowError):
-        whole = False
-    if not whole or not low <= number <= high:
-        raise ValueError(f"{name} is {value!r}; allowed: an integer from {low} to {high}")
-    return number
-
-
-def check_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
-    """Return ``value`` if it is one of ``choices``; raise an error with a suggestion if not."""
-    if value not in choices:
-        raise nearest(name, value, choices)
-    return value
-
-
-__all__ = [
-    "PlanSpace",
-    "ScheduleError",
-    "SlotSpace",
-    "StepResult",
-    "TherapyTask",
-    "check_choice",
-    "check_option",
-    "whole_number",
-]

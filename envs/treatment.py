@@ -1,119 +1,19 @@
-"""The treatment record and its registry: all that the rest of the suite knows about a model."""
+"""The treatment record: all that the rest of the suite knows about a model."""
 
 from __future__ import annotations
 
-import difflib
-import sys
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from oncogym.core.errors import nearest
 from oncogym.envs.cohort import Cohort
-
-if TYPE_CHECKING:
-    from oncogym.envs.therapy import TherapyTask
-
-#: Entry-point group in which another package offers a :class:`Treatment`.
-ENTRY_POINT_GROUP = "oncogym.treatments"
-
-
-class UnknownNameError(ValueError):
-    """A treatment, environment id, protocol, cohort or field that does not exist."""
-
-
-class ScheduleError(ValueError):
-    """A schedule that the decisions of a task cannot express."""
-
-
-class HiddenError(ScheduleError):
-    """A rule needs to see what the task's observation does not show; see ``Rule.options``."""
-
-
-def nearest(kind: str, name: str, known: Any) -> UnknownNameError:
-    """Return an :class:`UnknownNameError` that suggests the closest known name."""
-    names = sorted(known)
-    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.4)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return UnknownNameError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}")
-
-
-@dataclass(frozen=True)
-class Metric:
-    """One clinical outcome: what it is called, its unit, and which direction is better.
-
-    ``higher_is_better`` is ``None`` for a quantity that is only described (a total dose, say).
-    """
-
-    name: str
-    label: str
-    unit: str
-    higher_is_better: bool | None
-
-
-@dataclass(frozen=True)
-class Trace:
-    """One quantity of a finished treatment against time, for figures.
-
-    Args:
-        name: Identifier, the same for all lanes.
-        label: Axis label with the unit.
-        time: Times ``(n,)``.
-        values: Values ``(n,)``.
-        events: Draw stems (doses) instead of a line.
-        limit: A limit to draw, or ``None``.
-        time_label: Label of the time axis.
-    """
-
-    name: str
-    label: str
-    time: NDArray[np.float64]
-    values: NDArray[np.float64]
-    events: bool = False
-    limit: float | None = None
-    time_label: str = "day"
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """An open-loop clinical protocol: events in physical units.
-
-    Args:
-        label: Name for tables and figures.
-        events: Tuples in the order that the treatment's ``TherapyTask.schedule_actions`` documents,
-            for example ``(day, dose)``.
-        note: Where the protocol comes from.
-    """
-
-    label: str
-    events: tuple[tuple[float, ...], ...]
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A closed-loop clinical protocol: a function of the observation.
-
-    ``decide(task, observation)`` takes observations ``(batch, …)`` of the task's observation space
-    and returns actions ``(batch, action size)`` in [0, 1]. It may read the task's options but not
-    the state of its lanes.
-
-    ``options`` are options of the task in which the rule sees what it needs, for a bound that knows
-    hidden quantities. Comparisons treat the same patients in such a task; in another one ``decide``
-    raises :class:`HiddenError`.
-    """
-
-    label: str
-    decide: Callable[[Any, NDArray[np.float32]], NDArray[np.float64]]
-    note: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-
-Protocol = Schedule | Rule
+from oncogym.envs.outcomes import Trace
+from oncogym.envs.protocols import ClinicalProtocol
+from oncogym.envs.therapy import TherapyTask
 
 
 @dataclass(frozen=True)
@@ -183,7 +83,7 @@ class Treatment:
     patient: Any
     variants: tuple[Variant, ...]
     cohorts: Mapping[str, Cohort]
-    protocols: Mapping[str, Protocol]
+    protocols: Mapping[str, ClinicalProtocol]
     picture: Callable[[Any, int], Any]
     traces: Callable[[Any, int], Sequence[Trace]]
     page: str = ""
@@ -198,7 +98,7 @@ class Treatment:
             raise nearest(f"cohort of {self.name}", name, self.cohorts)
         return self.cohorts[name]
 
-    def protocol(self, name: str) -> Protocol:
+    def protocol(self, name: str) -> ClinicalProtocol:
         """Return the clinical protocol called ``name``.
 
         Raises:
@@ -247,108 +147,3 @@ class Treatment:
                 )
             record = self.patient.from_mapping(patient)
         return np.asarray(record.to_array(), np.float64)
-
-
-_TREATMENTS: dict[str, Treatment] = {}
-_PENDING: list[EntryPoint] | None = None
-
-
-def register_treatment(treatment: Treatment) -> None:
-    """Add a treatment and register its environments with Gymnasium.
-
-    Registering the same record twice does nothing.
-
-    Raises:
-        ValueError: Another treatment has the name, or a variant names an unknown cohort or
-            protocol.
-    """
-    known = _TREATMENTS.get(treatment.name)
-    if known is treatment:
-        return
-    if known is not None:
-        raise ValueError(f"a treatment called {treatment.name!r} is already registered")
-    for variant in treatment.variants:
-        treatment.cohort(variant.evaluation_cohort)
-        treatment.cohort(variant.options.get("cohort", "nominal"))
-        for name in (variant.baseline, *(variant.effort.protocols or ())):
-            if name:
-                treatment.protocol(name)
-    _TREATMENTS[treatment.name] = treatment
-    _register_with_gymnasium(treatment)
-
-
-def _register_with_gymnasium(treatment: Treatment) -> None:
-    import gymnasium
-
-    for variant in treatment.variants:
-        gymnasium.register(
-            id=variant.id,
-            entry_point="oncogym.envs.scalar_env:TherapyEnv",
-            vector_entry_point="oncogym.envs.vector_env:TherapyVectorEnv",
-            kwargs={"treatment": treatment.name, **variant.options},
-        )
-
-
-def discover() -> None:
-    """Register the treatments that installed packages offer as entry points.
-
-    A package that is just being imported (because it imports oncogym) is left for the next call; a
-    broken one is reported as a warning and does not keep the others from loading.
-    """
-    global _PENDING
-    if _PENDING is None:
-        _PENDING = list(entry_points(group=ENTRY_POINT_GROUP))
-    waiting, _PENDING = _PENDING, []
-    for point in waiting:
-        module = sys.modules.get(point.module)
-        if getattr(getattr(module, "__spec__", None), "_initializing", False):
-            _PENDING.append(point)
-            continue
-        try:
-            treatment = point.load()
-            if not isinstance(treatment, Treatment):
-                raise TypeError(f"it is a {type(treatment).__name__}, not a Treatment")
-            register_treatment(treatment)
-        except Exception as error:  # a stranger's package must not break `import oncogym`
-            warnings.warn(
-                f"treatment entry point {point.name} = {point.value} was not loaded: {error!r}",
-                stacklevel=2,
-            )
-
-
-def treatments() -> dict[str, Treatment]:
-    """All registered treatments by name, those of other packages included."""
-    discover()
-    return dict(_TREATMENTS)
-
-
-def get_treatment(name: str) -> Treatment:
-    """Return the treatment called ``name``.
-
-    Raises:
-        UnknownNameError: There is none; the message suggests the nearest.
-    """
-    discover()
-    if name not in _TREATMENTS:
-        raise nearest("treatment", name, _TREATMENTS)
-    return _TREATMENTS[name]
-
-
-def find_variant(env_id: str) -> tuple[Treatment, Variant]:
-    """Return the treatment and variant behind an environment id.
-
-    A ``module:`` prefix is ignored and the namespace ``oncogym/`` may be left out.
-
-    Raises:
-        UnknownNameError: There is no such id; the message suggests the nearest.
-    """
-    discover()
-    wanted = env_id.rpartition(":")[2]
-    ids: dict[str, tuple[Treatment, Variant]] = {}
-    for treatment in _TREATMENTS.values():
-        for variant in treatment.variants:
-            ids[variant.id] = (treatment, variant)
-    for candidate in (wanted, f"oncogym/{wanted}"):
-        if candidate in ids:
-            return ids[candidate]
-    raise nearest("environment id", env_id, ids)

@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from oncogym.core.errors import nearest
 from oncogym.envs.lanes import (
     RENDER_MODES,
     Lanes,
@@ -19,7 +20,7 @@ from oncogym.envs.lanes import (
     draw_frame,
 )
 from oncogym.envs.therapy import Floats, TherapyTask
-from oncogym.envs.treatment import Treatment, nearest
+from oncogym.envs.treatment import Treatment
 
 
 class _Shown(NamedTuple):

@@ -13,13 +13,10 @@ import pandas as pd
 
 from oncogym.agents.agent import Agent
 from oncogym.agents.clinical import RandomAgent, clinical_agent, clinical_agents
-from oncogym.agents.executors.base import Executor
-from oncogym.agents.files import write_csv_atomic, write_json_atomic
 from oncogym.agents.learned import PolicyAgent
 from oncogym.agents.plan import load_plan
-from oncogym.envs.treatment import nearest
-from oncogym.evaluation.charts import outcomes_chart, scores_chart
-from oncogym.evaluation.courses import Courses, browser
+from oncogym.core.errors import nearest
+from oncogym.core.files import write_csv_atomic, write_json_atomic
 from oncogym.evaluation.harness import Problem, evaluate_problem
 from oncogym.evaluation.metrics import (
     differences,
@@ -29,9 +26,17 @@ from oncogym.evaluation.metrics import (
     summarise,
     titled,
 )
-from oncogym.evaluation.plots import plot_courses, plot_distribution, plot_intervals, plot_schedules
-from oncogym.evaluation.report import Report
+from oncogym.evaluation.report.charts import outcomes_chart, scores_chart
+from oncogym.evaluation.report.courses import Courses, browser
+from oncogym.evaluation.report.page import Report
+from oncogym.evaluation.report.plots import (
+    plot_courses,
+    plot_distribution,
+    plot_intervals,
+    plot_schedules,
+)
 from oncogym.evaluation.statistics import Interval
+from oncogym.parallel.base import Executor
 
 # So many metrics of a treatment stand in the headline; the record lists the important ones first.
 _HEADLINE_METRICS = 5
@@ -96,7 +101,7 @@ class Comparison:
         extras: Further numbers for the report: tables by caption.
         figures: Further figures by caption.
         charts: The same figures as data, for those that the report draws itself; see
-            :mod:`oncogym.evaluation.charts`.
+            :mod:`oncogym.evaluation.report.charts`.
     """
 
     problem: Problem

@@ -11,14 +11,15 @@ import pandas as pd
 
 from oncogym.agents.agent import Agent
 from oncogym.agents.clinical import RuleAgent
-from oncogym.agents.executors.base import Executor, LanesExecutor
 from oncogym.agents.rollout import Rollout
-from oncogym.agents.task_options import resolve_options
 from oncogym.agents.task_spec import TaskSpec
 from oncogym.envs.cohort import Cohort
+from oncogym.envs.options import resolve_options
+from oncogym.envs.registry import find_variant
 from oncogym.envs.therapy import Floats, TherapyTask
-from oncogym.envs.treatment import Treatment, Variant, find_variant
+from oncogym.envs.treatment import Treatment, Variant
 from oncogym.evaluation.shards import PATIENTS, Shard, cut, joined, together, treat
+from oncogym.parallel.base import Executor, LanesExecutor
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from oncogym.agents.executors.base import Executor
 from oncogym.agents.optimizers import (
     DifferentialEvolution,
     GeneticAlgorithm,
     OptimizeResult,
     PlanProblem,
 )
+from oncogym.parallel.base import Executor
 
 
 def search_plan(

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from oncogym.agents.clinical import RuleAgent
 from oncogym.agents.rollout import Rollout, rollout
 from oncogym.agents.task_spec import TaskSpec
+from oncogym.envs.protocols import Rule
 from oncogym.envs.therapy import Floats, TherapyTask
-from oncogym.envs.treatment import Rule
 
 #: Patients who are treated together. The same for every executor and number of workers, so that an
 #: agent whose answers depend on the size of a batch in the last digit gives the same ones.

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from oncogym.envs.treatment import UnknownNameError, find_variant, nearest
+from oncogym.core.errors import UnknownNameError, nearest
+from oncogym.envs.registry import find_variant
 from oncogym.evaluation import reproduce
 
 #: Numbers of lanes at which vector environments are timed.

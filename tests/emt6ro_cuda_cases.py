@@ -20,7 +20,7 @@ from oncogym.envs.emt6ro_fractionation.task import EMT6RoTask
 from oncogym.envs.emt6ro_fractionation.tumour import SIDE, State, stack
 
 # The package has a function of this name.
-library = import_module("oncogym.envs.emt6ro_fractionation.library")
+library = import_module("oncogym.envs.emt6ro_fractionation.tumour_library")
 
 # Threads of a block in the simulator, which runs one after the other: at least a frame's columns.
 THREADS = 16

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from oncogym.envs import Metric, Schedule, Trace, Treatment, Variant, streams
 from oncogym.envs.cohort import LogNormal, standard_cohorts
-from oncogym.envs.therapy import SlotSpace, TherapyTask
+from oncogym.envs.plan_spaces import SlotSpace
+from oncogym.envs.therapy import TherapyTask
 
 SLOTS = 24
 STEP = 0.5

@@ -13,7 +13,9 @@ import slot_toy
 
 from oncogym.agents.clinical import clinical_agent
 from oncogym.envs.treatment import Effort
-from oncogym.evaluation.benchmark import (
+from oncogym.evaluation.benchmark.plans import common_plan
+from oncogym.evaluation.benchmark.presets import PRESETS, Preset
+from oncogym.evaluation.benchmark.run import (
     LEARNT,
     PLAN,
     clear,
@@ -21,12 +23,10 @@ from oncogym.evaluation.benchmark import (
     run_benchmark,
     save_summary,
 )
-from oncogym.evaluation.benchmark_plans import common_plan
 from oncogym.evaluation.harness import Problem, evaluate, resolve
 from oncogym.evaluation.metrics import success_rates
-from oncogym.evaluation.presets import PRESETS, Preset
-from oncogym.evaluation.robustness import Request, run_robustness
-from oncogym.evaluation.suite import print_suite
+from oncogym.evaluation.report.suite import print_suite
+from oncogym.evaluation.robustness.study import Request, run_robustness
 
 pytest.importorskip("stable_baselines3")
 SMALL = Preset("small", patients=24, plan_patients=4, plan_generations=2, training_seeds=2,

@@ -12,7 +12,7 @@ from oncogym.agents.optimizers.problem import protocol_plans
 from oncogym.envs import Schedule, find_variant
 from oncogym.envs.chemo_dosing import ChemoPatient, published_cost, simulate
 from oncogym.envs.chemo_dosing.task import ChemoTask
-from oncogym.envs.therapy import ScheduleError
+from oncogym.envs.protocols import ScheduleError
 
 TREATMENT, _ = find_variant("oncogym/ChemoDosing-v0")
 PUBLISHED = dict(find_variant("oncogym/ChemoDosingPublished-v0")[1].options)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from oncogym.agents.plan import PlanAgent
-from oncogym.evaluation.cli import main
+from oncogym.cli.main import main
 
 COMMANDS = (
     "envs",
@@ -27,7 +27,7 @@ COMMANDS = (
 
 def oncogym(*arguments, cwd=None):
     return subprocess.run(
-        [sys.executable, "-m", "oncogym.evaluation.cli", *arguments],
+        [sys.executable, "-m", "oncogym.cli.main", *arguments],
         capture_output=True,
         text=True,
         cwd=cwd,

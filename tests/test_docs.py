@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from oncogym.cli.main import main
 from oncogym.envs import treatments
-from oncogym.evaluation import pages
-from oncogym.evaluation.cli import main
+from oncogym.evaluation.report import environment_pages as pages
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"

@@ -12,8 +12,7 @@ from oncogym.envs.emt6ro_fractionation import Protocol, library, simulate
 from oncogym.envs.emt6ro_fractionation.env import sample_library
 from oncogym.envs.emt6ro_fractionation.protocols import PUBLISHED
 from oncogym.envs.emt6ro_fractionation.task import EMT6RoTask
-from oncogym.envs.therapy import ScheduleError
-from oncogym.envs.treatment import Schedule
+from oncogym.envs.protocols import Schedule, ScheduleError
 from oncogym.evaluation.harness import resolve
 
 V0 = "oncogym/EMT6RoFractionation-v0"
@@ -71,9 +70,9 @@ def test_the_environment_is_the_model():
     assert result.returns[0] == 1500 - result.outcome[0, 1]
     # The same course once more from the pieces: fields and cells are the same after 240 h.
     from oncogym.envs.emt6ro_fractionation import frame_kernels, kernels
-    from oncogym.envs.emt6ro_fractionation.library import biology
     from oncogym.envs.emt6ro_fractionation.parameters import FIDELITIES, Parameters
     from oncogym.envs.emt6ro_fractionation.tumour import stack
+    from oncogym.envs.emt6ro_fractionation.tumour_library import biology
 
     state = stack([library()[number - 1]])
     counters = np.zeros(frame_kernels.COUNTERS, np.int64)

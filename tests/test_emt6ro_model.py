@@ -30,9 +30,9 @@ from oncogym.envs.emt6ro_fractionation import (
     write_tumour,
 )
 from oncogym.envs.emt6ro_fractionation import frame_kernels as frame
-from oncogym.envs.emt6ro_fractionation.library import biology, library_bytes
 from oncogym.envs.emt6ro_fractionation.parameters import FIDELITIES, Fidelity
 from oncogym.envs.emt6ro_fractionation.tumour import SIDE, SITES, State, stack
+from oncogym.envs.emt6ro_fractionation.tumour_library import biology, library_bytes
 
 DATA = Path(__file__).parent / "data"
 REFERENCE = Path(__file__).resolve().parents[2] / "shared/reference/emt6ro/tumour-library"

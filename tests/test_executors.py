@@ -17,14 +17,6 @@ import pytest
 import slot_toy
 
 from oncogym.agents import PlanAgent, RandomAgent, clinical_agents
-from oncogym.agents.executors import (
-    EXECUTORS,
-    ExecutorError,
-    JoblibExecutor,
-    LanesExecutor,
-    RayExecutor,
-    open_executor,
-)
 from oncogym.agents.optimizers import (
     DifferentialEvolution,
     GeneticAlgorithm,
@@ -33,13 +25,21 @@ from oncogym.agents.optimizers import (
 )
 from oncogym.agents.optimizers.lane_batch import LaneBatch, lane_returns
 from oncogym.agents.task_spec import TaskSpec
+from oncogym.cli.main import main
 from oncogym.envs import get_treatment, register_treatment
-from oncogym.evaluation.cli import main
+from oncogym.evaluation.benchmark.seed_sweep import train_seeds
 from oncogym.evaluation.harness import Problem, evaluate_problem, resolve
-from oncogym.evaluation.perturbation import KINDS
-from oncogym.evaluation.robustness import Request, run_robustness
-from oncogym.evaluation.seed_sweep import train_seeds
+from oncogym.evaluation.robustness.perturbation import KINDS
+from oncogym.evaluation.robustness.study import Request, run_robustness
 from oncogym.evaluation.shards import Shard
+from oncogym.parallel import (
+    EXECUTORS,
+    ExecutorError,
+    JoblibExecutor,
+    LanesExecutor,
+    RayExecutor,
+    open_executor,
+)
 
 COHORT = "ChemoDosingCohort-v0"
 GA = GeneticSettings(population=8, parents=6, elites=2, finalists=3, finalist_replicates=2)
@@ -298,7 +298,7 @@ def test_treatment_of_another_package_in_workers(tmp_path):
     (about / "entry_points.txt").write_text("[oncogym.treatments]\ntoy = slot_toy:TREATMENT\n")
     folders = (str(tmp_path), os.path.dirname(slot_toy.__file__))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folders)}
-    command = [sys.executable, "-m", "oncogym.evaluation.cli", "evaluate", "toy/Slots-v0",
+    command = [sys.executable, "-m", "oncogym.cli.main", "evaluate", "toy/Slots-v0",
                "--cohort", "held_out", "--patients", "40", "--json"]  # fmt: skip
     printed = []
     for more in ([], ["--workers", "2"]):
@@ -388,7 +388,7 @@ def test_no_cluster_there(address, monkeypatch):
 
 def test_other_versions_in_the_cluster(monkeypatch):
     pytest.importorskip("ray")
-    from oncogym.agents.executors import ray_cluster
+    from oncogym.parallel import ray_cluster
 
     own = ray_cluster.versions
     monkeypatch.setattr(RayExecutor, "map", lambda *_: [{**own(("numpy",)), "numpy": "1.0"}])

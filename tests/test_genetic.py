@@ -18,8 +18,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from oncogym.agents.checkpoint import list_checkpoints, read_checkpoint
-from oncogym.agents.files import CorruptFileError
 from oncogym.agents.optimizers import (
     OPTIMIZERS,
     DifferentialEvolution,
@@ -27,12 +25,12 @@ from oncogym.agents.optimizers import (
     GeneticSettings,
     PlanProblem,
 )
-from oncogym.agents.optimizers import genetic_crossover as crossover
-from oncogym.agents.optimizers import genetic_mutation as mutation
-from oncogym.agents.optimizers import genetic_selection as selection
-from oncogym.agents.optimizers.genetic import finalists
-from oncogym.agents.optimizers.genetic_generation import next_generation, select
-from oncogym.agents.optimizers.genetic_schedules import (
+from oncogym.agents.optimizers.genetic import crossover as crossover
+from oncogym.agents.optimizers.genetic import mutation as mutation
+from oncogym.agents.optimizers.genetic import selection as selection
+from oncogym.agents.optimizers.genetic.algorithm import finalists
+from oncogym.agents.optimizers.genetic.generation import next_generation, select
+from oncogym.agents.optimizers.genetic.schedules import (
     Limits,
     free_slots,
     initial_population,
@@ -41,11 +39,13 @@ from oncogym.agents.optimizers.genetic_schedules import (
     repair_interval,
     repair_total,
 )
-from oncogym.agents.optimizers.genetic_state import SearchFolderError
+from oncogym.agents.optimizers.genetic.state import SearchFolderError
 from oncogym.agents.plan import PlanAgent
+from oncogym.cli.main import main
+from oncogym.core.checkpoint import list_checkpoints, read_checkpoint
+from oncogym.core.files import CorruptFileError
 from oncogym.envs import find_variant, treatment, treatments
-from oncogym.envs.therapy import SlotSpace
-from oncogym.evaluation.cli import main
+from oncogym.envs.plan_spaces import SlotSpace
 
 #: 240 half hours, 2.5 Gy a slot in units of 0.25 Gy, 10 Gy, 12 h: one setting of the study.
 STUDY = Limits(slots=240, highest=10, total=40, gap=24)
@@ -950,7 +950,7 @@ def test_only_damaged_or_foreign_checkpoints_are_an_error(tmp_path):
         path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(CorruptFileError, match=newest(tmp_path).name):
         search(toy_problem(), folder=tmp_path, resume=True)
-    from oncogym.agents.checkpoint import Checkpoint, write_checkpoint
+    from oncogym.core.checkpoint import Checkpoint, write_checkpoint
 
     write_checkpoint(tmp_path / "checkpoints", Checkpoint(50, {"seed": 1}, {"x": np.zeros(3)}))
     with pytest.raises(CorruptFileError, match="not the checkpoints of a genetic search"):
@@ -1103,7 +1103,7 @@ def test_a_killed_command_ends_as_if_nothing_had_happened(toy_package, tmp_path)
     """SIGKILL after some generations; nothing on disk may be broken."""
 
     def command(*arguments):
-        return [sys.executable, "-m", "oncogym.evaluation.cli", *arguments]
+        return [sys.executable, "-m", "oncogym.cli.main", *arguments]
 
     slow = [*COMMAND, "--option", "delay=0.03"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"

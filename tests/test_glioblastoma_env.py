@@ -22,7 +22,7 @@ from oncogym.envs.glioblastoma_radiation import (
     with_weekend_breaks,
 )
 from oncogym.envs.glioblastoma_radiation.picture import course, synthetic_scan
-from oncogym.envs.treatment import Schedule, ScheduleError
+from oncogym.envs.protocols import Schedule, ScheduleError
 
 DATA = Path(__file__).parent / "data"
 SOUND, PUBLISHED, COHORT = (variant.id for variant in TREATMENT.variants)

@@ -25,9 +25,9 @@ from oncogym.envs.impt_beam_weighting import (
     simulate,
 )
 from oncogym.envs.impt_beam_weighting.anatomies import anatomy
-from oncogym.envs.impt_beam_weighting.library import phantom_library, scenario_of
 from oncogym.envs.impt_beam_weighting.picture import accumulated_dose
-from oncogym.envs.treatment import HiddenError
+from oncogym.envs.impt_beam_weighting.plan_library import phantom_library, scenario_of
+from oncogym.envs.protocols import HiddenError
 from oncogym.evaluation.harness import evaluate, evaluate_problem, resolve
 
 V0 = "oncogym/IMPTBeamWeighting-v0"

@@ -10,6 +10,7 @@ import pytest
 from scipy.io import savemat
 from scipy.sparse import csc_array, csc_matrix
 
+from oncogym.core.errors import UnknownNameError
 from oncogym.envs.impt_beam_weighting import (
     DoseInfluence,
     EmptyStructureError,
@@ -23,7 +24,6 @@ from oncogym.envs.impt_beam_weighting import (
     plan,
 )
 from oncogym.envs.impt_beam_weighting.structures import REST
-from oncogym.envs.treatment import UnknownNameError
 
 # A grid with another size along every axis, so that a wrong order of axes cannot pass.
 NX, NY, NZ = 5, 4, 3

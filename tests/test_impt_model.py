@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix, random_array
 from scipy.special import pbdv
 
+from oncogym.core.errors import UnknownNameError
 from oncogym.envs.impt_beam_weighting import (
     PHANTOMS,
     BeamMissesTargetError,
@@ -61,7 +62,6 @@ from oncogym.envs.impt_beam_weighting.static_plans import (
     single_field_uniform,
 )
 from oncogym.envs.impt_beam_weighting.structures import REST
-from oncogym.envs.treatment import UnknownNameError
 
 ROOT = Path(__file__).resolve().parents[1]
 TG119 = Path(

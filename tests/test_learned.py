@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box
 
-from oncogym.agents.files import CorruptFileError
 from oncogym.agents.learned import PolicyAgent, PolicyMismatchError
 from oncogym.agents.policy_files import Policy, read_policy, write_policy
 from oncogym.agents.rollout import rollout
+from oncogym.core.errors import UnknownNameError
+from oncogym.core.files import CorruptFileError
 from oncogym.envs import find_variant
-from oncogym.envs.treatment import UnknownNameError
 
 ENV = "oncogym/ChemoDosing-v0"
 SAME_PROBLEM = "oncogym/ChemoDosingCohort-v0"

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from oncogym.agents import PlanAgent
-from oncogym.agents.executors.processes import JoblibExecutor
 from oncogym.agents.optimizers import DifferentialEvolution, PlanProblem
 from oncogym.agents.optimizers.problem import encoded, protocol_plans
 from oncogym.agents.plan import PatientPlans, load_plan
+from oncogym.cli.main import main
 from oncogym.envs import treatments
-from oncogym.evaluation.cli import main
+from oncogym.evaluation.benchmark.plan_distance import distance_table, search_own_plans
 from oncogym.evaluation.comparison import Comparison
 from oncogym.evaluation.harness import evaluate_problem, resolve
-from oncogym.evaluation.own_plans import distance_table, search_own_plans
+from oncogym.parallel.processes import JoblibExecutor
 
 ENV = "oncogym/ChemoDosingCohort-v0"
 

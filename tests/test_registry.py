@@ -48,7 +48,7 @@ def run(plugin, *command):
 
 
 def oncogym(plugin, *arguments):
-    out = run(plugin, "-m", "oncogym.evaluation.cli", *arguments)
+    out = run(plugin, "-m", "oncogym.cli.main", *arguments)
     assert out.returncode == 0, out.stderr
     return out.stdout
 

@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from oncogym.agents import files
-from oncogym.agents.files import CorruptFileError, OutputFolderError
-from oncogym.evaluation.report import Report
+from oncogym.core import files
+from oncogym.core.files import CorruptFileError, OutputFolderError
+from oncogym.core.manifest import git_state, manifest
+from oncogym.evaluation.report.page import Report
 from oncogym.evaluation.statistics import Interval
-from oncogym.training.manifest import git_state, manifest
 
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 VOID = {"meta", "img", "br", "hr", "link", "input"}

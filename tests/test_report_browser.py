@@ -12,14 +12,14 @@ from chromium import Browser, find
 
 from oncogym.agents import clinical_agents
 from oncogym.agents.clinical import RandomAgent, clinical_agent
-from oncogym.evaluation.charts import lines_chart
 from oncogym.evaluation.comparison import Comparison
-from oncogym.evaluation.courses import Courses, browser, thin
 from oncogym.evaluation.harness import resolve
-from oncogym.evaluation.report import Report
-from oncogym.evaluation.robustness import Request, run_robustness
-from oncogym.evaluation.robustness_outcome import Robustness
-from oncogym.evaluation.suite import aggregate, overview, suite_report
+from oncogym.evaluation.report.charts import lines_chart
+from oncogym.evaluation.report.courses import Courses, browser, thin
+from oncogym.evaluation.report.page import Report
+from oncogym.evaluation.report.suite import aggregate, overview, suite_report
+from oncogym.evaluation.robustness.outcome import Robustness
+from oncogym.evaluation.robustness.study import Request, run_robustness
 
 ENVS = ("oncogym/ChemoDosingCohort-v0", "oncogym/ChemoDosing-v0")
 CURVES = {f"seed {k}": [(0.0, 0.0), (10.0, k + 1.0), (20.0, k + 2.0)] for k in range(3)}

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from oncogym.agents.files import OutputFolderError
+from oncogym.cli import reproduce as command
+from oncogym.core.errors import UnknownNameError
+from oncogym.core.files import OutputFolderError
 from oncogym.envs.chemo_dosing.model import published_cost, simulate
-from oncogym.envs.treatment import UnknownNameError
-from oncogym.evaluation.commands import reproduce as command
 from oncogym.evaluation.reproduce import checks as generic
-from oncogym.evaluation.reproduce import chemo, chemo_figures
+from oncogym.evaluation.reproduce.chemo import figures as chemo_figures
+from oncogym.evaluation.reproduce.chemo import source as chemo
 
 FIELDS = ["id", "quantity", "published", "obtained", "tolerance", "ok", "note"]
 SCHEDULES = {"Baseline": chemo.BASELINE, "Optimised": chemo.OPTIMISED}

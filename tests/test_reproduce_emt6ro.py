@@ -17,8 +17,10 @@ import pytest
 from matplotlib.figure import Figure
 from scipy import stats
 
-from oncogym.agents.files import CorruptFileError
 from oncogym.agents.optimizers import GeneticSettings
+from oncogym.cli import reproduce as command
+from oncogym.cli import speed as speed_command
+from oncogym.core.files import CorruptFileError
 from oncogym.envs.emt6ro_fractionation import (
     Parameters,
     Protocol,
@@ -30,26 +32,22 @@ from oncogym.envs.emt6ro_fractionation import (
     simulate,
     write_tumour,
 )
-from oncogym.envs.emt6ro_fractionation.library import biology
 from oncogym.envs.emt6ro_fractionation.parameters import fidelity_of
 from oncogym.envs.emt6ro_fractionation.tumour import stack
-from oncogym.evaluation.commands import reproduce as command
-from oncogym.evaluation.commands import speed as speed_command
+from oncogym.envs.emt6ro_fractionation.tumour_library import biology
 from oncogym.evaluation.reproduce import checks as generic
-from oncogym.evaluation.reproduce import (
-    emt6ro,
-    emt6ro_checks,
-    emt6ro_counting,
-    emt6ro_figures,
-    emt6ro_runs,
-    emt6ro_speed,
-    emt6ro_statistics,
-    emt6ro_study,
-    emt6ro_tables,
-)
-from oncogym.evaluation.reproduce import emt6ro_transcription as transcription
-from oncogym.evaluation.reproduce.emt6ro_scheme import genetic_scheme
-from oncogym.evaluation.reproduce.emt6ro_study import Sample, Study
+from oncogym.evaluation.reproduce.emt6ro import checks as emt6ro_checks
+from oncogym.evaluation.reproduce.emt6ro import counting as emt6ro_counting
+from oncogym.evaluation.reproduce.emt6ro import figures as emt6ro_figures
+from oncogym.evaluation.reproduce.emt6ro import runs as emt6ro_runs
+from oncogym.evaluation.reproduce.emt6ro import sample_statistics as emt6ro_statistics
+from oncogym.evaluation.reproduce.emt6ro import source as emt6ro
+from oncogym.evaluation.reproduce.emt6ro import speed as emt6ro_speed
+from oncogym.evaluation.reproduce.emt6ro import study as emt6ro_study
+from oncogym.evaluation.reproduce.emt6ro import tables as emt6ro_tables
+from oncogym.evaluation.reproduce.emt6ro import transcription as transcription
+from oncogym.evaluation.reproduce.emt6ro.scheme import genetic_scheme
+from oncogym.evaluation.reproduce.emt6ro.study import Sample, Study
 
 DATA = Path(__file__).parent / "data"
 REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "reference" / "emt6ro"
@@ -796,7 +794,7 @@ def test_bad_options_are_refused_before_any_work(tmp_path):
         (["--fidelity", "exact", "--equality", "20"], "exact one"),
     ):
         done = subprocess.run(
-            [sys.executable, "-m", "oncogym.evaluation.cli", "reproduce", "emt6ro", *arguments],
+            [sys.executable, "-m", "oncogym.cli.main", "reproduce", "emt6ro", *arguments],
             capture_output=True, text=True,
         )  # fmt: skip
         assert done.returncode == 2
@@ -826,7 +824,7 @@ def test_command_with_real_simulations(tmp_path):
     out = tmp_path / "out"
     done = subprocess.run(
         [
-            sys.executable, "-m", "oncogym.evaluation.cli", "reproduce", "emt6ro", "--json",
+            sys.executable, "-m", "oncogym.cli.main", "reproduce", "emt6ro", "--json",
             "--fidelity", "screening", "--runs", "2", "--library", str(folder), "--figures",
             "--out", str(out),
         ],

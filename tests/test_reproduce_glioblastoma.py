@@ -11,15 +11,17 @@ from gymnasium.spaces import Box
 from matplotlib.figure import Figure
 from scipy import stats
 
-from oncogym.agents.files import CorruptFileError
 from oncogym.agents.learned import PolicyMismatchError
 from oncogym.agents.policy_files import Policy, write_policy
+from oncogym.cli import reproduce as command
+from oncogym.cli import speed as speed_command
+from oncogym.core.files import CorruptFileError
 from oncogym.envs.glioblastoma_radiation.model import safe_dose, simulate, with_weekend_breaks
-from oncogym.evaluation.commands import reproduce as command
-from oncogym.evaluation.commands import speed as speed_command
 from oncogym.evaluation.reproduce import checks as generic
-from oncogym.evaluation.reproduce import glioblastoma, glioblastoma_figures, glioblastoma_speed
-from oncogym.evaluation.reproduce import glioblastoma_transcription as transcription
+from oncogym.evaluation.reproduce.glioblastoma import figures as glioblastoma_figures
+from oncogym.evaluation.reproduce.glioblastoma import source as glioblastoma
+from oncogym.evaluation.reproduce.glioblastoma import speed as glioblastoma_speed
+from oncogym.evaluation.reproduce.glioblastoma import transcription as transcription
 
 FIELDS = ["id", "quantity", "published", "obtained", "tolerance", "ok", "note"]
 WEEKENDS = with_weekend_breaks(glioblastoma.PAPER)

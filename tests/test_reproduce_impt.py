@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from oncogym.agents.files import CorruptFileError
+from oncogym.cli import reproduce as command
+from oncogym.cli import speed as speed_command
+from oncogym.core.files import CorruptFileError
 from oncogym.envs.impt_beam_weighting import (
     BeamSet,
     DoseInfluence,
@@ -24,11 +26,13 @@ from oncogym.envs.impt_beam_weighting import (
     phantom,
     plan,
 )
-from oncogym.evaluation.commands import reproduce as command
-from oncogym.evaluation.commands import speed as speed_command
-from oncogym.evaluation.reproduce import impt, impt_drawing, impt_figures, impt_front, impt_speed
-from oncogym.evaluation.reproduce import impt_plans as plans
-from oncogym.evaluation.reproduce import impt_reference as reference
+from oncogym.evaluation.reproduce.impt import drawing as impt_drawing
+from oncogym.evaluation.reproduce.impt import figures as impt_figures
+from oncogym.evaluation.reproduce.impt import front as impt_front
+from oncogym.evaluation.reproduce.impt import plans as plans
+from oncogym.evaluation.reproduce.impt import reference as reference
+from oncogym.evaluation.reproduce.impt import source as impt
+from oncogym.evaluation.reproduce.impt import speed as impt_speed
 
 FIELDS = ["id", "quantity", "published", "obtained", "tolerance", "ok", "note"]
 

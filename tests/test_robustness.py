@@ -13,12 +13,12 @@ import slot_toy
 from oncogym.agents.clinical import RandomAgent, clinical_agent
 from oncogym.agents.plan import PlanAgent
 from oncogym.agents.rollout import rollout
+from oncogym.cli.main import main
+from oncogym.core.errors import UnknownNameError
 from oncogym.envs import find_variant, treatment, treatments
-from oncogym.envs.treatment import UnknownNameError
-from oncogym.evaluation import perturbed_shards
-from oncogym.evaluation.cli import main
 from oncogym.evaluation.harness import evaluate_problem, resolve
-from oncogym.evaluation.perturbation import (
+from oncogym.evaluation.robustness import shards as perturbed_shards
+from oncogym.evaluation.robustness.perturbation import (
     KINDS,
     Course,
     Perturbation,
@@ -26,8 +26,8 @@ from oncogym.evaluation.perturbation import (
     Spectator,
     further_out,
 )
-from oncogym.evaluation.perturbed_shards import Cutter, treat_perturbed
-from oncogym.evaluation.robustness import Request, run_robustness
+from oncogym.evaluation.robustness.shards import Cutter, treat_perturbed
+from oncogym.evaluation.robustness.study import Request, run_robustness
 from oncogym.evaluation.shards import joined
 
 CHEMO = "oncogym/ChemoDosingCohort-v0"

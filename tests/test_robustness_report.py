@@ -7,18 +7,18 @@ import json
 import pytest
 
 from oncogym.agents.clinical import clinical_agent
-from oncogym.agents.files import CorruptFileError, write_json_atomic
-from oncogym.evaluation.charts import losses_chart
-from oncogym.evaluation.cli import main
+from oncogym.cli.main import main
+from oncogym.core.files import CorruptFileError, write_json_atomic
 from oncogym.evaluation.harness import resolve
-from oncogym.evaluation.robustness import Request, run_robustness
-from oncogym.evaluation.robustness_report import (
+from oncogym.evaluation.report.charts import losses_chart
+from oncogym.evaluation.robustness.report import (
     DOCUMENT,
     distinct,
     losses_table,
     read_study,
     robustness_report,
 )
+from oncogym.evaluation.robustness.study import Request, run_robustness
 
 CHEMO = "oncogym/ChemoDosingCohort-v0"
 REQUESTS = [

@@ -7,9 +7,9 @@ import json
 
 import pytest
 
-from oncogym.envs.treatment import UnknownNameError
+from oncogym.cli import speed as command
+from oncogym.core.errors import UnknownNameError
 from oncogym.evaluation import speed
-from oncogym.evaluation.commands import speed as command
 
 FIELDS = {
     "what",
@@ -78,7 +78,7 @@ def test_a_device_is_for_models_that_know_it(monkeypatch, capsys):
 
 
 def test_the_bound_of_shared_memory_is_that_of_the_specification():
-    from oncogym.evaluation.reproduce.emt6ro_gpu_speed import shared_memory_bound
+    from oncogym.evaluation.reproduce.emt6ro.gpu_speed import shared_memory_bound
 
     # 132 multiprocessors at 1.755 GHz: about 800 000 simulations an hour.
     assert shared_memory_bound(1.755e9, 132, 1) == pytest.approx(8e5, rel=0.01)

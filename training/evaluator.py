@@ -7,8 +7,8 @@ import numpy as np
 from oncogym.agents.learned import PolicyAgent
 from oncogym.agents.policy_files import Policy
 from oncogym.agents.rollout import Rollout, rollout
-from oncogym.agents.task_options import resolve_options
-from oncogym.envs.treatment import find_variant
+from oncogym.envs.options import resolve_options
+from oncogym.envs.registry import find_variant
 from oncogym.training.settings import RunSettings
 
 # Random keys of the evaluation episodes, far from those with which results are reported.

@@ -28,8 +28,9 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecNormalize
 
-from oncogym.agents.checkpoint import Checkpoint, newest_checkpoint
-from oncogym.agents.files import (
+from oncogym.agents.learned import PolicyAgent
+from oncogym.core.checkpoint import Checkpoint, newest_checkpoint
+from oncogym.core.files import (
     CorruptFileError,
     StrPath,
     read_json,
@@ -37,12 +38,11 @@ from oncogym.agents.files import (
     to_plain,
     write_json_atomic,
 )
-from oncogym.agents.learned import PolicyAgent
-from oncogym.agents.task_options import resolve_options
-from oncogym.envs.treatment import find_variant
+from oncogym.core.manifest import manifest
+from oncogym.envs.options import resolve_options
+from oncogym.envs.registry import find_variant
 from oncogym.envs.vector_env import TherapyVectorEnv
 from oncogym.training.callbacks import Best, EpisodeScalars, Milestones, ProgressBar
-from oncogym.training.manifest import manifest
 from oncogym.training.run_log import ProgressTable, TensorBoard
 from oncogym.training.settings import RunSettings, differences, make_settings
 from oncogym.training.state import restore_model

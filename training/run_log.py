@@ -9,7 +9,7 @@ import pandas as pd
 from stable_baselines3.common.logger import KVWriter
 from torch.utils.tensorboard import SummaryWriter
 
-from oncogym.agents.files import CorruptFileError, write_csv_atomic
+from oncogym.core.files import CorruptFileError, write_csv_atomic
 
 
 class ProgressTable(KVWriter):

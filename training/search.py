@@ -19,7 +19,7 @@ from typing import Any
 
 import pandas as pd
 
-from oncogym.agents.files import (
+from oncogym.core.files import (
     CorruptFileError,
     OutputFolderError,
     read_json,

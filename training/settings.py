@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from oncogym.agents.files import to_plain
 from oncogym.agents.policy_files import ACTIVATIONS
-from oncogym.agents.task_options import resolve_options
-from oncogym.envs.therapy import check_choice, check_option, whole_number
-from oncogym.envs.treatment import find_variant, nearest
+from oncogym.core.checks import check_choice, check_option, whole_number
+from oncogym.core.errors import nearest
+from oncogym.core.files import to_plain
+from oncogym.envs.options import resolve_options
+from oncogym.envs.registry import find_variant
 
 SCHEDULES = ("constant", "linear")
 #: Where the values that nobody sets come from: tuned for the environment, or SB3's own defaults.

@@ -11,8 +11,8 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 
 from oncogym.agents.policy_files import Policy
-from oncogym.agents.task_options import resolve_options
-from oncogym.envs.treatment import find_variant
+from oncogym.envs.options import resolve_options
+from oncogym.envs.registry import find_variant
 from oncogym.training.settings import RunSettings
 
 Arrays = dict[str, NDArray[Any]]

@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import VectorEnv, VectorWrapper
 
-from oncogym.envs.treatment import nearest
+from oncogym.core.errors import nearest
 
 
 def _checked(weights: Mapping[str, float], env: Any) -> dict[str, float]:

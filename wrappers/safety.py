@@ -10,8 +10,8 @@ import numpy as np
 from gymnasium.vector import VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
+from oncogym.core.errors import nearest
 from oncogym.envs.therapy import TherapyTask
-from oncogym.envs.treatment import nearest
 from oncogym.wrappers.reward import last_of_step
 
 SHAPES = {

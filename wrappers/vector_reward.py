@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from gymnasium.vector import VectorEnv, VectorWrapper
 
-from oncogym.envs.treatment import nearest
+from oncogym.core.errors import nearest
 from oncogym.wrappers.reward import last_of_step
 
 

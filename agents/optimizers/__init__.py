@@ -1,8 +1,8 @@
 """Plan optimisers: they score whole populations per call and share one interface."""
 
 from oncogym.agents.optimizers.differential_evolution import DifferentialEvolution
-from oncogym.agents.optimizers.genetic import GeneticAlgorithm
-from oncogym.agents.optimizers.genetic_settings import GeneticSettings
+from oncogym.agents.optimizers.genetic.algorithm import GeneticAlgorithm
+from oncogym.agents.optimizers.genetic.settings import GeneticSettings
 from oncogym.agents.optimizers.problem import OptimizeResult, PlanProblem
 
 #: Optimisers by the name that the command line uses.

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from scipy.optimize import differential_evolution, minimize
 
-from oncogym.agents.executors.base import Executor
 from oncogym.agents.optimizers.problem import OptimizeResult, PlanProblem, Progress
 from oncogym.envs.therapy import Floats
+from oncogym.parallel.base import Executor
 
 
 class DifferentialEvolution:

@@ -11,13 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oncogym.agents.clinical import clinical_agents
-from oncogym.agents.executors.base import Executor, LanesExecutor
 from oncogym.agents.optimizers.lane_batch import LaneBatch, lane_returns
 from oncogym.agents.plan import PlanAgent
-from oncogym.agents.task_options import complete_options
 from oncogym.agents.task_spec import TaskSpec
-from oncogym.envs.therapy import Floats, PlanSpace, SlotSpace, TherapyTask, whole_number
+from oncogym.core.checks import whole_number
+from oncogym.envs.options import complete_options
+from oncogym.envs.plan_spaces import PlanSpace, SlotSpace
+from oncogym.envs.therapy import Floats, TherapyTask
 from oncogym.envs.treatment import Treatment
+from oncogym.parallel.base import Executor, LanesExecutor
 
 # Plans of so many lanes are decoded at a time, where a task steps fewer lanes together than that.
 _DECODED_LANES = 8192

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from oncogym.envs.chemo_dosing.model import simulate
-from oncogym.envs.treatment import Trace
+from oncogym.envs.outcomes import Trace
 
 _COLOURS = {"cells": "tab:blue", "drug": "tab:green", "toxicity": "tab:orange"}
 

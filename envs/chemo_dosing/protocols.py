@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from oncogym.envs.chemo_dosing.model import ChemoPatient
 from oncogym.envs.chemo_dosing.step_kernels import safe_doses
-from oncogym.envs.treatment import Protocol, Rule, Schedule, ScheduleError
+from oncogym.envs.protocols import ClinicalProtocol, Rule, Schedule, ScheduleError
 
 
 def _every(days: float, dose: float, first: float = 0.0, horizon: float = 60.0) -> Any:
@@ -46,7 +46,7 @@ def _threshold(task: Any, observation: NDArray[np.float32]) -> NDArray[np.float6
     return action
 
 
-PROTOCOLS: dict[str, Protocol] = {
+PROTOCOLS: dict[str, ClinicalProtocol] = {
     "no_treatment": Schedule("No treatment", ()),
     "source_uniform": Schedule(
         "6 x 5 mg/L, day 5 to 55", _every(10.0, 5.0, first=5.0), "the source's baseline"

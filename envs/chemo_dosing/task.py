@@ -10,18 +10,13 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
+from oncogym.core.checks import check_choice, check_option
 from oncogym.envs.chemo_dosing import step_kernels as kernel
 from oncogym.envs.chemo_dosing.interval_kernels import CONSTANTS
 from oncogym.envs.chemo_dosing.model import ChemoPatient
-from oncogym.envs.therapy import (
-    Floats,
-    ScheduleError,
-    StepResult,
-    TherapyTask,
-    check_choice,
-    check_option,
-)
-from oncogym.envs.treatment import Metric, Schedule
+from oncogym.envs.outcomes import Metric
+from oncogym.envs.protocols import Schedule, ScheduleError
+from oncogym.envs.therapy import Floats, StepResult, TherapyTask
 
 _OBJECTIVES: dict[str, dict[str, float]] = {
     "clinical": {

@@ -1,7 +1,6 @@
 """EMT6/Ro spheroid fractionation: a stochastic automaton of avascular growth under irradiation."""
 
 from oncogym.envs.emt6ro_fractionation.env import TREATMENT
-from oncogym.envs.emt6ro_fractionation.library import grow, library
 from oncogym.envs.emt6ro_fractionation.model import RECORD, EMT6RoPatient, EMT6RoResult, simulate
 from oncogym.envs.emt6ro_fractionation.parameters import FIDELITIES, Fidelity, Parameters
 from oncogym.envs.emt6ro_fractionation.protocol import Protocol, ProtocolError, read_protocols
@@ -11,6 +10,7 @@ from oncogym.envs.emt6ro_fractionation.tumour import (
     read_tumour,
     write_tumour,
 )
+from oncogym.envs.emt6ro_fractionation.tumour_library import grow, library
 
 __all__ = [
     "FIDELITIES",

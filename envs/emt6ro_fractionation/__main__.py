@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from oncogym.envs.emt6ro_fractionation.library import library_bytes
+from oncogym.envs.emt6ro_fractionation.tumour_library import library_bytes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -128,11 +128,11 @@ from numpy.typing import NDArray
 from oncogym.envs import streams
 from oncogym.envs.cohort import Cohort, standard_cohorts
 from oncogym.envs.emt6ro_fractionation import step_kernels
-from oncogym.envs.emt6ro_fractionation.library import LIBRARY_SIZE
 from oncogym.envs.emt6ro_fractionation.model import EMT6RoPatient
 from oncogym.envs.emt6ro_fractionation.picture import picture, traces
 from oncogym.envs.emt6ro_fractionation.protocols import PROTOCOLS
 from oncogym.envs.emt6ro_fractionation.task import EMT6RoTask
+from oncogym.envs.emt6ro_fractionation.tumour_library import LIBRARY_SIZE
 from oncogym.envs.treatment import Effort, Treatment, Variant
 
 _NOMINAL = EMT6RoPatient().to_array()

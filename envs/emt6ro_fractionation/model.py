@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from oncogym.core.checks import check_choice, whole_number
+from oncogym.core.errors import nearest
 from oncogym.envs.device import choose_device
 from oncogym.envs.emt6ro_fractionation import frame_kernels
 from oncogym.envs.emt6ro_fractionation.jobs import Jobs
-from oncogym.envs.emt6ro_fractionation.library import initial_states, library
 from oncogym.envs.emt6ro_fractionation.parameters import (
     RECOVERY,
     REPAIR_DELAY,
@@ -28,9 +29,8 @@ from oncogym.envs.emt6ro_fractionation.parameters import (
 from oncogym.envs.emt6ro_fractionation.protocol import SLOT_HOURS, Protocol
 from oncogym.envs.emt6ro_fractionation.rules import STEPS_PER_HOUR, STEPS_PER_SLOT
 from oncogym.envs.emt6ro_fractionation.tumour import State, Tumour, stack
+from oncogym.envs.emt6ro_fractionation.tumour_library import initial_states, library
 from oncogym.envs.patient import PatientRecord
-from oncogym.envs.therapy import check_choice, whole_number
-from oncogym.envs.treatment import nearest
 
 #: Largest number of sites that the source counts with; its fitness is this minus the sites.
 FITNESS_OFFSET = 1500

@@ -7,11 +7,11 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from oncogym.core.checks import check_choice, whole_number
+from oncogym.core.errors import nearest
 from oncogym.envs.emt6ro_fractionation import frame_kernels
 from oncogym.envs.emt6ro_fractionation.diffusion_kernels import KAPPA_FACTOR
 from oncogym.envs.emt6ro_fractionation.rules import STEPS_PER_HOUR
-from oncogym.envs.therapy import check_choice, whole_number
-from oncogym.envs.treatment import nearest
 
 # The source's law of the repair duration, a exp(b damage), of survival, and of the recovery from a
 # dose during the repair of the one before.

@@ -9,7 +9,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from oncogym.envs.treatment import Trace
+from oncogym.envs.outcomes import Trace
 
 _PHASES = ("vacant", "G1", "S", "G2", "M", "D")
 _COLOURS = ("#f2f2f2", "#4c72b0", "#55a868", "#dd8452", "#c44e52", "#8172b3")

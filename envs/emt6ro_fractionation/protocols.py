@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from oncogym.envs.emt6ro_fractionation.protocol import Protocol as Fractions
-from oncogym.envs.treatment import Protocol, Schedule
+from oncogym.envs.protocols import ClinicalProtocol, Schedule
 
 #: The protocols of the source's tables 1 to 4, as ``dose@wait before it`` in Gy and h.
 PUBLISHED: dict[str, str] = {
@@ -53,7 +53,7 @@ def _schedule(name: str, text: str) -> Schedule:
     return Schedule(name, Fractions.parse(text.replace(" ", ";"), name).times, note)
 
 
-PROTOCOLS: dict[str, Protocol] = {
+PROTOCOLS: dict[str, ClinicalProtocol] = {
     "no_treatment": Schedule("No treatment", ()),
     **{name.lower().replace("-", "_"): _schedule(name, text) for name, text in PUBLISHED.items()},
     "two_5gy": Schedule("2 x 5 Gy", ((0.0, 5.0), (24.0, 5.0)), "few large fractions, a day apart"),

@@ -10,26 +10,20 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
+from oncogym.core.checks import check_choice, check_option
 from oncogym.envs.device import choose_device
 from oncogym.envs.emt6ro_fractionation import frame_kernels
 from oncogym.envs.emt6ro_fractionation import step_kernels as kernel
-from oncogym.envs.emt6ro_fractionation.library import initial_states
 from oncogym.envs.emt6ro_fractionation.model import EMT6RoPatient, biology_rows, on_grid
 from oncogym.envs.emt6ro_fractionation.parameters import Parameters, fidelity_of
 from oncogym.envs.emt6ro_fractionation.protocol import SLOT_HOURS, Protocol, ProtocolError
 from oncogym.envs.emt6ro_fractionation.rules import STEPS_PER_SLOT
 from oncogym.envs.emt6ro_fractionation.tumour import State, Tumour
-from oncogym.envs.therapy import (
-    Floats,
-    PlanSpace,
-    ScheduleError,
-    SlotSpace,
-    StepResult,
-    TherapyTask,
-    check_choice,
-    check_option,
-)
-from oncogym.envs.treatment import Metric, Schedule
+from oncogym.envs.emt6ro_fractionation.tumour_library import initial_states
+from oncogym.envs.outcomes import Metric
+from oncogym.envs.plan_spaces import PlanSpace, SlotSpace
+from oncogym.envs.protocols import Schedule, ScheduleError
+from oncogym.envs.therapy import Floats, StepResult, TherapyTask
 
 _OBJECTIVES: dict[str, dict[str, float]] = {
     "clinical": {"burden": 1.0, "regrowth": 0.25, "extinction": 1.0, "excess": 0.1},

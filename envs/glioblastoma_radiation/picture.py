@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from oncogym.envs.glioblastoma_radiation import kernels
 from oncogym.envs.glioblastoma_radiation.model import GlioblastomaResult, simulate
-from oncogym.envs.treatment import Trace
+from oncogym.envs.outcomes import Trace
 
 _VIEW = 80.0  # half width of a synthetic scan, mm
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from oncogym.envs.glioblastoma_radiation import step_kernels as kernel
 from oncogym.envs.glioblastoma_radiation.kernels import T2_LEVEL
-from oncogym.envs.treatment import Protocol, Rule, Schedule
+from oncogym.envs.protocols import ClinicalProtocol, Rule, Schedule
 
 
 def _fractions(count: int, dose: float, weekends: bool) -> tuple[tuple[float, float], ...]:
@@ -31,7 +31,7 @@ def _greedy(task: Any, observation: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.minimum(limit[:, None] * (1.0 - 1e-6) / task.total_dose, 1.0)
 
 
-PROTOCOLS: dict[str, Protocol] = {
+PROTOCOLS: dict[str, ClinicalProtocol] = {
     "no_treatment": Schedule("No treatment", ()),
     "paper": Schedule(
         "34 x 1.8 Gy, every day", _fractions(34, 1.8, False), "the source's protocol, no breaks"

@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
+from oncogym.core.checks import check_choice, check_option
 from oncogym.envs.glioblastoma_radiation import kernels
 from oncogym.envs.glioblastoma_radiation import step_kernels as kernel
 from oncogym.envs.glioblastoma_radiation.model import (
@@ -18,16 +19,10 @@ from oncogym.envs.glioblastoma_radiation.model import (
     GlioblastomaPatient,
     StabilityError,
 )
-from oncogym.envs.therapy import (
-    Floats,
-    PlanSpace,
-    ScheduleError,
-    StepResult,
-    TherapyTask,
-    check_choice,
-    check_option,
-)
-from oncogym.envs.treatment import Metric, Schedule
+from oncogym.envs.outcomes import Metric
+from oncogym.envs.plan_spaces import PlanSpace
+from oncogym.envs.protocols import Schedule, ScheduleError
+from oncogym.envs.therapy import Floats, StepResult, TherapyTask
 
 _OBJECTIVES: dict[str, dict[str, float]] = {
     "clinical": {"quality_days": 1.0, "excess": 5.0},

@@ -1,6 +1,7 @@
 """IMPT beam weighting: proton dose influence, planning, and 30 fractions under errors."""
 
 from oncogym.envs.impt_beam_weighting.beams import BeamSet
+from oncogym.envs.impt_beam_weighting.dose_statistics import dose_statistics, dvh
 from oncogym.envs.impt_beam_weighting.env import TREATMENT
 from oncogym.envs.impt_beam_weighting.errors import (
     BeamMissesTargetError,
@@ -19,18 +20,17 @@ from oncogym.envs.impt_beam_weighting.influence import (
     pencil_beams,
     scenarios,
 )
-from oncogym.envs.impt_beam_weighting.library import (
-    PlanLibrary,
-    library_of_influence,
-    library_of_phantom,
-)
 from oncogym.envs.impt_beam_weighting.model import IMPTPatient, simulate
 from oncogym.envs.impt_beam_weighting.objective import Objective, Problem, Term
 from oncogym.envs.impt_beam_weighting.phantom import Phantom
 from oncogym.envs.impt_beam_weighting.phantoms import PHANTOMS, phantom
+from oncogym.envs.impt_beam_weighting.plan_library import (
+    PlanLibrary,
+    library_of_influence,
+    library_of_phantom,
+)
 from oncogym.envs.impt_beam_weighting.planner import Plan, plan
 from oncogym.envs.impt_beam_weighting.published import PublishedModel
-from oncogym.envs.impt_beam_weighting.statistics import dose_statistics, dvh
 from oncogym.envs.impt_beam_weighting.structures import Structure, StructureSet
 
 __all__ = [

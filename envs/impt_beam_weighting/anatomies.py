@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from oncogym.core.errors import nearest
 from oncogym.envs import streams
 from oncogym.envs.impt_beam_weighting.phantom import Phantom
 from oncogym.envs.impt_beam_weighting.phantoms import PHANTOMS, phantom, phantom_structures
-from oncogym.envs.treatment import nearest
 
 #: The phantom whose anatomy varies.
 VARIED = "abutting"

@@ -8,17 +8,20 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
+from oncogym.core.checks import check_option
+from oncogym.core.errors import nearest
 from oncogym.envs.impt_beam_weighting import step_kernels as kernel
 from oncogym.envs.impt_beam_weighting.anatomies import VARIED
-from oncogym.envs.impt_beam_weighting.library import (
+from oncogym.envs.impt_beam_weighting.model import Tables
+from oncogym.envs.impt_beam_weighting.plan_library import (
     PLANS,
     PlanLibrary,
     influence_library,
     phantom_library,
 )
-from oncogym.envs.impt_beam_weighting.model import Tables
-from oncogym.envs.therapy import Floats, PlanSpace, ScheduleError, StepResult, check_option
-from oncogym.envs.treatment import Schedule, nearest
+from oncogym.envs.plan_spaces import PlanSpace
+from oncogym.envs.protocols import Schedule, ScheduleError
+from oncogym.envs.therapy import Floats, StepResult
 
 AXES = ("x", "y", "z")
 # Readings of doses are keyed by their number, 64 for a fraction.

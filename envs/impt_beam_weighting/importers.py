@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.io import loadmat
 from scipy.sparse import issparse
 
+from oncogym.core.errors import nearest
 from oncogym.envs.impt_beam_weighting.errors import (
     EmptyStructureError,
     GridMismatchError,
@@ -32,7 +33,6 @@ from oncogym.envs.impt_beam_weighting.errors import (
 )
 from oncogym.envs.impt_beam_weighting.influence import DoseInfluence
 from oncogym.envs.impt_beam_weighting.structures import Structure
-from oncogym.envs.treatment import nearest
 
 Voxels = NDArray[np.int64]
 Floats = NDArray[np.float64]

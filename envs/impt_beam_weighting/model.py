@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from oncogym.envs.impt_beam_weighting import step_kernels as kernel
-from oncogym.envs.impt_beam_weighting.library import PlanLibrary
+from oncogym.envs.impt_beam_weighting.plan_library import PlanLibrary
 from oncogym.envs.patient import PatientRecord
 
 Floats = NDArray[np.float64]

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from oncogym.core.errors import nearest
 from oncogym.envs.impt_beam_weighting import objective_kernels as kernel
 from oncogym.envs.impt_beam_weighting import tile_kernels
 from oncogym.envs.impt_beam_weighting.influence import DoseInfluence
 from oncogym.envs.impt_beam_weighting.structures import REST, StructureSet
-from oncogym.envs.treatment import nearest
 
 Floats = NDArray[np.float64]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from oncogym.core.errors import nearest
 from oncogym.envs.impt_beam_weighting.phantom import Phantom
-from oncogym.envs.treatment import nearest
 
 
 def _ellipse(x: float, y: float, a: float, b: float) -> dict[str, Any]:

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from oncogym.envs.impt_beam_weighting.anatomies import anatomy
 from oncogym.envs.impt_beam_weighting.beams import BeamSet, trace
+from oncogym.envs.impt_beam_weighting.dose_statistics import dvh
 from oncogym.envs.impt_beam_weighting.influence import pencil_beams
-from oncogym.envs.impt_beam_weighting.library import scenario_of
 from oncogym.envs.impt_beam_weighting.model import simulate
 from oncogym.envs.impt_beam_weighting.phantom import Phantom
-from oncogym.envs.impt_beam_weighting.statistics import dvh
-from oncogym.envs.treatment import Trace
+from oncogym.envs.impt_beam_weighting.plan_library import scenario_of
+from oncogym.envs.outcomes import Trace
 
 Floats = NDArray[np.float64]
 

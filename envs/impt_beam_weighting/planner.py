@@ -13,11 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import Bounds, minimize
 from threadpoolctl import ThreadpoolController
 
+from oncogym.core.errors import nearest
 from oncogym.envs.impt_beam_weighting import objective_kernels as kernel
 from oncogym.envs.impt_beam_weighting.errors import WeightError
 from oncogym.envs.impt_beam_weighting.influence import DoseInfluence
 from oncogym.envs.impt_beam_weighting.objective import Objective, Problem
-from oncogym.envs.treatment import nearest
 
 Floats = NDArray[np.float64]
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oncogym.envs.treatment import HiddenError, Protocol, Rule, Schedule, ScheduleError
+from oncogym.envs.protocols import ClinicalProtocol, HiddenError, Rule, Schedule, ScheduleError
 
 _FRACTIONS = 30
 
@@ -46,7 +46,7 @@ def _clairvoyant(task: Any, observation: NDArray[np.float32]) -> NDArray[np.floa
     return np.asarray(course.action("nominal", couch=today, depth=depth, batch=len(seen)))
 
 
-PROTOCOLS: dict[str, Protocol] = {
+PROTOCOLS: dict[str, ClinicalProtocol] = {
     "equal": Schedule("Equal weights", _static(3), "every spot alike, mean target dose as wanted"),
     "single_field": Schedule(
         "Single-field uniform dose", _static(2), "every beam alone covers the target evenly"

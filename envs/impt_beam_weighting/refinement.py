@@ -11,17 +11,19 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
+from oncogym.core.checks import check_option
 from oncogym.envs.impt_beam_weighting import refine_kernels as kernel
 from oncogym.envs.impt_beam_weighting.anatomies import anatomy
 from oncogym.envs.impt_beam_weighting.beams import BeamSet
 from oncogym.envs.impt_beam_weighting.influence import DoseInfluence, pencil_beams
-from oncogym.envs.impt_beam_weighting.library import PLANS
 from oncogym.envs.impt_beam_weighting.objective import Objective, Problem
+from oncogym.envs.impt_beam_weighting.plan_library import PLANS
 from oncogym.envs.impt_beam_weighting.published import PublishedModel
 from oncogym.envs.impt_beam_weighting.static_plans import NOMINAL_AIM, equal_weights
 from oncogym.envs.impt_beam_weighting.structures import REST
-from oncogym.envs.therapy import Floats, PlanSpace, ScheduleError, StepResult, check_option
-from oncogym.envs.treatment import Schedule
+from oncogym.envs.plan_spaces import PlanSpace
+from oncogym.envs.protocols import Schedule, ScheduleError
+from oncogym.envs.therapy import Floats, StepResult
 
 # More spots than this are weighed in groups of those whose doses lie near one another.
 _MOST_GROUPS = 64

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oncogym.envs.treatment import nearest
+from oncogym.core.errors import nearest
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]

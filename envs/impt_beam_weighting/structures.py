@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from oncogym.core.errors import nearest
 from oncogym.envs.impt_beam_weighting.errors import (
     EmptyStructureError,
     OverlapError,
     StructureOutsideGridError,
 )
-from oncogym.envs.treatment import nearest
 
 Voxels = NDArray[np.int64]
 

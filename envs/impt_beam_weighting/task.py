@@ -8,20 +8,15 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from oncogym.core.checks import check_choice, check_option, whole_number
 from oncogym.envs.impt_beam_weighting.course import Course
 from oncogym.envs.impt_beam_weighting.model import IMPTPatient
 from oncogym.envs.impt_beam_weighting.refinement import Refinement
 from oncogym.envs.impt_beam_weighting.step_kernels import MEAN_WEIGHT
-from oncogym.envs.therapy import (
-    Floats,
-    PlanSpace,
-    StepResult,
-    TherapyTask,
-    check_choice,
-    check_option,
-    whole_number,
-)
-from oncogym.envs.treatment import Metric, Schedule
+from oncogym.envs.outcomes import Metric
+from oncogym.envs.plan_spaces import PlanSpace
+from oncogym.envs.protocols import Schedule
+from oncogym.envs.therapy import Floats, StepResult, TherapyTask
 
 _OBJECTIVES: dict[str, dict[str, float]] = {
     "clinical": {

@@ -13,5 +13,5 @@ import pkgutil
 
 def load() -> None:
     """Import every file of this folder, so that all of them have registered."""
-    for module in pkgutil.iter_modules(__path__):
-        importlib.import_module(f"{__name__}.{module.name}")
+    for module in pkgutil.walk_packages(__path__, f"{__name__}."):
+        importlib.import_module(module.name)

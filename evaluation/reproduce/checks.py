@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from oncogym.envs.treatment import nearest
+from oncogym.core.errors import nearest
 from oncogym.evaluation import reproduce
 
 

@@ -33,10 +33,11 @@ import numpy as np
 from gymnasium.spaces import Box
 from matplotlib.figure import Figure
 
+from oncogym.core.checks import check_option, whole_number
 from oncogym.envs import Metric, Rule, Schedule, Trace, Treatment, Variant
 from oncogym.envs.cohort import LogNormal, standard_cohorts
 from oncogym.envs.patient import PatientRecord
-from oncogym.envs.therapy import TherapyTask, check_option, whole_number
+from oncogym.envs.therapy import TherapyTask
 
 STEPS = 30  # Euler steps of a month
 

@@ -1,0 +1,1 @@
+"""A genetic algorithm over schedules of doses in time slots."""

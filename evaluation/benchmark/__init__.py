@@ -1,0 +1,1 @@
+"""The main job: protocols, rules, plans and trained policies on the same patients."""

@@ -1,0 +1,192 @@
+"""Pages about the environments in Markdown: the treatment's own text, protocols, baselines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from oncogym.core.files import read_json, write_text_atomic
+from oncogym.envs.protocols import Rule
+from oncogym.envs.treatment import Treatment, Variant
+from oncogym.evaluation.metrics import titled
+from oncogym.evaluation.report.plots import plot_distribution
+
+_NOTE = "<!-- Written by `make docs` from the docstring of the treatment; edit that instead. -->"
+_BEGIN, _END = "<!-- baselines: begin -->", "<!-- baselines: end -->"
+_INDEX = "README.md"
+# So many outcomes of a treatment stand in the table of its page, the important ones first.
+_METRICS = 4
+
+
+def write_pages(
+    treatments: Iterable[Treatment], folder: Path, results: Path | None = None
+) -> list[Path]:
+    """Write one page for each treatment, and an index of them.
+
+    Args:
+        treatments: The treatments.
+        folder: Where the pages go; it is made if it is not there.
+        results: A folder of ``oncogym benchmark``, or one with the folders of ``oncogym evaluate``
+            named after the ids: its tables and figures replace those in the pages. Without it the
+            pages keep the baselines that they have.
+
+    Returns:
+        The pages that were written.
+
+    Raises:
+        FileNotFoundError: ``results`` is no folder.
+    """
+    if results is not None and not results.is_dir():
+        raise FileNotFoundError(f"there is no folder of results {results}")
+    folder.mkdir(parents=True, exist_ok=True)
+    known = list(treatments)
+    written = []
+    for treatment in known:
+        path = folder / f"{treatment.name}.md"
+        kept = baselines_of(path)
+        if results is not None:
+            kept = _baselines(treatment, results, folder) or kept
+        written.append(write_text_atomic(path, page(treatment, kept)))
+    if len(known) > 1:
+        written.append(write_text_atomic(folder / _INDEX, index(known)))
+    return written
+
+
+def page(treatment: Treatment, baselines: str = "") -> str:
+    """The page of a treatment, with the given text about its baselines."""
+    variants = [
+        (
+            f"`{v.id}`",
+            v.summary,
+            f"`{v.evaluation_cohort}`",
+            f"`{v.baseline}`" if v.baseline else "",
+        )
+        for v in treatment.variants
+    ]
+    cohorts = [(f"`{c.name}`", c.description) for c in treatment.cohorts.values()]
+    protocols = [
+        (
+            f"`{name}`",
+            one.label,
+            "rule" if isinstance(one, Rule) else "schedule",
+            one.note,
+        )
+        for name, one in treatment.protocols.items()
+    ]
+    outcomes = [
+        (f"`{m.name}`", titled(m.label, m.unit), _DIRECTIONS[m.higher_is_better])
+        for m in treatment.task.metrics
+    ]
+    parts = [
+        _NOTE,
+        f"# {treatment.title}",
+        _table(("id", "what it is", "reported on", "clinical baseline"), variants),
+        treatment.page.strip(),
+        "## Outcomes",
+        _table(('name in `info["outcome"]`', "outcome", "better"), outcomes),
+        "## Cohorts",
+        _table(("name", "patients"), cohorts),
+        "## Clinical protocols",
+        _table(("name", "protocol", "kind", "where it comes from"), protocols),
+        "## Baselines",
+        f"{_BEGIN}\n{baselines.strip() or 'No results yet.'}\n{_END}",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+_DIRECTIONS = {True: "higher", False: "lower", None: "described only"}
+
+
+def index(treatments: Sequence[Treatment]) -> str:
+    """The list of all pages."""
+    rows = [
+        (f"`{v.id}`", v.summary, f"[{t.title}]({t.name}.md)")
+        for t in treatments
+        for v in t.variants
+    ]
+    return f"{_NOTE}\n\n# Environments\n\n{_table(('id', 'what it is', 'page'), rows)}\n"
+
+
+def baselines_of(path: Path) -> str:
+    """What a page says about baselines; empty if there is no such page."""
+    if not path.exists():
+        return ""
+    found = re.search(
+        f"{re.escape(_BEGIN)}\n(.*)\n{re.escape(_END)}", path.read_text(encoding="utf-8"), re.DOTALL
+    )
+    return found.group(1) if found else ""
+
+
+def _baselines(treatment: Treatment, results: Path, folder: Path) -> str:
+    """Table and figure of each environment of a treatment that the results contain."""
+    parts = []
+    for variant in treatment.variants:
+        place = results / variant.id.split("/")[-1]
+        if (place / "comparison.json").exists():
+            parts.append(_baseline(treatment, variant, place, folder))
+    return "\n\n".join(parts)
+
+
+def _baseline(treatment: Treatment, variant: Variant, place: Path, folder: Path) -> str:
+    document = read_json(place / "comparison.json")
+    labels = document["labels"]
+    metrics = [*(m.name for m in treatment.task.metrics[:_METRICS]), "cost"]
+    summary = pd.DataFrame(document["summary"]).set_index(["agent", "metric"])
+    scores = document["normalised_scores"].get("mean", {})
+    names = summary.reset_index().drop_duplicates("metric").set_index("metric")
+    head = ["agent", *(titled(*names.loc[m, ["label", "unit"]]) for m in metrics), "success"]
+    rows = []
+    for agent, label in labels.items():
+        row = [label]
+        for metric in metrics:
+            line = summary.loc[(agent, metric)]
+            row.append(_interval(line["mean"], line["low"], line["high"]))
+        row.append(_interval(*_ends(document["success"][agent])))
+        if scores:
+            row.append(_interval(*_ends(scores[agent])))
+        rows.append(tuple(row))
+    text = (
+        f"### {variant.id}\n\n{document['patients']} patients of the cohort "
+        f"`{document['cohort']}`, the same for every agent: mean [95 % interval]."
+    )
+    if scores:
+        head.append("score")
+        text += (
+            f" Score 0 is {labels[document['baseline']]}, score 1 {labels[document['reference']]}."
+        )
+    main = treatment.task.metrics[0]
+    results = pd.read_csv(place / "results.csv")
+    results["agent"] = results["agent"].map(labels)
+    title = titled(main.label, main.unit)
+    picture = f"{variant.id.split('/')[-1]}.png"
+    figure = plot_distribution(results, main.name, title)
+    figure.savefig(folder / picture, dpi=100, metadata={"Software": None})
+    alt = f"{title} of each agent: median, half and nine of ten of the patients"
+    return f"{text}\n\n{_table(head, rows)}\n\n![{alt}]({picture})"
+
+
+def _ends(interval: Any) -> tuple[float, float, float]:
+    return interval["estimate"], interval["low"], interval["high"]
+
+
+def _interval(estimate: float, low: float | None, high: float | None) -> str:
+    """Three digits, a typographic minus; a value without spread stands alone."""
+
+    def show(value: float) -> str:
+        text = f"{value:.3g}" if abs(value) < 1000.0 else f"{value:.0f}"
+        return text.replace("-", "\N{MINUS SIGN}")
+
+    if low is None or high is None or low == high:
+        return show(estimate)
+    return f"{show(estimate)} [{show(low)}, {show(high)}]"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    def line(cells: Sequence[str]) -> str:
+        return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+    return "\n".join([line(head), f"|{'---|' * len(head)}", *(line(row) for row in rows)])

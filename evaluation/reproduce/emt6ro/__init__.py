@@ -1,0 +1,1 @@
+"""The EMT6/Ro fractionation study."""

@@ -1,0 +1,1 @@
+"""The proton-planning tutorial."""

@@ -1,0 +1,1 @@
+"""The command ``oncogym``: one file a sub-command."""

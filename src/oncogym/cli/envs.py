@@ -1,0 +1,80 @@
+"""``oncogym envs``: list the environments, show the page of one, or write the pages of all."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from oncogym.cli.arguments import add_common
+from oncogym.envs import find_variant, treatments
+from oncogym.envs.options import resolve_options
+from oncogym.evaluation.report.environment_pages import write_pages
+
+
+def add_parser(commands: Any) -> None:
+    """Add the sub-command."""
+    parser = commands.add_parser(
+        "envs",
+        help="list the environments, or show the page of one",
+        description="List the registered environments, those of other installed packages included; "
+        "with an id, print its page; with --write, write the pages as Markdown.",
+    )
+    parser.add_argument("env", nargs="?", metavar="ENV", help="an environment id")
+    parser.add_argument(
+        "--write", type=Path, metavar="DIR", help="folder for a Markdown page of each treatment"
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        metavar="DIR",
+        help="folder of a benchmark whose tables and figures go into the pages (default: the pages "
+        "keep theirs)",
+    )
+    add_common(parser, seed=False)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the list or the page, or write the pages."""
+    if args.results and not args.write:
+        raise ValueError("--results says what goes into the pages of --write DIR")
+    if args.write:
+        chosen = [find_variant(args.env)[0]] if args.env else list(treatments().values())
+        written = write_pages(chosen, args.write, args.results)
+        names = [str(path) for path in written]
+        print(json.dumps(names) if args.json else "\n".join(names))
+        return 0
+    if args.env:
+        treatment, variant = find_variant(args.env)
+        about = _about(treatment, variant)
+        print(json.dumps(about, indent=2) if args.json else f"# {variant.id}\n\n{treatment.page}")
+        return 0
+    rows = [_about(t, v) for t in treatments().values() for v in t.variants]
+    if args.json:
+        print(json.dumps(rows, indent=2))
+        return 0
+    width = max(len(row["id"]) for row in rows)
+    for row in rows:
+        print(f"{row['id']:{width}}  {row['summary']}")
+    return 0
+
+
+def _about(treatment: Any, variant: Any) -> dict[str, Any]:
+    task_options, _ = resolve_options(treatment, variant)
+    task = treatment.task(1, **task_options)
+    return {
+        "id": variant.id,
+        "treatment": treatment.title,
+        "summary": variant.summary,
+        "observation_shape": list(task.observation_space.shape),
+        "action": [{"name": name, "unit": unit} for name, unit in task.action_parts],
+        "decisions": task.num_decisions,
+        "reward_weights": dict(task.reward_weights),
+        "costs": list(task.costs),
+        "metrics": [metric.name for metric in task.metrics],
+        "cohorts": {c.name: c.description for c in treatment.cohorts.values()},
+        "protocols": {name: p.label for name, p in treatment.protocols.items()},
+        "options": dict(variant.options),
+    }

@@ -1,0 +1,133 @@
+"""What ``oncogym optimize`` was asked for: defaults, checks, and the request of an old search."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from oncogym.agents.optimizers import OPTIMIZERS, GeneticAlgorithm, GeneticSettings
+from oncogym.cli.arguments import read_pairs
+from oncogym.core.files import CorruptFileError, read_json, to_plain
+from oncogym.envs.registry import find_variant
+
+#: Method whose searches leave checkpoints and can go on after an interruption.
+RESUMABLE = GeneticAlgorithm.name
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """Everything that decides a search; names are those of the command line.
+
+    Args:
+        env: Environment id.
+        method: Name of the optimiser.
+        budget: Plans or schedules to score; 0 takes the method's own default.
+        seed: Seed of the search and of an unlimited cohort.
+        cohort: Cohort of the patients; ``None`` takes the one that the id resets to.
+        patients: Patients; ``None`` takes 1 nominal or 32 others.
+        replicates: Simulations of each patient.
+        option: Options of the environment.
+        set: Settings of the method.
+        max_dose: Largest dose of a slot [Gy], or the model's.
+        min_gap: Least time between doses [h], or the model's.
+        from_protocols: Put the clinical protocols into the first population.
+        each: Find a plan of its own for each patient; ``cohort`` is then by default that of
+            evaluations.
+    """
+
+    env: str
+    method: str = "de"
+    budget: int = 0
+    seed: int = 0
+    cohort: str | None = None
+    patients: int | None = None
+    replicates: int = 1
+    option: dict[str, Any] = field(default_factory=dict)
+    set: dict[str, Any] = field(default_factory=dict)
+    max_dose: float | None = None
+    min_gap: float | None = None
+    from_protocols: bool = False
+    each: bool = False
+
+    def __post_init__(self) -> None:
+        if self.method not in OPTIMIZERS:
+            raise ValueError(f"method is {self.method!r}; allowed: {', '.join(sorted(OPTIMIZERS))}")
+        if not self.budget:
+            object.__setattr__(self, "budget", OPTIMIZERS[self.method].default_budget)
+        if self.method == GeneticAlgorithm.name:
+            foreign = {"--from-protocols": self.from_protocols, "--each": self.each}
+            object.__setattr__(self, "set", _complete(self.set))
+        else:
+            foreign = {
+                "--set": bool(self.set),
+                "--max-dose": self.max_dose is not None,
+                "--min-gap": self.min_gap is not None,
+            }
+        for name, given in foreign.items():
+            if given:
+                raise ValueError(f"{name} has no meaning for --method {self.method}")
+
+
+def read_request(args: argparse.Namespace) -> SearchRequest:
+    """The request on the command line, completed from the folder of ``--resume``.
+
+    Raises:
+        ValueError: No environment is named, something is out of range, the folder holds no search,
+            or the search in it began with other settings.
+        CorruptFileError: The folder's ``config.json`` is damaged.
+    """
+    asked = _asked(args)
+    if args.resume is not None:
+        return _resumed(args.resume, asked)
+    if "env" not in asked:
+        raise ValueError("name an environment to optimise for, or a search to --resume")
+    return SearchRequest(**asked)
+
+
+def _asked(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments that were given, by name."""
+    values = {f.name: getattr(args, f.name) for f in dataclasses.fields(SearchRequest)}
+    for name in ("option", "set"):
+        values[name] = read_pairs(values[name])
+    if values["env"] is not None:
+        values["env"] = find_variant(values["env"])[1].id
+    # False and empty are what argparse leaves where nothing was said; 0 is a value.
+    return {k: v for k, v in values.items() if v is not None and v is not False and v != {}}
+
+
+def _resumed(folder: Path, asked: Mapping[str, Any]) -> SearchRequest:
+    config = folder / "config.json"
+    if not config.is_file():
+        raise ValueError(f"{folder} holds no search to resume: there is no config.json")
+    document = read_json(config)
+    try:
+        saved = SearchRequest(**document["settings"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptFileError(f"{config}: not the request of a search ({error!r})") from error
+    if "set" in asked and saved.method == GeneticAlgorithm.name:
+        complete = _complete({**saved.set, **asked["set"]})
+        asked = {**asked, "set": {name: complete[name] for name in asked["set"]}}
+    changed = _changes(to_plain(saved), asked)
+    if changed:
+        raise ValueError(f"{folder} cannot go on with other settings: " + "; ".join(changed))
+    return saved
+
+
+def _changes(saved: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """What ``asked`` would change; both are plain, and only what was asked for counts."""
+    pairs: list[tuple[str, Any, Any]] = []
+    for name, value in asked.items():
+        if isinstance(value, dict):
+            pairs += [(f"{name} {key}", saved[name].get(key), value[key]) for key in value]
+        else:
+            pairs.append((name, saved[name], value))
+    return [f"{name} was {old!r}, now {new!r}" for name, old, new in pairs if old != new]
+
+
+def _complete(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the genetic algorithm with the defaults filled in, in JSON's types."""
+    return to_plain(GeneticSettings.from_mapping(settings))

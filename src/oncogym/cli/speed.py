@@ -1,0 +1,83 @@
+"""``oncogym speed``: steps and simulations per second."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+from oncogym.cli.arguments import add_common, settings_of
+from oncogym.core.files import to_plain
+from oncogym.core.manifest import manifest
+from oncogym.envs.device import DEVICES, choose_device
+from oncogym.evaluation.speed import Measurement, Settings, find_jobs, models, table
+
+
+def add_parser(commands: Any) -> None:
+    """Add the sub-command."""
+    parser = commands.add_parser(
+        "speed",
+        help="steps and simulations per second",
+        description="Time a model and its environments, and, where there is one, the "
+        "implementation that it is compared to in the same process. Figures are medians over "
+        "several repeats; they depend on the machine and on what else it does.",
+        epilog=f"Models: {', '.join(models())}. An environment id is timed as scalar and vector "
+        "environment.",
+    )
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="models or environment ids (default: all models)"
+    )
+    parser.add_argument(
+        "--seconds", type=_seconds, default=2.0, help="time for each measurement (default 2)"
+    )
+    parser.add_argument(
+        "--device", choices=DEVICES, default="cpu",
+        help="processor, NVIDIA GPU (needs oncogym[cuda]), or a GPU where there is one "
+        "(default cpu)",
+    )  # fmt: skip
+    parser.add_argument("--train", action="store_true", help="time PPO, too (takes longer)")
+    parser.add_argument(
+        "--check", action="store_true", help="exit with status 1 when a target is missed"
+    )
+    add_common(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure and print; 1 when ``--check`` is given and a target was missed, otherwise 0.
+
+    Raises:
+        UnknownNameError: A name is neither a model nor an environment.
+        ValueError: A model is not timed on the device.
+        DeviceError: The device is not there.
+        ModuleNotFoundError: ``--train`` was given without the ``train`` extra.
+    """
+    settings = Settings(args.seed, args.seconds, args.train, choose_device(args.device))
+    about = manifest("speed", {"seed": args.seed}, settings_of(args))
+    jobs = [job for name in args.names or models() for job in find_jobs(name, settings)]
+    found: list[Measurement] = []
+    with tqdm(jobs, desc="speed", unit="job", file=sys.stderr, disable=None) as bar:
+        for job in bar:
+            bar.set_postfix_str(job.what)
+            found += job.run()
+    if args.json:
+        rows = [one.to_json() for one in found]
+        print(json.dumps(to_plain({"measurements": rows, "manifest": about}), indent=2))
+    else:
+        print(table(found))
+    missed = any(one.ok is False for one in found)
+    return 1 if args.check and missed else 0
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0.0 < value <= 3600.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time above 0 and up to 3600 s")
+    return value

@@ -1,0 +1,106 @@
+"""``oncogym train``: train a policy with PPO."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from oncogym.cli.arguments import add_options, natural, positive, read_pairs
+from oncogym.core.files import to_plain
+from oncogym.envs.registry import find_variant
+from oncogym.training.settings import BASES
+
+
+def add_parser(commands: Any) -> None:
+    """Add the sub-command."""
+    parser = commands.add_parser(
+        "train",
+        help="train a policy with PPO",
+        description="Train a policy with PPO over native lanes. The run folder gets the settings, "
+        "checkpoints, TensorBoard scalars, progress.csv and the best policy on the validation "
+        "patients.",
+    )
+    parser.add_argument(
+        "env", metavar="ENV", nargs="?", help="an environment id (not needed with --resume)"
+    )
+    parser.add_argument("--steps", type=positive, help="decisions, all lanes together")
+    parser.add_argument("--lanes", type=positive, help="treatments in parallel")
+    # No default here: a resumed run takes what it began with, and refuses anything else.
+    parser.add_argument("--seed", type=natural, help="random seed (default 0)")
+    parser.add_argument(
+        "--base",
+        choices=BASES,
+        help="values that are not set: tuned for the environment (default), or sb3, "
+        "Stable-Baselines3's own defaults with one environment",
+    )
+    parser.add_argument("--cohort", help="cohort to train on (default: the one of the id)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="hyper-parameter instead of the value in ppo.yml; repeatable",
+    )
+    add_options(parser)
+    parser.add_argument(
+        "--checkpoint-every",
+        type=positive,
+        metavar="N",
+        help="decisions between checkpoints (default: a tenth of the run)",
+    )
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument("--out", type=Path, help="run folder (default: a new one in runs/)")
+    place.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in DIR")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train and say where the policy is and how good it is."""
+    if args.env is None and args.resume is None:
+        raise ValueError("name an environment to train on, or a run to --resume")
+    options = read_pairs(args.option)
+    if args.cohort is not None:
+        options["cohort"] = args.cohort
+    settings: dict[str, Any] = {
+        "steps": args.steps,
+        "seed": args.seed,
+        "lanes": args.lanes,
+        "checkpoint_every": args.checkpoint_every,
+        "options": options or None,
+        "hyperparameters": read_pairs(args.set) or None,
+    }
+    if args.env is not None:
+        find_variant(args.env)  # a wrong id is said before torch is loaded
+    from oncogym.training.ppo import resume_ppo, train_ppo
+
+    if args.resume is not None:
+        if args.base is not None:
+            raise ValueError("--base belongs to a new run; a resumed one keeps its settings")
+        result = resume_ppo(args.resume, progress=True, env_id=args.env, **settings)
+    else:
+        out = args.out or default_folder(args.env, args.seed or 0)
+        base = args.base or BASES[0]
+        result = train_ppo(args.env, out=out, progress=True, base=base, **settings)
+    if args.json:
+        document = {**to_plain(result), "policy": str(result.policy)}
+        print(json.dumps(document, indent=2))
+        return 0
+    print(
+        f"{result.env_id}: {result.steps} steps in {result.seconds:.1f} s "
+        f"({result.frames_per_second:.0f} steps/s)",
+        f"best mean return on the evaluation patients: {result.best_return:.4f} "
+        f"(step {result.best_steps})",
+        f"policy: {result.policy}",
+        sep="\n",
+    )
+    return 0
+
+
+def default_folder(env_id: str, seed: int) -> Path:
+    """A new folder below ``runs/``, named by environment, seed and time."""
+    name = find_variant(env_id)[1].id.rpartition("/")[2]
+    return Path("runs") / f"{name}_seed{seed}_{time.strftime('%Y%m%d-%H%M%S')}"

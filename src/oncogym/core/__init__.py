@@ -1,0 +1,1 @@
+"""What every part stands on: files, archives, checkpoints, provenance, checks, errors."""

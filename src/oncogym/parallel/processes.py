@@ -1,0 +1,110 @@
+"""Processes on this machine: the pool of joblib."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from oncogym.parallel.base import (
+    ATTEMPTS,
+    Executor,
+    ExecutorError,
+    Item,
+    Result,
+    checked_workers,
+    thread_settings,
+    usable_cores,
+)
+
+
+class JoblibExecutor(Executor):
+    """Sends the work to processes of joblib's pool (loky).
+
+    The processes start with the first work and live until :meth:`close`. They share the cores:
+    each computes with as many threads as there are cores for it. When one dies, what it and the
+    others had not finished is done again by new ones.
+
+    Args:
+        workers: Number of processes; by default one for each core.
+
+    Raises:
+        ValueError: ``workers`` is not an integer of at least 1.
+    """
+
+    name = "joblib"
+
+    def __init__(self, workers: int | None = None) -> None:
+        # Not with the module: it takes a third of a second, and most programs need no processes.
+        from joblib.externals import loky
+
+        self._loky: Any = loky
+        cores = usable_cores()
+        self.workers = cores if workers is None else checked_workers(workers)
+        self._threads = max(1, cores // self.workers)
+        self._pool: Any = None
+
+    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """Apply ``function`` to each item in some process; see :meth:`Executor.map`."""
+        done: dict[int, Result] = {}
+        fruitless = 0
+        while len(done) < len(items):
+            before = len(done)
+            lost = self._try(function, items, done)
+            if lost is None:
+                continue
+            # One dead process takes the whole pool with it.
+            self.close()
+            fruitless = fruitless + 1 if len(done) == before else 0
+            if fruitless == ATTEMPTS:
+                raise ExecutorError(
+                    f"worker processes died {ATTEMPTS} times over the same work: {lost}"
+                ) from lost
+        return [done[index] for index in range(len(items))]
+
+    def _try(
+        self, function: Callable[[Item], Result], items: Sequence[Item], done: dict[int, Result]
+    ) -> BaseException | None:
+        """Do what is not yet ``done``; returns how a process was lost, if one was."""
+        broken = self._loky.process_executor.BrokenProcessPool
+        lost: BaseException | None = None
+        futures: dict[Any, int] = {}
+        try:
+            pool = self._started()
+            for index in range(len(items)):
+                if index not in done:
+                    futures[pool.submit(function, items[index])] = index
+            for future in self._loky.as_completed(futures):
+                try:
+                    done[futures[future]] = future.result()
+                except broken as error:
+                    lost = error
+        except broken as error:  # while the work was handed in
+            lost = error
+        except pickle.PicklingError as error:
+            raise ExecutorError(
+                f"the work cannot be sent to another process ({error.__cause__ or error}); use the "
+                "executor 'lanes'"
+            ) from error
+        finally:
+            for future in futures:
+                future.cancel()
+        if lost is not None:
+            # Those that were finished before the loss keep their results.
+            for future, index in futures.items():
+                if future.done() and not future.cancelled() and future.exception() is None:
+                    done[index] = future.result()
+        return lost
+
+    def _started(self) -> Any:
+        if self._pool is None:
+            self._pool = self._loky.ProcessPoolExecutor(
+                self.workers, env=thread_settings(self._threads)
+            )
+        return self._pool
+
+    def close(self) -> None:
+        """End the processes."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, kill_workers=True)
+            self._pool = None

@@ -1,0 +1,190 @@
+"""A Ray cluster, or Ray on this machine; needs the extra ``oncogym[ray]``."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from typing import Any
+
+from oncogym.parallel.base import (
+    ATTEMPTS,
+    Executor,
+    ExecutorError,
+    Item,
+    Result,
+    checked_workers,
+    thread_settings,
+    usable_cores,
+)
+
+#: Distributions of which workers must have the version of this process: other code, other bits.
+SAME_VERSIONS = ("oncogym", "numpy", "numba", "scipy")
+
+# Patience with an address [s].
+_TIMEOUT = 10.0
+
+
+class RayExecutor(Executor):
+    """Sends the work to a Ray cluster, one core a piece; a GPU, too, for items that need one.
+
+    Such items say so by an attribute ``gpus``.
+
+    Where to: the connection that this process has already; else the cluster at ``address``; else
+    the one that the environment variable ``RAY_ADDRESS`` names; else Ray is started on this machine
+    for as long as the executor is open. Ray does the work of a lost worker again on another one.
+
+    Args:
+        workers: Pieces that are worked on at a time; by default as many as the cluster takes, and
+            on this machine one for each core.
+        address: ``HOST:PORT``, ``ray://HOST:PORT`` or ``auto``.
+
+    Raises:
+        ExecutorError: Ray is not installed, there is no cluster at the address, or its workers
+            cannot import oncogym or have other versions than this process.
+        ValueError: ``workers`` is not an integer of at least 1.
+    """
+
+    name = "ray"
+
+    def __init__(self, workers: int | None = None, address: str | None = None) -> None:
+        self.workers = None if workers is None else checked_workers(workers)
+        try:
+            import ray
+        except ModuleNotFoundError as error:
+            raise ExecutorError(
+                f'the executor ray needs an extra ({error}): pip install "oncogym[ray]"'
+            ) from error
+        self._ray: Any = ray
+        self._mine = not ray.is_initialized()
+        settings = thread_settings(1)
+        if self._mine:
+            address = address or os.environ.get("RAY_ADDRESS")
+            self._connect(address)
+            if not address:
+                # Workers on this machine find what this process finds, installed or not.
+                settings["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, sys.path))
+        elif address is not None:
+            raise ExecutorError(
+                f"this process is connected to a Ray cluster already; it cannot join {address}"
+            )
+        self._call: Any = ray.remote(
+            num_cpus=1,
+            max_retries=ATTEMPTS - 1,
+            runtime_env={"env_vars": settings},
+        )(_call)
+        try:
+            self._require_same_versions()
+        except BaseException:
+            self.close()
+            raise
+
+    def _connect(self, address: str | None) -> None:
+        try:
+            if address:
+                _require_answer(address)
+                self._ray.init(address=address, log_to_driver=False)
+            else:
+                cores = self.workers or usable_cores()
+                self._ray.init(num_cpus=cores, include_dashboard=False, log_to_driver=False)
+        except (OSError, RuntimeError, ValueError) as error:
+            if not address:
+                raise ExecutorError(f"Ray does not start here: {error}") from error
+            raise ExecutorError(
+                f"no Ray cluster at {address}: {error} (a cluster that asks for a token needs "
+                "RAY_AUTH_MODE=token)"
+            ) from error
+
+    def _require_same_versions(self) -> None:
+        try:
+            (theirs,) = self.map(versions, [SAME_VERSIONS])
+        except (ImportError, self._ray.exceptions.RayError) as error:
+            raise ExecutorError(
+                f"Ray's workers cannot run oncogym; install it there too ({error})"
+            ) from error
+        ours = versions(SAME_VERSIONS)
+        other = [
+            f"{name} {theirs[name]}, here {ours[name]}"
+            for name in ours
+            if theirs[name] != ours[name]
+        ]
+        if other:
+            raise ExecutorError("Ray's workers have other versions: " + "; ".join(other))
+
+    def _there_are(self, what: str) -> int:
+        """Cores (``CPU``) or GPUs of the cluster."""
+        return int(self._ray.cluster_resources().get(what, 0))
+
+    def pieces_of(self, gpus: int) -> int:
+        """One piece for each GPU of the cluster where GPUs do the work."""
+        return max(1, self._there_are("GPU")) if gpus else self.pieces
+
+    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """Apply ``function`` to each item somewhere in the cluster; see :meth:`Executor.map`."""
+        call, kind = self._call, "CPU"
+        gpus = max((getattr(item, "gpus", 0) for item in items), default=0)
+        if gpus:
+            call, kind = self._call.options(num_gpus=gpus), "GPU"
+            if self._there_are(kind) < gpus:
+                # Ray would wait for one for ever.
+                raise ExecutorError(
+                    "the work asks for a GPU, and Ray finds none; allowed here: the device cpu"
+                )
+        errors = self._ray.exceptions
+        done: dict[int, Result] = {}
+        waiting: dict[Any, int] = {}
+        following = iter(range(len(items)))
+        # Work that is underway when another piece fails is left to end by itself: Ray 2.60 can
+        # crash this process when a task ends while it is cancelled. So only a few are handed in.
+        limit = self.workers or max(1, 2 * self._there_are(kind))
+        try:
+            while len(done) < len(items):
+                while len(waiting) < limit and (index := next(following, None)) is not None:
+                    waiting[call.remote(function, items[index])] = index
+                ready, _ = self._ray.wait(list(waiting))
+                for reference in ready:
+                    result = self._ray.get(reference)
+                    done[waiting.pop(reference)] = result
+        except errors.RayTaskError as error:
+            raise error.cause from error
+        except (errors.WorkerCrashedError, errors.NodeDiedError) as error:
+            raise ExecutorError(
+                f"Ray workers died {ATTEMPTS} times over the same work: {error}"
+            ) from error
+        except TypeError as error:
+            if "serialize" not in str(error):
+                raise
+            raise ExecutorError(
+                f"the work cannot be sent to another process ({error}); use the executor 'lanes'"
+            ) from error
+        return [done[index] for index in range(len(items))]
+
+    def close(self) -> None:
+        """Leave the cluster if the executor joined it, and end Ray if it started it."""
+        if self._mine and self._ray.is_initialized():
+            self._ray.shutdown()
+
+
+def _require_answer(address: str) -> None:
+    """Raise ``OSError`` unless somebody listens at ``HOST:PORT``: Ray itself tries for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), _TIMEOUT).close()
+
+
+def _call(function: Callable[[Item], Result], item: Item) -> Result:
+    return function(item)
+
+
+def versions(names: Sequence[str]) -> dict[str, str]:
+    """Versions of Python and of distributions, ``"none"`` for what is not installed."""
+    found = {"Python": ".".join(platform.python_version_tuple()[:2])}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "none"
+    return found
