@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from oncogym.agents.learned import PolicyAgent
-from oncogym.agents.policy_files import Policy
+from oncogym.agents.agent import Agent
 from oncogym.agents.rollout import Rollout, rollout
-from oncogym.envs.options import resolve_options
-from oncogym.envs.registry import find_variant
 from oncogym.training.settings import RunSettings
 
 # Random keys of the evaluation episodes, far from those with which results are reported.
 _FIRST_SEED = 1 << 40
+# Patients of an evaluation in a cohort without an end and without a validation list beside it.
+_UNLIMITED = 16
 
 
 class Evaluator:
@@ -26,24 +25,21 @@ class Evaluator:
     """
 
     def __init__(self, settings: RunSettings) -> None:
-        treatment, variant = find_variant(settings.env_id)
-        options, environment = resolve_options(treatment, variant, settings.options)
-        trained = environment.get("cohort", "nominal")
-        chosen = trained if trained == "nominal" or "validation" not in treatment.cohorts else ""
-        cohort = treatment.cohort(chosen or "validation")
-        count = min(settings.hyperparameters.evaluation_patients, cohort.size or 16)
-        if environment.get("patient") is None:
-            self._patients = cohort.patients(count)
-            self.cohort = cohort.name
-        else:
-            self._patients = treatment.patient_rows(environment["patient"], count)
-            self.cohort = "patient"
+        problem = settings.problem
+        trained = problem.cohort.name
+        known = problem.treatment.cohorts
+        own = trained == "nominal" or "validation" not in known
+        cohort = known[trained if own else "validation"]
+        count = min(settings.evaluation_patients, cohort.size or _UNLIMITED)
+        chosen = problem.drawn(count, cohort=cohort.name)
+        self.cohort = cohort.name if problem.patient is None else "patient"
+        self._patients = chosen.patients
         self._seeds = np.arange(count, dtype=np.uint64) + np.uint64(_FIRST_SEED)
-        self.task = treatment.task(count, **options)
+        self.task = chosen.task()
 
-    def __call__(self, policy: Policy) -> Rollout:
+    def __call__(self, agent: Agent) -> Rollout:
         """One episode with each patient."""
-        return rollout(self.task, PolicyAgent(policy), self._patients, self._seeds)
+        return rollout(self.task, agent, self._patients, self._seeds)
 
     def scalars(self, result: Rollout) -> dict[str, float]:
         """Means over the patients, by name."""

@@ -8,99 +8,24 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from oncogym.agents.policy_files import ACTIVATIONS
-from oncogym.core.checks import check_choice, check_option, whole_number
+from oncogym.core.checks import check_choice, whole_number
 from oncogym.core.errors import nearest
 from oncogym.core.files import to_plain
-from oncogym.envs.options import resolve_options
+from oncogym.envs.problem import Problem
 from oncogym.envs.registry import find_variant
+from oncogym.training.algorithms import find_algorithm
+from oncogym.training.algorithms.base import Algorithm
 
-SCHEDULES = ("constant", "linear")
 #: Where the values that nobody sets come from: tuned for the environment, or SB3's own defaults.
 BASES = ("tuned", "sb3")
 
-
-@dataclass(frozen=True)
-class Hyperparameters:
-    """Hyper-parameters of PPO; names follow Stable-Baselines3 where it has the same thing.
-
-    Args:
-        n_steps: Decisions of each lane between two updates.
-        batch_size: Decisions in a minibatch.
-        n_epochs: Passes over the collected decisions in an update.
-        learning_rate: Adam's step size at the start.
-        learning_rate_schedule: ``"constant"``, or ``"linear"`` down to 0 at the last step.
-        gamma: Discount factor. Reported returns are never discounted.
-        gae_lambda: Trade-off of bias and variance in the advantage.
-        clip_range: Largest relative change of an action's probability in an update.
-        ent_coef: Weight of the entropy bonus.
-        vf_coef: Weight of the value loss.
-        max_grad_norm: Bound of the gradient's norm.
-        target_kl: Stop an update when the policy has moved this far; 0 for never.
-        log_std_init: Logarithm of the first standard deviation of the action.
-        layers: Units of the hidden layers, the same for policy and value.
-        activation: ``"tanh"`` or ``"relu"``.
-        rescale_actions: Train on actions in [-1, 1], so that the first policy gives half the
-            maximum; without it actions lie in [0, 1] and it gives almost nothing.
-        normalize_observation: Standardise observations by their running mean and variance.
-        normalize_reward: Divide rewards by the running standard deviation of the return.
-        evaluations: How often a run is evaluated, evenly spread.
-        evaluation_patients: Patients in each evaluation (fewer if the cohort has fewer).
-    """
-
-    n_steps: int
-    batch_size: int
-    n_epochs: int
-    learning_rate: float
-    learning_rate_schedule: str
-    gamma: float
-    gae_lambda: float
-    clip_range: float
-    ent_coef: float
-    vf_coef: float
-    max_grad_norm: float
-    target_kl: float
-    log_std_init: float
-    layers: tuple[int, ...]
-    activation: str
-    rescale_actions: bool
-    normalize_observation: bool
-    normalize_reward: bool
-    evaluations: int
-    evaluation_patients: int
-
-    def __post_init__(self) -> None:
-        for name, low, high in (
-            ("n_steps", 1, 10**6),
-            ("batch_size", 2, 10**9),
-            ("n_epochs", 1, 1000),
-            ("evaluations", 1, 10**6),
-            ("evaluation_patients", 1, 10**6),
-        ):
-            self._set(name, whole_number(name, getattr(self, name), low, high))
-        for name, least, most in (
-            ("learning_rate", 0.0, 1.0),
-            ("gamma", 0.0, 1.0),
-            ("gae_lambda", 0.0, 1.0),
-            ("clip_range", 1e-6, 100.0),
-            ("ent_coef", 0.0, 100.0),
-            ("vf_coef", 0.0, 100.0),
-            ("max_grad_norm", 1e-6, 1e6),
-            ("target_kl", 0.0, 100.0),
-            ("log_std_init", -20.0, 5.0),
-        ):
-            self._set(name, check_option(name, getattr(self, name), least, most))
-        for name in ("rescale_actions", "normalize_observation", "normalize_reward"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} is {getattr(self, name)!r}; allowed: true or false")
-        check_choice("learning_rate_schedule", self.learning_rate_schedule, SCHEDULES)
-        check_choice("activation", self.activation, ACTIVATIONS)
-        if not isinstance(self.layers, (list, tuple)) or not self.layers:
-            raise ValueError(f"layers is {self.layers!r}; allowed: a list of units, as in [64, 64]")
-        self._set("layers", tuple(whole_number("layers", units, 1, 10**5) for units in self.layers))
-
-    def _set(self, name: str, value: Any) -> None:
-        object.__setattr__(self, name, value)
+# Values of the YAML files that belong to the run and not to the algorithm: least and most.
+_OF_THE_RUN = {
+    "steps": (1, 10**15),
+    "lanes": (1, 10**7),
+    "evaluations": (1, 10**6),
+    "evaluation_patients": (1, 10**6),
+}
 
 
 @dataclass(frozen=True)
@@ -108,28 +33,42 @@ class RunSettings:
     """Settings of one training run.
 
     Args:
-        env_id: Environment.
+        algorithm: Name of the algorithm.
+        problem: What is treated.
         steps: Decisions to train for, all lanes together; whole updates are done, so a run ends at
-            the first multiple of ``lanes * n_steps`` that is not below it.
+            the first multiple of the decisions of an update that is not below it.
         seed: Seed of the networks, the minibatches and the lanes.
         lanes: Treatments in parallel.
         checkpoint_every: Decisions between two checkpoints.
-        options: Options of the environment on top of those of its id.
-        hyperparameters: See :class:`Hyperparameters`.
+        evaluations: How often the run is evaluated, evenly spread.
+        evaluation_patients: Patients in each evaluation (fewer if the cohort has fewer).
+        hyperparameters: The algorithm's settings.
     """
 
-    env_id: str
+    algorithm: str
+    problem: Problem
     steps: int
     seed: int
     lanes: int
     checkpoint_every: int
-    options: Mapping[str, Any]
-    hyperparameters: Hyperparameters
+    evaluations: int
+    evaluation_patients: int
+    hyperparameters: Any
+
+    @property
+    def method(self) -> Algorithm:
+        """The algorithm."""
+        return find_algorithm(self.algorithm)
+
+    @property
+    def env_id(self) -> str:
+        """Id of the environment."""
+        return self.problem.env_id
 
     @property
     def steps_per_update(self) -> int:
-        """Decisions collected between two updates."""
-        return self.lanes * self.hyperparameters.n_steps
+        """Decisions between two updates."""
+        return self.method.steps_per_update(self.hyperparameters, self.lanes, self.steps)
 
     @property
     def updates(self) -> int:
@@ -138,7 +77,10 @@ class RunSettings:
 
     def to_json(self) -> dict[str, Any]:
         """The settings as plain data."""
-        return to_plain(dataclasses.asdict(self))
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        values["problem"] = self.problem.to_json()
+        values["hyperparameters"] = dataclasses.asdict(self.hyperparameters)
+        return to_plain(values)
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> RunSettings:
@@ -148,12 +90,15 @@ class RunSettings:
             KeyError, TypeError, ValueError: Something is missing or of the wrong kind.
         """
         values = dict(document)
-        values["hyperparameters"] = Hyperparameters(**values["hyperparameters"])
+        values["problem"] = Problem.from_json(values["problem"])
+        kind = find_algorithm(values["algorithm"]).Settings
+        values["hyperparameters"] = kind(**values["hyperparameters"])
         return cls(**values)
 
 
 def make_settings(
-    env_id: str,
+    env_id: str | Problem,
+    algorithm: str,
     *,
     steps: int | None = None,
     seed: int | None = None,
@@ -163,53 +108,78 @@ def make_settings(
     hyperparameters: Mapping[str, Any] | None = None,
     base: str = "tuned",
 ) -> RunSettings:
-    """Settings of a new run: ``ppo.yml`` with the given values on top.
+    """Settings of a new run: those of the algorithm's YAML file with the given values on top.
 
-    ``base`` is ``"tuned"`` (the environment's entry) or ``"sb3"`` (Stable-Baselines3's defaults).
+    Args:
+        env_id: Environment, or the problem itself.
+        algorithm: Name of the algorithm.
+        steps: Decisions, all lanes together.
+        seed: Seed, 0 by default.
+        lanes: Treatments in parallel.
+        checkpoint_every: Decisions between checkpoints, by default a tenth of the run.
+        options: Options of the environment, on top of those of its id.
+        hyperparameters: Values in place of those of the file.
+        base: ``"tuned"`` (the environment's entry) or ``"sb3"`` (Stable-Baselines3's defaults).
 
     Raises:
-        UnknownNameError: An environment, option, hyper-parameter or base does not exist.
+        UnknownNameError: An environment, option, algorithm, hyper-parameter or base does not exist.
         ValueError: A value is out of range.
     """
-    treatment, variant = find_variant(env_id)
-    task_options, environment_options = resolve_options(treatment, variant, options)
-    treatment.task(1, **task_options)  # a bad value is refused before anything is written
-    treatment.cohort(environment_options.get("cohort", "nominal"))
-    if environment_options.get("patient") is not None:
-        treatment.patient_rows(environment_options["patient"], 1)
-    values = read_hyperparameters(variant.id, base)
-    known = {field.name for field in dataclasses.fields(Hyperparameters)}
-    for name, value in (hyperparameters or {}).items():
-        if name not in known:
-            raise nearest("hyper-parameter", name, known)
-        values[name] = value
-    tuned_steps, tuned_lanes = values.pop("steps"), values.pop("lanes")
-    total = whole_number("steps", tuned_steps if steps is None else steps, 1, 10**15)
-    every = -(-total // 10) if checkpoint_every is None else checkpoint_every
+    if isinstance(env_id, str):
+        problem = Problem.resolve(env_id, options)
+    else:
+        problem = env_id.with_options(options or {})
+    method = find_algorithm(algorithm)
+    values = read_hyperparameters(method, problem.env_id, base)
+    names = [field.name for field in dataclasses.fields(method.Settings)]
+    asked = {"steps": steps, "lanes": lanes, **(hyperparameters or {})}
+    for name, value in asked.items():
+        if name not in names and name not in _OF_THE_RUN:
+            raise nearest(f"hyper-parameter of {algorithm}", name, (*names, *_OF_THE_RUN))
+        if value is not None:
+            values[name] = value
+    own = {
+        name: whole_number(name, values.pop(name), least, most)
+        for name, (least, most) in _OF_THE_RUN.items()
+    }
+    every = -(-own["steps"] // 10) if checkpoint_every is None else checkpoint_every
     return RunSettings(
-        env_id=variant.id,
-        steps=total,
+        algorithm=algorithm,
+        problem=problem,
         seed=whole_number("seed", 0 if seed is None else seed, 0, 2**32 - 1),
-        lanes=whole_number("lanes", tuned_lanes if lanes is None else lanes, 1, 10**7),
         checkpoint_every=whole_number("checkpoint_every", every, 1, 10**15),
-        options=to_plain(dict(options or {})),
-        hyperparameters=Hyperparameters(**values),
+        hyperparameters=method.Settings(**values),
+        **own,
     )
 
 
-def read_hyperparameters(env_id: str, base: str = "tuned") -> dict[str, Any]:
-    """The ``default`` entry of ``ppo.yml``, then the id's own or that of another ``base``."""
-    import yaml
+def read_hyperparameters(method: Algorithm, env_id: str, base: str = "tuned") -> dict[str, Any]:
+    """The ``default`` entry of an algorithm's file, then the id's own or that of another ``base``.
 
-    text = (files("oncogym.training.hyperparams") / "ppo.yml").read_text(encoding="utf-8")
-    table = yaml.safe_load(text)
-    entry = env_id if check_choice("base", base, BASES) == "tuned" else base
+    Raises:
+        UnknownNameError: The algorithm has no such base.
+    """
+    table = method.defaults
+    if table is None:
+        import yaml
+
+        file = files("oncogym.training.hyperparams") / f"{method.name}.yml"
+        table = yaml.safe_load(file.read_text(encoding="utf-8"))
+    check_choice("base", base, ("tuned", *(name for name in BASES[1:] if name in table)))
+    entry = env_id if base == "tuned" else base
     return {**table["default"], **table.get(entry, {})}
 
 
 def differences(saved: RunSettings, asked: Mapping[str, Any]) -> list[str]:
-    """What ``asked`` (names as in :func:`make_settings`, ``None`` = not said) would change."""
+    """What ``asked`` (names as in :func:`make_settings`, ``None`` = not said) would change.
+
+    Raises:
+        UnknownNameError: A hyper-parameter does not exist.
+    """
     before = saved.to_json()
+    before["env_id"] = saved.env_id
+    before["options"] = to_plain(saved.problem.environment_options())
+    before["hyperparameters"] |= {name: before[name] for name in _OF_THE_RUN}
     found: list[str] = []
     for name, value in to_plain(dict(asked)).items():
         if value is None:

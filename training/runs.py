@@ -1,0 +1,404 @@
+"""Training runs: folder, provenance, evaluation, best policy, checkpoints, resume.
+
+A run folder holds ``config.json`` (settings, versions, command), ``progress.csv``,
+``tensorboard/``, ``checkpoints/`` (the last three), ``policy/`` (the best policy on the validation
+patients) and, at the end, ``result.json``. Which algorithm learns makes no difference here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Threads that wait by spinning cost most of the speed as soon as another process wants a core. The
+# OpenMP runtime reads this once, when torch loads it.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import numpy as np
+import torch
+
+from oncogym.agents.learned import PolicyAgent
+from oncogym.agents.policy_files import Policy, write_policy
+from oncogym.core.checkpoint import Checkpoint, newest_checkpoint, write_checkpoint
+from oncogym.core.files import (
+    CorruptFileError,
+    StrPath,
+    read_json,
+    require_writable_folder,
+    to_plain,
+    write_json_atomic,
+)
+from oncogym.core.manifest import manifest
+from oncogym.envs.problem import Problem
+from oncogym.training.algorithms.base import Learner
+from oncogym.training.evaluator import Evaluator
+from oncogym.training.progress import ProgressBar
+from oncogym.training.run_log import ProgressTable, TensorBoard
+from oncogym.training.settings import RunSettings, differences, make_settings
+
+# A second thread hardly pays for networks and minibatches of this size, and would change the last
+# digits: a run must not depend on the number of cores, nor on the executor that gives it some.
+_TORCH_THREADS = 1
+
+
+class RunFolderError(ValueError):
+    """A folder holds a run already, or does not hold the run that shall be resumed."""
+
+
+class SettingsMismatchError(ValueError):
+    """A run was asked to go on with other settings than those it began with."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training run left behind.
+
+    Attributes:
+        folder: Run folder.
+        env_id: Environment.
+        algorithm: Name of the algorithm.
+        seed: Seed of the run.
+        steps: Decisions in total, all lanes together.
+        seconds: Wall time in total, including processes that were killed up to their last
+            checkpoint.
+        frames_per_second: Decisions per second in this process, updates and evaluations included;
+            ``None`` where it had nothing left to do.
+        best_return: Mean return of the best policy on the validation patients.
+        best_steps: Step at which it was found.
+        last_evaluation: Means of the last policy over the validation patients.
+        resumed_from: Step of the checkpoint from which this process went on, or ``None``.
+        damaged: One message for each damaged checkpoint that was passed over.
+    """
+
+    folder: Path
+    env_id: str
+    algorithm: str
+    seed: int
+    steps: int
+    seconds: float
+    frames_per_second: float | None
+    best_return: float
+    best_steps: int
+    last_evaluation: Mapping[str, float]
+    resumed_from: int | None
+    damaged: tuple[str, ...]
+
+    @property
+    def policy(self) -> Path:
+        """Folder of the best policy."""
+        return self.folder / "policy"
+
+    def agent(self, label: str | None = None) -> PolicyAgent:
+        """The best policy as an agent."""
+        return PolicyAgent.load(self.policy, label=label)
+
+
+def train(
+    env_id: str | Problem,
+    algorithm: str,
+    *,
+    out: StrPath,
+    steps: int | None = None,
+    seed: int | None = None,
+    lanes: int | None = None,
+    checkpoint_every: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    hyperparameters: Mapping[str, Any] | None = None,
+    base: str = "tuned",
+    progress: bool = False,
+) -> TrainResult:
+    """Train a policy and keep the best.
+
+    Args:
+        env_id: Environment, or a problem.
+        algorithm: Name of the algorithm, see :mod:`oncogym.training.algorithms`.
+        out: Run folder; created if missing.
+        steps: Decisions, all lanes together; ``None`` takes the value of the algorithm's YAML file.
+        seed: Seed of networks, minibatches and lanes, 0 by default.
+        lanes: Treatments in parallel; ``None`` takes the value of the file.
+        checkpoint_every: Decisions between checkpoints, by default a tenth of the run.
+        options: Options of the environment, on top of those of its id.
+        hyperparameters: Values that replace those of the file.
+        base: ``"tuned"``, or ``"sb3"`` for Stable-Baselines3's own defaults instead.
+        progress: Show a bar on standard error.
+
+    Raises:
+        UnknownNameError: An environment, option, algorithm or hyper-parameter does not exist.
+        ValueError: A value is out of range.
+        OutputFolderError: ``out`` cannot be written to.
+        RunFolderError: ``out`` holds a run already.
+    """
+    settings = make_settings(
+        env_id,
+        algorithm,
+        steps=steps,
+        seed=seed,
+        lanes=lanes,
+        checkpoint_every=checkpoint_every,
+        options=options,
+        hyperparameters=hyperparameters,
+        base=base,
+    )
+    folder = require_writable_folder(out)
+    if (folder / "config.json").exists():
+        raise RunFolderError(f"{folder} holds a run already; resume it or choose another folder")
+    write_json_atomic(
+        folder / "config.json", manifest("train", seeds=settings.seed, settings=settings.to_json())
+    )
+    return _carry_out(settings, folder, None, (), progress)
+
+
+def resume(out: StrPath, *, progress: bool = False, **asked: Any) -> TrainResult:
+    """Go on with a run from its newest checkpoint that can be read.
+
+    Networks, optimiser, normalisation, random numbers and counts go on where they were; lanes start
+    new treatments. The run ends at the step at which it would have ended undisturbed. A damaged
+    checkpoint is passed over with a warning that names it.
+
+    Args:
+        out: Run folder.
+        progress: Show a bar on standard error.
+        **asked: Arguments of :func:`train`; those that are not ``None`` must agree with the run.
+
+    Raises:
+        RunFolderError: ``out`` holds no run.
+        SettingsMismatchError: ``asked`` differs from the run; the message names what.
+        CorruptFileError: The configuration, or every checkpoint, is damaged.
+        OutputFolderError: ``out`` cannot be written to.
+    """
+    folder = Path(out)
+    config = folder / "config.json"
+    if not config.is_file():
+        raise RunFolderError(f"{folder} holds no run to resume: there is no config.json")
+    document = read_json(config)
+    try:
+        settings = RunSettings.from_json(document["settings"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptFileError(f"{config}: not the configuration of a run ({error!r})") from error
+    changed = differences(settings, asked)
+    if changed:
+        raise SettingsMismatchError(f"{folder} cannot go on with other settings: {changed}")
+    require_writable_folder(folder)
+    checkpoint, damaged = newest_checkpoint(folder / "checkpoints")
+    for message in damaged:
+        warnings.warn(f"damaged checkpoint passed over: {message}", RuntimeWarning, stacklevel=2)
+    record = manifest("train --resume")
+    record["from_step"] = checkpoint.steps if checkpoint else 0
+    document.setdefault("resumed", []).append(record)
+    write_json_atomic(config, document)
+    return _carry_out(settings, folder, checkpoint, tuple(damaged), progress)
+
+
+def _carry_out(
+    settings: RunSettings,
+    folder: Path,
+    checkpoint: Checkpoint | None,
+    damaged: tuple[str, ...],
+    progress: bool,
+) -> TrainResult:
+    start = checkpoint.steps if checkpoint else 0
+    for name in ("checkpoints", "tensorboard"):
+        (folder / name).mkdir(exist_ok=True)
+    total = settings.updates * settings.steps_per_update
+    with _own_random_state():
+        learner = settings.method.build(
+            settings.problem,
+            settings.hyperparameters,
+            lanes=settings.lanes,
+            seed=settings.seed,
+            steps=settings.steps,
+            start=start,
+        )
+        with contextlib.closing(learner):
+            run = _Run(settings, folder, learner, start, ProgressBar(total, start, progress))
+            if checkpoint is not None:
+                run.take_over(checkpoint)
+            clock = time.perf_counter()
+            try:
+                if start < total:
+                    learner.learn(total, run)
+            finally:
+                run.close()
+            seconds = time.perf_counter() - clock
+        steps = learner.steps
+    result = TrainResult(
+        folder=folder,
+        env_id=settings.env_id,
+        algorithm=settings.algorithm,
+        seed=settings.seed,
+        steps=steps,
+        seconds=run.seconds,
+        frames_per_second=(steps - start) / seconds if steps > start else None,
+        best_return=run.best_return,
+        best_steps=run.best_steps,
+        last_evaluation=run.last_evaluation,
+        resumed_from=start if checkpoint else None,
+        damaged=damaged,
+    )
+    write_json_atomic(folder / "result.json", to_plain(result))
+    return result
+
+
+class _Run:
+    """Watches a learner: keeps scalars, evaluates, and saves where that is due.
+
+    Args:
+        settings: Settings of the run.
+        folder: Run folder.
+        learner: Who learns.
+        start: Decisions before this process took over.
+        bar: Progress on the screen.
+    """
+
+    def __init__(
+        self,
+        settings: RunSettings,
+        folder: Path,
+        learner: Learner,
+        start: int,
+        bar: ProgressBar,
+    ) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._learner = learner
+        self._evaluator = Evaluator(settings)
+        self._evaluate_every = -(-settings.updates // settings.evaluations)
+        self._table = ProgressTable(folder / "progress.csv", start)
+        self._board = TensorBoard(folder / "tensorboard", start)
+        self._bar = bar
+        self._best: Policy | None = None
+        self._saved = start
+        self._earlier = 0.0
+        self._clock = time.perf_counter()
+        self.best_return = -np.inf
+        self.best_steps = 0
+        self.last_evaluation: dict[str, float] = {}
+
+    @property
+    def seconds(self) -> float:
+        """Duration of the run so far, earlier processes included."""
+        return self._earlier + time.perf_counter() - self._clock
+
+    def advanced(self, decisions: int) -> None:
+        """Move the bar."""
+        self._bar.advance(decisions)
+
+    def record(self, steps: int, scalars: Mapping[str, float]) -> None:
+        """Keep scalars in the table and for TensorBoard."""
+        self._table.write(steps, scalars)
+        self._board.write(steps, scalars)
+        if "episode/return" in scalars:
+            self._bar.show("return", scalars["episode/return"])
+
+    def pause(self, last: bool = False) -> None:
+        """Evaluate and save a checkpoint where they are due."""
+        steps = self._learner.steps
+        update = steps // self._settings.steps_per_update
+        if last or update % self._evaluate_every == 0:
+            self._evaluate(steps)
+        if last or steps - self._saved >= self._settings.checkpoint_every:
+            self._save(steps)
+
+    def take_over(self, checkpoint: Checkpoint) -> None:
+        """Put learner and best policy back where a checkpoint left them.
+
+        Raises:
+            CorruptFileError: It does not fit the run.
+        """
+        state = checkpoint.state
+        try:
+            self._learner.restore(checkpoint.steps, state["learner"], dict(checkpoint.arrays))
+            self._earlier = float(state["seconds"])
+            self.last_evaluation = dict(state["last"])
+            if state["best"] is not None:
+                self.best_return = float(state["best"]["return"])
+                self.best_steps = int(state["best"]["steps"])
+                self._best = Policy.from_document(
+                    state["best"]["policy"], _without_prefix(checkpoint.arrays, _BEST)
+                )
+                self._write_best()
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise CorruptFileError(
+                f"checkpoint of step {checkpoint.steps} in {self._folder} does not fit its run: "
+                f"{error}"
+            ) from error
+
+    def close(self) -> None:
+        """Write the table one last time."""
+        self._table.save()
+        self._board.close()
+        self._bar.close()
+
+    def _evaluate(self, steps: int) -> None:
+        policy = self._learner.export({})
+        result = self._evaluator(PolicyAgent(policy))
+        self.last_evaluation = self._evaluator.scalars(result)
+        self.record(
+            steps, {f"eval/{name}": value for name, value in self.last_evaluation.items()}
+        )
+        if self.last_evaluation["return"] > self.best_return:
+            self.best_return, self.best_steps = self.last_evaluation["return"], steps
+            about = {
+                "algorithm": self._settings.algorithm,
+                "seed": self._settings.seed,
+                "steps": steps,
+                "evaluation_cohort": self._evaluator.cohort,
+                "evaluation_return": self.best_return,
+            }
+            self._best = self._learner.export(about)
+            self._bar.show("best evaluation", self.best_return)
+            self._write_best()
+
+    def _write_best(self) -> None:
+        target = self._folder / "policy"
+        target.mkdir(exist_ok=True)
+        assert self._best is not None
+        write_policy(target, self._best)
+
+    def _save(self, steps: int) -> None:
+        self._table.save()
+        own, arrays = self._learner.save()
+        state: dict[str, Any] = {
+            "learner": own,
+            "seconds": self.seconds,
+            "last": self.last_evaluation,
+            "best": None,
+        }
+        if self._best is not None:
+            state["best"] = {
+                "return": self.best_return,
+                "steps": self.best_steps,
+                "policy": self._best.to_document(),
+            }
+            arrays |= {f"{_BEST}{name}": array for name, array in self._best.tensors().items()}
+        write_checkpoint(self._folder / "checkpoints", Checkpoint(steps, state, arrays))
+        self._saved = steps
+
+
+_BEST = "best/"
+
+
+def _without_prefix(arrays: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    return {n.removeprefix(prefix): array for n, array in arrays.items() if n.startswith(prefix)}
+
+
+@contextlib.contextmanager
+def _own_random_state() -> Iterator[None]:
+    """Leave the caller's global generators and torch's thread count as they were."""
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    threads = torch.get_num_threads()
+    torch.set_num_threads(_TORCH_THREADS)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        random.setstate(before[0])
+        np.random.set_state(before[1])  # noqa: NPY002
+        torch.set_rng_state(before[2])
