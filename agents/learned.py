@@ -19,6 +19,8 @@ from oncogym.envs.registry import find_variant, treatments
 from oncogym.envs.therapy import TherapyTask
 
 _STREAM_ACTIONS = streams.STREAM_SAMPLED_ACTION
+# Range of a logarithmic deviation that a network gives, as in soft actor-critic.
+_LOG_STD = (-20.0, 2.0)
 
 
 class PolicyMismatchError(ValueError):
@@ -30,13 +32,13 @@ class PolicyAgent:
 
     Args:
         policy: The network and what it was made for.
-        label: Name for tables and figures.
+        label: Name for tables and figures; by default that of the algorithm.
         seed: Seed of sampled actions (``deterministic=False``).
     """
 
-    def __init__(self, policy: Policy, label: str = "PPO", seed: int = 0) -> None:
+    def __init__(self, policy: Policy, label: str | None = None, seed: int = 0) -> None:
         self.policy = policy
-        self.label = label
+        self.label = label or str(policy.about.get("title", "Policy"))
         self._seed = np.uint64(seed)
         self._calls = 0
         inputs = policy.sizes[0]
@@ -54,7 +56,8 @@ class PolicyAgent:
             ]
         ).astype(np.float64)
         self._activation = kernel.TANH if policy.activation == "tanh" else kernel.RELU
-        self._std = np.exp(policy.log_std.astype(np.float64))
+        self._actions = int(np.prod(policy.action_space.shape))
+        self._std = None if policy.log_std is None else np.exp(policy.log_std.astype(np.float64))
 
     @classmethod
     def load(
@@ -64,7 +67,7 @@ class PolicyAgent:
         options: Mapping[str, Any] | None = None,
         *,
         task: TherapyTask | None = None,
-        label: str = "PPO",
+        label: str | None = None,
         seed: int = 0,
     ) -> PolicyAgent:
         """Read a policy and make sure that it fits an environment.
@@ -123,8 +126,12 @@ class PolicyAgent:
             self._activation,
             raw,
         )
+        raw, given = raw[:, : self._actions], raw[:, self._actions :]
         if not deterministic:
-            raw += self._std * self._noise(len(rows))
+            std = np.exp(np.clip(given, *_LOG_STD)) if self._std is None else self._std
+            raw += std * self._noise(len(rows))
+        if self.policy.squash:
+            raw = np.tanh(raw)
         if self.policy.rescale_actions:
             raw = (raw + 1.0) * 0.5
         space = self.policy.action_space
@@ -136,7 +143,7 @@ class PolicyAgent:
         draws = (np.uint64(self._calls) << np.uint64(32)) | np.arange(lanes, dtype=np.uint64)
         self._calls += 1
         seeds = np.full(lanes, self._seed, np.uint64)
-        return streams.normals(seeds, draws, _STREAM_ACTIONS, int(self._sizes[-1]))
+        return streams.normals(seeds, draws, _STREAM_ACTIONS, self._actions)
 
 
 def policy_folder(folder: StrPath) -> Path:

@@ -7,8 +7,6 @@ Stable-Baselines3.
 from __future__ import annotations
 
 import hashlib
-import io
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +16,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
+from oncogym.core.archives import dump_arrays, load_arrays
 from oncogym.core.files import (
     CorruptFileError,
     StrPath,
@@ -28,7 +27,7 @@ from oncogym.core.files import (
 )
 
 FORMAT = "oncogym-policy"
-VERSION = 1
+VERSION = 2
 ACTIVATIONS = ("tanh", "relu")
 
 
@@ -44,9 +43,12 @@ class Policy:
         action_space: One lane's actions, in [0, 1].
         weights: One matrix ``(in, out)`` for each layer, float32.
         biases: One vector ``(out,)`` for each layer, float32.
-        log_std: Logarithm of the standard deviation of each action component ``(size,)``.
+        log_std: Logarithm of the standard deviation of each action component ``(size,)``; ``None``
+            if the network gives it: its last layer then has twice as many outputs, the means first.
         activation: ``"tanh"`` or ``"relu"``, after every layer but the last.
-        rescale_actions: The network's output lies in [-1, 1] and is mapped to [0, 1].
+        rescale_actions: The action lies in [-1, 1] and is mapped to [0, 1].
+        squash: The hyperbolic tangent of what the network gives, or of what is drawn, is the
+            action.
         mean, variance: Of each observed quantity ``(inputs,)``, or ``None`` for no normalisation.
         epsilon, clip: The network sees ``(x - mean) / sqrt(variance + epsilon)`` within ``±clip``.
         about: Anything else worth keeping: step, score, seed.
@@ -59,9 +61,10 @@ class Policy:
     action_space: Box
     weights: tuple[NDArray[np.float32], ...]
     biases: tuple[NDArray[np.float32], ...]
-    log_std: NDArray[np.float32]
+    log_std: NDArray[np.float32] | None
     activation: str = "tanh"
     rescale_actions: bool = False
+    squash: bool = False
     mean: NDArray[np.float64] | None = None
     variance: NDArray[np.float64] | None = None
     epsilon: float = 1e-8
@@ -80,12 +83,68 @@ class Policy:
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """All arrays by the name they have in the file."""
-        found: dict[str, NDArray[Any]] = {"log_std": self.log_std}
+        found: dict[str, NDArray[Any]] = {}
+        if self.log_std is not None:
+            found["log_std"] = self.log_std
         for layer, (matrix, vector) in enumerate(zip(self.weights, self.biases, strict=True)):
             found[f"weight_{layer}"], found[f"bias_{layer}"] = matrix, vector
         if self.mean is not None and self.variance is not None:
             found["observation_mean"], found["observation_variance"] = self.mean, self.variance
         return found
+
+    def to_document(self) -> dict[str, Any]:
+        """All but the tensors, JSON-able."""
+        plain = self.mean is None
+        return to_plain(
+            {
+                "format": FORMAT,
+                "version": VERSION,
+                "env_id": self.env_id,
+                "treatment": self.treatment,
+                "options": dict(self.options),
+                "observation_space": _describe(self.observation_space),
+                "action_space": _describe(self.action_space),
+                "network": {"sizes": self.sizes, "activation": self.activation},
+                "rescale_actions": self.rescale_actions,
+                "squash": self.squash,
+                "deviation": "of the network" if self.log_std is None else "constant",
+                "normalisation": None if plain else {"epsilon": self.epsilon, "clip": self.clip},
+                "about": dict(self.about),
+            }
+        )
+
+    @classmethod
+    def from_document(
+        cls, document: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]
+    ) -> Policy:
+        """The policy of :meth:`to_document` and its tensors.
+
+        Raises:
+            KeyError, TypeError, ValueError, AttributeError: Something is missing or wrong.
+        """
+        layers = len(document["network"]["sizes"]) - 1
+        normalisation = document["normalisation"]
+        policy = cls(
+            env_id=str(document["env_id"]),
+            treatment=str(document["treatment"]),
+            options=dict(document["options"]),
+            observation_space=_space(document["observation_space"]),
+            action_space=_space(document["action_space"]),
+            weights=tuple(tensors[f"weight_{layer}"] for layer in range(layers)),
+            biases=tuple(tensors[f"bias_{layer}"] for layer in range(layers)),
+            log_std=tensors["log_std"] if document["deviation"] == "constant" else None,
+            activation=document["network"]["activation"],
+            rescale_actions=bool(document["rescale_actions"]),
+            squash=bool(document["squash"]),
+            mean=None if normalisation is None else tensors["observation_mean"],
+            variance=None if normalisation is None else tensors["observation_variance"],
+            epsilon=1e-8 if normalisation is None else float(normalisation["epsilon"]),
+            clip=10.0 if normalisation is None else float(normalisation["clip"]),
+            about=dict(document["about"]),
+        )
+        if policy.sizes != document["network"]["sizes"]:
+            raise ValueError(f"sizes {document['network']['sizes']} but tensors {policy.sizes}")
+        return policy
 
     def _problem(self) -> str:
         if self.activation not in ACTIVATIONS:
@@ -100,8 +159,10 @@ class Policy:
                 )
             width = len(vector)
         actions = int(np.prod(self.action_space.shape))
-        if width != actions or self.log_std.shape != (actions,):
+        if width != (actions if self.log_std is not None else 2 * actions):
             return f"the network has {width} outputs for actions of {actions} components"
+        if self.log_std is not None and self.log_std.shape != (actions,):
+            return f"log_std has shape {self.log_std.shape} for actions of {actions} components"
         if (self.mean is None) != (self.variance is None):
             return "observation mean and variance must come together"
         if self.mean is not None and self.variance is not None:
@@ -123,22 +184,8 @@ def write_policy(folder: StrPath, policy: Policy) -> Path:
     """
     folder = Path(folder)
     data = dump_arrays(policy.tensors())
-    document = {
-        "format": FORMAT,
-        "version": VERSION,
-        "env_id": policy.env_id,
-        "treatment": policy.treatment,
-        "options": dict(policy.options),
-        "observation_space": _describe(policy.observation_space),
-        "action_space": _describe(policy.action_space),
-        "network": {"sizes": policy.sizes, "activation": policy.activation},
-        "rescale_actions": policy.rescale_actions,
-        "normalisation": None
-        if policy.mean is None
-        else {"epsilon": policy.epsilon, "clip": policy.clip},
-        "about": dict(policy.about),
-        "tensors": {"file": "policy.npz", "sha256": hashlib.sha256(data).hexdigest()},
-    }
+    tensors = {"file": "policy.npz", "sha256": hashlib.sha256(data).hexdigest()}
+    document = {**policy.to_document(), "tensors": tensors}
     to_plain(document)  # an option without a JSON form must not cost the policy that was there
     (folder / "policy.json").unlink(missing_ok=True)
     write_bytes_atomic(folder / "policy.npz", data)
@@ -166,32 +213,11 @@ def read_policy(folder: StrPath) -> Policy:
         )
     tensors = _read_tensors(folder / "policy.npz", document)
     try:
-        layers = len(document["network"]["sizes"]) - 1
-        normalisation = document["normalisation"]
-        policy = Policy(
-            env_id=str(document["env_id"]),
-            treatment=str(document["treatment"]),
-            options=dict(document["options"]),
-            observation_space=_space(document["observation_space"]),
-            action_space=_space(document["action_space"]),
-            weights=tuple(tensors[f"weight_{layer}"] for layer in range(layers)),
-            biases=tuple(tensors[f"bias_{layer}"] for layer in range(layers)),
-            log_std=tensors["log_std"],
-            activation=document["network"]["activation"],
-            rescale_actions=bool(document["rescale_actions"]),
-            mean=None if normalisation is None else tensors["observation_mean"],
-            variance=None if normalisation is None else tensors["observation_variance"],
-            epsilon=1e-8 if normalisation is None else float(normalisation["epsilon"]),
-            clip=10.0 if normalisation is None else float(normalisation["clip"]),
-            about=dict(document["about"]),
-        )
-        if policy.sizes != document["network"]["sizes"]:
-            raise ValueError(f"sizes {document['network']['sizes']} but tensors {policy.sizes}")
+        return Policy.from_document(document, tensors)
     except KeyError as error:
         raise CorruptFileError(f"{path}: {error.args[0]} is missing") from error
     except (TypeError, ValueError, AttributeError) as error:
         raise CorruptFileError(f"{path}: {error}") from error
-    return policy
 
 
 def _read_tensors(path: Path, document: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
@@ -202,31 +228,6 @@ def _read_tensors(path: Path, document: Mapping[str, Any]) -> dict[str, NDArray[
     if hashlib.sha256(data).hexdigest() != wanted:
         raise CorruptFileError(f"{path}: truncated or altered ({len(data)} bytes, wrong sha256)")
     return load_arrays(path, data)
-
-
-def dump_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """An ``.npz`` file's bytes; the same arrays give the same bytes (``np.savez`` adds a time)."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, array in arrays.items():
-            part = io.BytesIO()
-            np.lib.format.write_array(part, np.asanyarray(array), allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), part.getvalue())
-    return buffer.getvalue()
-
-
-def load_arrays(path: Path, data: bytes) -> dict[str, NDArray[Any]]:
-    """The arrays of an ``.npz`` file's bytes, without unpickling.
-
-    Raises:
-        CorruptFileError: They are not a whole archive of plain arrays; the message names ``path``.
-    """
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except Exception as error:  # zipfile and numpy raise a dozen kinds on damaged bytes
-        reason = str(error) or type(error).__name__
-        raise CorruptFileError(f"{path}: truncated or altered ({reason})") from error
 
 
 def _describe(space: Box) -> dict[str, Any]:

@@ -55,7 +55,8 @@ class Problem:
         patients: The patients of an evaluation or a search, rows ``(patients, fields)``; none
             while nobody has been chosen.
         seeds: Random key of each patient ``(patients,)`` uint64.
-        patient: A fixed patient ``(fields,)`` whom an environment resets to instead of the cohort's.
+        patient: A fixed patient ``(fields,)`` whom an environment resets to instead of one of the
+            cohort.
         max_episode_steps: Decisions after which an environment truncates an episode.
     """
 
@@ -352,7 +353,7 @@ _threads = threading.local()
 
 
 def _kept(problem: Problem, lanes: int) -> TherapyTask:
-    """The task of a problem's kind with so many lanes that this thread made before, or a new one."""
+    """A task with so many lanes that this thread made before, or a new one."""
     tasks: OrderedDict[Any, TherapyTask] = _threads.__dict__.setdefault("tasks", OrderedDict())
     options = json.dumps(to_plain(dict(problem.options)), sort_keys=True)
     key = (problem.treatment.task, options, lanes)

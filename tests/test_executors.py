@@ -173,13 +173,13 @@ def test_evaluations_do_not_depend_on_lanes(lanes):
 def test_training_does_not_depend_on_the_executor(name, tmp_path):
     pytest.importorskip("stable_baselines3")
     problem = resolve(COHORT, patients=1)
-    here = train_seeds(problem, tmp_path / "here", [1, 2], steps=5000)
+    here = train_seeds(problem, tmp_path / "here", "ppo", [1, 2], steps=5000)
     # What an interrupted run left behind is not gone on with.
     left = tmp_path / "there" / "ppo-2"
     left.mkdir(parents=True)
     (left / "config.json").write_text("{}")
     with opened(name) as pool:
-        there = train_seeds(problem, tmp_path / "there", [1, 2], steps=5000, executor=pool)
+        there = train_seeds(problem, tmp_path / "there", "ppo", [1, 2], steps=5000, executor=pool)
     for one, other in zip(here, there, strict=True):
         assert (one.seed, one.steps, one.best_return) == (
             other.seed,
@@ -189,7 +189,7 @@ def test_training_does_not_depend_on_the_executor(name, tmp_path):
         arrays = [np.load(result.policy / "policy.npz") for result in (one, other)]
         assert set(arrays[0].files) == set(arrays[1].files)
         assert all((arrays[0][k] == arrays[1][k]).all() for k in arrays[0].files)
-    again = train_seeds(problem, tmp_path / "here", [1, 2], steps=5000)
+    again = train_seeds(problem, tmp_path / "here", "ppo", [1, 2], steps=5000)
     assert [result.best_return for result in again] == [result.best_return for result in here]
     assert [result.resumed_from for result in again] == [result.steps for result in here]
 

@@ -94,10 +94,7 @@ def test_sampled_actions_are_spread_as_trained_and_repeatable():
 def test_actions_agree_with_sb3(env_id, activation, normalise, rescale):
     pytest.importorskip("stable_baselines3")
     torch = pytest.importorskip("torch")
-    from oncogym.training.ppo import _lanes, _model
     from oncogym.training.settings import make_settings
-    from oncogym.training.state import make_policy as export
-    from oncogym.training.state import policy_arrays
 
     chosen = {
         "activation": activation,
@@ -107,16 +104,18 @@ def test_actions_agree_with_sb3(env_id, activation, normalise, rescale):
         "n_steps": 4,
         "batch_size": 8,
     }
-    settings = make_settings(env_id, lanes=4, hyperparameters=chosen)
-    lanes = _lanes(settings)
-    model = _model(settings, lanes)
+    settings = make_settings(env_id, "ppo", lanes=4, hyperparameters=chosen)
+    learner = settings.method.build(
+        settings.problem, settings.hyperparameters, lanes=4, seed=0, steps=16, start=0
+    )
+    model, lanes = learner.model, learner.model.env
     with torch.no_grad():
         for parameter in model.policy.parameters():
             parameter.normal_(0.1, 0.5)
     lanes.reset()
     for _ in range(30):
         seen, *_ = lanes.step(np.random.default_rng(0).random((4, *lanes.action_space.shape)))
-    agent = PolicyAgent(export(settings, policy_arrays(model), {}))
+    agent = PolicyAgent(learner.export({}))
     seen = np.concatenate([lanes.get_original_obs(), 3.0 * observations(200)])
     expected, _ = model.predict(lanes.normalize_obs(seen), deterministic=True)
     if rescale:
@@ -232,8 +231,8 @@ def test_a_damaged_description_is_named(tmp_path):
     path.write_text("[1, 2]")
     with pytest.raises(CorruptFileError, match="not an oncogym policy"):
         PolicyAgent.load(tmp_path)
-    path.write_text(text.replace('"version": 1', '"version": 2'))
-    with pytest.raises(CorruptFileError, match="policy format 2"):
+    path.write_text(text.replace('"version": 2', '"version": 3'))
+    with pytest.raises(CorruptFileError, match="policy format 3"):
         PolicyAgent.load(tmp_path)
     path.unlink()
     with pytest.raises(FileNotFoundError, match="holds no policy"):

@@ -18,7 +18,7 @@ TINY = {"n_steps": [2, 4], "layers": [[8], [8, 8]]}
 def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("search")
     grid = {**TINY, "lanes": [64], "batch_size": [64], "evaluations": [1]}
-    search(ENV, grid, place, steps=512, seeds=2)
+    search(ENV, grid, place, algorithm="ppo", steps=512, seeds=2)
     return place, grid
 
 
@@ -30,31 +30,31 @@ def test_every_combination_is_trained_with_every_seed(folder):
     assert table["best_return"].notna().all()
     assert all((place / name / "policy").is_dir() for name in table["folder"])
     assert table["folder"].is_unique
-    best = ranking(search(ENV, grid, place, steps=512, seeds=2), list(grid))
+    best = ranking(search(ENV, grid, place, algorithm="ppo", steps=512, seeds=2), list(grid))
     assert list(best["runs"]) == [2, 2, 2, 2]
     assert best["mean"].is_monotonic_decreasing
 
 
 def test_finished_runs_are_not_repeated_and_others_resume(folder, monkeypatch):
     place, grid = folder
-    monkeypatch.setattr("oncogym.training.search.train_ppo", None)
-    again = search(ENV, grid, place, steps=512, seeds=2)
+    monkeypatch.setattr("oncogym.training.search.train", None)
+    again = search(ENV, grid, place, algorithm="ppo", steps=512, seeds=2)
     kept = pd.read_csv(place / "search.csv")
     assert list(again["best_return"]) == pytest.approx(list(kept["best_return"]))
     name = kept["folder"].iloc[0]
     (place / name / "result.json").unlink()
-    assert len(search(ENV, grid, place, steps=512, seeds=2)) == 8
+    assert len(search(ENV, grid, place, algorithm="ppo", steps=512, seeds=2)) == 8
     with pytest.raises(ValueError, match="another search"):
-        search(ENV, grid, place, steps=1024, seeds=2)
+        search(ENV, grid, place, algorithm="ppo", steps=1024, seeds=2)
 
 
 def test_bad_values_start_no_work(tmp_path):
     with pytest.raises(ValueError, match="did you mean 'learning_rate'"):
-        search(ENV, {"learning_rat": [0.1]}, tmp_path / "a")
+        search(ENV, {"learning_rat": [0.1]}, tmp_path / "a", algorithm="ppo")
     with pytest.raises(ValueError, match="gamma"):
-        search(ENV, {"gamma": [0.9, 7.0]}, tmp_path / "b")
+        search(ENV, {"gamma": [0.9, 7.0]}, tmp_path / "b", algorithm="ppo")
     with pytest.raises(ValueError, match="seeds is 0"):
-        search(ENV, {}, tmp_path / "c", seeds=0)
+        search(ENV, {}, tmp_path / "c", algorithm="ppo", seeds=0)
     assert not list(tmp_path.iterdir())
     with pytest.raises(ValueError, match="NAME=VALUE"):
         read_grid(["gamma"])

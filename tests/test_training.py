@@ -19,25 +19,26 @@ import pytest
 torch = pytest.importorskip("torch")
 sb3 = pytest.importorskip("stable_baselines3")
 
-from oncogym.agents import checkpoint as checkpoints  # noqa: E402
+from oncogym import training  # noqa: E402
 from oncogym.agents.learned import PolicyAgent  # noqa: E402
 from oncogym.agents.rollout import rollout  # noqa: E402
+from oncogym.cli import main as cli  # noqa: E402
+from oncogym.core import checkpoint as checkpoints  # noqa: E402
 from oncogym.core.errors import UnknownNameError  # noqa: E402
 from oncogym.core.files import CorruptFileError, OutputFolderError, read_json  # noqa: E402
 from oncogym.envs import find_variant, treatments  # noqa: E402
-from oncogym.evaluation import cli  # noqa: E402
-from oncogym.training import ppo  # noqa: E402
-from oncogym.training.ppo import (  # noqa: E402
+from oncogym.training.algorithms import algorithm_names, find_algorithm  # noqa: E402
+from oncogym.training.runs import (  # noqa: E402
     RunFolderError,
     SettingsMismatchError,
-    resume_ppo,
-    train_ppo,
+    resume,
+    train,
 )
 from oncogym.training.settings import make_settings  # noqa: E402
-from oncogym.training.state import policy_arrays, restore_model, save_model  # noqa: E402
 
 ENV = "oncogym/ChemoDosing-v0"
 COHORT = "oncogym/ChemoDosingCohort-v0"
+PPO = "ppo"
 TINY = {"n_steps": 10, "batch_size": 40, "n_epochs": 2, "layers": [8], "evaluations": 4}
 # 8 lanes, 10 decisions each: 80 decisions an update, 13 updates for 1000 decisions.
 SMALL = {"steps": 1000, "lanes": 8, "seed": 3, "hyperparameters": TINY}
@@ -47,7 +48,7 @@ TOTAL = 1040
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A short run, to be copied before it is changed."""
-    return train_ppo(COHORT, out=tmp_path_factory.mktemp("run") / "a", **SMALL)
+    return train(COHORT, PPO, out=tmp_path_factory.mktemp("run") / "a", **SMALL)
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_a_run_leaves_everything_behind(finished):
         "tensorboard",
     }
     config = read_json(finished.folder / "config.json")
-    assert config["settings"]["env_id"] == COHORT
+    assert config["settings"]["problem"]["env"] == COHORT
     assert config["settings"]["hyperparameters"]["layers"] == [8]
     assert config["seeds"] == 3
     assert config["versions"]["torch"] == torch.__version__
@@ -128,22 +129,31 @@ def test_the_best_policy_is_kept_and_does_what_was_measured(finished):
 
 def test_a_seed_decides_the_run(finished, tmp_path):
     before = np.random.get_state()[1].copy(), torch.get_rng_state(), random.getstate()  # noqa: NPY002
-    again = train_ppo(COHORT, out=tmp_path / "again", **SMALL)
+    again = train(COHORT, PPO, out=tmp_path / "again", **SMALL)
     assert np.array_equal(before[0], np.random.get_state()[1])  # noqa: NPY002
     assert torch.equal(before[1], torch.get_rng_state())
     assert before[2] == random.getstate()
-    other = train_ppo(COHORT, out=tmp_path / "other", **{**SMALL, "seed": 4})
+    other = train(COHORT, PPO, out=tmp_path / "other", **{**SMALL, "seed": 4})
     bytes_of = [(r.policy / "policy.npz").read_bytes() for r in (finished, again, other)]
     assert bytes_of[0] == bytes_of[1] != bytes_of[2]
+
+
+def learner_of(env_id=COHORT, algorithm=PPO, **given):
+    settings = make_settings(env_id, algorithm, **given)
+    return settings.method.build(
+        settings.problem,
+        settings.hyperparameters,
+        lanes=settings.lanes,
+        seed=settings.seed,
+        steps=settings.steps,
+        start=0,
+    )
 
 
 def test_neighbouring_seeds_share_no_patients():
     drawn = []
     for seed in (0, 1):
-        settings = make_settings(COHORT, seed=seed, lanes=40, hyperparameters=TINY)
-        lanes = ppo._lanes(settings)
-        ppo._model(settings, lanes)
-        ppo.seed_lanes(lanes, settings, 0)
+        lanes = learner_of(seed=seed, lanes=40, hyperparameters=TINY).model.env
         lanes.reset()
         drawn.append({tuple(row) for row in lanes.get_attr("patients")[0:40]})
     assert len(drawn[0]) == 40
@@ -151,46 +161,41 @@ def test_neighbouring_seeds_share_no_patients():
 
 
 def test_a_checkpoint_restores_everything(finished):
-    path = newest(finished.folder)
-    saved = checkpoints.read_checkpoint(path)
-    settings = make_settings(
-        COHORT, steps=1000, lanes=8, seed=9, hyperparameters={**TINY, "n_steps": 10}
-    )
-    model = ppo._model(settings, ppo._lanes(settings))
-    with ppo._own_random_state():
-        restore_model(model, saved.steps, dict(saved.state), dict(saved.arrays))
-        state, arrays = save_model(model)
-    assert model.num_timesteps == TOTAL
+    saved = checkpoints.read_checkpoint(newest(finished.folder))
+    learner = learner_of(steps=1000, lanes=8, seed=9, hyperparameters=TINY)
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    learner.restore(saved.steps, saved.state["learner"], dict(saved.arrays))
+    state, arrays = learner.save()
+    np.random.set_state(before[1])  # noqa: NPY002
+    torch.set_rng_state(before[2])
+    assert learner.steps == TOTAL
     for name, array in arrays.items():
         assert array.tobytes() == saved.arrays[name].tobytes(), name
-    for name, value in state.items():
-        assert json.loads(json.dumps(value)) == saved.state[name], name
+    assert json.loads(json.dumps(state)) == saved.state["learner"]
     kinds = {name.split("/")[0] for name in saved.arrays}
     assert kinds == {
         "best",
         "observation_statistics",
-        "optimizer",
-        "policy",
+        "parameters",
         "random",
         "return_statistics",
     }
 
 
-def test_the_best_tensors_do_not_go_on_learning():
-    settings = make_settings(ENV, lanes=4, hyperparameters=TINY)
-    model = ppo._model(settings, ppo._lanes(settings))
-    kept = policy_arrays(model)
+def test_an_exported_policy_does_not_go_on_learning():
+    learner = learner_of(ENV, lanes=4, hyperparameters=TINY)
+    kept = learner.export({}).tensors()
     before = {name: array.copy() for name, array in kept.items()}
     with torch.no_grad():
-        for parameter in model.policy.parameters():
+        for parameter in learner.model.policy.parameters():
             parameter.add_(1.0)
-    model.env.reset()
+    learner.model.env.reset()
     assert all(np.array_equal(kept[name], before[name]) for name in kept)
 
 
 def test_an_interrupted_run_goes_on_to_the_same_step(interrupted, finished):
     start = checkpoints.read_checkpoint(newest(interrupted)).steps
-    result = resume_ppo(interrupted, env_id=COHORT, **SMALL)
+    result = resume(interrupted, env_id=COHORT, **SMALL)
     assert result.resumed_from == start < TOTAL
     assert result.steps == TOTAL
     assert result.damaged == ()
@@ -205,7 +210,7 @@ def test_an_interrupted_run_goes_on_to_the_same_step(interrupted, finished):
 def test_a_finished_run_is_not_trained_further(finished, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(finished.folder, folder)
-    result = resume_ppo(folder)
+    result = resume(folder)
     assert result.steps == result.resumed_from == TOTAL
     assert result.best_return == finished.best_return
     assert result.last_evaluation == finished.last_evaluation
@@ -217,7 +222,7 @@ def test_a_finished_run_is_not_trained_further(finished, tmp_path):
 def test_a_run_killed_before_its_first_checkpoint_begins_anew(interrupted):
     for path in checkpoints.list_checkpoints(interrupted / "checkpoints"):
         path.unlink()
-    result = resume_ppo(interrupted)
+    result = resume(interrupted)
     assert (result.resumed_from, result.steps) == (None, TOTAL)
 
 
@@ -229,7 +234,7 @@ def test_a_damaged_checkpoint_is_named_and_passed_over(interrupted, damage):
     data[len(data) // 2] ^= 255
     path.write_bytes({"truncated": data[: len(data) // 3], "empty": b"", "altered": data}[damage])
     with pytest.warns(RuntimeWarning, match=path.name):
-        result = resume_ppo(interrupted)
+        result = resume(interrupted)
     assert result.steps == TOTAL
     assert result.resumed_from == checkpoints.read_checkpoint(good).steps
     assert len(result.damaged) == 1
@@ -241,7 +246,7 @@ def test_only_damaged_checkpoints_are_an_error(interrupted):
     for path in files:
         path.write_bytes(path.read_bytes()[:-7])
     with pytest.raises(CorruptFileError) as error:
-        resume_ppo(interrupted)
+        resume(interrupted)
     assert all(path.name in str(error.value) for path in files)
 
 
@@ -261,7 +266,7 @@ def test_only_damaged_checkpoints_are_an_error(interrupted):
 )
 def test_a_run_does_not_go_on_with_other_settings(finished, asked, message):
     with pytest.raises(SettingsMismatchError, match=message):
-        resume_ppo(finished.folder, **asked)
+        resume(finished.folder, **asked)
 
 
 def test_a_killed_run_ends_as_if_nothing_had_happened(tmp_path):
@@ -269,8 +274,8 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(tmp_path):
     folder = tmp_path / "killed"
     arguments = {**SMALL, "steps": 24_000, "checkpoint_every": 400}
     code = (
-        "from oncogym.training.ppo import train_ppo\n"
-        f"train_ppo({COHORT!r}, out={str(folder)!r}, **{arguments!r})"
+        "from oncogym.training.runs import train\n"
+        f"train({COHORT!r}, {PPO!r}, out={str(folder)!r}, **{arguments!r})"
     )
     with subprocess.Popen([sys.executable, "-c", code]) as process:
         limit = time.monotonic() + 120.0
@@ -284,7 +289,7 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(tmp_path):
     left = checkpoints.list_checkpoints(folder / "checkpoints")
     steps = [checkpoints.read_checkpoint(path).steps for path in left]
     assert not (folder / "result.json").exists()
-    result = resume_ppo(folder)
+    result = resume(folder)
     assert result.resumed_from == max(steps)
     assert result.damaged == ()
     assert result.steps == 24_000
@@ -300,9 +305,9 @@ def test_what_a_run_refuses_before_any_work(tmp_path):
         ({"options": {"cohort": "populatoin"}}, "did you mean 'population'"),
     ):
         with pytest.raises(UnknownNameError, match=message):
-            train_ppo(ENV, out=out, **arguments)
+            train(ENV, PPO, out=out, **arguments)
     with pytest.raises(UnknownNameError, match=f"did you mean '{ENV}'"):
-        train_ppo("oncogym/ChemoDosin-v0", out=out)
+        train("oncogym/ChemoDosin-v0", PPO, out=out)
     for arguments, message in (
         ({"steps": 0}, "steps is 0"),
         ({"lanes": 2.5}, r"lanes is 2\.5"),
@@ -316,19 +321,19 @@ def test_what_a_run_refuses_before_any_work(tmp_path):
         ({"hyperparameters": {"activation": "tanhh"}}, "did you mean 'tanh'"),
     ):
         with pytest.raises(ValueError, match=message):
-            train_ppo(ENV, out=out, **arguments)
+            train(ENV, PPO, out=out, **arguments)
     assert not out.exists()
     file = tmp_path / "file"
     file.write_text("")
     with pytest.raises(OutputFolderError, match=f"{file}: it is a file"):
-        train_ppo(ENV, out=file)
+        train(ENV, PPO, out=file)
     with pytest.raises(RunFolderError, match="holds no run to resume"):
-        resume_ppo(tmp_path)
+        resume(tmp_path)
 
 
 def test_a_run_folder_is_used_once(finished):
     with pytest.raises(RunFolderError, match="holds a run already"):
-        train_ppo(COHORT, out=finished.folder, **SMALL)
+        train(COHORT, PPO, out=finished.folder, **SMALL)
 
 
 def test_a_damaged_configuration_is_named(interrupted):
@@ -337,7 +342,7 @@ def test_a_damaged_configuration_is_named(interrupted):
     for damaged in (text[: len(text) // 2], "{}", text.replace('"lanes"', '"lane"')):
         path.write_text(damaged)
         with pytest.raises(CorruptFileError, match=r"config\.json"):
-            resume_ppo(interrupted)
+            resume(interrupted)
 
 
 def test_a_damaged_table_is_named(interrupted):
@@ -345,12 +350,12 @@ def test_a_damaged_table_is_named(interrupted):
     for damaged in ("", "a,b\n1,2\n", "steps\nx\n"):
         path.write_text(damaged)
         with pytest.raises(CorruptFileError, match=r"progress\.csv"):
-            resume_ppo(interrupted)
+            resume(interrupted)
 
 
 def test_a_fixed_patient_and_a_time_limit(tmp_path):
     options = {"patient": {"ec50": 2.0}, "max_episode_steps": 20, "horizon": 30}
-    result = train_ppo(ENV, out=tmp_path, options=options, **SMALL)
+    result = train(ENV, PPO, out=tmp_path, options=options, **SMALL)
     policy = result.agent().policy
     assert policy.options == {"horizon": 30}
     assert policy.about["evaluation_cohort"] == "patient"
@@ -359,18 +364,21 @@ def test_a_fixed_patient_and_a_time_limit(tmp_path):
     assert result.last_evaluation["length"] == 30
 
 
-def test_every_environment_has_hyperparameters():
+@pytest.mark.parametrize("algorithm", algorithm_names())
+def test_every_environment_has_hyperparameters(algorithm):
     import yaml
 
-    file = Path(ppo.__file__).parent / "hyperparams" / "ppo.yml"
+    file = Path(training.__file__).parent / "hyperparams" / f"{algorithm}.yml"
     table = yaml.safe_load(file.read_text(encoding="utf-8"))
     ids = {variant.id for treatment in treatments().values() for variant in treatment.variants}
     assert set(table) - {"default", "sb3"} <= ids
     for entry in table.values():
         assert set(entry) <= set(table["default"])
     for env_id in ids:
-        settings = make_settings(env_id)
-        assert settings.steps_per_update % settings.hyperparameters.batch_size == 0
+        settings = make_settings(env_id, algorithm)
+        assert settings.updates >= 20
+        if algorithm == PPO:
+            assert settings.steps_per_update % settings.hyperparameters.batch_size == 0
 
 
 def test_the_command_line_trains_and_resumes(tmp_path, capsys):
@@ -382,7 +390,7 @@ def test_the_command_line_trains_and_resumes(tmp_path, capsys):
     assert document["steps"] == 400
     assert document["policy"] == str(out / "policy")
     settings = read_json(out / "config.json")["settings"]
-    assert settings["options"] == {"cohort": "population"}
+    assert settings["problem"]["cohort"] == "population"
     newest(out).unlink()
     assert cli.main(["train", "--resume", str(out)]) == 0
     printed = capsys.readouterr()
@@ -401,7 +409,7 @@ def test_the_command_line_trains_and_resumes(tmp_path, capsys):
 
 
 def test_a_missing_extra_is_named(monkeypatch, capsys, tmp_path):
-    for name in ("oncogym.training.ppo", "torch", "stable_baselines3"):
+    for name in ("oncogym.training.runs", "torch", "stable_baselines3"):
         monkeypatch.setitem(sys.modules, name, None)
     assert cli.main(["train", ENV, "--out", str(tmp_path)]) == 2
     assert "oncogym[train]" in capsys.readouterr().err
@@ -410,7 +418,7 @@ def test_a_missing_extra_is_named(monkeypatch, capsys, tmp_path):
 @pytest.mark.slow
 def test_ppo_comes_close_to_the_best_plan(tmp_path):
     """98 % of the return of the best open-loop plan, 13.88, without toxicity over the limit."""
-    result = train_ppo(ENV, out=tmp_path, seed=0, steps=400_000)
+    result = train(ENV, PPO, out=tmp_path, seed=0, steps=400_000)
     assert result.best_return >= 0.98 * 13.88
     treatment, _ = find_variant(ENV)
     course = rollout(treatment.task(1), result.agent(), treatment.cohort("nominal").patients(1))
@@ -420,7 +428,7 @@ def test_ppo_comes_close_to_the_best_plan(tmp_path):
 def test_stable_baselines_own_defaults_are_a_base():
     import inspect
 
-    settings = make_settings("ChemoDosing-v0", base="sb3", hyperparameters={"n_steps": 1024})
+    settings = make_settings("ChemoDosing-v0", PPO, base="sb3", hyperparameters={"n_steps": 1024})
     chosen = dataclasses.asdict(settings.hyperparameters)
     theirs = inspect.signature(sb3.PPO).parameters
     same = ("batch_size", "n_epochs", "learning_rate", "gamma", "gae_lambda", "clip_range",
@@ -429,4 +437,67 @@ def test_stable_baselines_own_defaults_are_a_base():
     assert (settings.lanes, settings.steps, chosen["n_steps"]) == (1, 1_000_000, 1024)
     assert not chosen["normalize_observation"]
     with pytest.raises(ValueError, match="did you mean 'sb3'"):
-        make_settings("ChemoDosing-v0", base="sb33")
+        make_settings("ChemoDosing-v0", PPO, base="sb33")
+
+
+# Soft actor-critic: 4 lanes, updates from the 40th decision on, pauses every 4 decisions.
+REPLAY = {"learning_starts": 40, "batch_size": 16, "layers": [8], "evaluations": 4}
+OFF_POLICY = {"steps": 320, "lanes": 4, "seed": 1, "hyperparameters": REPLAY}
+
+
+@pytest.fixture(scope="module", params=[COHORT, "oncogym/GlioblastomaRadiationCohort-v0"])
+def replaying(request, tmp_path_factory):
+    """A short run of an algorithm that replays decisions."""
+    return train(request.param, "sac", out=tmp_path_factory.mktemp("sac") / "a", **OFF_POLICY)
+
+
+def test_an_off_policy_run_is_evaluated_and_loads_without_torch(replaying):
+    assert replaying.steps == 320
+    policy = replaying.agent().policy
+    assert (policy.squash, policy.rescale_actions, policy.log_std) == (True, True, None)
+    assert policy.about["algorithm"] == "sac"
+    treatment, _ = find_variant(replaying.env_id)
+    patients = treatment.cohort("validation").patients(256)
+    result = rollout(treatment.task(256, **policy.options), replaying.agent(), patients)
+    assert result.returns.mean() == pytest.approx(replaying.best_return, abs=1e-9)
+
+
+def test_an_off_policy_run_goes_on_from_its_checkpoint(replaying, tmp_path):
+    folder = tmp_path / "interrupted"
+    shutil.copytree(replaying.folder, folder)
+    newest(folder).unlink()
+    saved = checkpoints.read_checkpoint(newest(folder))
+    assert saved.state["learner"]["replayed"]["pos"] == saved.steps // 4
+    (folder / "result.json").unlink()
+    result = resume(folder)
+    assert (result.resumed_from, result.steps) == (saved.steps, 320)
+
+
+def test_an_exported_actor_acts_like_the_original():
+    learner = learner_of(COHORT, "sac", **OFF_POLICY)
+    with torch.no_grad():
+        for parameter in learner.model.policy.parameters():
+            parameter.normal_(0.0, 0.4)
+    lanes = learner.model.env
+    lanes.reset()
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        lanes.step(2.0 * rng.random((4, 1)).astype(np.float32) - 1.0)
+    seen = rng.normal(1.0, 2.0, (200, 7)).astype(np.float32)
+    normal = lanes.normalize_obs(seen)
+    expected, _ = learner.model.predict(normal, deterministic=True)
+    agent = PolicyAgent(learner.export({}))
+    found, _ = agent.predict(seen, deterministic=True)
+    np.testing.assert_allclose(found, 0.5 * (expected + 1.0), rtol=0.0, atol=1e-5)
+    _, log_std, _ = learner.model.actor.get_action_dist_params(torch.as_tensor(normal))
+    drawn = np.stack([agent.predict(seen)[0] for _ in range(400)])
+    raw = np.arctanh(np.clip(2.0 * drawn.astype(np.float64) - 1.0, -1 + 1e-9, 1 - 1e-9))
+    inside = np.abs(expected[:, 0]) < 0.9
+    ratio = raw.std(axis=0)[inside, 0] / log_std.detach().exp().numpy()[inside, 0]
+    assert np.median(ratio) == pytest.approx(1.0, abs=0.1)
+
+
+def test_an_unknown_algorithm_suggests_the_nearest():
+    with pytest.raises(UnknownNameError, match="did you mean 'ppo'"):
+        find_algorithm("pppo")
+    assert {"ppo", "sac"} <= set(algorithm_names())

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from stable_baselines3.common.logger import KVWriter
 from torch.utils.tensorboard import SummaryWriter
 
 from oncogym.core.files import CorruptFileError, write_csv_atomic
 
 
-class ProgressTable(KVWriter):
+class ProgressTable:
     """One row for each step at which something was recorded, written to a CSV file on request.
 
     Args:
@@ -39,23 +39,17 @@ class ProgressTable(KVWriter):
         except (KeyError, ValueError) as error:
             raise CorruptFileError(f"{self._path}: not the scalars of a run ({error})") from error
 
-    def write(
-        self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0
-    ) -> None:
+    def write(self, step: int, scalars: Mapping[str, float]) -> None:
         """Add values to the row of ``step``."""
-        self._rows.setdefault(step, {}).update(key_values)
+        self._rows.setdefault(step, {}).update(scalars)
 
     def save(self) -> None:
         """Write the file."""
         frame = pd.DataFrame.from_dict(self._rows, orient="index").sort_index()
         write_csv_atomic(self._path, frame.rename_axis("steps").reset_index())
 
-    def close(self) -> None:
-        """Write the file one last time."""
-        self.save()
 
-
-class TensorBoard(KVWriter):
+class TensorBoard:
     """TensorBoard scalars.
 
     Args:
@@ -66,13 +60,10 @@ class TensorBoard(KVWriter):
     def __init__(self, folder: Path, steps: int = 0) -> None:
         self._writer = SummaryWriter(str(folder), purge_step=steps + 1 if steps else None)
 
-    def write(
-        self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0
-    ) -> None:
+    def write(self, step: int, scalars: Mapping[str, float]) -> None:
         """Add scalars at ``step``."""
-        for name, value in key_values.items():
-            if "tensorboard" not in (key_excluded.get(name) or ()):
-                self._writer.add_scalar(name, value, step)
+        for name, value in scalars.items():
+            self._writer.add_scalar(name, value, step)
         self._writer.flush()
 
     def close(self) -> None:

@@ -340,13 +340,12 @@ class _Run:
         policy = self._learner.export({})
         result = self._evaluator(PolicyAgent(policy))
         self.last_evaluation = self._evaluator.scalars(result)
-        self.record(
-            steps, {f"eval/{name}": value for name, value in self.last_evaluation.items()}
-        )
+        self.record(steps, {f"eval/{name}": value for name, value in self.last_evaluation.items()})
         if self.last_evaluation["return"] > self.best_return:
             self.best_return, self.best_steps = self.last_evaluation["return"], steps
             about = {
                 "algorithm": self._settings.algorithm,
+                "title": self._settings.method.title,
                 "seed": self._settings.seed,
                 "steps": steps,
                 "evaluation_cohort": self._evaluator.cohort,

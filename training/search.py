@@ -1,4 +1,4 @@
-"""Search of PPO's hyper-parameters over a grid, recorded run by run.
+"""Search of hyper-parameters over a grid, recorded run by run.
 
 ``python -m oncogym.training.search ENV --grid learning_rate=0.0005,0.001 --grid n_steps=15,30
 --steps 300000 --seeds 2 --out FOLDER`` trains every combination with every seed and keeps each run
@@ -28,8 +28,11 @@ from oncogym.core.files import (
     write_csv_atomic,
     write_json_atomic,
 )
-from oncogym.training.ppo import TrainResult, resume_ppo, train_ppo
+from oncogym.training.runs import TrainResult, resume, train
 from oncogym.training.settings import make_settings
+
+#: Algorithm unless another is named.
+DEFAULT = "ppo"
 
 _RESULT = "result.json"
 
@@ -44,6 +47,7 @@ def search(
     grid: Mapping[str, Sequence[Any]],
     out: str | Path,
     *,
+    algorithm: str,
     steps: int | None = None,
     seeds: int = 1,
     seed: int = 0,
@@ -56,6 +60,7 @@ def search(
         env_id: Environment.
         grid: Values to try by hyper-parameter; ``lanes`` may be one of them.
         out: Folder for the runs and ``search.csv``.
+        algorithm: Name of the learning algorithm.
         steps: Decisions of each run; ``None`` takes the value of ``ppo.yml``.
         seeds: Runs of each combination, with the seeds ``seed``, ``seed + 1``, …
         seed: First seed.
@@ -75,18 +80,26 @@ def search(
         raise ValueError(f"seeds is {seeds}; allowed: at least 1")
     cells = combinations(grid)
     for cell in cells:  # before any work
-        _settings(env_id, cell, steps, options)
+        _settings(env_id, algorithm, cell, steps, options)
     folder = require_writable_folder(out)
     rows: list[dict[str, Any]] = []
     for number, cell in enumerate(cells):
         for own_seed in range(seed, seed + seeds):
             place = folder / _name(cell, own_seed)
-            about = to_plain({"env": env_id, "cell": cell, "seed": own_seed, "steps": steps,
-                              "options": dict(options or {})})  # fmt: skip
+            about = to_plain(
+                {
+                    "env": env_id,
+                    "algorithm": algorithm,
+                    "cell": cell,
+                    "seed": own_seed,
+                    "steps": steps,
+                    "options": dict(options or {}),
+                }
+            )
             result = _finished(place, about)
             if result is None:
                 print(f"{number + 1} of {len(cells)}: {_name(cell, own_seed)}", file=sys.stderr)
-                result = _run(env_id, cell, own_seed, place, steps, options, progress)
+                result = _run(env_id, algorithm, cell, own_seed, place, steps, options, progress)
                 write_json_atomic(place / _RESULT, {"about": about, "result": result})
             rows.append({**cell, "seed": own_seed, **result, "folder": place.name})
             write_csv_atomic(folder / "search.csv", pd.DataFrame(rows))
@@ -94,13 +107,21 @@ def search(
 
 
 def _settings(
-    env_id: str, cell: Mapping[str, Any], steps: int | None, options: Mapping[str, Any] | None
+    env_id: str,
+    algorithm: str,
+    cell: Mapping[str, Any],
+    steps: int | None,
+    options: Mapping[str, Any] | None,
 ) -> Any:
     values = dict(cell)
     return make_settings(
-        env_id, steps=steps, lanes=values.pop("lanes", None), options=options,
+        env_id,
+        algorithm,
+        steps=steps,
+        lanes=values.pop("lanes", None),
+        options=options,
         hyperparameters=values,
-    )  # fmt: skip
+    )
 
 
 def _name(cell: Mapping[str, Any], seed: int) -> str:
@@ -131,6 +152,7 @@ def _finished(place: Path, about: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _run(
     env_id: str,
+    algorithm: str,
     cell: Mapping[str, Any],
     seed: int,
     place: Path,
@@ -140,13 +162,20 @@ def _run(
 ) -> dict[str, Any]:
     found: TrainResult
     if (place / "config.json").exists():
-        found = resume_ppo(place, progress=progress)
+        found = resume(place, progress=progress)
     else:
         values = dict(cell)
-        found = train_ppo(
-            env_id, out=place, steps=steps, seed=seed, lanes=values.pop("lanes", None),
-            options=options, hyperparameters=values, progress=progress,
-        )  # fmt: skip
+        found = train(
+            env_id,
+            algorithm,
+            out=place,
+            steps=steps,
+            seed=seed,
+            lanes=values.pop("lanes", None),
+            options=options,
+            hyperparameters=values,
+            progress=progress,
+        )
     return {
         "best_return": found.best_return,
         "best_steps": found.best_steps,
@@ -158,10 +187,17 @@ def _run(
 def ranking(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """One row a combination, best first: mean, least and greatest best return, mean seconds."""
     if not names:
-        return pd.DataFrame([{"runs": len(table), "mean": table["best_return"].mean(),
-                              "least": table["best_return"].min(),
-                              "greatest": table["best_return"].max(),
-                              "seconds": table["seconds"].mean()}])  # fmt: skip
+        return pd.DataFrame(
+            [
+                {
+                    "runs": len(table),
+                    "mean": table["best_return"].mean(),
+                    "least": table["best_return"].min(),
+                    "greatest": table["best_return"].max(),
+                    "seconds": table["seconds"].mean(),
+                }
+            ]
+        )
     # Lists (layers) cannot be grouped by; their text can.
     keyed = table.assign(**{name: table[name].map(json.dumps) for name in names})
     grouped = keyed.groupby(list(names), sort=False)
@@ -203,22 +239,40 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m oncogym.training.search", description=(__doc__ or "").split("\n\n")[0]
     )
     parser.add_argument("env", metavar="ENV", help="an environment id")
-    parser.add_argument("--grid", action="append", default=[], metavar="NAME=V,V,…",
-                        help="values of a hyper-parameter, JSON; repeatable")  # fmt: skip
+    parser.add_argument("--algo", default=DEFAULT, metavar="NAME", help=f"default {DEFAULT}")
+    parser.add_argument(
+        "--grid",
+        action="append",
+        default=[],
+        metavar="NAME=V,V,…",
+        help="values of a hyper-parameter, JSON; repeatable",
+    )
     parser.add_argument("--steps", type=int, help="decisions of each run (default: ppo.yml)")
     parser.add_argument("--seeds", type=int, default=1, help="runs of each (default 1)")
     parser.add_argument("--seed", type=int, default=0, help="first seed (default 0)")
-    parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE",
-                        help="environment option, the value in JSON; repeatable")  # fmt: skip
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="environment option, the value in JSON; repeatable",
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for runs and search.csv")
     args = parser.parse_args(argv)
     try:
         grid = read_grid(args.grid)
         options = {name: values[0] for name, values in read_grid(args.option).items()}
         table = search(
-            args.env, grid, args.out, steps=args.steps, seeds=args.seeds, seed=args.seed,
-            options=options, progress=True,
-        )  # fmt: skip
+            args.env,
+            grid,
+            args.out,
+            algorithm=args.algo,
+            steps=args.steps,
+            seeds=args.seeds,
+            seed=args.seed,
+            options=options,
+            progress=True,
+        )
     except (ValueError, OutputFolderError) as error:
         print(f"search: error: {error}", file=sys.stderr)
         return 2

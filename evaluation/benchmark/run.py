@@ -149,6 +149,7 @@ def _benchmark_one(
     runs = train_seeds(
         problem,
         folder,
+        LEARNT,
         range(seed, seed + preset.training_seeds),
         steps=preset.training_steps,
         options=problem.variant.effort.search_options,

@@ -13,7 +13,7 @@ from oncogym.evaluation.harness import Problem
 from oncogym.parallel.base import Executor, ExecutorError, LanesExecutor
 
 if TYPE_CHECKING:
-    from oncogym.training.ppo import TrainResult
+    from oncogym.training.runs import TrainResult
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class TrainingRun:
     Attributes:
         spec: The task; it tells the worker where the treatment comes from.
         env_id: Environment.
+        algorithm: Name of the learning algorithm.
         folder: Run folder, absolute.
         seed: Seed.
         steps: Decisions, ``None`` for the tuned value.
@@ -32,6 +33,7 @@ class TrainingRun:
 
     spec: TaskSpec
     env_id: str
+    algorithm: str
     folder: Path
     seed: int
     steps: int | None = None
@@ -42,13 +44,14 @@ class TrainingRun:
 def train_seeds(
     problem: Problem,
     folder: Path,
+    algorithm: str,
     seeds: Iterable[int],
     *,
     steps: int | None = None,
     options: Mapping[str, Any] | None = None,
     executor: Executor | None = None,
 ) -> list[TrainResult]:
-    """Train with each seed in ``folder/ppo-SEED``; runs that are finished there are used again.
+    """Train with each seed in ``folder/ALGORITHM-SEED``; finished ones are used again.
 
     A run that was interrupted, or whose worker was lost, starts afresh: resumed lanes would begin
     new treatments, and its policy would depend on where it was interrupted.
@@ -56,6 +59,7 @@ def train_seeds(
     Args:
         problem: The environment.
         folder: Where the run folders lie. Workers on other machines have to see it too.
+        algorithm: Name of the learning algorithm.
         seeds: Seeds.
         steps: Decisions of each run, ``None`` for the tuned value.
         options: Options of the environment on top of its own.
@@ -69,7 +73,8 @@ def train_seeds(
         TrainingRun(
             spec=TaskSpec(problem.treatment, problem.options),
             env_id=problem.variant.id,
-            folder=(folder / f"ppo-{seed}").resolve(),
+            algorithm=algorithm,
+            folder=(folder / f"{algorithm}-{seed}").resolve(),
             seed=seed,
             steps=steps,
             options=dict(options or {}),
@@ -89,15 +94,17 @@ def train_seeds(
 
 def train(run: TrainingRun) -> TrainResult:
     """Carry out one run, unless it is finished already."""
-    from oncogym.training.ppo import resume_ppo, train_ppo
+    from oncogym.training.runs import resume
+    from oncogym.training.runs import train as train_run
 
     _ = run.spec.treatment  # known from here on, also to a process that only received the run
     if (run.folder / "result.json").is_file():
-        return resume_ppo(run.folder, progress=run.progress)
+        return resume(run.folder, progress=run.progress)
     if run.folder.exists():
         shutil.rmtree(run.folder)
-    return train_ppo(
+    return train_run(
         run.env_id,
+        run.algorithm,
         out=run.folder,
         steps=run.steps,
         seed=run.seed,

@@ -118,9 +118,7 @@ class PPO:
             n_steps=settings.n_steps,
             batch_size=min(settings.batch_size, update),
             n_epochs=settings.n_epochs,
-            learning_rate=sb3.schedule_of(
-                settings.learning_rate, settings.learning_rate_schedule
-            ),
+            learning_rate=sb3.schedule_of(settings.learning_rate, settings.learning_rate_schedule),
             gamma=settings.gamma,
             gae_lambda=settings.gae_lambda,
             clip_range=settings.clip_range,

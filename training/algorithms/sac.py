@@ -103,9 +103,7 @@ class SAC:
         model = stable_baselines3.SAC(
             "MlpPolicy",
             env,
-            learning_rate=sb3.schedule_of(
-                settings.learning_rate, settings.learning_rate_schedule
-            ),
+            learning_rate=sb3.schedule_of(settings.learning_rate, settings.learning_rate_schedule),
             buffer_size=settings.buffer_size,
             learning_starts=settings.learning_starts,
             batch_size=settings.batch_size,

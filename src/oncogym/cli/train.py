@@ -1,8 +1,9 @@
-"""``oncogym train``: train a policy with PPO."""
+"""``oncogym train``: train a policy."""
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import time
 from pathlib import Path
@@ -11,20 +12,33 @@ from typing import Any
 from oncogym.cli.arguments import add_options, natural, positive, read_pairs
 from oncogym.core.files import to_plain
 from oncogym.envs.registry import find_variant
+from oncogym.training.algorithms import algorithm_names, find_algorithm
 from oncogym.training.settings import BASES
+
+#: Algorithm of a new run unless another is named.
+DEFAULT = "ppo"
 
 
 def add_parser(commands: Any) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "train",
-        help="train a policy with PPO",
-        description="Train a policy with PPO over native lanes. The run folder gets the settings, "
+        help="train a policy",
+        description="Train a policy over native lanes. The run folder gets the settings, "
         "checkpoints, TensorBoard scalars, progress.csv and the best policy on the validation "
-        "patients.",
+        "patients. `oncogym train --algo NAME --settings` lists the hyper-parameters of an "
+        "algorithm.",
     )
     parser.add_argument(
         "env", metavar="ENV", nargs="?", help="an environment id (not needed with --resume)"
+    )
+    parser.add_argument(
+        "--algo",
+        metavar="NAME",
+        help=f"learning algorithm (default {DEFAULT}); one of {', '.join(algorithm_names())}",
+    )
+    parser.add_argument(
+        "--settings", action="store_true", help="list the hyper-parameters of --algo and stop"
     )
     parser.add_argument("--steps", type=positive, help="decisions, all lanes together")
     parser.add_argument("--lanes", type=positive, help="treatments in parallel")
@@ -42,7 +56,7 @@ def add_parser(commands: Any) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="hyper-parameter instead of the value in ppo.yml; repeatable",
+        help="hyper-parameter instead of the value in the algorithm's YAML file; repeatable",
     )
     add_options(parser)
     parser.add_argument(
@@ -60,6 +74,9 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train and say where the policy is and how good it is."""
+    if args.settings:
+        print(describe_settings(args.algo or DEFAULT))
+        return 0
     if args.env is None and args.resume is None:
         raise ValueError("name an environment to train on, or a run to --resume")
     options = read_pairs(args.option)
@@ -75,23 +92,27 @@ def run(args: argparse.Namespace) -> int:
     }
     if args.env is not None:
         find_variant(args.env)  # a wrong id is said before torch is loaded
-    from oncogym.training.ppo import resume_ppo, train_ppo
+    from oncogym.training import runs
 
     if args.resume is not None:
         if args.base is not None:
             raise ValueError("--base belongs to a new run; a resumed one keeps its settings")
-        result = resume_ppo(args.resume, progress=True, env_id=args.env, **settings)
+        result = runs.resume(
+            args.resume, progress=True, env_id=args.env, algorithm=args.algo, **settings
+        )
     else:
         out = args.out or default_folder(args.env, args.seed or 0)
         base = args.base or BASES[0]
-        result = train_ppo(args.env, out=out, progress=True, base=base, **settings)
+        result = runs.train(
+            args.env, args.algo or DEFAULT, out=out, progress=True, base=base, **settings
+        )
     if args.json:
         document = {**to_plain(result), "policy": str(result.policy)}
         print(json.dumps(document, indent=2))
         return 0
+    speed = "" if result.frames_per_second is None else f" ({result.frames_per_second:.0f} steps/s)"
     print(
-        f"{result.env_id}: {result.steps} steps in {result.seconds:.1f} s "
-        f"({result.frames_per_second:.0f} steps/s)",
+        f"{result.env_id}: {result.steps} steps in {result.seconds:.1f} s{speed}",
         f"best mean return on the evaluation patients: {result.best_return:.4f} "
         f"(step {result.best_steps})",
         f"policy: {result.policy}",
@@ -104,3 +125,9 @@ def default_folder(env_id: str, seed: int) -> Path:
     """A new folder below ``runs/``, named by environment, seed and time."""
     name = find_variant(env_id)[1].id.rpartition("/")[2]
     return Path("runs") / f"{name}_seed{seed}_{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def describe_settings(algorithm: str) -> str:
+    """The hyper-parameters of an algorithm, as its settings document them."""
+    method = find_algorithm(algorithm)
+    return f"{method.title}\n\n{inspect.cleandoc(method.Settings.__doc__ or '')}"

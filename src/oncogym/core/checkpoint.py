@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oncogym.agents.policy_files import dump_arrays, load_arrays
+from oncogym.core.archives import dump_arrays, load_arrays
 from oncogym.core.files import CorruptFileError, to_plain, write_bytes_atomic
 
 #: Checkpoints that are kept unless a run says otherwise; older ones are removed.
@@ -69,7 +69,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CorruptFileError: It is truncated, altered or not a checkpoint; the message names it.
     """
-    arrays = load_arrays(path, path.read_bytes())
+    data = path.read_bytes()
+    arrays = load_arrays(path, data)
+    # The archive's own checksums leave its headers out.
+    if dump_arrays(arrays) != data:
+        raise CorruptFileError(f"{path}: altered")
     try:
         document = json.loads(arrays.pop(_STATE).tobytes().decode("utf-8"))
         if document["format"] != _FORMAT or document["arrays"] != sorted(arrays):
