@@ -19,13 +19,13 @@ import pytest
 torch = pytest.importorskip("torch")
 sb3 = pytest.importorskip("stable_baselines3")
 
-from oncogym.agents import checkpoint as checkpoints  # noqa: E402
 from oncogym.agents.learned import PolicyAgent  # noqa: E402
 from oncogym.agents.rollout import rollout  # noqa: E402
+from oncogym.cli import main as cli  # noqa: E402
+from oncogym.core import checkpoint as checkpoints  # noqa: E402
 from oncogym.core.errors import UnknownNameError  # noqa: E402
 from oncogym.core.files import CorruptFileError, OutputFolderError, read_json  # noqa: E402
 from oncogym.envs import find_variant, treatments  # noqa: E402
-from oncogym.evaluation import cli  # noqa: E402
 from oncogym.training import ppo  # noqa: E402
 from oncogym.training.ppo import (  # noqa: E402
     RunFolderError,
