@@ -6,15 +6,22 @@ import time
 from typing import Any
 
 import numpy as np
-from scipy.optimize import differential_evolution, minimize
+from scipy.optimize import differential_evolution
 
+from oncogym.agents.optimizers.polish import polish
 from oncogym.agents.optimizers.problem import OptimizeResult, PlanProblem, Progress
 from oncogym.envs.therapy import Floats
 from oncogym.parallel.base import Executor
 
 
+class _ModelError(Exception):
+    """Carries an error of the model through SciPy, which would call it one of the caller's."""
+
+
 class DifferentialEvolution:
     """SciPy's differential evolution with the settings of the chemotherapy source.
+
+    A plan whose score is not finite, infinite ones included, counts as worse than every other.
 
     Args:
         popsize: Population as a multiple of the dimension.
@@ -84,7 +91,8 @@ class DifferentialEvolution:
             executor: Who simulates; by default this process. The result does not depend on it.
 
         Raises:
-            ValueError: The budget does not pay for one generation.
+            ValueError: The budget does not pay for one generation, or no plan of the first
+                population has a finite score.
             ExecutorError: The workers cannot do it.
         """
         generations = self.generations(problem, budget)
@@ -92,33 +100,52 @@ class DifferentialEvolution:
         started = time.perf_counter()
         before = problem.evaluations
         history: list[float] = []
+        failed = [0, 0]  # plans without a finite score, populations so far
 
         def cost(columns: Floats) -> Floats:
             plans = np.clip(columns.T, problem.space.lower, problem.space.upper)
-            return -problem.score(plans, executor)
+            try:
+                scores = problem.score(plans, executor)
+            except (TypeError, ValueError) as error:
+                raise _ModelError from error
+            finite = np.isfinite(scores)
+            failed[0] += int(np.count_nonzero(~finite))
+            failed[1] += 1
+            if failed[1] == 1 and not finite.any():
+                raise _ModelError from ValueError(
+                    f"none of the {len(scores)} plans of the first population has a finite score "
+                    f"({int(np.isnan(scores).sum())} are not a number); there is nothing to improve"
+                )
+            return np.where(finite, -scores, np.inf)
 
         def after(intermediate_result: Any) -> None:
             history.append(-float(intermediate_result.fun))
             if progress is not None:
                 progress(len(history), history[-1], problem.evaluations - before)
 
-        result = differential_evolution(
-            cost,
-            list(zip(problem.space.lower, problem.space.upper, strict=True)),
-            popsize=self.popsize,
-            mutation=self.mutation,
-            recombination=self.recombination,
-            init=self._initial(problem, population, seed),
-            maxiter=generations,
-            tol=self.tol,
-            atol=0.0,
-            polish=False,
-            vectorized=True,
-            updating="deferred",
-            rng=np.random.default_rng(seed),
-            callback=after,
-        )
+        try:
+            result = differential_evolution(
+                cost,
+                list(zip(problem.space.lower, problem.space.upper, strict=True)),
+                popsize=self.popsize,
+                mutation=self.mutation,
+                recombination=self.recombination,
+                init=self._initial(problem, population, seed),
+                maxiter=generations,
+                tol=self.tol,
+                atol=0.0,
+                polish=False,
+                vectorized=True,
+                updating="deferred",
+                rng=np.random.default_rng(seed),
+                callback=after,
+            )
+        except _ModelError as carrier:
+            assert carrier.__cause__ is not None
+            raise carrier.__cause__ from None
         plan, score, message = np.asarray(result.x), -float(result.fun), str(result.message)
+        if failed[0]:
+            message += f" {failed[0]} plans had no finite score."
         if self.polish:
             plan, score = polish(problem, plan, score, executor)
         return OptimizeResult(
@@ -151,35 +178,3 @@ class DifferentialEvolution:
         given = np.asarray(self.seeded_plans, np.float64)[:population]
         first[: len(given)] = given
         return first
-
-
-def polish(
-    problem: PlanProblem, plan: Floats, score: float, executor: Executor | None = None
-) -> tuple[Floats, float]:
-    """Improve a plan with L-BFGS-B; returns the better of the old and the new one."""
-    lower, upper = problem.space.lower, problem.space.upper
-    width = upper - lower
-    step = 1e-7
-
-    def cost_and_gradient(unit: Floats) -> tuple[float, Floats]:
-        # Central differences, one-sided at a bound: all points go through the model together.
-        up = np.minimum(unit + step * np.eye(len(unit)), 1.0)
-        down = np.maximum(unit - step * np.eye(len(unit)), 0.0)
-        points = lower + width * np.vstack([unit[None], up, down])
-        values = -problem.score(points, executor)
-        size = len(unit)
-        run = np.diagonal(up) - np.diagonal(down)
-        return float(values[0]), (values[1 : size + 1] - values[size + 1 :]) / run
-
-    result = minimize(
-        cost_and_gradient,
-        np.clip((plan - lower) / width, 0.0, 1.0),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(0.0, 1.0)] * len(plan),
-        options={"maxiter": 200},
-    )
-    # Scored again: after an abandoned line search SciPy's value is not that of its point.
-    polished = lower + width * result.x
-    better = float(problem.score(polished, executor)[0])
-    return (polished, better) if better > score else (plan, score)

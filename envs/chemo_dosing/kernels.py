@@ -54,6 +54,8 @@ _SLACK_FROM_1 = 3000.0
 # Largest ke*h and (emax + r)*h that one quadrature panel may span.
 _PANEL_DECAY = 12.0
 _PANEL_GROWTH = 16.0
+# Largest r*h of one closed-form step: far below 709, where exp(r h) overflows.
+_LONGEST_GROWTH = 200.0
 # Plans per task of the parallel loop.
 _CHUNK = 64
 
@@ -234,10 +236,27 @@ def propagate_core(c, x, log_cells, h, r, capacity, ke, emax, ec50, a, b):
     """Exact dose-free step of h >= 0 days from (C, X, ln N) just after any dose.
 
     Returns (C, X, ln N, peak of X over the closed step, integral of C).  Equations: spec. 1.2;
-    ln N is exact to 1e-11 for any h.
+    ln N is exact to 1e-11 for each piece in which the cells can grow by exp(200).
     """
     if h <= 0.0:
         return c, x, log_cells, x, 0.0
+    pieces = 1
+    if r * h > _LONGEST_GROWTH:
+        pieces = math.ceil(r * h / _LONGEST_GROWTH)
+        h = h / pieces
+    peak, auc = x, 0.0
+    for _ in range(pieces):
+        c, x, log_cells, top, exposure = _closed_step(
+            c, x, log_cells, h, r, capacity, ke, emax, ec50, a, b
+        )
+        peak = max(peak, top)
+        auc += exposure
+    return c, x, log_cells, peak, auc
+
+
+@njit(cache=True, error_model="numpy", forceinline=True)
+def _closed_step(c, x, log_cells, h, r, capacity, ke, emax, ec50, a, b):
+    """The closed form of :func:`propagate_core` for h > 0 and r*h up to ``_LONGEST_GROWTH``."""
     decay = ke * h
     if decay < 0.1:
         lost = -math.expm1(-decay)

@@ -49,8 +49,9 @@ from oncogym.envs.streams import normal_pair
     STEP,
     START_LOGN,
     CELLS,
-) = range(15)
-STATE = 15
+    BEYOND,
+) = range(16)
+STATE = 16
 
 # Columns of the settings of a task (one float64 vector).
 (
@@ -78,12 +79,17 @@ SETTINGS = 18
 # Numbers of reward terms, costs, outcome metrics and observed values.
 TERMS = 9
 COSTS = 2
-METRICS = 8
+METRICS = 9
 OBSERVED = 7
 
 _NOISE_STREAM = 16
 _PER_LN10 = 1.0 / math.log(10.0)
 _EPS = 1e-9
+# Concentration over the largest dose, toxicity over its limit, and change of ln N over ln N0 at the
+# start that the observation can show; beyond these the laws are not meant to hold.
+SCALE, LOG_SCALE = 100.0, 10.0
+# ln N0 counts as at least this much in the observation: one cell would make it 0.
+_LEAST_LOGN = 1.0
 
 
 @njit(cache=True, error_model="numpy", forceinline=True)
@@ -128,6 +134,7 @@ def _observe_lanes(lanes, state, history_time, history_logn, seeds, episodes, cf
     for row in prange(lanes.shape[0]):
         lane = lanes[row]
         start = state[lane, START_LOGN]
+        scale = max(start, _LEAST_LOGN)
         horizon = cfg[HORIZON]
         time = state[lane, TIME]
         logn = state[lane, LOGN]
@@ -149,9 +156,9 @@ def _observe_lanes(lanes, state, history_time, history_logn, seeds, episodes, cf
         if state[lane, LAST_TIME] >= 0.0:
             since = (time - state[lane, LAST_TIME]) / horizon
         obs[row, 0] = _clip(time / horizon, 0.0, 1.0)
-        obs[row, 1] = _clip(drug / cfg[MAX_DOSE], 0.0, 100.0)
-        obs[row, 2] = _clip(tox / cfg[LIMIT], 0.0, 100.0)
-        obs[row, 3] = _clip((logn - start) / start, -10.0, 10.0)
+        obs[row, 1] = _clip(drug / cfg[MAX_DOSE], 0.0, SCALE)
+        obs[row, 2] = _clip(tox / cfg[LIMIT], 0.0, SCALE)
+        obs[row, 3] = _clip((logn - start) / scale, -LOG_SCALE, LOG_SCALE)
         obs[row, 4] = _clip(1.0 - state[lane, GIVEN] / cfg[BUDGET], 0.0, 1.0)
         obs[row, 5] = doses_left
         obs[row, 6] = _clip(since, 0.0, 1.0)
@@ -217,6 +224,8 @@ def _advance_lanes(active, actions, state, patients, constants, history_time, hi
                 state[lane, LAST_DOSE] = dose
             dose_time[step, lane] = dose_at
             dose_size[step, lane] = dose
+            if c > SCALE * cfg[MAX_DOSE]:
+                state[lane, BEYOND] = 1.0
 
             # From the dose to the next decision: by the prepared constants where they hold.
             h = after - dose_at
@@ -273,6 +282,10 @@ def _advance_lanes(active, actions, state, patients, constants, history_time, hi
             above = max(peak - limit, 0.0)
             overdose = max(given - cfg[BUDGET], 0.0)
             at_end = 1.0 if finished else 0.0
+            start = state[lane, START_LOGN]
+            changed = abs(logn - start) > LOG_SCALE * max(start, _LEAST_LOGN)
+            if changed or peak > SCALE * limit:
+                state[lane, BEYOND] = 1.0
 
             terms[lane, 0] = (logn0 - logn) * _PER_LN10
             terms[lane, 1] = -(excess - excess0)
@@ -285,7 +298,7 @@ def _advance_lanes(active, actions, state, patients, constants, history_time, hi
             terms[lane, 8] = -at_end * (above * above + overdose * overdose)
             costs[lane, 0] = excess - excess0
             costs[lane, 1] = overdose - max(given0 - cfg[BUDGET], 0.0)
-            outcome[lane, 0] = (state[lane, START_LOGN] - logn) * _PER_LN10
+            outcome[lane, 0] = (start - logn) * _PER_LN10
             outcome[lane, 1] = tcp
             outcome[lane, 2] = peak
             outcome[lane, 3] = over
@@ -293,6 +306,7 @@ def _advance_lanes(active, actions, state, patients, constants, history_time, hi
             outcome[lane, 5] = count
             outcome[lane, 6] = cells
             outcome[lane, 7] = auc
+            outcome[lane, 8] = state[lane, BEYOND]
             terminated[lane] = finished or failed
             success[lane] = finished and not failed and tcp >= cfg[SUCCESS_TCP] and peak <= limit
         else:

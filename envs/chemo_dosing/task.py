@@ -17,6 +17,7 @@ from oncogym.envs.chemo_dosing.model import ChemoPatient
 from oncogym.envs.outcomes import Metric
 from oncogym.envs.protocols import Schedule, ScheduleError
 from oncogym.envs.therapy import Floats, StepResult, TherapyTask
+from oncogym.envs.validity import OUT_OF_RANGE
 
 _OBJECTIVES: dict[str, dict[str, float]] = {
     "clinical": {
@@ -83,6 +84,7 @@ class ChemoTask(TherapyTask):
         Metric("doses", "Doses given", "", None),
         Metric("final_cells", "Final cells", "cells", False),
         Metric("exposure", "Plasma exposure (AUC)", "mg d/L", None),
+        OUT_OF_RANGE,
     )
 
     def __init__(
