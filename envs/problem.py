@@ -181,7 +181,7 @@ class Problem:
         keys = np.arange(seed, seed + count, dtype=np.uint64)
         return replace(self, cohort=chosen, patients=rows, seeds=keys)
 
-    def part(self, which: slice) -> Self:
+    def part(self, which: slice | NDArray[np.intp]) -> Self:
         """The problem for some of its patients."""
         return replace(self, patients=self.patients[which], seeds=self.seeds[which])
 

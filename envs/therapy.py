@@ -207,8 +207,8 @@ class TherapyTask(ABC):
         """Lattice of schedules for optimisers that place doses in time slots.
 
         Args:
-            max_dose: Largest dose of a slot [Gy]; ``None`` takes the model's own limit.
-            min_gap: Least time between doses [h]; ``None`` takes the model's own.
+            max_dose: Largest dose of a slot, in the unit of the space; ``None`` takes the model's.
+            min_gap: Least time between doses, likewise.
 
         Raises:
             NotImplementedError: The model cannot be planned on time slots.

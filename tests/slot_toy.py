@@ -93,12 +93,14 @@ class SlotToyTask(TherapyTask):
     def slot_space(self, max_dose=None, min_gap=None):
         return SlotSpace(
             slots=SLOTS,
-            slot_hours=1.0,
+            slot_duration=1.0,
             step=STEP,
             max_dose=MAX_DOSE if max_dose is None else max_dose,
             total=TOTAL,
             min_gap=GAP if min_gap is None else min_gap,
             decode=lambda doses: np.asarray(doses)[:, :, None] / MAX_DOSE,
+            dose_unit="Gy",
+            time_unit="h",
         )
 
     def to_physical(self, action):

@@ -1,21 +1,23 @@
-"""Plan optimisers: they score whole populations per call and share one interface."""
+"""Optimisers of open-loop plans, found by name; each is one file or folder here.
 
-from oncogym.agents.optimizers.differential_evolution import DifferentialEvolution
-from oncogym.agents.optimizers.genetic.algorithm import GeneticAlgorithm
-from oncogym.agents.optimizers.genetic.settings import GeneticSettings
-from oncogym.agents.optimizers.problem import OptimizeResult, PlanProblem
+They score whole populations per call. Another package offers one in the entry-point group
+``oncogym.optimizers``; see :class:`oncogym.agents.optimizers.base.Optimizer`.
+"""
 
-#: Optimisers by the name that the command line uses.
-OPTIMIZERS: dict[str, type[DifferentialEvolution] | type[GeneticAlgorithm]] = {
-    DifferentialEvolution.name: DifferentialEvolution,
-    GeneticAlgorithm.name: GeneticAlgorithm,
-}
+from oncogym.agents.optimizers.base import (
+    Optimizer,
+    OptimizeResult,
+    find_optimizer,
+    optimizers,
+    register_optimizer,
+)
+from oncogym.agents.optimizers.objective import PlanObjective
 
 __all__ = [
-    "OPTIMIZERS",
-    "DifferentialEvolution",
-    "GeneticAlgorithm",
-    "GeneticSettings",
     "OptimizeResult",
-    "PlanProblem",
+    "Optimizer",
+    "PlanObjective",
+    "find_optimizer",
+    "optimizers",
+    "register_optimizer",
 ]

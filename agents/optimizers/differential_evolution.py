@@ -3,109 +3,150 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.optimize import differential_evolution
 
-from oncogym.agents.optimizers.polish import polish
-from oncogym.agents.optimizers.problem import OptimizeResult, PlanProblem, Progress
+from oncogym.agents.optimizers.base import (
+    OptimizeResult,
+    Progress,
+    plain_settings,
+    register_optimizer,
+    require_no_folder,
+)
+from oncogym.agents.optimizers.lbfgs import polish
+from oncogym.agents.optimizers.objective import PlanObjective, as_objective
+from oncogym.core.checks import check_choice, check_option, whole_number
+from oncogym.core.files import StrPath
 from oncogym.envs.therapy import Floats
 from oncogym.parallel.base import Executor
+
+_INITIAL = ("latinhypercube", "sobol", "halton", "random")
 
 
 class _ModelError(Exception):
     """Carries an error of the model through SciPy, which would call it one of the caller's."""
 
 
+@dataclass(frozen=True)
+class DifferentialEvolutionSettings:
+    """Settings of differential evolution, by default those of the chemotherapy source.
+
+    Args:
+        popsize: Population as a multiple of the dimension.
+        mutation: Range of the dithered differential weight, both within 0 to 2.
+        recombination: Crossover probability.
+        init: How the first population is spread: ``"latinhypercube"``, ``"sobol"``, ``"halton"``
+            or ``"random"``.
+        tol: Relative spread of scores at which the search stops early; 0 uses the whole budget.
+        polish: Finish with L-BFGS-B from the best plan (gradient by central differences, all of
+            them in one batched call); its plans come on top of the budget.
+
+    Raises:
+        ValueError: A value is out of range; the message names it and the range.
+    """
+
+    popsize: int = 12
+    mutation: tuple[float, float] = (0.5, 1.2)
+    recombination: float = 0.9
+    init: str = "latinhypercube"
+    tol: float = 0.0
+    polish: bool = True
+
+    def __post_init__(self) -> None:
+        whole_number("popsize", self.popsize, 1, 10**6)
+        if not isinstance(self.mutation, (list, tuple)) or len(self.mutation) != 2:
+            raise ValueError(f"mutation is {self.mutation!r}; allowed: two numbers from 0 to 2")
+        pair = tuple(check_option("mutation", weight, 0.0, 2.0) for weight in self.mutation)
+        object.__setattr__(self, "mutation", pair)
+        check_option("recombination", self.recombination, 0.0, 1.0)
+        check_choice("init", self.init, _INITIAL)
+        check_option("tol", self.tol, 0.0, 1e6)
+        if not isinstance(self.polish, bool):
+            raise ValueError(f"polish is {self.polish!r}; allowed: true or false")
+
+
+@register_optimizer
 class DifferentialEvolution:
-    """SciPy's differential evolution with the settings of the chemotherapy source.
+    """SciPy's differential evolution.
 
     A plan whose score is not finite, infinite ones included, counts as worse than every other.
 
     Args:
-        popsize: Population as a multiple of the dimension.
-        mutation: Range of the dithered differential weight.
-        recombination: Crossover probability.
-        init: How the first population is spread.
-        tol: Relative spread of scores at which the search stops early; 0 uses the whole budget.
-        polish: Finish with L-BFGS-B from the best plan (gradient by central differences, all of
-            them in one batched call).
-        seeded_plans: Plans ``(k, dimension)`` put into the first population, for example clinical
-            protocols.
+        settings: The settings.
     """
 
     name = "de"
     title = "Differential evolution"
+    Settings = DifferentialEvolutionSettings
+    takes = "plan"
+    resumes = False
+    draws = True
     default_budget = 50_000
 
-    def __init__(
-        self,
-        *,
-        popsize: int = 12,
-        mutation: tuple[float, float] = (0.5, 1.2),
-        recombination: float = 0.9,
-        init: str = "latinhypercube",
-        tol: float = 0.0,
-        polish: bool = True,
-        seeded_plans: Floats | None = None,
-    ) -> None:
-        self.popsize = popsize
-        self.mutation = mutation
-        self.recombination = recombination
-        self.init = init
-        self.tol = tol
-        self.polish = polish
-        self.seeded_plans = seeded_plans
+    def __init__(self, settings: DifferentialEvolutionSettings | None = None) -> None:
+        self.settings = settings or DifferentialEvolutionSettings()
 
-    def generations(self, problem: PlanProblem, budget: int) -> int:
-        """Generations after the first that a budget pays for. Starts no work.
+    def population(self, problem: Any) -> int:
+        """Plans of a generation."""
+        return self.settings.popsize * as_objective(problem).space.dimension
+
+    def budget_of(self, problem: Any, generations: int) -> int:
+        """Plans to score in so many generations, the initial one included."""
+        return self.population(problem) * generations
+
+    def generations(self, problem: Any, budget: int) -> int:
+        """Generations that a budget pays for, the initial one included. Starts no work.
 
         Raises:
-            ValueError: The budget does not pay for one.
+            ValueError: The budget does not pay for two.
         """
-        population = self.popsize * problem.space.dimension
-        generations = budget // population - 1
-        if generations < 1:
+        population = self.population(problem)
+        if budget < 2 * population:
+            dimension = population // self.settings.popsize
             raise ValueError(
                 f"budget is {budget} plans; allowed: at least {2 * population}, two generations of "
-                f"popsize {self.popsize} x dimension {problem.space.dimension}"
+                f"popsize {self.settings.popsize} x dimension {dimension}"
             )
-        return generations
+        return budget // population
 
     def optimize(
         self,
-        problem: PlanProblem,
+        problem: Any,
         budget: int,
         seed: int = 0,
+        *,
+        start: Floats | None = None,
+        folder: StrPath | None = None,
+        resume: bool = False,
         progress: Progress | None = None,
         executor: Executor | None = None,
     ) -> OptimizeResult:
-        """Search for the best plan.
+        """Search for the best plan; see :class:`oncogym.agents.optimizers.base.Optimizer`.
 
-        Args:
-            problem: What to maximise.
-            budget: Plans to score in the search (the polish comes on top).
-            seed: Seed of the search.
-            progress: Called after each generation.
-            executor: Who simulates; by default this process. The result does not depend on it.
+        ``start`` plans are in the first population. The polish comes on top of the budget.
 
         Raises:
-            ValueError: The budget does not pay for one generation, or no plan of the first
+            ValueError: The budget does not pay for two generations, or no plan of the first
                 population has a finite score.
             ExecutorError: The workers cannot do it.
         """
-        generations = self.generations(problem, budget)
-        population = self.popsize * problem.space.dimension
+        require_no_folder(self, folder, resume)
+        objective: PlanObjective = as_objective(problem)
+        settings = self.settings
+        generations = self.generations(objective, budget)
+        population = self.population(objective)
         started = time.perf_counter()
-        before = problem.evaluations
+        before = objective.evaluations
         history: list[float] = []
         failed = [0, 0]  # plans without a finite score, populations so far
 
         def cost(columns: Floats) -> Floats:
-            plans = np.clip(columns.T, problem.space.lower, problem.space.upper)
+            plans = np.clip(columns.T, objective.space.lower, objective.space.upper)
             try:
-                scores = problem.score(plans, executor)
+                scores = objective.score(plans, executor)
             except (TypeError, ValueError) as error:
                 raise _ModelError from error
             finite = np.isfinite(scores)
@@ -116,23 +157,28 @@ class DifferentialEvolution:
                     f"none of the {len(scores)} plans of the first population has a finite score "
                     f"({int(np.isnan(scores).sum())} are not a number); there is nothing to improve"
                 )
+            if failed[1] == 1:
+                report(float(scores[finite].max()))
             return np.where(finite, -scores, np.inf)
 
-        def after(intermediate_result: Any) -> None:
-            history.append(-float(intermediate_result.fun))
+        def report(best: float) -> None:
+            history.append(best)
             if progress is not None:
-                progress(len(history), history[-1], problem.evaluations - before)
+                progress(len(history), best, objective.evaluations - before)
+
+        def after(intermediate_result: Any) -> None:
+            report(-float(intermediate_result.fun))
 
         try:
             result = differential_evolution(
                 cost,
-                list(zip(problem.space.lower, problem.space.upper, strict=True)),
-                popsize=self.popsize,
-                mutation=self.mutation,
-                recombination=self.recombination,
-                init=self._initial(problem, population, seed),
-                maxiter=generations,
-                tol=self.tol,
+                list(zip(objective.space.lower, objective.space.upper, strict=True)),
+                popsize=settings.popsize,
+                mutation=settings.mutation,
+                recombination=settings.recombination,
+                init=self._initial(objective, population, seed, start),
+                maxiter=generations - 1,
+                tol=settings.tol,
                 atol=0.0,
                 polish=False,
                 vectorized=True,
@@ -146,35 +192,31 @@ class DifferentialEvolution:
         plan, score, message = np.asarray(result.x), -float(result.fun), str(result.message)
         if failed[0]:
             message += f" {failed[0]} plans had no finite score."
-        if self.polish:
-            plan, score = polish(problem, plan, score, executor)
+        if settings.polish:
+            plan, score = polish(objective, plan, score, executor)
         return OptimizeResult(
             plan=plan,
-            actions=problem.actions(plan),
+            actions=objective.actions(plan),
             score=score,
             history=history,
-            evaluations=problem.evaluations - before,
+            evaluations=objective.evaluations - before,
             seconds=time.perf_counter() - started,
             method=self.name,
             seed=seed,
             message=message,
-            settings={
-                "popsize": self.popsize,
-                "mutation": list(self.mutation),
-                "recombination": self.recombination,
-                "init": self.init,
-                "polish": self.polish,
-                "budget": budget,
-            },
+            settings={**plain_settings(self), "budget": budget},
         )
 
-    def _initial(self, problem: PlanProblem, population: int, seed: int) -> Any:
-        if self.seeded_plans is None or not len(self.seeded_plans):
-            return self.init
+    def _initial(
+        self, objective: PlanObjective, population: int, seed: int, start: Floats | None
+    ) -> Any:
+        if start is None or not len(start):
+            return self.settings.init
         from scipy.stats import qmc
 
-        spread = qmc.LatinHypercube(problem.space.dimension, rng=seed).random(population)
-        first = problem.space.lower + spread * (problem.space.upper - problem.space.lower)
-        given = np.asarray(self.seeded_plans, np.float64)[:population]
+        space = objective.space
+        spread = qmc.LatinHypercube(space.dimension, rng=seed).random(population)
+        first = space.lower + spread * (space.upper - space.lower)
+        given = np.asarray(start, np.float64)[:population]
         first[: len(given)] = given
         return first

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from oncogym.agents.task_spec import TaskSpec
+from oncogym.envs.problem import Problem
 from oncogym.envs.therapy import Floats
 
 
@@ -16,33 +16,30 @@ class LaneBatch:
     """Patients, each treated with one of some plans.
 
     Attributes:
-        spec: The task.
+        problem: The task, and the patient of each lane.
         actions: Plans ``(plans, decisions, action size)`` in [0, 1].
         plan: Which plan each lane gets ``(lanes,)``.
-        patients: Patient rows ``(lanes, fields)``.
-        seeds: Random key of each lane ``(lanes,)``.
         episode: Second half of the random key.
     """
 
-    spec: TaskSpec
+    problem: Problem
     actions: Floats
     plan: NDArray[np.intp]
-    patients: Floats
-    seeds: NDArray[np.uint64]
     episode: int
 
     @property
     def gpus(self) -> int:
         """GPUs that the work needs."""
-        return self.spec.gpus
+        return self.problem.gpus
 
 
 def lane_returns(batch: LaneBatch) -> Floats:
     """Undiscounted return of each lane ``(lanes,)``."""
     count = len(batch.plan)
-    task = batch.spec.task(count)
+    problem = batch.problem
+    task = problem.kept_task(count)
     episodes = np.full(count, batch.episode, np.uint64)
-    task.reset(np.arange(count), batch.patients, batch.seeds, episodes)
+    task.reset(np.arange(count), problem.patients, problem.seeds, episodes)
     active = np.ones(count, np.bool_)
     returns = np.zeros(count)
     for step in range(task.num_decisions):

@@ -364,7 +364,9 @@ class EMT6RoTask(TherapyTask):
             return actions
 
         step = max(self.dose_step, _PLAN_STEP)
-        return SlotSpace(self.treatment, SLOT_HOURS, step, largest, self.total_dose, gap, decode)
+        return SlotSpace(
+            self.treatment, SLOT_HOURS, step, largest, self.total_dose, gap, decode, "Gy", "h"
+        )
 
     def _reachable(self, schedules: Floats) -> Floats:
         """Schedules whose first dose is at the start or after the least wait."""

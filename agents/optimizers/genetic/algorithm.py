@@ -14,11 +14,12 @@ from oncogym.agents.optimizers.genetic.schedules import (
     Limits,
     Schedules,
     initial_population,
-    to_gray,
+    to_doses,
 )
 from oncogym.agents.optimizers.genetic.settings import GeneticSettings
 from oncogym.agents.optimizers.genetic.state import SearchFolder, SearchState
-from oncogym.agents.optimizers.problem import OptimizeResult, PlanProblem, Progress
+from oncogym.agents.optimizers.base import OptimizeResult, Progress, register_optimizer
+from oncogym.agents.optimizers.objective import PlanObjective, as_objective
 from oncogym.core.files import StrPath
 from oncogym.envs.plan_spaces import SlotSpace
 from oncogym.envs.therapy import Floats
@@ -29,6 +30,7 @@ _SEED_SHIFT = 32
 _FINAL_DRAW = 2**31
 
 
+@register_optimizer
 class GeneticAlgorithm:
     """The genetic algorithm of the EMT6/Ro fractionation study, for any task with a slot space.
 
@@ -46,50 +48,42 @@ class GeneticAlgorithm:
     top of the budget, and the best of these is returned with that fresh score. Being the best of
     several, the score is still slightly too good where the finalists are equally good.
 
-    Args:
-        settings: Sizes and operators.
-        max_dose: Largest dose of a slot [Gy]; ``None`` takes the model's own limit.
-        min_gap: Least time between doses [h]; ``None`` takes the model's own.
-        folder: Where a checkpoint (the last two are kept) and ``history.csv`` are written after
-            each generation; ``None`` keeps nothing.
-        resume: Go on with the search in ``folder``, from the start where it was interrupted before
-            the first checkpoint. Populations, scores and result are bit for bit those of a search
-            that was not interrupted.
+    With a folder, a checkpoint (the last two are kept) and ``history.csv`` are written after each
+    generation. A search that is resumed begins from the start where it was interrupted before the
+    first checkpoint; populations, scores and result are bit for bit those of a search that was not
+    interrupted.
 
-    Raises:
-        ValueError: ``resume`` without a folder.
+    Args:
+        settings: Sizes, operators and limits.
     """
 
     name = "ga"
     title = "Genetic algorithm"
+    Settings = GeneticSettings
+    takes = "slots"
+    resumes = True
+    draws = True
     #: Budget of the study: 51 generations after the initial one.
     default_budget = 52 * 40
 
-    def __init__(
-        self,
-        settings: GeneticSettings | None = None,
-        *,
-        max_dose: float | None = None,
-        min_gap: float | None = None,
-        folder: StrPath | None = None,
-        resume: bool = False,
-    ) -> None:
-        if resume and folder is None:
-            raise ValueError("resume needs the folder of the search")
+    def __init__(self, settings: GeneticSettings | None = None) -> None:
         self.settings = settings or GeneticSettings()
-        self.max_dose = max_dose
-        self.min_gap = min_gap
-        self.folder = folder
-        self.resume = resume
 
-    def generations(self, problem: PlanProblem, budget: int) -> int:
+    def budget_of(self, problem: Any, generations: int) -> int:
+        """Schedules to score in so many generations, the initial one included."""
+        return generations * self.settings.population
+
+    def _space(self, objective: PlanObjective) -> SlotSpace:
+        return objective.slot_space(self.settings.max_dose, self.settings.min_gap)
+
+    def generations(self, problem: Any, budget: int) -> int:
         """Generations that a budget pays for, the initial one included. Starts no work.
 
         Raises:
             NotImplementedError: The model cannot be planned on time slots.
             ValueError: The budget does not pay for two, or a limit of the slots is out of range.
         """
-        Limits.of(problem.slot_space(self.max_dose, self.min_gap))
+        Limits.of(self._space(as_objective(problem)))
         population = self.settings.population
         if budget < 2 * population:
             raise ValueError(
@@ -100,60 +94,63 @@ class GeneticAlgorithm:
 
     def optimize(
         self,
-        problem: PlanProblem,
+        problem: Any,
         budget: int,
         seed: int = 0,
+        *,
+        start: Floats | None = None,
+        folder: StrPath | None = None,
+        resume: bool = False,
         progress: Progress | None = None,
         executor: Executor | None = None,
     ) -> OptimizeResult:
-        """Search for the best schedule.
+        """Search for the best schedule; see :class:`oncogym.agents.optimizers.base.Optimizer`.
 
-        Args:
-            problem: What to maximise.
-            budget: Schedules to score in all generations (the finalists come on top).
-            seed: Seed of the operators; it also chooses the draws of the model.
-            progress: Called after each generation with the generations so far, the best score of
-                the last one and the simulations so far.
-            executor: Who simulates; by default this process. Neither result nor checkpoints depend
-                on it: a search may go on with another one.
+        The seed chooses the draws of the model, too. The finalists come on top of the budget.
 
         Returns:
-            The best finalist: ``plan`` has its doses [Gy] ``(slots,)``, ``score`` the mean of its
-            fresh scores, ``history`` the best score of each generation as the search saw it.
+            The best finalist: ``plan`` has its doses ``(slots,)``, ``score`` the mean of its fresh
+            scores, ``history`` the best score of each generation as the search saw it.
 
         Raises:
             NotImplementedError: The model cannot be planned on time slots.
-            ValueError: The budget does not pay for two generations, a limit is out of range, or a
-                schedule's score is not finite.
+            ValueError: The budget does not pay for two generations, a limit is out of range, a
+                schedule's score is not finite, there are plans to start from (the initial
+                schedules are drawn), or ``resume`` comes without a folder.
             SearchFolderError: The folder holds a search already, or (``resume``) one that began
                 with other settings; the message names them.
             CorruptFileError: (``resume``) Every checkpoint is damaged.
             ExecutorError: The workers cannot do it.
         """
-        generations = self.generations(problem, budget)
-        space = problem.slot_space(self.max_dose, self.min_gap)
+        if resume and folder is None:
+            raise ValueError("resume needs the folder of the search")
+        if start is not None and len(start):
+            raise ValueError(f"{self.name} draws its initial schedules; it takes no plans")
+        objective: PlanObjective = as_objective(problem)
+        generations = self.generations(objective, budget)
+        space = self._space(objective)
         settings = {
             **dataclasses.asdict(self.settings),
             **_numbers(space),
-            **problem.identity(),
+            **objective.identity(),
             "budget": budget,
             "seed": seed,
         }
-        search = _Search(problem, space, self.settings, generations, seed, executor)
-        folder = None if self.folder is None else SearchFolder(self.folder, settings)
-        state = self._start(search, folder, progress)
+        search = _Search(objective, space, self.settings, generations, seed, executor)
+        place = None if folder is None else SearchFolder(folder, settings)
+        state = self._start(search, place, resume, progress)
         while state.generation < generations - 1:
             search.advance(state)
-            _report(state, folder, progress)
+            _report(state, place, progress)
         started = time.perf_counter()
-        before = problem.evaluations
+        before = objective.evaluations
         plan, score = search.final(state)
         return OptimizeResult(
             plan=plan,
             actions=space.decode(plan[None])[0],
             score=score,
             history=[row["best"] for row in state.history],
-            evaluations=state.simulations + problem.evaluations - before,
+            evaluations=state.simulations + objective.evaluations - before,
             seconds=state.seconds + time.perf_counter() - started,
             method=self.name,
             seed=seed,
@@ -162,10 +159,14 @@ class GeneticAlgorithm:
         )
 
     def _start(
-        self, search: _Search, folder: SearchFolder | None, progress: Progress | None
+        self,
+        search: _Search,
+        folder: SearchFolder | None,
+        resume: bool,
+        progress: Progress | None,
     ) -> SearchState:
         """The state after the initial generation, or where the search was interrupted."""
-        if folder is not None and self.resume:
+        if folder is not None and resume:
             found = folder.resume()
             if found is not None:
                 return found
@@ -181,7 +182,7 @@ class _Search:
 
     def __init__(
         self,
-        problem: PlanProblem,
+        problem: PlanObjective,
         space: SlotSpace,
         settings: GeneticSettings,
         generations: int,
@@ -217,12 +218,12 @@ class _Search:
         self._score(state, probability, started)
 
     def final(self, state: SearchState) -> tuple[Floats, float]:
-        """Doses [Gy] ``(slots,)`` and fresh score of the best finalist."""
+        """Doses ``(slots,)`` and fresh score of the best finalist."""
         candidates = finalists(state.recent, state.recent_scores, self._settings.finalists)
         draws = range(self._settings.finalist_replicates)
         scores = np.mean([self._scores(candidates, _FINAL_DRAW + k) for k in draws], axis=0)
         best = int(np.argmax(scores))
-        return to_gray(candidates[best], self._space), float(scores[best])
+        return to_doses(candidates[best], self._space), float(scores[best])
 
     def _probability(self, generation: int) -> float:
         settings = self._settings
@@ -251,13 +252,14 @@ class _Search:
 
     def _scores(self, schedules: Schedules, draw: int) -> Floats:
         block = (self._seed & 0xFFFFFFFF) << _SEED_SHIFT
-        actions = self._space.decode(to_gray(schedules, self._space))
+        actions = self._space.decode(to_doses(schedules, self._space))
         scores = self._problem.score_actions(actions, block + draw, self._executor)
         if not np.isfinite(scores).all():
             row = int(np.flatnonzero(~np.isfinite(scores))[0])
             doses = schedules[row][schedules[row] > 0] * self._space.step
             raise ValueError(
-                f"the model scores a schedule as {scores[row]}; its doses are {doses.tolist()} Gy "
+                f"the model scores a schedule as {scores[row]}; its doses are {doses.tolist()} "
+                    f"{self._space.dose_unit} "
                 f"in slots {np.flatnonzero(schedules[row]).tolist()}"
             )
         return scores

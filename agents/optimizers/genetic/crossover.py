@@ -1,7 +1,7 @@
 """Crossover operators: two parents ``(slots,)`` give two children of the same form.
 
 Children keep all limits: the largest dose of a slot because they take slots whole, gaps by
-:func:`~.genetic_schedules.repair_interval`, the total by :func:`~.genetic_schedules.repair_total`.
+:func:`~.schedules.repair_interval`, the total by :func:`~.schedules.repair_total`.
 Parents share their dose unevenly between the two children, and what exceeds the total of one is
 taken off. Published: it is lost, and the other child stays as light as it is. Corrected (the
 default): the lighter child gets it, so that both together hold what their parents hold.

@@ -58,7 +58,7 @@ class Limits:
             slots=space.slots,
             highest=round(space.max_dose / space.step),
             total=round(space.total / space.step),
-            gap=math.ceil(space.min_gap / space.slot_hours - 1e-9),
+            gap=math.ceil(space.min_gap / space.slot_duration - 1e-9),
         )
 
     def distance(self, published: bool) -> int:
@@ -76,8 +76,8 @@ class Limits:
         return min(self.total, self.most_doses * self.highest)
 
 
-def to_gray(schedules: Schedules, space: SlotSpace) -> Floats:
-    """Doses [Gy] of schedules in units, of the same shape."""
+def to_doses(schedules: Schedules, space: SlotSpace) -> Floats:
+    """Doses of schedules in units, in the unit of the space, of the same shape."""
     doses: Floats = schedules.astype(np.float64)
     doses *= space.step
     return doses

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -38,13 +39,15 @@ class GeneticSettings:
         anneal: Let the probability fall with the fourth power of the generations left; otherwise it
             stays at ``mutation_max``.
         published: Every operator does what the study's program did, losses of dose included: gaps
-            and placement (:func:`~.genetic_schedules.repair_interval`,
-            :func:`~.genetic_schedules.initial_schedule`), the total after crossover, ``uniform``
+            and placement (:func:`~.schedules.repair_interval`,
+            :func:`~.schedules.initial_schedule`), the total after crossover, ``uniform``
             and ``normalised`` crossover, ``time_value``, ``split`` and ``dose_value``; each says
             what differs.
         finalists: Schedules that are scored again at the end.
         finalist_generations: Last generations out of which they come.
         finalist_replicates: Fresh draws of the model on which each is scored again.
+        max_dose: Largest dose of a slot, in the unit of the slot space; ``None`` takes the model's.
+        min_gap: Least time between doses, likewise.
 
     Raises:
         ValueError: A value is out of range; the message names it and the allowed range.
@@ -65,6 +68,8 @@ class GeneticSettings:
     finalists: int = 8
     finalist_generations: int = 5
     finalist_replicates: int = 4
+    max_dose: float | None = None
+    min_gap: float | None = None
 
     def __post_init__(self) -> None:
         self._set("population", whole_number("population", self.population, 2, 10**6))
@@ -94,6 +99,10 @@ class GeneticSettings:
         check_choice("selection", self.selection, SELECTIONS)
         check_choice("crossover", self.crossover, tuple(CROSSOVERS))
         self._set("mutations", _names(self.mutations))
+        for name in ("max_dose", "min_gap"):
+            if getattr(self, name) is not None:
+                # The range is the slot space's.
+                self._set(name, check_option(name, getattr(self, name), -math.inf, math.inf))
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)

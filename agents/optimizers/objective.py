@@ -1,10 +1,8 @@
-"""The question that plan optimisers answer, and the answer they give."""
+"""The question that plan optimisers answer: how good is a plan for the patients of a problem?"""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,12 +11,10 @@ from numpy.typing import NDArray
 from oncogym.agents.clinical import clinical_agents
 from oncogym.agents.optimizers.lane_batch import LaneBatch, lane_returns
 from oncogym.agents.plan import PlanAgent
-from oncogym.agents.task_spec import TaskSpec
 from oncogym.core.checks import whole_number
-from oncogym.envs.options import complete_options
 from oncogym.envs.plan_spaces import PlanSpace, SlotSpace
-from oncogym.envs.therapy import Floats, TherapyTask
-from oncogym.envs.treatment import Treatment
+from oncogym.envs.problem import Problem
+from oncogym.envs.therapy import Floats
 from oncogym.parallel.base import Executor, LanesExecutor
 
 # Plans of so many lanes are decoded at a time, where a task steps fewer lanes together than that.
@@ -29,48 +25,38 @@ _SEARCH = np.uint64(1) << np.uint64(62)
 _PARTS_OF_MAX_LANES = 256
 
 
-class PlanProblem:
-    """Find the open-loop plan with the highest mean return over some patients.
+class PlanObjective:
+    """The mean return of an open-loop plan over the patients of a problem, to be maximised.
 
     Args:
-        treatment: The treatment.
-        options: Options of its task.
-        patients: Patient rows ``(patients, fields)``; one plan serves all of them.
-        seeds: Random key of each patient ``(patients,)``, below ``2**32``; by default their
-            number. The same key means other chance here than in an evaluation: a plan must not fit
-            the draws with which it will be judged.
+        problem: Treatment, options and patients; one plan serves all of them. Their random keys
+            have to lie below ``2**32``. The same key means other chance here than in an evaluation:
+            a plan must not fit the draws with which it will be judged.
         replicates: Simulations of each patient, with different seeds.
         max_lanes: Lanes stepped together at most; by default what the task says.
 
     Attributes:
+        space: The plan space of the task.
         evaluations: Treatments simulated so far. One that was lost with its worker and simulated
             again counts once.
 
     Raises:
-        ValueError: ``replicates`` or ``max_lanes`` is not an integer of at least 1.
+        ValueError: ``replicates`` or ``max_lanes`` is not an integer of at least 1, or the problem
+            has no patients.
     """
 
     def __init__(
-        self,
-        treatment: Treatment,
-        options: dict[str, Any],
-        patients: Floats,
-        seeds: Any = None,
-        *,
-        replicates: int = 1,
-        max_lanes: int | None = None,
+        self, problem: Problem, *, replicates: int = 1, max_lanes: int | None = None
     ) -> None:
-        self._treatment = treatment
-        self._options = dict(options)
-        self._spec = TaskSpec(treatment, options)
-        self.patients = np.atleast_2d(np.asarray(patients, np.float64))
-        count = len(self.patients)
+        if not len(problem.patients):
+            raise ValueError("the problem has no patients; choose some with Problem.drawn")
+        self.problem = problem
         self.replicates = whole_number("replicates", replicates, 1, 10**6)
-        keys = np.arange(count) if seeds is None else np.asarray(seeds)
-        self._lane_patients = np.tile(self.patients, (self.replicates, 1))
-        self._lane_seeds = replicate_seeds(keys.astype(np.uint64) | _SEARCH, self.replicates)
-        task = self._spec.task(1)
-        self.space = task.plan_space()
+        self._lanes = problem.with_patients(problem.patients, problem.seeds | _SEARCH).replicated(
+            self.replicates
+        )
+        task = problem.kept_task(1)
+        self.space: PlanSpace = task.plan_space()
         most = task.max_lanes if max_lanes is None else max_lanes
         self.max_lanes = whole_number("max_lanes", most, 1, 10**7)
         self.evaluations = 0
@@ -82,17 +68,11 @@ class PlanProblem:
             NotImplementedError: The model cannot be planned on time slots.
             ValueError: A limit is out of the model's range.
         """
-        return self._spec.task(1).slot_space(max_dose, min_gap)
+        return self.problem.kept_task(1).slot_space(max_dose, min_gap)
 
     def identity(self) -> dict[str, Any]:
-        """What decides the scores, JSON-able: equal for two problems only if they score alike."""
-        digest = hashlib.sha256(self._lane_patients.tobytes() + self._lane_seeds.tobytes())
-        return {
-            "treatment": self._treatment.name,
-            "options": complete_options(self._treatment, self._options, numerical=True),
-            "patients": f"{len(self.patients)} with sha256 {digest.hexdigest()[:16]}",
-            "replicates": self.replicates,
-        }
+        """What decides the scores, JSON-able: equal for two objectives only if they score alike."""
+        return {**self.problem.identity(), "replicates": self.replicates}
 
     def actions(self, plan: Floats) -> Floats:
         """Actions ``(decisions, action size)`` of one plan ``(dimension,)``."""
@@ -109,7 +89,7 @@ class PlanProblem:
         """
         plans = np.atleast_2d(np.asarray(plans, np.float64))
         # Decoded in groups: the actions of a large population need not fit into memory at once.
-        group = max(1, max(self.max_lanes, _DECODED_LANES) // len(self._lane_seeds))
+        group = max(1, max(self.max_lanes, _DECODED_LANES) // len(self._lanes.seeds))
         return np.concatenate(
             [
                 self.score_actions(self.space.decode(plans[i : i + group]), executor=executor)
@@ -137,11 +117,11 @@ class PlanProblem:
         """
         executor = executor or LanesExecutor()
         actions = self._checked(actions)
-        count = len(self._lane_seeds)
+        count = len(self._lanes.seeds)
         total = len(actions) * count
         # Whole plans where one fits, so that lanes are grouped the same for any number of plans.
         chunk = self.max_lanes // count * count or self.max_lanes
-        pieces = executor.pieces_of(self._spec.gpus)
+        pieces = executor.pieces_of(self.problem.gpus)
         if pieces > 1:
             # Sending a piece takes as long as simulating a few lanes of a fast task.
             least = max(1, self.max_lanes // _PARTS_OF_MAX_LANES)
@@ -157,19 +137,17 @@ class PlanProblem:
 
     def _batch(self, actions: Floats, lanes: NDArray[np.intp], episode: int) -> LaneBatch:
         """``lanes``, numbered over all plans, with the rows of ``actions`` that they need."""
-        plan, patient = np.divmod(lanes, len(self._lane_seeds))
+        plan, patient = np.divmod(lanes, len(self._lanes.seeds))
         return LaneBatch(
-            spec=self._spec,
+            problem=self._lanes.part(patient),
             actions=actions[plan[0] : plan[-1] + 1],
             plan=plan - plan[0],
-            patients=self._lane_patients[patient],
-            seeds=self._lane_seeds[patient],
             episode=episode,
         )
 
     def _checked(self, actions: Floats) -> Floats:
         table = np.asarray(actions, np.float64)
-        task = self._spec.task(1)
+        task = self.problem.kept_task(1)
         shape = (task.num_decisions, *task.action_space.shape)
         if table.shape[1:] != shape:
             raise ValueError(f"actions have shape {table.shape}; allowed: (k, *{shape})")
@@ -181,19 +159,17 @@ class PlanProblem:
         return table
 
 
-def replicate_seeds(seeds: NDArray[np.uint64], replicates: int) -> NDArray[np.uint64]:
-    """Seeds ``(replicates * patients,)``, one block a replicate; the first block is ``seeds``.
-
-    Blocks lie 2**32 apart: patients' seeds are small numbers, so none comes twice.
-    """
-    blocks = np.arange(replicates, dtype=np.uint64) << np.uint64(32)
-    return (blocks[:, None] + seeds[None, :]).ravel()
+def as_objective(problem: Any) -> Any:
+    """A :class:`Problem` as an objective; anything else, which scores plans itself, as it is."""
+    return PlanObjective(problem) if isinstance(problem, Problem) else problem
 
 
-def protocol_plans(treatment: Treatment, task: TherapyTask, space: PlanSpace) -> Floats:
-    """Those clinical protocols that are points of a plan space: ``(k, dimension)``."""
-    agents, _ = clinical_agents(treatment, task)
-    return encoded(space, [a.actions for a in agents.values() if isinstance(a, PlanAgent)])
+def protocol_plans(problem: Problem) -> Floats:
+    """Those clinical protocols that are points of the plan space: ``(k, dimension)``."""
+    task = problem.kept_task(1)
+    agents, _ = clinical_agents(problem.treatment, task)
+    plans = [agent.actions for agent in agents.values() if isinstance(agent, PlanAgent)]
+    return encoded(task.plan_space(), plans)
 
 
 def encoded(space: PlanSpace, tables: Sequence[Floats]) -> Floats:
@@ -206,41 +182,3 @@ def encoded(space: PlanSpace, tables: Sequence[Floats]) -> Floats:
         and np.array_equal(space.decode(plan[None])[0], table)
     ]
     return np.array(inside).reshape(len(inside), space.dimension)
-
-
-@dataclass(frozen=True)
-class OptimizeResult:
-    """What an optimiser found.
-
-    Attributes:
-        plan: Best point of the space that was searched ``(dimension,)``: a plan of the plan space,
-            or the doses [Gy] of a slot space.
-        actions: The same as actions ``(decisions, action size)``.
-        score: Its mean return.
-        history: Best score after each generation.
-        evaluations: Simulated treatments (plans times patients).
-        seconds: Wall time.
-        method: Name of the optimiser.
-        seed: Its seed.
-        message: Why it stopped.
-        settings: Settings of the search, JSON-able.
-    """
-
-    plan: Floats
-    actions: Floats
-    score: float
-    history: list[float]
-    evaluations: int
-    seconds: float
-    method: str
-    seed: int
-    message: str = ""
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    def agent(self, label: str = "Optimised plan") -> PlanAgent:
-        """The open-loop agent that carries the plan out."""
-        return PlanAgent(self.actions, label)
-
-
-#: Called after each generation with the generation, the best score and the evaluations so far.
-Progress = Callable[[int, float, int], None]
