@@ -10,10 +10,24 @@ from numpy.typing import NDArray
 
 from oncogym.core.errors import nearest
 from oncogym.envs.registry import get_treatment
+from oncogym.envs.snapshots import (
+    Snapshot,
+    State,
+    as_run,
+    check_names,
+    check_shapes,
+    copy_lanes,
+    different_lanes,
+    lane_numbers,
+    owner_name,
+    write_lanes,
+)
 from oncogym.envs.therapy import TherapyTask
 from oncogym.envs.treatment import Treatment
 
 RENDER_MODES = ("ansi", "rgb_array")
+# Prefix of the task's arrays in an environment's snapshot.
+_OF_TASK = "task."
 _U64 = 0xFFFFFFFFFFFFFFFF
 
 
@@ -71,6 +85,60 @@ class Lanes:
         observation = self.task.reset(lanes, rows, self._seeds[lanes], self._episodes[lanes])
         self._episodes[lanes] += np.uint64(1)
         return observation
+
+    def snapshot(self, owner: str, own: State, lanes: NDArray[np.intp] | None = None) -> Snapshot:
+        """Lanes with their task's state, their patients, their random keys and ``own``.
+
+        Args:
+            owner: Name of the environment and its mode.
+            own: The environment's arrays, lanes first.
+            lanes: Lane numbers ``(k,)``, all by default.
+
+        Raises:
+            NotImplementedError: The task has no snapshots.
+            ValueError: A lane is out of range.
+        """
+        rows = as_run(lane_numbers(lanes, self.task.num_lanes))
+        of_task = self.task.snapshot(lanes).arrays
+        state = {f"{_OF_TASK}{name}": array for name, array in of_task.items()}
+        return Snapshot(
+            f"{owner} of {owner_name(self.task)}",
+            {**copy_lanes({**self._lane_state(), **own}, rows), **state},
+        )
+
+    def restore(
+        self, snapshot: Snapshot, owner: str, own: State, lanes: NDArray[np.intp] | None = None
+    ) -> None:
+        """Put back what :meth:`snapshot` gave; nothing is written if something does not fit.
+
+        Raises:
+            NotImplementedError: The task has no snapshots.
+            ValueError: The snapshot is of another environment or task, or does not fit into the
+                lanes; the message names the difference.
+        """
+        task = self.task
+        rows = as_run(different_lanes(lanes, task.num_lanes, len(snapshot)))
+        arrays = snapshot.arrays
+        of_task = {
+            name.removeprefix(_OF_TASK): array
+            for name, array in arrays.items()
+            if name.startswith(_OF_TASK)
+        }
+        rest = {name: array for name, array in arrays.items() if not name.startswith(_OF_TASK)}
+        state = {**self._lane_state(), **own}
+        whose = f"{owner} of {owner_name(task)}"
+        check_names(Snapshot(snapshot.owner, rest), whose, state)
+        check_shapes(rest, state)
+        task.restore(Snapshot(owner_name(task), of_task), lanes)
+        write_lanes(state, rows, rest)
+
+    def _lane_state(self) -> State:
+        return {
+            "patients": self.patients,
+            "seeds": self._seeds,
+            "episodes": self._episodes,
+            "seeded": self._seeded,
+        }
 
 
 def _fold(seed: int) -> int:

@@ -15,6 +15,7 @@ from oncogym.envs.lanes import (
     check_reset_options,
     draw_frame,
 )
+from oncogym.envs.snapshots import Snapshot, owner_name
 from oncogym.envs.therapy import TherapyTask
 from oncogym.envs.treatment import Treatment
 
@@ -126,6 +127,36 @@ class TherapyEnv(gymnasium.Env):
         info["is_success"] = terminated and bool(result.success[0])
         reward = task.weighted_sum(terms)
         return result.observation[0], reward, terminated, truncated, info
+
+    def snapshot(self) -> Snapshot:
+        """The whole environment as it is: treatment, patient, random key, counters.
+
+        ``np_random`` and the spaces' generators are not in it: once an environment was reset it
+        draws from its random key alone. Wrappers keep their own state.
+
+        Raises:
+            gymnasium.error.ResetNeeded: The environment was never reset.
+            NotImplementedError: The task has no snapshots.
+        """
+        if len(self._lanes.unseeded(_LANE)):
+            raise gymnasium.error.ResetNeeded("call reset() before the first snapshot()")
+        own = {"running": np.array([self._running]), "clipped": np.array([self._clipped])}
+        return self._lanes.snapshot(owner_name(self), own)
+
+    def restore(self, snapshot: Snapshot) -> NDArray[Any]:
+        """Go back to a snapshot of an environment made alike; returns the observation then.
+
+        A wrapper that asks for a first ``reset()`` wants it before.
+
+        Raises:
+            NotImplementedError: The task has no snapshots.
+            ValueError: The snapshot is of another environment; the message names the difference.
+        """
+        running, clipped = np.array([self._running]), np.array([self._clipped])
+        own = {"running": running, "clipped": clipped}
+        self._lanes.restore(snapshot, owner_name(self), own)
+        self._running, self._clipped = bool(running[0]), int(clipped[0])
+        return self.task.observe()[0]
 
     def to_physical(self, action: Any) -> dict[str, Any]:
         """The action in physical units, by name; units stand in ``task.action_parts``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
@@ -16,9 +17,25 @@ from oncogym.envs.buffers import BufferPool
 from oncogym.envs.outcomes import Metric
 from oncogym.envs.plan_spaces import Floats, PlanSpace, SlotSpace
 from oncogym.envs.protocols import Schedule
+from oncogym.envs.snapshots import (
+    Empty,
+    Rows,
+    Snapshot,
+    State,
+    as_run,
+    check_names,
+    check_shapes,
+    copy_lanes,
+    different_lanes,
+    lane_numbers,
+    owner_name,
+    write_lanes,
+)
 
 # For fewer lanes a fresh array is cheaper than looking for a free one.
 _POOLED_LANES = 128
+# Larger arrays of snapshots are not kept for the next one [bytes].
+_LARGEST_KEPT = 8_000_000
 
 
 class StepResult(NamedTuple):
@@ -105,6 +122,7 @@ class TherapyTask(ABC):
             weights[name] = float(value)
         self.reward_weights = weights
         self._buffers = BufferPool()
+        self._snapshots = BufferPool()
         self._none_clipped = np.zeros(self.num_lanes, np.bool_)
         self._none_clipped.flags.writeable = False
         self._weighted_columns = [
@@ -191,6 +209,112 @@ class TherapyTask(ABC):
     @abstractmethod
     def describe(self, lane: int) -> str:
         """A few lines of text about the state of one lane (render mode ``ansi``)."""
+
+    def observe(self, lanes: NDArray[np.intp] | None = None) -> NDArray[Any]:
+        """Observations ``(k, …)`` of lanes as they are, without a decision.
+
+        Bit for bit what the last :meth:`reset` or :meth:`step` showed of them: noise is a function
+        of the lane's random key and its place in the course, and is not drawn again.
+
+        Args:
+            lanes: Lane numbers ``(k,)``, all by default.
+
+        Raises:
+            NotImplementedError: The task does not define it.
+            ValueError: A lane is out of range.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} cannot show its lanes between decisions: it defines no "
+            "observe()"
+        )
+
+    def snapshot(self, lanes: NDArray[np.intp] | None = None) -> Snapshot:
+        """The state of lanes that were reset, copied; what :meth:`restore` puts back.
+
+        Constants that tasks share (tables, libraries, settings) are not in it.
+
+        Args:
+            lanes: Lane numbers ``(k,)``, all by default.
+
+        Raises:
+            NotImplementedError: The task does not name its arrays.
+            ValueError: A lane is out of range.
+        """
+        numbers = lane_numbers(lanes, self.num_lanes)
+        pooled = len(numbers) == self.num_lanes >= _POOLED_LANES
+        state = self._copy_lanes(
+            self._named_state(), as_run(numbers), self._kept if pooled else np.empty
+        )
+        return Snapshot(owner_name(self), state)
+
+    def restore(self, snapshot: Snapshot, lanes: NDArray[np.intp] | None = None) -> None:
+        """Put lane ``k`` of a snapshot into ``lanes[k]``: from there its future is the original's.
+
+        The snapshot may be of any lanes, in any order (``Snapshot.take``), and of another task with
+        the same options and any number of lanes. Options that change no array are not compared, so
+        that a controller may plan with a cheaper fidelity or another objective. Nothing is written
+        before everything is checked. Observations are then those of :meth:`observe`.
+
+        Args:
+            snapshot: What :meth:`snapshot` gave.
+            lanes: Lane numbers ``(k,)``, all different; all lanes by default.
+
+        Raises:
+            NotImplementedError: The task does not name its arrays.
+            ValueError: The snapshot is of another class or has lanes of another shape or number,
+                or a lane is out of range or given twice; the message names the difference.
+        """
+        rows = as_run(different_lanes(lanes, self.num_lanes, len(snapshot)))
+        check_names(snapshot, owner_name(self), self._named_state())
+        values = self._receive(snapshot.arrays)
+        state = self._named_state()
+        check_shapes(values, state)
+        self._write_lanes(state, rows, values)
+
+    def _lane_state(self) -> State:
+        """Every array of this task that a lane's future or description depends on, by name.
+
+        The arrays themselves, or views of them that have the lanes as the first axis. Scratch
+        memory that each step writes anew, and constants, do not belong here.
+
+        Raises:
+            NotImplementedError: A subclass does not define it.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} has no snapshots: it does not name the arrays of its lanes in "
+            "_lane_state()"
+        )
+
+    def _named_state(self) -> State:
+        state = self._lane_state()
+        for name, array in state.items():
+            if array.shape[:1] != (self.num_lanes,):
+                raise ValueError(
+                    f"{name} of {type(self).__name__} has shape {array.shape}; allowed: "
+                    f"({self.num_lanes}, …), the lanes first"
+                )
+        return state
+
+    def _receive(self, values: State) -> State:
+        """Make what a snapshot's lanes need here (constants, wider arrays); the arrays to write.
+
+        Raises:
+            ValueError: The lanes cannot be had here.
+        """
+        return values
+
+    def _copy_lanes(self, state: State, rows: Rows, empty: Empty) -> State:
+        """Copies of some lanes; a task that keeps state on a device overrides it."""
+        return copy_lanes(state, rows, empty)
+
+    def _kept(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Memory for a snapshot of all lanes, that of a forgotten one unless it is large."""
+        small = math.prod(shape) * dtype.itemsize <= _LARGEST_KEPT
+        return self._snapshots.empty(shape, dtype) if small else np.empty(shape, dtype)
+
+    def _write_lanes(self, state: State, rows: Rows, values: State) -> None:
+        """Write into some lanes; a task that keeps state on a device overrides it."""
+        write_lanes(state, rows, values)
 
     def plan_space(self) -> PlanSpace:
         """Search space of open-loop plans: by default every action of an episode."""

@@ -19,6 +19,7 @@ from oncogym.envs.lanes import (
     check_reset_options,
     draw_frame,
 )
+from oncogym.envs.snapshots import Snapshot, State, owner_name
 from oncogym.envs.therapy import Floats, TherapyTask
 from oncogym.envs.treatment import Treatment
 
@@ -203,6 +204,67 @@ class TherapyVectorEnv(VectorEnv):
         return tuple(
             draw_frame(self._lanes, lane, self.render_mode) for lane in range(self.num_envs)
         )
+
+    def snapshot(self, lanes: NDArray[np.intp] | None = None) -> Snapshot:
+        """Lanes as they are: treatments, patients, random keys, counters, last observations.
+
+        Enough for a checkpoint: after :meth:`restore`, here or in an environment made alike, all
+        that follows is bit for bit what would have followed, new patients included. ``np_random``
+        and the spaces' generators are not in it: lanes that were reset draw from their random keys
+        alone.
+
+        Args:
+            lanes: Lane numbers ``(k,)``, all by default.
+
+        Raises:
+            gymnasium.error.ResetNeeded: The environment was never reset.
+            NotImplementedError: The task has no snapshots.
+            ValueError: A lane is out of range.
+        """
+        if self._observation is None:
+            raise gymnasium.error.ResetNeeded("call reset() before the first snapshot()")
+        return self._lanes.snapshot(self._snapshot_owner, self._own_state(self._observation), lanes)
+
+    def restore(self, snapshot: Snapshot, lanes: NDArray[np.intp] | None = None) -> NDArray[Any]:
+        """Put lane ``k`` of a snapshot into ``lanes[k]``.
+
+        Args:
+            snapshot: One of an environment of the same task and autoreset mode.
+            lanes: Lane numbers ``(k,)``, all different; all lanes by default.
+
+        Returns:
+            The last observations of all lanes ``(num_envs, …)``.
+
+        Raises:
+            gymnasium.error.ResetNeeded: Some lanes were neither reset nor are restored.
+            NotImplementedError: The task has no snapshots.
+            ValueError: The snapshot is of another environment or does not fit into the lanes; the
+                message names the difference.
+        """
+        if self._observation is not None:
+            observation = self._observation.copy()
+        elif lanes is None or len(lanes) == self.num_envs:
+            space = self.single_observation_space
+            observation = np.zeros((self.num_envs, *(space.shape or ())), space.dtype)
+        else:
+            raise gymnasium.error.ResetNeeded("call reset() before some lanes are restored")
+        self._lanes.restore(snapshot, self._snapshot_owner, self._own_state(observation), lanes)
+        self._observation = observation
+        return observation.copy()
+
+    @property
+    def _snapshot_owner(self) -> str:
+        # What is pending differs with the mode.
+        return f"{owner_name(self)} ({self.autoreset_mode.value})"
+
+    def _own_state(self, observation: NDArray[Any]) -> State:
+        return {
+            "observation": observation,
+            "elapsed": self._elapsed,
+            "clipped": self._clipped,
+            "terminated": self._terminated,
+            "truncated": self._truncated,
+        }
 
     def to_physical(self, actions: Any) -> dict[str, Any]:
         """The actions in physical units, by name; units stand in ``task.action_parts``."""

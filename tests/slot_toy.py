@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from oncogym.envs import Metric, Schedule, Trace, Treatment, Variant, streams
 from oncogym.envs.cohort import LogNormal, standard_cohorts
 from oncogym.envs.plan_spaces import SlotSpace
+from oncogym.envs.snapshots import lane_numbers
 from oncogym.envs.therapy import TherapyTask
 
 SLOTS = 24
@@ -89,6 +90,18 @@ class SlotToyTask(TherapyTask):
         result.outcome[:, 0] = self.given
         result.success[:] = self.given <= TOTAL
         return result
+
+    def observe(self, lanes=None):
+        lanes = lane_numbers(lanes, self.num_lanes)
+        return self.slot[lanes, None].astype(np.float32)
+
+    def _lane_state(self):
+        return {
+            "slot": self.slot,
+            "given": self.given,
+            "chance": self.chance,
+            "sensitivity": self.sensitivity,
+        }
 
     def slot_space(self, max_dose=None, min_gap=None):
         return SlotSpace(

@@ -16,6 +16,7 @@ from oncogym.envs.chemo_dosing.interval_kernels import CONSTANTS
 from oncogym.envs.chemo_dosing.model import ChemoPatient
 from oncogym.envs.outcomes import Metric
 from oncogym.envs.protocols import Schedule, ScheduleError
+from oncogym.envs.snapshots import State, lane_numbers
 from oncogym.envs.therapy import Floats, StepResult, TherapyTask
 from oncogym.envs.validity import OUT_OF_RANGE
 
@@ -224,6 +225,27 @@ class ChemoTask(TherapyTask):
         self._observe(self._all, result.observation)
         result.truncated[:] = False
         return result
+
+    def observe(self, lanes: NDArray[np.intp] | None = None) -> NDArray[np.float32]:
+        """Observations ``(k, 7)`` of lanes as they are; see :meth:`TherapyTask.observe`."""
+        rows = lane_numbers(lanes, self.num_lanes)
+        observation = np.empty((len(rows), kernel.OBSERVED), np.float32)
+        self._observe(rows, observation)
+        return observation
+
+    def _lane_state(self) -> State:
+        return {
+            "state": self._state,
+            "patients": self._patients,
+            "constants": self._constants,
+            # The records of a course have one row a decision.
+            "history_time": self._history_time.T,
+            "history_logn": self._history_logn.T,
+            "dose_time": self._dose_time.T,
+            "dose_size": self._dose_size.T,
+            "seeds": self._seeds,
+            "episodes": self._episodes,
+        }
 
     def _observe(self, lanes: NDArray[np.intp], observation: NDArray[np.float32]) -> None:
         parallel = len(lanes) >= _PARALLEL_LANES

@@ -66,6 +66,19 @@ class CudaTumours:
                 cuda.to_device(lanes), cuda.to_device(rows), *source, *self.state
             )
 
+    def take_lanes(self, lanes):
+        """The tumours of ``lanes`` ``(k,)`` as arrays of this machine, gathered on the GPU."""
+        count = len(lanes)
+        if not count:
+            return tuple(np.empty((0, *part.shape[1:]), part.dtype) for part in self.state)
+        found = tuple(
+            cuda.device_array((count, *part.shape[1:]), part.dtype) for part in self.state
+        )
+        place[count, self.threads](
+            cuda.to_device(np.arange(count)), cuda.to_device(lanes), *self.state, *found
+        )
+        return tuple(part.copy_to_host() for part in found)
+
     def take(self, lane):
         """A lane's tumour as arrays of this machine, each with a first axis of one."""
         return tuple(part[lane : lane + 1].copy_to_host() for part in self.state)

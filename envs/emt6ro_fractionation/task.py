@@ -23,6 +23,8 @@ from oncogym.envs.emt6ro_fractionation.tumour_library import initial_states
 from oncogym.envs.outcomes import Metric
 from oncogym.envs.plan_spaces import PlanSpace, SlotSpace
 from oncogym.envs.protocols import Schedule, ScheduleError
+from oncogym.envs.snapshots import Empty, Rows, copy_lanes, lane_numbers, write_lanes
+from oncogym.envs.snapshots import State as LaneState
 from oncogym.envs.therapy import Floats, StepResult, TherapyTask
 
 _OBJECTIVES: dict[str, dict[str, float]] = {
@@ -261,6 +263,46 @@ class EMT6RoTask(TherapyTask):
             )
         else:
             self._gpu.observe(lanes, self._options, *own, flat)
+
+    def observe(self, lanes: NDArray[np.intp] | None = None) -> NDArray[np.float32]:
+        """Observations ``(k, …)`` of lanes as they are; see :meth:`TherapyTask.observe`."""
+        rows = lane_numbers(lanes, self.num_lanes)
+        observation = np.empty((len(rows), *self.observation_space.shape), np.float32)
+        self._observe(rows, observation)
+        return observation
+
+    def _lane_state(self) -> LaneState:
+        # The present decision (_plans) is begun and ended by one step.
+        tumours = self._tumours if self._gpu is None else State(*self._gpu.state)
+        return {
+            **tumours._asdict(),
+            "counters": self._counters,
+            "patients": self._patients,
+            "biology": self._biology,
+            "state": self._state,
+            "doses": self._doses,
+            "history": self._history,
+            "seeds": self._seeds,
+            "episodes": self._episodes,
+        }
+
+    def _copy_lanes(self, state: LaneState, rows: Rows, empty: Empty) -> LaneState:
+        if self._gpu is None:
+            return super()._copy_lanes(state, rows, empty)
+        lanes = np.arange(self.num_lanes)[rows]
+        tumours = State(*self._gpu.take_lanes(lanes))._asdict()
+        small = {name: array for name, array in state.items() if name not in tumours}
+        return {**tumours, **copy_lanes(small, rows)}
+
+    def _write_lanes(self, state: LaneState, rows: Rows, values: LaneState) -> None:
+        if self._gpu is None:
+            super()._write_lanes(state, rows, values)
+            return
+        lanes = np.arange(self.num_lanes)[rows]
+        parts = (np.ascontiguousarray(values[name]) for name in State._fields)
+        self._gpu.put(lanes, State(*parts), np.arange(len(lanes)))
+        small = {name: array for name, array in state.items() if name not in State._fields}
+        write_lanes(small, rows, values)
 
     def step(self, actions: Floats, active: NDArray[np.bool_]) -> StepResult:
         """Advance the active lanes by one decision, to the end of the course if it was the last."""

@@ -22,6 +22,7 @@ from oncogym.envs.glioblastoma_radiation.model import (
 from oncogym.envs.outcomes import Metric
 from oncogym.envs.plan_spaces import PlanSpace
 from oncogym.envs.protocols import Schedule, ScheduleError
+from oncogym.envs.snapshots import State, lane_numbers
 from oncogym.envs.therapy import Floats, StepResult, TherapyTask
 
 _OBJECTIVES: dict[str, dict[str, float]] = {
@@ -164,6 +165,8 @@ class GlioblastomaTask(TherapyTask):
         lanes = self.num_lanes
         width = kernels.row_width(self.nodes)
         self._patients = np.full((lanes, len(GlioblastomaPatient.FIELDS)), np.nan)
+        # Patients whose growth is computed: a lane keeps it, whatever is restored into the lane.
+        self._prepared = self._patients.copy()
         self._start_rows = np.zeros((lanes, width))
         self._starts = np.zeros((lanes, kernel.START))
         self._width = width
@@ -174,6 +177,9 @@ class GlioblastomaTask(TherapyTask):
         self._episodes = np.zeros(lanes, np.uint64)
         parallel = lanes >= _PARALLEL_LANES
         self._advance = kernel.advance_lanes_parallel if parallel else kernel.advance_lanes
+        # After a weekend the source shows the state before it, which nothing else keeps.
+        shown = (lanes, *self.observation_space.shape) if published and self.weekends else (0,)
+        self._shown = np.zeros(shown, np.float32)
 
     def _observation_space(self) -> Box:
         if self.observation == "density":
@@ -201,7 +207,7 @@ class GlioblastomaTask(TherapyTask):
             DomainError: The domain is too small for a tumour.
             ValueError: The density observation cannot hold a patient's carrying capacity.
         """
-        changed = lanes[(self._patients[lanes] != patients).any(axis=1)]
+        changed = lanes[(self._prepared[lanes] != patients).any(axis=1)]
         self._patients[lanes] = patients
         if len(changed):
             self._prepare(changed)
@@ -220,7 +226,31 @@ class GlioblastomaTask(TherapyTask):
         )
         observation = np.empty((len(lanes), *self.observation_space.shape), np.float32)
         kernel.observe_lanes(lanes, self._width, self._cells, self._state, self._cfg, observation)
+        if self._shown.size:
+            self._shown[lanes] = observation
         return observation
+
+    def observe(self, lanes: NDArray[np.intp] | None = None) -> NDArray[np.float32]:
+        """Observations ``(k, …)`` of lanes as they are; see :meth:`TherapyTask.observe`."""
+        rows = lane_numbers(lanes, self.num_lanes)
+        if self._shown.size:
+            return self._shown[rows]
+        observation = np.empty((len(rows), *self.observation_space.shape), np.float32)
+        kernel.observe_lanes(rows, self._width, self._cells, self._state, self._cfg, observation)
+        return observation
+
+    def _lane_state(self) -> State:
+        # How a lane's tumour grew before detection stays with the lane: it is made again from the
+        # patient when that is treated anew.
+        state = {
+            "patients": self._patients,
+            "cells": self._cells.reshape(self.num_lanes, 2 * self._width),
+            "state": self._state,
+            "dose_log": self._dose_log,
+            "seeds": self._seeds,
+            "episodes": self._episodes,
+        }
+        return {**state, "shown": self._shown} if self._shown.size else state
 
     def _prepare(self, lanes: NDArray[np.intp]) -> None:
         rows = self._patients[lanes]
@@ -244,8 +274,9 @@ class GlioblastomaTask(TherapyTask):
                     f"length is {self.length:g} mm and must be larger"
                 )
         except ValueError:
-            self._patients[lanes] = np.nan  # nothing is prepared
+            self._patients[lanes] = self._prepared[lanes] = np.nan  # nothing is prepared
             raise
+        self._prepared[lanes] = rows
 
     def _check_patients(self, rows: Floats) -> None:
         limit = kernels.largest_time_step(rows[:, 0], rows[:, 1], kernel.DX)
@@ -285,6 +316,8 @@ class GlioblastomaTask(TherapyTask):
             result.outcome,
             result.success,
         )
+        if self._shown.size:
+            self._shown[:] = result.observation
         return result
 
     def to_physical(self, action: Any) -> dict[str, Any]:

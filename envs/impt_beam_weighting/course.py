@@ -21,6 +21,7 @@ from oncogym.envs.impt_beam_weighting.plan_library import (
 )
 from oncogym.envs.plan_spaces import PlanSpace
 from oncogym.envs.protocols import Schedule, ScheduleError
+from oncogym.envs.snapshots import State
 from oncogym.envs.therapy import Floats, StepResult
 
 AXES = ("x", "y", "z")
@@ -87,6 +88,7 @@ class Course:
 
         self._patients = np.zeros((lanes, 6))
         self._models = np.zeros(lanes, np.int64)
+        self._voxels = np.full(lanes, self._tables.heads[0, kernel.VOXELS])
         self._seeds = np.zeros(lanes, np.uint64)
         self._episodes = np.zeros(lanes, np.uint64)
         self._state = np.zeros((lanes, kernel.ORGAN_STATE + kernel.PER_ORGAN * len(self.organs)))
@@ -136,14 +138,8 @@ class Course:
         episodes: NDArray[np.uint64],
     ) -> NDArray[np.float32]:
         """Start courses; see :meth:`TherapyTask.reset`."""
-        numbers, which = np.unique(patients[:, 0].astype(np.int64), return_inverse=True)
-        new = [int(n) for n in numbers if int(n) not in self.libraries]
-        if new:
-            self._load(new)
-            missing = self._tables.voxels - self._dose.shape[1]
-            if missing > 0:
-                self._dose = np.pad(self._dose, ((0, 0), (0, missing)))
-        self._models[lanes] = np.array([self._rows[int(n)] for n in numbers], np.int64)[which]
+        self._models[lanes] = self._models_of(patients)
+        self._voxels[lanes] = self._tables.heads[self._models[lanes], kernel.VOXELS]
         self._patients[lanes] = patients
         self._seeds[lanes] = seeds
         self._episodes[lanes] = episodes
@@ -154,6 +150,65 @@ class Course:
             out,
         )  # fmt: skip
         return out
+
+    def _models_of(self, patients: Floats) -> NDArray[np.int64]:
+        """Rows of the patients' libraries in the tables ``(k,)``; those that are new are made."""
+        numbers, which = np.unique(patients[:, 0].astype(np.int64), return_inverse=True)
+        new = [int(n) for n in numbers if int(n) not in self.libraries]
+        if new:
+            self._load(new)
+            missing = self._tables.voxels - self._dose.shape[1]
+            if missing > 0:
+                self._dose = np.pad(self._dose, ((0, 0), (0, missing)))
+        return np.array([self._rows[int(n)] for n in numbers], np.int64)[which]
+
+    def observe(self, lanes: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Observations ``(k, …)`` of lanes as they are."""
+        out = np.empty((len(lanes), *self.observation_space.shape), np.float32)
+        kernel.observe_courses(
+            lanes, self._models, self._patients, self.options, self._tables.prescriptions,
+            self._tables.limits, self._seeds, self._episodes, self._state, out,
+        )  # fmt: skip
+        return out
+
+    def lane_state(self) -> State:
+        """Arrays of the lanes; see :meth:`TherapyTask.snapshot`."""
+        return {
+            "course_patients": self._patients,
+            "models": self._models,
+            "voxels": self._voxels,
+            "seeds": self._seeds,
+            "episodes": self._episodes,
+            "state": self._state,
+            "log": self._log,
+            "dose": self._dose,
+        }
+
+    def receive(self, values: State) -> State:
+        """Have the patients' libraries here, numbered as here, and the doses as wide as here.
+
+        Raises:
+            ValueError: A patient's library has another number of voxels here.
+        """
+        models = self._models_of(values["course_patients"])
+        here = self._tables.heads[models, kernel.VOXELS]
+        wrong = np.flatnonzero(values["voxels"] != here)
+        if len(wrong):
+            raise ValueError(
+                f"lane {wrong[0]} of the snapshot has doses in {values['voxels'][wrong[0]]} "
+                f"voxels, but its anatomy here {here[wrong[0]]}: it comes from another phantom or "
+                "influence"
+            )
+        # Tasks number libraries as they meet them.
+        values = {**values, "models": models}
+        # What is wider than a lane's own library is 0.
+        width, given = self._dose.shape[1], values["dose"]
+        if given.shape[1] != width:
+            wide = np.zeros((len(given), width))
+            shared = min(width, given.shape[1])
+            wide[:, :shared] = given[:, :shared]
+            values = {**values, "dose": wide}
+        return values
 
     def step(self, actions: Floats, active: NDArray[np.bool_], result: StepResult) -> None:
         """Give a fraction in the active lanes."""

@@ -129,6 +129,21 @@ def start_refinements(lanes, matrix, problem, structures, options, groups, initi
 
 
 @njit(cache=True)
+def observe_refinements(lanes, problem, options, groups, initial, weights, state, organ_doses,
+                        out):  # fmt: skip
+    """Observations ``(k, size)`` of ``lanes``."""
+    entries, columns, begins, tiles, terms = problem
+    gradient = np.zeros(len(initial))
+    for number in range(len(lanes)):
+        lane = lanes[number]
+        if options[SHOW_GRADIENT] > 0.0:
+            evaluate(entries, columns, begins, tiles, terms, options[RIDGE], weights[lane],
+                     gradient)  # fmt: skip
+        _see(options, groups, weights[lane], initial, state[lane], organ_doses[lane], gradient,
+             out[number])  # fmt: skip
+
+
+@njit(cache=True)
 def factor_of(action, options):
     """Factor by which an action in [0, 1] multiplies a group's weights."""
     return math.exp((2.0 * action - 1.0) * math.log(options[FACTOR]))

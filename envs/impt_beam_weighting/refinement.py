@@ -23,6 +23,7 @@ from oncogym.envs.impt_beam_weighting.static_plans import NOMINAL_AIM, equal_wei
 from oncogym.envs.impt_beam_weighting.structures import REST
 from oncogym.envs.plan_spaces import PlanSpace
 from oncogym.envs.protocols import Schedule, ScheduleError
+from oncogym.envs.snapshots import State
 from oncogym.envs.therapy import Floats, StepResult
 
 # More spots than this are weighed in groups of those whose doses lie near one another.
@@ -149,6 +150,28 @@ class Refinement:
         lanes = np.flatnonzero(active)
         done = self._state[lanes, kernel.COUNT].astype(np.intp)
         self._trail[lanes, done] = self._state[lanes, kernel.VALUE]
+
+    def observe(self, lanes: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Observations ``(k, …)`` of lanes as they are."""
+        out = np.empty((len(lanes), *self.observation_space.shape), np.float32)
+        kernel.observe_refinements(
+            lanes, self._problem, self._options, self._groups, self.initial, self._weights,
+            self._state, self._organ_doses, out,
+        )  # fmt: skip
+        return out
+
+    def lane_state(self) -> State:
+        """Arrays of the lanes; see :meth:`TherapyTask.snapshot`."""
+        return {
+            "weights": self._weights,
+            "state": self._state,
+            "organ_doses": self._organ_doses,
+            "trail": self._trail,
+        }
+
+    def receive(self, values: State) -> State:
+        """All lanes are planned for the one patient: nothing has to be made for others."""
+        return values
 
     def to_physical(self, action: Floats) -> dict[str, Any]:
         """Factor of each group's weight."""

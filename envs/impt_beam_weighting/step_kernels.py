@@ -243,6 +243,17 @@ def observe_course(state, patient, options, prescription, limits, seed, episode,
 
 
 @njit(cache=True)
+def observe_courses(lanes, models, patients, options, prescriptions, limits, seeds, episodes, state,
+                    out):  # fmt: skip
+    """Observations ``(k, size)`` of ``lanes``."""
+    for number in range(len(lanes)):
+        lane = lanes[number]
+        model = models[lane]
+        observe_course(state[lane], patients[lane], options, prescriptions[model], limits[model],
+                       seeds[lane], episodes[lane], out[number])  # fmt: skip
+
+
+@njit(cache=True)
 def start_courses(lanes, models, patients, options, prescriptions, limits, seeds, episodes, state,
                   dose, log, out):  # fmt: skip
     """Start courses and write their first observations."""

@@ -16,6 +16,7 @@ from oncogym.envs.impt_beam_weighting.step_kernels import MEAN_WEIGHT
 from oncogym.envs.outcomes import Metric
 from oncogym.envs.plan_spaces import PlanSpace
 from oncogym.envs.protocols import Schedule
+from oncogym.envs.snapshots import State, lane_numbers
 from oncogym.envs.therapy import Floats, StepResult, TherapyTask
 
 _OBJECTIVES: dict[str, dict[str, float]] = {
@@ -172,6 +173,16 @@ class IMPTTask(TherapyTask):
         result = self.empty_result()
         self._problem.step(actions, active, result)
         return result
+
+    def observe(self, lanes: NDArray[np.intp] | None = None) -> NDArray[np.float32]:
+        """Observations ``(k, …)`` of lanes as they are; see :meth:`TherapyTask.observe`."""
+        return self._problem.observe(lane_numbers(lanes, self.num_lanes))
+
+    def _lane_state(self) -> State:
+        return {"patients": self._patients, **self._problem.lane_state()}
+
+    def _receive(self, values: State) -> State:
+        return self._problem.receive(values)
 
     def to_physical(self, action: Any) -> dict[str, Any]:
         """Physical values of an action; names and units stand in :attr:`action_parts`."""

@@ -37,6 +37,7 @@ from oncogym.core.checks import check_option, whole_number
 from oncogym.envs import Metric, Rule, Schedule, Trace, Treatment, Variant
 from oncogym.envs.cohort import LogNormal, standard_cohorts
 from oncogym.envs.patient import PatientRecord
+from oncogym.envs.snapshots import lane_numbers
 from oncogym.envs.therapy import TherapyTask
 
 STEPS = 30  # Euler steps of a month
@@ -135,6 +136,13 @@ class HormoneTask(TherapyTask):
         result.outcome[:, 2] = self.record[..., 2].sum(axis=1)
         result.success[:] = result.outcome[:, 1] <= 0.8
         return result
+
+    def observe(self, lanes=None):
+        """Observations of lanes as they are."""
+        return self._observe()[lane_numbers(lanes, self.num_lanes)]
+
+    def _lane_state(self):
+        return {"patients": self.patients, "month": self.month, "record": self.record}
 
     def to_physical(self, action):
         """The full dose is one unit."""
