@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from oncogym.wrappers import RewardTerms, VectorRewardTerms
+from oncogym.wrappers.lane_infos import split_step_info
 
 ENV = "oncogym/ChemoDosingCohort-v0"
 
@@ -41,11 +42,18 @@ def test_vector_twin(mode):
     running = np.ones(4, bool)
     for _ in range(60):
         actions = (0.3 * rng.random((4, 1))).astype(np.float32)
-        _, rewards, terminated, truncated, _ = lanes.step(actions)
+        observation, rewards, terminated, truncated, info = lanes.step(actions)
         assert rewards.shape == (4, 2)
         assert rewards.dtype == np.float32
+        parts, _ = split_step_info(info, 4)
+        ends = info.get("final_obs", [None] * 4)
         for lane in np.flatnonzero(running):
-            assert np.array_equal(rewards[lane], single[lane].step(actions[lane])[1])
+            expected = single[lane].step(actions[lane])
+            last = observation[lane] if ends[lane] is None else ends[lane]
+            assert np.array_equal(last, expected[0])
+            assert np.array_equal(rewards[lane], expected[1])
+            assert (terminated[lane], truncated[lane]) == expected[2:4]
+            assert parts[lane] == expected[4]
         running &= ~(terminated | truncated)
     assert not running.any()
     assert lanes.reward_space.shape == (2,)

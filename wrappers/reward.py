@@ -7,36 +7,55 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.vector import VectorEnv, VectorWrapper
+from gymnasium.vector import VectorEnv
 
 from oncogym.core.errors import nearest
+from oncogym.wrappers.checks import is_number, require_env, require_lanes
+from oncogym.wrappers.vector_spec import RecordedVectorWrapper
 
 
-def _checked(weights: Mapping[str, float], env: Any) -> dict[str, float]:
-    known = env.unwrapped.task.reward_terms
+def _checked(weights: Any, task: Any) -> dict[str, float]:
+    if not isinstance(weights, Mapping) or not weights:
+        raise ValueError(
+            f"weights is {weights!r}; allowed: a mapping of at least one reward term to its weight"
+        )
+    known = task.reward_terms
     for name, value in weights.items():
         if name not in known:
             raise nearest("reward term", name, known)
-        if not np.isfinite(value):
-            raise ValueError(f"the weight of reward term {name!r} is {value}; it must be finite")
-    return {name: float(weights[name]) for name in known if weights.get(name, 0.0) != 0.0}
+        if not is_number(value):
+            raise ValueError(
+                f"the weight of reward term {name!r} is {value!r}; it must be finite and a number"
+            )
+    return {str(name): float(value) for name, value in weights.items()}
+
+
+def _used(weights: dict[str, float], task: Any) -> dict[str, float]:
+    # In the task's order, so that scalar and vector environments add up alike.
+    return {name: weights[name] for name in task.reward_terms if weights.get(name, 0.0) != 0.0}
 
 
 class RewardWeights(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
     """Replace the reward by a weighted sum of ``info["reward_terms"]``.
 
+    What wrappers inside did to the reward is replaced too: a ``SafetyPenalty`` goes outside.
+
     Args:
         env: A therapy environment, wrapped or not.
-        weights: Weight by term name; terms that are not named weigh nothing.
+        weights: Weight by term name, one term at least; terms that are not named weigh nothing.
 
     Raises:
+        TypeError: ``env`` is another kind of environment.
         UnknownNameError: A term does not exist; the message suggests the nearest.
+        ValueError: ``weights`` is empty or no mapping, or a weight is not a finite number.
     """
 
     def __init__(self, env: gymnasium.Env, weights: Mapping[str, float]) -> None:
-        gymnasium.utils.RecordConstructorArgs.__init__(self, weights=dict(weights))
+        task = require_env(self, env)
+        checked = _checked(weights, task)
+        gymnasium.utils.RecordConstructorArgs.__init__(self, weights=checked)
         super().__init__(env)
-        self.weights = _checked(weights, env)
+        self.weights = _used(checked, task)
 
     def step(self, action: Any) -> Any:
         """Step the environment and reweigh."""
@@ -46,12 +65,16 @@ class RewardWeights(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
         return observation, reward, terminated, truncated, info
 
 
-class VectorRewardWeights(VectorWrapper):
+class VectorRewardWeights(RecordedVectorWrapper):
     """:class:`RewardWeights` for vector environments, in every autoreset mode."""
 
+    twin = RewardWeights
+
     def __init__(self, env: VectorEnv, weights: Mapping[str, float]) -> None:
-        super().__init__(env)
-        self.weights = _checked(weights, env)
+        task = require_lanes(self, env)
+        checked = _checked(weights, task)
+        super().__init__(env, weights=checked)
+        self.weights = _used(checked, task)
 
     def step(self, actions: Any) -> Any:
         """Step the environment and reweigh."""

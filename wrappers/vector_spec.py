@@ -1,0 +1,87 @@
+"""Vector wrappers that stand in the specification, so that ``make_vec`` builds them again.
+
+Gymnasium leaves vector wrappers out of ``spec``: what is built from it again is bare.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import gymnasium
+from gymnasium.envs.registration import load_env_creator
+from gymnasium.vector import VectorEnv, VectorWrapper
+
+from oncogym.envs.vector_env import TherapyVectorEnv
+
+if TYPE_CHECKING:
+    from gymnasium.envs.registration import EnvSpec
+
+_PLAIN = f"{TherapyVectorEnv.__module__}:{TherapyVectorEnv.__name__}"
+_WRAPPED = f"{__name__}:make_wrapped_lanes"
+# Keyword argument of `make_wrapped_lanes`: entry points and arguments of wrappers, innermost first.
+_KEY = "wrapped_in"
+
+
+class RecordedVectorWrapper(VectorWrapper):
+    """A vector wrapper whose arguments stand in :attr:`spec`.
+
+    Args:
+        env: A vector environment.
+        **arguments: The wrapper's other arguments, as JSON has them.
+    """
+
+    #: The wrapper that does the same to a scalar environment.
+    twin: ClassVar[type[gymnasium.Wrapper]]
+
+    def __init__(self, env: VectorEnv, **arguments: Any) -> None:
+        super().__init__(env)
+        self._arguments = arguments
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """What ``gymnasium.make_vec`` builds native lanes in these wrappers from."""
+        spec = copy.deepcopy(self.unwrapped.spec)
+        if spec is None or not isinstance(self.unwrapped, TherapyVectorEnv):
+            return spec
+        spec.kwargs[_KEY] = [
+            [f"{type(env).__module__}:{type(env).__name__}", env._arguments]
+            for env in recorded(self)
+        ]
+        spec.vector_entry_point = _WRAPPED
+        return spec
+
+
+def recorded(env: Any) -> list[RecordedVectorWrapper]:
+    """The recorded wrappers around a vector environment, innermost first."""
+    found = []
+    while isinstance(env, VectorWrapper):
+        if isinstance(env, RecordedVectorWrapper):
+            found.append(env)
+        env = env.env
+    return found[::-1]
+
+
+def make_wrapped_lanes(
+    num_envs: int, wrapped_in: list[tuple[str, dict[str, Any]]], **options: Any
+) -> VectorEnv:
+    """Native lanes in wrappers: entry points and arguments, innermost first."""
+    env: VectorEnv = TherapyVectorEnv(num_envs=num_envs, **options)
+    for wrapper, arguments in wrapped_in:
+        env = load_env_creator(wrapper)(env, **arguments)
+    return env
+
+
+def scalar_spec(env: VectorEnv) -> EnvSpec | None:
+    """What ``gymnasium.make`` builds one lane in the wrappers' twins from."""
+    spec = copy.deepcopy(env.unwrapped.spec)
+    if spec is None:
+        return None
+    for name in ("num_envs", "vectorization_mode", "autoreset_mode", _KEY):
+        spec.kwargs.pop(name, None)
+    limit = spec.kwargs.pop("max_episode_steps", None)
+    spec.max_episode_steps = limit or spec.max_episode_steps
+    spec.vector_entry_point = _PLAIN
+    for wrapper in recorded(env):
+        spec.additional_wrappers += (wrapper.twin.wrapper_spec(**wrapper._arguments),)
+    return spec
