@@ -88,6 +88,10 @@ class Treatment:
     traces: Callable[[Any, int], Sequence[Trace]]
     page: str = ""
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Treatment:
+        """The record itself: it never changes, and every copy of an environment has it."""
+        return self
+
     def cohort(self, name: str) -> Cohort:
         """Return the cohort called ``name``.
 

@@ -10,6 +10,7 @@ from oncogym.envs.impt_beam_weighting.errors import (
     OverlapError,
     PhantomFileError,
     PlanImportError,
+    PlanningWarning,
     StructureOutsideGridError,
     WeightError,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "Plan",
     "PlanImportError",
     "PlanLibrary",
+    "PlanningWarning",
     "Problem",
     "PublishedModel",
     "Scenario",

@@ -5,15 +5,41 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from oncogym.envs.impt_beam_weighting.errors import PhantomFileError
 from oncogym.envs.impt_beam_weighting.structures import Structure, StructureSet
+
+# A file that would unpack to more than this many bytes and this many times its size is refused:
+# doses and voxel numbers shrink some ten times.
+_FREE_BYTES = 1 << 26
+_LARGEST_RATIO = 100
+# Largest description [bytes].
+_ABOUT_BYTES = 1 << 24
+
+
+@dataclass(frozen=True)
+class Array:
+    """What an array of an archive has to be.
+
+    Attributes:
+        kinds: Kinds of NumPy types that are allowed.
+        axes: Number of its axes.
+    """
+
+    kinds: str
+    axes: int = 1
+
+
+_VOXELS = Array("iu")
 
 
 def write_archive(
@@ -39,16 +65,76 @@ def write_archive(
     part.replace(path)
 
 
-def read_archive(path: str | Path) -> tuple[dict[str, Any], list[Structure], dict[str, Any]]:
-    """What :func:`write_archive` wrote: about, structures and arrays; use :func:`reading`."""
-    with np.load(path, allow_pickle=False) as table:
-        about = json.loads(str(table["about"]))
-        structures = [
-            Structure(one["name"], table[f"voxels_{n}"], one["role"], one["limit"], one["priority"])
-            for n, one in enumerate(about.pop("structures"))
-        ]
-        arrays = {name: table[name] for name in table.files if name != "about"}
-    return about, structures, arrays
+def read_archive(
+    path: str | Path, wanted: Mapping[str, Array]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What :func:`write_archive` wrote: about and arrays; use :func:`reading`.
+
+    Nothing is unpacked before the sizes and types of all parts are known and fit together.
+
+    Args:
+        path: The file.
+        wanted: The arrays that it must have, beside the voxels of its structures.
+
+    Raises:
+        ValueError: A part is missing, unknown, of another type or size, or much too large.
+    """
+    with zipfile.ZipFile(path) as file:
+        parts: dict[str, zipfile.ZipInfo] = {}
+        for info in file.infolist():
+            name = info.filename.removesuffix(".npy")
+            if name in parts:
+                raise ValueError(f"the part {name!r} is there twice")
+            parts[name] = info
+        about = _read_about(file, parts)
+        every = {"about": Array("U", 0), **wanted}
+        every.update((f"voxels_{n}", _VOXELS) for n in range(len(about["structures"])))
+        for name in every:
+            if name not in parts:
+                raise ValueError(f"the part {name!r} is missing")
+        for name in parts:
+            if name not in every:
+                raise ValueError(f"the part {name!r} is unknown")
+        for name, one in every.items():
+            _check_header(file, parts[name], name, one)
+        unpacked = sum(parts[name].file_size for name in every)
+        packed = Path(path).stat().st_size
+        if unpacked > max(_FREE_BYTES, _LARGEST_RATIO * packed):
+            raise ValueError(
+                f"{packed} bytes would unpack to {unpacked}; allowed: up to {_LARGEST_RATIO} times "
+                "as many"
+            )
+        return about, {name: _read_array(file, parts[name]) for name in every if name != "about"}
+
+
+def structures_of(
+    about: Mapping[str, Any],
+    arrays: Mapping[str, Any],
+    num_voxels: int,
+    shape: Sequence[int] | None = None,
+) -> StructureSet:
+    """The structures of an archive.
+
+    Raises:
+        ValueError: A description or the voxels of a structure are malformed.
+    """
+    found = []
+    for number, one in enumerate(about["structures"]):
+        if not isinstance(one, dict):
+            raise ValueError(f"structure {number} is {one!r}; allowed: keys with values")
+        for key in ("name", "role", "limit", "priority"):
+            if key not in one:
+                raise ValueError(f"the key {key!r} of structure {number} is missing")
+        voxels = arrays[f"voxels_{number}"]
+        if voxels.size and not (0 <= int(voxels.min()) <= int(voxels.max()) < num_voxels):
+            raise ValueError(
+                f"structure {one['name']!r} has voxels outside the grid of {num_voxels} voxels"
+            )
+        # As a mask, numbers cannot be taken for one.
+        mask = np.zeros(num_voxels, np.bool_)
+        mask[voxels] = True
+        found.append(Structure(one["name"], mask, one["role"], one["limit"], one["priority"]))
+    return StructureSet(found, num_voxels, shape)
 
 
 @contextlib.contextmanager
@@ -64,12 +150,69 @@ def reading(path: str | Path, what: str) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except (
+        ArithmeticError,
         ValueError,
         KeyError,
+        IndexError,
         TypeError,
         AttributeError,
+        NotImplementedError,
+        RecursionError,
+        RuntimeError,
         OSError,
         EOFError,
         zipfile.BadZipFile,
+        zipfile.LargeZipFile,
     ) as error:
         raise PhantomFileError(f"{path}: no {what}: {error}") from error
+
+
+def _read_about(file: zipfile.ZipFile, parts: Mapping[str, zipfile.ZipInfo]) -> dict[str, Any]:
+    if "about" not in parts:
+        raise ValueError("the part 'about' is missing")
+    if parts["about"].file_size > _ABOUT_BYTES:
+        raise ValueError(f"the part 'about' has {parts['about'].file_size} bytes; allowed: up to "
+                         f"{_ABOUT_BYTES}")  # fmt: skip
+    _check_header(file, parts["about"], "about", Array("U", 0))
+    text = str(_read_array(file, parts["about"]))
+    about = json.loads(text, parse_constant=_refuse_constant)
+    if not isinstance(about, dict):
+        raise ValueError(f"the part 'about' is {type(about).__name__}; allowed: keys with values")
+    if "structures" not in about:
+        raise ValueError("the key 'structures' is missing")
+    if not isinstance(about["structures"], list):
+        raise ValueError(f"structures are {about['structures']!r}; allowed: a list")
+    return about
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+def _check_header(file: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, wanted: Array) -> None:
+    """Type, axes and size of an array by its header, which is all that is unpacked."""
+    with file.open(info) as stream:
+        version = np.lib.format.read_magic(stream)
+        if version == (1, 0):
+            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        elif version == (2, 0):
+            shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+        else:
+            raise ValueError(f"the part {name!r} is of format {version}; allowed: 1.0 or 2.0")
+        start = stream.tell()
+    if dtype.kind not in wanted.kinds or len(shape) != wanted.axes:
+        raise ValueError(
+            f"the part {name!r} has {len(shape)} axes of {dtype}; allowed: {wanted.axes} of kind "
+            f"{' or '.join(wanted.kinds)}"
+        )
+    size = start + math.prod(shape) * dtype.itemsize
+    if size != info.file_size:
+        raise ValueError(
+            f"the part {name!r} is said to hold {size} bytes and has {info.file_size}; allowed: "
+            "as many"
+        )
+
+
+def _read_array(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
+    with file.open(info) as stream:
+        return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oncogym.envs.impt_beam_weighting import bragg, influence_kernels
+from oncogym.envs.impt_beam_weighting.checks import plain_array, real_array, real_number
 from oncogym.envs.impt_beam_weighting.errors import BeamMissesTargetError
 from oncogym.envs.impt_beam_weighting.phantom import Phantom
 
@@ -78,6 +79,9 @@ class BeamSet:
         reach: Range in water of each layer ``(layers,)`` [cm].
         spot_offset: Lateral position of each spot ``(spots,)`` [cm].
         air_sigma: Lateral standard deviation of a pencil beam before the patient [cm].
+
+    Raises:
+        ValueError: The arrays do not fit together, or a value is not finite or out of range.
     """
 
     angles: Floats
@@ -87,6 +91,35 @@ class BeamSet:
     reach: Floats
     spot_offset: Floats
     air_sigma: float = 0.4
+
+    def __post_init__(self) -> None:
+        # Kernels trust these arrays and would read beyond their ends.
+        for name, axes in (("angles", 1), ("isocentre", 1), ("reach", 1), ("spot_offset", 1)):
+            values = real_array(getattr(self, name), name)
+            if values.ndim != axes or not values.size:
+                raise ValueError(f"{name} has shape {values.shape}; allowed: a flat array")
+            object.__setattr__(self, name, values)
+        if self.isocentre.shape != (2,):
+            raise ValueError(f"isocentre is {self.isocentre!r}; allowed: two numbers [cm]")
+        for name, starts, count in (
+            ("beam_layers", len(self.angles), len(self.reach)),
+            ("layer_spots", len(self.reach), len(self.spot_offset)),
+        ):
+            numbers = plain_array(getattr(self, name), name, "iu")
+            if (
+                numbers.shape != (starts + 1,)
+                or numbers[0] != 0
+                or numbers[-1] != count
+                or (np.diff(numbers) < 0).any()
+            ):
+                raise ValueError(
+                    f"{name} is {numbers.tolist()}; allowed: {starts + 1} integers that rise from "
+                    f"0 to {count}"
+                )
+            object.__setattr__(self, name, numbers.astype(np.int64, copy=False))
+        if self.reach.min() <= 0.0:
+            raise ValueError(f"the smallest reach is {self.reach.min():g}; allowed: above 0 cm")
+        real_number(self.air_sigma, "air_sigma", 0.01, 5.0, "cm")
 
     @property
     def num_spots(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,11 +27,27 @@ from oncogym.envs.snapshots import State
 from oncogym.envs.therapy import Floats, StepResult
 
 AXES = ("x", "y", "z")
+# Constant data of the model and its kernel, the same in every copy.
+_SHARED = ("_tables", "_advance", "options", "plans", "organs", "action_parts")
 # Readings of doses are keyed by their number, 64 for a fraction.
 _MOST_ORGANS = 13
 _MOST_FRACTIONS = 1000
 # Below this number of lanes starting the threads costs more than they save.
 _PARALLEL_LANES = 64
+
+
+@lru_cache(maxsize=4)
+def _tables(source: str, influence: str | None, numbers: tuple[int, ...]) -> Tables:
+    """Tables of several anatomies, put together once for all tasks that have them."""
+    return Tables.of([_library(source, influence, number) for number in numbers])
+
+
+def _library(source: str, influence: str | None, number: int) -> PlanLibrary:
+    if influence is None:
+        return phantom_library(source, number)
+    if number:
+        raise ValueError(f"anatomy is {number} for an influence file; allowed: 0, a file holds one")
+    return influence_library(influence)
 
 
 class Course:
@@ -94,8 +112,7 @@ class Course:
         self._state = np.zeros((lanes, kernel.ORGAN_STATE + kernel.PER_ORGAN * len(self.organs)))
         self._log = np.zeros((lanes, self.num_decisions, 5 + len(self.plans)))
         self._dose = np.zeros((lanes, self._tables.voxels))
-        parallel = lanes >= _PARALLEL_LANES
-        self._advance = kernel.advance_courses_parallel if parallel else kernel.advance_courses
+        self._choose_kernel()
 
     def _space(self, full: bool) -> Box:
         axes, organs = self.shift_axes, len(self.organs)
@@ -117,18 +134,42 @@ class Course:
     def _load(self, numbers: list[int]) -> None:
         """Make the libraries of anatomies that are new here."""
         for number in numbers:
-            if number in self.libraries:
-                continue
-            if self._influence is not None:
-                if number:
-                    raise ValueError(
-                        f"anatomy is {number} for an influence file; allowed: 0, a file holds one"
-                    )
-                self.libraries[number] = influence_library(self._influence)
-            else:
-                self.libraries[number] = phantom_library(self._source, number)
+            if number not in self.libraries:
+                self.libraries[number] = _library(self._source, self._influence, number)
         self._rows = {number: row for row, number in enumerate(self.libraries)}
-        self._tables = Tables.of(list(self.libraries.values()))
+        self._tables = _tables(self._source, self._influence, tuple(self.libraries))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Course:
+        """A copy whose lanes are its own; libraries and their tables are shared."""
+        new = object.__new__(type(self))
+        memo[id(self)] = new
+        for name, value in self.__dict__.items():
+            if name in _SHARED:
+                setattr(new, name, value)
+            elif name == "libraries":
+                new.libraries = dict(value)
+            else:
+                setattr(new, name, copy.deepcopy(value, memo))
+        return new
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The state of the lanes and the numbers of the anatomies, not their libraries."""
+        state = self.__dict__.copy()
+        del state["_tables"], state["_rows"], state["_advance"]
+        state["libraries"] = tuple(self.libraries)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take up a state; libraries that this process does not have yet are made again."""
+        numbers = list(state.pop("libraries"))
+        self.__dict__.update(state)
+        self.libraries = {}
+        self._load(numbers)
+        self._choose_kernel()
+
+    def _choose_kernel(self) -> None:
+        parallel = len(self._models) >= _PARALLEL_LANES
+        self._advance = kernel.advance_courses_parallel if parallel else kernel.advance_courses
 
     def reset(
         self,
@@ -309,18 +350,21 @@ class Course:
         axes = self.shift_axes
         seen = ", ".join(f"{value:+.2f}" for value in own[kernel.SEEN : kernel.SEEN + axes])
         couch = ", ".join(f"{value:+.2f}" for value in own[kernel.COUCH : kernel.COUCH + axes])
+        unit = self.library(lane).unit
         return (
             f"fraction {own[kernel.COUNT]:.0f} of {self.num_decisions}   target D95 "
-            f"{own[kernel.D95]:.1f}, D2 {own[kernel.D2]:.1f} Gy   {self._organ_text(lane)}\n"
+            f"{own[kernel.D95]:.1f}, D2 {own[kernel.D2]:.1f} {unit}   {self._organ_text(lane)}\n"
             f"measured shift [cm]: {seen or 'none'}; last fraction: {own[kernel.GIVEN]:.2f} daily "
             f"doses, couch [cm] {couch or 'fixed'}, range {100.0 * own[kernel.DEPTH]:+.1f} %\n"
         )
 
     def _organ_text(self, lane: int) -> str:
         own = self._state[lane]
-        limits = self.library(lane).limits
+        library = self.library(lane)
+        limits, unit = library.limits, library.unit
         return "   ".join(
-            f"{name} max {own[kernel.ORGAN_STATE + kernel.PER_ORGAN * n]:.1f} of {limits[n]:g} Gy"
+            f"{name} max {own[kernel.ORGAN_STATE + kernel.PER_ORGAN * n]:.1f} of {limits[n]:g} "
+            f"{unit}"
             for n, name in enumerate(self.organs)
         )
 

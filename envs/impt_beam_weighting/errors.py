@@ -33,3 +33,7 @@ class PlanImportError(ValueError):
 
 class GridMismatchError(PlanImportError):
     """Structures and doses on grids that differ."""
+
+
+class PlanningWarning(UserWarning):
+    """A choice that changes clinical numbers and was not the user's; the message says which."""

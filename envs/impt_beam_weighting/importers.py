@@ -7,6 +7,9 @@ of the CT. Numbering of the voxels:
   from 0, so rows stay where they are, and ``shape`` and ``spacing`` are in the order z, x, y.
 - pyRadPlan's matrices are in C order over (z, y, x).
 
+Positions decide where a structure lies, not numbers: the grids of structures and doses may differ
+in origin, orientation and resolution.
+
 Layouts: matRad's documentation of ``dij`` and ``cst``, and pyRadPlan's public classes ``Dij``,
 ``Grid``, ``VOI`` and ``StructureSet``, version 0.5. Neither system is needed to run this.
 """
@@ -14,25 +17,38 @@ Layouts: matRad's documentation of ``dij`` and ``cst``, and pyRadPlan's public c
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.io import loadmat
 from scipy.sparse import issparse
 
 from oncogym.core.errors import nearest
+from oncogym.envs.impt_beam_weighting.checks import real_array
 from oncogym.envs.impt_beam_weighting.errors import (
     EmptyStructureError,
     GridMismatchError,
     PlanImportError,
+    PlanningWarning,
     StructureOutsideGridError,
 )
-from oncogym.envs.impt_beam_weighting.influence import DoseInfluence
+from oncogym.envs.impt_beam_weighting.grids import (
+    Grid,
+    check_direction,
+    check_origin,
+    check_size,
+    check_spacing,
+)
+from oncogym.envs.impt_beam_weighting.influence import DoseInfluence, influence_rows
+from oncogym.envs.impt_beam_weighting.matlab import Struct, cells, is_struct, read_mat, text
+from oncogym.envs.impt_beam_weighting.objective import warn_unspared
+from oncogym.envs.impt_beam_weighting.quantity import choose_quantity
 from oncogym.envs.impt_beam_weighting.structures import Structure
+from oncogym.envs.impt_beam_weighting.voxels import check_grid, read_voxels
 
 Voxels = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -41,48 +57,16 @@ Floats = NDArray[np.float64]
 _BODY = ("body", "external", "skin")
 # Types of structures that planning leaves out.
 _LEFT_OUT = ("IGNORED",)
-# Coordinates of two grids count as equal within this share of their spacing.
-_SAME = 1e-3
-
-
-@dataclass(frozen=True)
-class _Grid:
-    """A grid in C order.
-
-    Attributes:
-        names: Names of the axes, slowest first.
-        shape: Voxels along them.
-        spacing: Their spacing [mm].
-        axes: Coordinates of the voxels along them [mm], if they are known.
-    """
-
-    names: tuple[str, ...]
-    shape: tuple[int, ...]
-    spacing: tuple[float, ...]
-    axes: tuple[Floats, ...] | None = None
-
-    @property
-    def size(self) -> int:
-        return math.prod(self.shape)
-
-    def __str__(self) -> str:
-        parts = zip(self.names, self.shape, self.spacing, strict=True)
-        found = ", ".join(f"{name}: {n} of {step:g} mm" for name, n, step in parts)
-        if self.axes is not None:
-            found += f", first voxel at {[round(float(one[0]), 3) for one in self.axes]} mm"
-        return f"({found})"
-
-    def fits(self, other: _Grid) -> bool:
-        if self.shape != other.shape:
-            return False
-        if not np.allclose(self.spacing, other.spacing, rtol=_SAME, atol=0.0):
-            return False
-        if self.axes is None or other.axes is None:
-            return True
-        return all(
-            bool(np.allclose(one, two, rtol=0.0, atol=_SAME * step))
-            for one, two, step in zip(self.axes, other.axes, self.spacing, strict=True)
-        )
+# Coordinates of voxels are evenly spaced within this share of their spacing.
+_EVEN = 1e-3
+# Fields of dij that are read; a grid's fields stand in dij itself in old files.
+_FIELDS = (
+    "doseGrid", "ctGrid", "physicalDose", "beamNum", "totalNumOfBixels", "RBE", "dimensions",
+    "resolution", "x", "y", "z",
+)  # fmt: skip
+# Matrices of models of variable RBE; pyRadPlan writes them without the m.
+_MODELS = ("mAlphaDose", "mSqrtBetaDose", "alphaDose", "sqrtBetaDose")
+_PYRADPLAN_MODELS = ("alpha_dose", "sqrt_beta_dose")
 
 
 @dataclass(frozen=True)
@@ -93,7 +77,7 @@ class _Contour:
     kind: str
     voxels: Voxels
     priority: float
-    grid: _Grid
+    grid: Grid
 
 
 def from_matrad(
@@ -102,18 +86,20 @@ def from_matrad(
     cst: str | Path | None = None,
     target: str | None = None,
     structures: Sequence[str] | None = None,
-    limits: dict[str, float] | None = None,
+    limits: Mapping[str, float] | None = None,
     body: str | None = None,
-    prescription: float = 60.0,
+    prescription: float | None = None,
     scenario: int = 0,
     groups: ArrayLike | None = None,
     resample: bool = False,
+    quantity: str | None = None,
     dtype: Any = np.float32,
 ) -> DoseInfluence:
-    """The influence matrix of a matRad file, written by ``save('case.mat', 'dij', 'cst', '-v7')``.
+    """The influence matrix of a matRad file, written by ``save('case.mat', 'dij', 'cst')``.
 
     Rows stay as they are: matRad's column-major order over (y, x, z) is C order over (z, x, y),
-    which is the order of ``shape`` and ``spacing`` of the result.
+    which is the order of ``shape`` and ``spacing`` of the result. Files of variables above 2 GB
+    (``'-v7.3'``) need h5py, the extra ``matlab``.
 
     Args:
         path: The file with ``dij``; also with ``cst``, unless that is given.
@@ -121,14 +107,21 @@ def from_matrad(
         target: Name of the target; needed where the file has several of type TARGET. The others
             become organs without a limit that leave the target its voxels.
         structures: Names of the structures to take; by default all but those of type IGNORED.
-        limits: Largest dose of organs at risk by name [Gy]; matRad's objectives are not read.
+        limits: Largest dose of organs at risk by name, in the unit of the result; matRad's
+            objectives are not read. Without any a :class:`PlanningWarning` names the organs that
+            the standard objective will not spare; ``{}`` says that this is meant.
         body: Name of the outline of the patient; by default the one called body, external or skin.
-        prescription: Prescribed dose of the target [Gy].
+        prescription: Prescribed dose of the target, in the unit of the result and for what unit
+            weights are (matRad's doses are those of one fraction). None is assumed.
         scenario: Which of the dose matrices, counted from 0 in MATLAB's order without empty cells.
         groups: Group of each spot; by default its beam (``dij.beamNum``).
-        resample: Whether structures on a CT grid unlike the dose grid are taken over to it: each
-            dose voxel belongs to the structures of the nearest CT voxel. Otherwise that is an
-            error.
+        resample: Whether structures on a CT grid whose voxels do not coincide with those of the
+            dose grid are taken over to it: each dose voxel belongs to the structures of the nearest
+            CT voxel; a :class:`PlanningWarning` names those that reach beyond the dose grid.
+            Otherwise that is an error.
+        quantity: By default what the file says: with ``dij.RBE`` its product with the dose, in
+            Gy (RBE), else the physical dose in Gy; of a variable RBE (``mAlphaDose``) the physical
+            dose with a :class:`PlanningWarning`. ``"physical"`` or ``"constant_rbe"`` ask for one.
         dtype: Type in which entries are kept.
 
     Raises:
@@ -141,30 +134,42 @@ def from_matrad(
     """
     path = Path(path)
     other = path if cst is None else Path(cst)
-    tables = _read_mat(path, ["dij"] + ["cst"] * (other == path))
-    contours = tables["cst"] if other == path else _read_mat(other, ["cst"])["cst"]
-    dij = _Struct(tables["dij"], f"{path}: dij")
+    wanted: dict[str, Sequence[str] | None] = {"dij": (*_FIELDS, *_MODELS)}
+    tables = read_mat(path, wanted if other != path else {**wanted, "cst": None})
+    contours = tables["cst"] if other == path else read_mat(other, {"cst": None})["cst"]
+    dij = Struct(tables["dij"], f"{path}: dij")
     # Files from before the dose had a grid of its own have its fields in dij itself.
     parts = dij if "doseGrid" not in dij else dij.struct("doseGrid")
     doses = _matrad_grid(parts)
-    matrices = [one for one in _cells(dij["physicalDose"]) if np.size(one) or issparse(one)]
-    matrix = _pick(matrices, scenario, doses, f"{path}: dij.physicalDose")
+    matrices = [
+        one
+        for one in cells(dij["physicalDose"])
+        if one is not None and (issparse(one) or np.size(one))
+    ]
+    matrix = _pick(matrices, scenario, doses, f"{path}: dij.physicalDose", dtype)
     spots = matrix.shape[1]
-    if "totalNumOfBixels" in dij and int(dij.number("totalNumOfBixels")) != spots:
+    if dij.filled("totalNumOfBixels") and int(dij.number("totalNumOfBixels")) != spots:
         raise PlanImportError(
             f"{path}: dij.totalNumOfBixels is {dij.number('totalNumOfBixels'):g}, the dose matrix "
             f"has {spots} columns"
         )
     if groups is None:
         groups = _groups(dij["beamNum"], spots, f"{path}: dij.beamNum")
+    factor, unit = choose_quantity(
+        quantity,
+        dij.get("RBE"),
+        {name: dij.get(name) for name in _MODELS},
+        doses.size,
+        f"{path}: dij",
+    )
     ct = _matrad_grid(dij.struct("ctGrid")) if "ctGrid" in dij else doses
     found = _structures(
         _matrad_contours(contours, ct, other),
-        doses, target, structures, limits or {}, body, resample, str(other),
+        doses, target, structures, limits, body, resample, str(other),
     )  # fmt: skip
     return DoseInfluence.from_matrix(
-        matrix, found, prescription=prescription, groups=groups, shape=doses.shape,
-        spacing=[0.1 * step for step in doses.spacing], dtype=dtype,
+        matrix * factor, found, prescription=prescription, groups=groups, shape=doses.shape,
+        spacing=[0.1 * step for step in doses.spacing], unit=unit, dtype=dtype,
     )  # fmt: skip
 
 
@@ -174,12 +179,13 @@ def from_pyradplan(
     *,
     target: str | None = None,
     structures: Sequence[str] | None = None,
-    limits: dict[str, float] | None = None,
+    limits: Mapping[str, float] | None = None,
     body: str | None = None,
-    prescription: float = 60.0,
+    prescription: float | None = None,
     scenario: int = 0,
     groups: ArrayLike | None = None,
     resample: bool = False,
+    quantity: str | None = None,
     dtype: Any = np.float32,
 ) -> DoseInfluence:
     """The influence matrix of pyRadPlan's ``Dij`` and ``StructureSet``.
@@ -193,16 +199,26 @@ def from_pyradplan(
             :func:`from_matrad`; structures are left out if their type is IGNORED.
         scenario: Which of the dose matrices, counted from 0 without empty ones; structures are
             those of the first.
+        quantity: As for :func:`from_matrad`, with ``dij.rbe``, and ``alpha_dose`` and
+            ``sqrt_beta_dose`` of a variable RBE.
 
     Raises:
         PlanImportError, GridMismatchError, EmptyStructureError, StructureOutsideGridError,
         UnknownNameError: As for :func:`from_matrad`.
     """
     doses = _pyradplan_grid(_attribute(dij, "dose_grid", "dij"), "dij.dose_grid")
-    held = np.asarray(_attribute(dij, "physical_dose", "dij"), object).ravel()
-    matrix = _pick([one for one in held if one is not None], scenario, doses, "dij.physical_dose")
+    given = _attribute(dij, "physical_dose", "dij")
+    # A matrix by itself counts as a container of one.
+    alone = issparse(given) or np.asarray(given).dtype != object
+    held = [given] if alone else list(np.asarray(given, object).ravel())
+    filled = [one for one in held if one is not None]
+    matrix = _pick(filled, scenario, doses, "dij.physical_dose", dtype)
     if groups is None:
         groups = _groups(_attribute(dij, "beam_num", "dij"), matrix.shape[1], "dij.beam_num")
+    factor, unit = choose_quantity(
+        quantity, getattr(dij, "rbe", None),
+        {name: getattr(dij, name, None) for name in _PYRADPLAN_MODELS}, doses.size, "dij",
+    )  # fmt: skip
     contours = []
     for voi in _attribute(cst, "vois", "cst"):
         name = str(_attribute(voi, "name", "a structure of cst"))
@@ -211,37 +227,44 @@ def from_pyradplan(
             voxels = voi.scenario_indices(scenario=0, order="numpy")
         else:
             voxels = _attribute(voi, "indices_numpy", where)
+        grid = _pyradplan_grid(_attribute(voi, "grid", where), f"the grid of {where}")
         contours.append(
             _Contour(
                 name,
                 str(_attribute(voi, "voi_type", where)).upper(),
-                np.asarray(voxels, np.int64).ravel(),
-                float(_attribute(voi, "overlap_priority", where)),
-                _pyradplan_grid(_attribute(voi, "grid", where), f"the grid of {where}"),
+                _checked_voxels(voxels, name, grid, grid.shape, "C", 0, "cst"),
+                _priority(_attribute(voi, "overlap_priority", where), where),
+                grid,
             )
         )
     found = _structures(
-        contours, doses, target, structures, limits or {}, body, resample, "cst"
+        contours, doses, target, structures, limits, body, resample, "cst"
     )  # fmt: skip
     return DoseInfluence.from_matrix(
-        matrix, found, prescription=prescription, groups=groups, shape=doses.shape,
-        spacing=[0.1 * step for step in doses.spacing], dtype=dtype,
+        matrix * factor, found, prescription=prescription, groups=groups, shape=doses.shape,
+        spacing=[0.1 * step for step in doses.spacing], unit=unit, dtype=dtype,
     )  # fmt: skip
 
 
 def _structures(
     contours: list[_Contour],
-    doses: _Grid,
+    doses: Grid,
     target: str | None,
     wanted: Sequence[str] | None,
-    limits: dict[str, float],
+    limits: Mapping[str, float] | None,
     body: str | None,
     resample: bool,
     where: str,
 ) -> list[Structure]:
     """Structures on the dose grid, with priorities that all differ."""
     known = [one.name for one in contours]
-    asked = [*(wanted or []), *limits, *([target] if target else []), *([body] if body else [])]
+    for name in known:
+        if known.count(name) > 1:
+            raise PlanImportError(f"{where}: two structures in cst are called {name!r}")
+    if isinstance(wanted, str):
+        raise PlanImportError(f"structures is {wanted!r}; allowed: a list of names")
+    asked = [*(wanted or []), *(limits or {}), *([target] if target else []),
+             *([body] if body else [])]  # fmt: skip
     for name in asked:
         if name not in known:
             raise nearest("structure", name, known)
@@ -274,64 +297,90 @@ def _structures(
 
     # Equal priorities are common there; the order in the list decides between them.
     ranked = [one.name for one in sorted(taken, key=rank)]
+    mover = _Mover(doses, resample, where)
     found = []
     for one in taken:
         role = "target" if one.name == target else "body" if one.name == body else "oar"
         found.append(
             Structure(
-                one.name, _on_grid(one, doses, resample, where), role, limits.get(one.name),
+                one.name, mover.move(one), role, (limits or {}).get(one.name),
                 ranked.index(one.name),
             )
         )  # fmt: skip
+    mover.report()
+    organs = [one.name for one in found if one.role == "oar"]
+    if limits is None and organs:
+        warn_unspared(organs)
     return found
 
 
-def _on_grid(one: _Contour, doses: _Grid, resample: bool, where: str) -> Voxels:
-    """Voxels of a structure on the dose grid."""
-    grid = one.grid
-    if not one.voxels.size:
-        raise EmptyStructureError(
-            f"{where}: structure {one.name!r} has no voxel; leave it out by structures=[…]"
-        )
-    low, high = int(one.voxels.min()), int(one.voxels.max())
-    if low < 0 or high >= grid.size:
-        raise StructureOutsideGridError(
-            f"{where}: structure {one.name!r} has voxels {low} to {high} (counted from 0); "
-            f"allowed: 0 to {grid.size - 1}"
-        )
-    if grid.fits(doses):
-        return one.voxels
-    if not resample:
-        raise GridMismatchError(
-            f"{where}: structure {one.name!r} is on the grid {grid}, the doses on {doses}; "
-            "allowed: the same grid, or resample=True, which takes the nearest voxels"
-        )
-    if grid.axes is None or doses.axes is None:
-        raise GridMismatchError(
-            f"{where}: structure {one.name!r} cannot be resampled: the coordinates x, y, z of a "
-            "grid are missing"
-        )
-    mask = np.zeros(grid.shape, np.bool_)
-    mask.flat[one.voxels] = True
-    for axis, (own, wanted) in enumerate(zip(grid.axes, doses.axes, strict=True)):
-        # Halfway between two voxels counts to the upper one, as in SimpleITK.
-        place = np.floor((wanted - own[0]) / grid.spacing[axis] + 0.5).astype(np.int64)
-        inside = (place >= 0) & (place < len(own))
-        mask = np.take(mask, np.clip(place, 0, len(own) - 1), axis=axis)
-        edge = [1] * mask.ndim
-        edge[axis] = len(wanted)
-        mask &= inside.reshape(edge)
-    voxels = np.flatnonzero(mask)
-    if not voxels.size:
-        raise EmptyStructureError(
-            f"{where}: structure {one.name!r} has no voxel on the dose grid; leave it out by "
-            "structures=[…]"
-        )
-    return voxels
+class _Mover:
+    """Takes structures to the dose grid."""
+
+    def __init__(self, doses: Grid, resample: bool, where: str) -> None:
+        self._doses, self._resample, self._where = doses, resample, where
+        self._nearest: dict[Any, Voxels] = {}
+        self._beyond: list[str] = []
+
+    def move(self, one: _Contour) -> NDArray[np.bool_]:
+        """Mask ``(voxels,)`` of a structure on the dose grid."""
+        mask = np.zeros(self._doses.size, np.bool_)
+        mask[self._voxels(one)] = True
+        return mask
+
+    def report(self) -> None:
+        """Say which structures reach beyond the dose grid."""
+        if self._beyond:
+            warnings.warn(
+                f"{self._where}: outside the dose grid, and left out, are "
+                + ", ".join(self._beyond),
+                PlanningWarning,
+                stacklevel=5,
+            )
+
+    def _voxels(self, one: _Contour) -> Voxels:
+        grid, doses = one.grid, self._doses
+        if not one.voxels.size:
+            raise EmptyStructureError(
+                f"{self._where}: structure {one.name!r} has no voxel; leave it out by "
+                "structures=[…]"
+            )
+        if grid.fits(doses):
+            return one.voxels
+        placed = grid.origin is not None and doses.origin is not None
+        moved = grid.moved_to(doses, one.voxels) if placed else None
+        if moved is not None:
+            return moved
+        if not self._resample:
+            raise GridMismatchError(
+                f"{self._where}: structure {one.name!r} is on the grid {grid}, the doses on "
+                f"{doses}; allowed: the same voxels, or resample=True, which takes the nearest ones"
+            )
+        if not placed:
+            raise GridMismatchError(
+                f"{self._where}: structure {one.name!r} cannot be resampled: the coordinates x, y, "
+                "z of a grid are missing"
+            )
+        outside = grid.count_outside(doses, one.voxels)
+        if outside:
+            self._beyond.append(f"{outside} of {len(one.voxels)} voxels of {one.name!r}")
+        if grid.key not in self._nearest:
+            self._nearest[grid.key] = doses.nearest_in(grid)
+        nearest_voxel = self._nearest[grid.key]
+        inside = np.zeros(grid.size + 1, np.bool_)
+        inside[one.voxels] = True
+        # The last one is hit by what is nowhere: number -1.
+        voxels = np.flatnonzero(inside[nearest_voxel])
+        if not voxels.size:
+            raise EmptyStructureError(
+                f"{self._where}: structure {one.name!r} has no voxel on the dose grid; leave it "
+                "out by structures=[…]"
+            )
+        return voxels
 
 
-def _pick(matrices: list[Any], scenario: int, doses: _Grid, where: str) -> Any:
-    """One of the dose matrices, checked against the grid."""
+def _pick(matrices: list[Any], scenario: int, doses: Grid, where: str, dtype: Any) -> Any:
+    """One of the dose matrices as rows, checked against the grid."""
     if not 0 <= scenario < len(matrices):
         raise PlanImportError(
             f"{where} holds {len(matrices)} matrices; scenario is {scenario!r}, allowed: from 0 to "
@@ -343,136 +392,141 @@ def _pick(matrices: list[Any], scenario: int, doses: _Grid, where: str) -> Any:
     if matrix.ndim != 2:
         raise PlanImportError(f"{where} has {matrix.ndim} dimension(s); allowed: voxels, spots")
     if matrix.shape[0] != doses.size:
+        turned = "; is it transposed?" if matrix.shape[1] == doses.size else ""
         raise PlanImportError(
-            f"{where} has {matrix.shape[0]} rows, the dose grid {doses} has {doses.size} voxels"
+            f"{where} has {matrix.shape[0]} rows, the dose grid {doses} has {doses.size} "
+            f"voxels{turned}"
         )
-    return matrix
+    try:
+        return influence_rows(matrix, doses.shape, np.float64)
+    except ValueError as error:
+        raise PlanImportError(f"{where}: {error}") from None
 
 
 def _groups(numbers: Any, spots: int, where: str) -> NDArray[np.int64]:
-    beams = np.asarray(numbers).ravel()
+    beams = real_array(numbers, where, PlanImportError).ravel()
     if len(beams) != spots:
         raise PlanImportError(f"{where} has {len(beams)} values; allowed: {spots}, one for a spot")
     return np.asarray(np.unique(beams, return_inverse=True)[1], np.int64)
 
 
+def _priority(value: Any, where: str) -> float:
+    found = real_array(value, f"the priority of {where}", PlanImportError, finite=False).ravel()
+    if found.size != 1 or math.isnan(found[0]):
+        raise PlanImportError(f"the priority of {where} is {value!r}; allowed: one number")
+    return float(found[0])
+
+
+def _checked_voxels(
+    given: Any, name: str, grid: Grid, shape: tuple[int, ...], order: str, first: int, where: str
+) -> Voxels:
+    """Voxels of a structure in C order of its grid, from numbers or a mask.
+
+    Args:
+        given: Numbers or mask.
+        name: Name of the structure.
+        grid: Its grid.
+        shape: Shape of a mask of the grid.
+        order: Order in which the voxels of a mask are numbered.
+        first: Number of the first voxel; 1 also allows floating-point numbers.
+        where: Where it was found.
+    """
+    try:
+        found, mask = read_voxels(given, name, first=first, order=order, whole_floats=first > 0)
+        if found.size or mask is not None:
+            check_grid(name, found if found.size else np.zeros(1, np.int64), mask, grid.size, shape)
+    except (StructureOutsideGridError, GridMismatchError) as error:
+        raise type(error)(f"{where}: {error}") from None
+    except ValueError as error:
+        raise PlanImportError(f"{where}: {error}") from None
+    return found
+
+
 # matRad
 
 
-def _read_mat(path: Path, names: list[str]) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            table = loadmat(file, variable_names=names)
-    except FileNotFoundError:
-        raise
-    except NotImplementedError:
-        raise PlanImportError(
-            f"{path}: a MATLAB file of version 7.3 (HDF5); save it as version 7 from MATLAB: "
-            f"save('{path.name}', {', '.join(repr(name) for name in names)}, '-v7')"
-        ) from None
-    except Exception as error:  # whatever a damaged file makes the reader do
-        raise PlanImportError(f"{path}: no MATLAB file: {error}") from error
-    for name in names:
-        if name not in table:
-            raise PlanImportError(f"{path}: the variable {name!r} is missing")
-    return table
-
-
-class _Struct:
-    """Fields of a MATLAB struct, with errors that say where."""
-
-    def __init__(self, value: Any, where: str) -> None:
-        if not (isinstance(value, np.ndarray) and value.dtype.names and value.size == 1):
-            raise PlanImportError(f"{where} is no struct")
-        self._record = value.flat[0]
-        self._where = where
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._record.dtype.names
-
-    def __getitem__(self, name: str) -> Any:
-        if name not in self:
-            raise PlanImportError(f"{self._where}.{name} is missing")
-        return self._record[name]
-
-    def struct(self, name: str) -> _Struct:
-        return _Struct(self[name], f"{self._where}.{name}")
-
-    def vector(self, name: str) -> Floats:
-        value = self[name]
-        try:
-            return np.asarray(value, np.float64).ravel()
-        except (TypeError, ValueError):
-            raise PlanImportError(f"{self._where}.{name} is no vector of numbers") from None
-
-    def number(self, name: str) -> float:
-        values = self.vector(name)
-        if values.size != 1:
-            raise PlanImportError(f"{self._where}.{name} has {values.size} values; allowed: one")
-        return float(values[0])
-
-    def error(self, message: str) -> PlanImportError:
-        return PlanImportError(f"{self._where}{message}")
-
-
-def _cells(value: Any) -> list[Any]:
-    """Contents of a cell array in MATLAB's order; another value counts as a cell of one."""
-    if isinstance(value, np.ndarray) and value.dtype == object:
-        return list(value.ravel(order="F"))
-    return [value]
-
-
-def _matrad_grid(grid: _Struct) -> _Grid:
-    size = grid.vector("dimensions")
-    if size.size not in (2, 3) or not ((size >= 1) & (size == np.rint(size))).all():
-        raise grid.error(f".dimensions are {size.tolist()}; allowed: two or three whole numbers")
+def _matrad_grid(grid: Struct) -> Grid:
+    size = check_size(grid["dimensions"], grid.place("dimensions"))
+    if len(size) not in (2, 3):
+        raise grid.error(f".dimensions are {list(size)}; allowed: two or three whole numbers")
     # A single slice comes as two numbers.
-    y, x, z = [*map(int, size), 1][:3]
+    y, x, z = (*size, 1)[:3]
     resolution = grid.struct("resolution")
-    spacing = tuple(resolution.number(name) for name in ("z", "x", "y"))
-    if not all(0.0 < step < math.inf for step in spacing):
-        raise grid.error(f".resolution is {spacing} (z, x, y); allowed: above 0 mm")
-    axes = None
-    if all(name in grid for name in ("x", "y", "z")):
-        axes = tuple(grid.vector(name) for name in ("z", "x", "y"))
-        if [len(one) for one in axes] != [z, x, y]:
+    steps = [resolution.number(name) for name in "zxy"]
+    spacing = check_spacing(steps, grid.place("resolution (z, x, y)"))
+    origin, direction = None, np.eye(3)
+    if all(grid.filled(name) for name in "xyz"):
+        origin, direction = _axes(grid, (x, y, z), dict(zip("zxy", spacing, strict=True)))
+    else:
+        for name in ("origin", "cubeCoordOrigin"):
+            if grid.filled(name):
+                origin = check_origin(grid[name], grid.place(name))
+    if grid.filled("direction"):
+        direction = direction @ check_direction(grid["direction"], grid.place("direction"))
+    return Grid(("z", "x", "y"), (z, x, y), spacing, origin, direction)
+
+
+def _axes(
+    grid: Struct, size: tuple[int, int, int], spacing: dict[str, float]
+) -> tuple[Floats, Floats]:
+    """First voxel and direction of the axes by the coordinates of the voxels along them."""
+    found = [grid.vector(name) for name in "xyz"]
+    if [len(one) for one in found] != list(size):
+        raise grid.error(
+            f" has {[len(one) for one in found]} coordinates x, y, z; its dimensions are "
+            f"{list(size)}"
+        )
+    signs = []
+    for name, places in zip("xyz", found, strict=True):
+        steps = np.diff(places)
+        sign = -1.0 if len(steps) and steps[0] < 0.0 else 1.0
+        if not np.isfinite(places).all() or not np.allclose(
+            steps, sign * spacing[name], rtol=0.0, atol=_EVEN * spacing[name]
+        ):
             raise grid.error(
-                f" has {[len(one) for one in axes]} coordinates z, x, y; its dimensions are "
-                f"{[z, x, y]}"
+                f".{name} are no coordinates in steps of {spacing[name]:g} mm, its resolution: "
+                f"{places[:4].tolist()} …"
             )
-    return _Grid(("z", "x", "y"), (z, x, y), spacing, axes)
+        signs.append(sign)
+    return np.array([float(one[0]) for one in found]), np.diag(signs)
 
 
-def _matrad_contours(cst: Any, grid: _Grid, path: Path) -> list[_Contour]:
+def _matrad_contours(cst: Any, grid: Grid, path: Path) -> list[_Contour]:
     if not (isinstance(cst, np.ndarray) and cst.dtype == object and cst.ndim == 2):
         raise PlanImportError(f"{path}: cst is no cell array")
     if cst.shape[1] < 4:
         raise PlanImportError(f"{path}: cst has {cst.shape[1]} columns; allowed: at least 4")
+    z, x, y = grid.shape
     found: list[_Contour] = []
     for number, row in enumerate(cst, start=1):
         where = f"{path}: cst{{{number},"
-        name, kind = _text(row[1], f"{where}2}}"), _text(row[2], f"{where}3}}")
-        if any(one.name == name for one in found):
-            raise PlanImportError(f"{path}: two structures in cst are called {name!r}")
+        name, kind = text(row[1], f"{where}2}}"), text(row[2], f"{where}3}}")
         # Several cells are phases of the CT; the first counts.
-        cells = _cells(row[3])
-        indices = np.asarray(cells[0] if cells else []).ravel()
-        if indices.dtype.kind not in "iuf" or not (indices == np.rint(indices)).all():
-            raise PlanImportError(f"{where}4}} of {name!r} holds no voxel numbers")
+        phases = cells(row[3])
+        given = phases[0] if phases else np.zeros(0)
+        voxels = _checked_voxels(
+            _flat_vector(given, (y, x, z)), name, grid, (y, x, z), "F", 1, f"{where}4}} of {name!r}"
+        )
         priority = math.inf
-        if len(row) > 4 and isinstance(row[4], np.ndarray) and row[4].dtype.names and row[4].size:
-            tissue = _Struct(row[4], f"{where}5}}")
-            if "Priority" in tissue:
-                priority = tissue.number("Priority")
-        found.append(_Contour(name, kind.upper(), indices.astype(np.int64) - 1, priority, grid))
+        if len(row) > 4 and is_struct(row[4]):
+            tissue = Struct(row[4], f"{where}5}}")
+            if tissue.filled("Priority"):
+                tissue.number("Priority")
+                priority = _priority(tissue["Priority"], f"{where}5}}")
+        found.append(_Contour(name, kind.upper(), voxels, priority, grid))
     return found
 
 
-def _text(value: Any, where: str) -> str:
-    parts = np.asarray(value).ravel()
-    if parts.size != 1 or parts.dtype.kind != "U":
-        raise PlanImportError(f"{where} is no text")
-    return str(parts[0]).strip()
+def _flat_vector(given: Any, shape: tuple[int, int, int]) -> Any:
+    """A MATLAB column or row as a flat array, and a cube with the axes that MATLAB drops."""
+    array = given.toarray() if issparse(given) else np.asarray(given)
+    if array.dtype == object or array.size == 0:
+        return array.ravel() if array.size == 0 else array
+    if array.shape == shape[:2] and shape[2] == 1 and min(array.shape) > 1:
+        return array[:, :, None]
+    if array.ndim == 2 and 1 in array.shape:
+        return array.ravel()
+    return array
 
 
 # pyRadPlan
@@ -485,26 +539,23 @@ def _attribute(owner: Any, name: str, where: str) -> Any:
     return value
 
 
-def _pyradplan_grid(grid: Any, where: str) -> _Grid:
+def _pyradplan_grid(grid: Any, where: str) -> Grid:
     names = ("z", "y", "x")
-    size = tuple(int(n) for n in _attribute(grid, "dimensions", where))
+    size = check_size(_attribute(grid, "dimensions", where), f"the dimensions of {where}")
     if len(size) < 3:
         raise PlanImportError(f"{where} has {len(size)} dimensions; allowed: 3")
     resolution = _attribute(grid, "resolution", where)
     missing = [name for name in names if name not in resolution]
     if missing:
         raise PlanImportError(f"the resolution of {where} has no {missing[0]!r}")
-    spacing = tuple(float(resolution[name]) for name in names)
+    spacing = check_spacing([resolution[name] for name in names], f"the resolution of {where}")
     origin = getattr(grid, "origin", None)
     direction = getattr(grid, "direction", None)
     # A fourth axis counts phases of the CT.
-    shape = size[2::-1]
-    axes = None
-    if origin is not None and (direction is None or np.allclose(np.asarray(direction)[:3, :3],
-                                                                np.eye(3))):  # fmt: skip
-        starts = np.asarray(origin, np.float64).ravel()[2::-1]
-        axes = tuple(
-            start + step * np.arange(n)
-            for start, step, n in zip(starts, spacing, shape, strict=True)
-        )
-    return _Grid(names, shape, spacing, axes)
+    return Grid(
+        names,
+        size[2::-1],
+        spacing,
+        None if origin is None else check_origin(origin, f"the origin of {where}"),
+        np.eye(3) if direction is None else check_direction(direction, f"the direction of {where}"),
+    )

@@ -13,17 +13,32 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix, issparse
 
 from oncogym.envs.impt_beam_weighting import bragg, influence_kernels, objective_kernels
-from oncogym.envs.impt_beam_weighting.archive import read_archive, reading, write_archive
+from oncogym.envs.impt_beam_weighting.archive import (
+    Array,
+    read_archive,
+    reading,
+    structures_of,
+    write_archive,
+)
 from oncogym.envs.impt_beam_weighting.beams import BeamSet, Geometry, directions, lateral, trace
+from oncogym.envs.impt_beam_weighting.checks import (
+    plain_array,
+    real_array,
+    real_number,
+    whole_shape,
+)
 from oncogym.envs.impt_beam_weighting.errors import WeightError
 from oncogym.envs.impt_beam_weighting.phantom import Phantom
 from oncogym.envs.impt_beam_weighting.structures import StructureSet
+from oncogym.envs.impt_beam_weighting.units import GRAY, check_unit, quantity_of
 
 Floats = NDArray[np.float64]
 #: Entries below this share of the largest dose of a spot are left out.
 CUT = 1e-3
 # Rows of one call of the kernels; any number gives the same matrix.
 _TILE = 1 << 16
+# What a file of an influence matrix holds beside its structures.
+_ARRAYS = {"data": Array("f"), "indices": Array("i"), "indptr": Array("i"), "groups": Array("i")}
 
 
 @dataclass(frozen=True)
@@ -47,6 +62,8 @@ def scenarios(shift: float = 0.3, range_error: float = 0.03, axes: int = 2) -> l
         range_error: Relative size of the range errors.
         axes: Number of axes.
     """
+    real_number(shift, "shift", 0.0, 100.0, "cm")
+    real_number(range_error, "range_error", 0.0, 0.5)
     found = [Scenario((0.0,) * axes)]
     for axis in range(axes):
         for sign in (1.0, -1.0):
@@ -63,19 +80,23 @@ class DoseInfluence:
     Nothing is assumed about how it was computed, its size or the dimension of its grid.
 
     Args:
-        data: Dose per unit weight [Gy], the non-zero entries row by row ``(n,)``.
+        data: Dose per unit weight, the non-zero entries row by row ``(n,)``, float32 or float64.
         indices: Spot of each entry ``(n,)`` int32.
         indptr: Where each voxel's entries start ``(voxels + 1,)`` int64.
         num_spots: Number of spots.
         structures: The structures.
-        prescription: Prescribed dose of the target [Gy].
+        prescription: Prescribed dose of the target, or ``None`` if it is not known: what needs one
+            asks for it then, see :attr:`prescribed`.
         groups: Group of each spot ``(spots,)``: its layer, its beam, or anything else that is
             weighed together. By default every spot is its own group.
         shape: Voxels along each axis, in C order, or ``None`` if they form no grid.
         spacing: Distance of voxels along each axis [cm], or ``None``.
+        unit: Unit of all doses, of the prescription and of the limits too: ``"Gy"`` (absorbed
+            dose) or ``"Gy (RBE)"``.
 
     Raises:
         ValueError: The arrays do not form such a matrix, an entry is negative or not finite.
+        GridMismatchError: The structures belong to a grid of another shape.
     """
 
     data: NDArray[Any]
@@ -83,13 +104,22 @@ class DoseInfluence:
     indptr: NDArray[np.int64]
     num_spots: int
     structures: StructureSet
-    prescription: float = 60.0
+    prescription: float | None = None
     groups: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     shape: tuple[int, ...] | None = None
     spacing: tuple[float, ...] | None = None
+    unit: str = GRAY
 
     def __post_init__(self) -> None:
         # Kernels trust these arrays and would read beyond their ends.
+        for name, kinds in (("data", "f"), ("indices", "i"), ("indptr", "i")):
+            found = getattr(self, name)
+            flat = isinstance(found, np.ndarray) and found.ndim == 1
+            if not flat or found.dtype.kind not in kinds:
+                raise ValueError(
+                    f"{name} is {found!r}; allowed: a flat array of "
+                    f"{'real numbers' if kinds == 'f' else 'integers'}"
+                )
         if len(self.indptr) < 1 or self.indptr[0] != 0 or (np.diff(self.indptr) < 0).any():
             raise ValueError("indptr does not rise from 0")
         if not self.indptr[-1] == len(self.data) == len(self.indices):
@@ -109,10 +139,16 @@ class DoseInfluence:
             raise ValueError(f"num_spots is {self.num_spots}; allowed: at least 1")
         if len(self.indices) and not 0 <= self.indices.min() <= self.indices.max() < self.num_spots:
             raise ValueError(f"a column of the matrix is outside 0 to {self.num_spots - 1}")
-        if not 0.0 < self.prescription < 1e6:
-            raise ValueError(f"prescription is {self.prescription!r}; allowed: above 0 Gy")
-        if self.shape is not None and int(np.prod(self.shape)) != voxels:
-            raise ValueError(f"shape {self.shape} does not hold {voxels} voxels")
+        if self.prescription is not None:
+            given = real_number(self.prescription, "prescription", 0.0, 1e6, "Gy")
+            if given <= 0.0:
+                raise ValueError(f"prescription is {self.prescription!r}; allowed: above 0 Gy")
+        check_unit(self.unit)
+        if self.shape is not None:
+            shape = whole_shape(self.shape)
+            if math.prod(shape) != voxels:
+                raise ValueError(f"shape {self.shape} does not hold {voxels} voxels")
+            self.structures.check_shape(shape)
         if self.spacing is not None and not (
             self.shape is not None
             and len(self.spacing) == len(self.shape)
@@ -122,12 +158,43 @@ class DoseInfluence:
                 f"spacing is {self.spacing!r} for shape {self.shape!r}; allowed: as many numbers "
                 "above 0 cm"
             )
-        groups = np.asarray(self.groups, np.int64)
-        if not len(groups):
+        groups = plain_array(self.groups, "groups", "iuf")
+        if groups.dtype.kind == "f" and groups.size and not (groups == np.rint(groups)).all():
+            raise ValueError("groups are no whole numbers; allowed: one number >= 0 a spot")
+        if not groups.size:
             groups = np.arange(self.num_spots)
         if groups.shape != (self.num_spots,) or groups.min() < 0:
             raise ValueError(f"groups have shape {groups.shape}; allowed: one number >= 0 a spot")
-        object.__setattr__(self, "groups", groups)
+        if groups.max() >= self.num_spots:
+            raise ValueError(
+                f"the largest group is {groups.max()}; allowed: 0 to {self.num_spots - 1}, below "
+                "the number of spots"
+            )
+        object.__setattr__(self, "groups", groups.astype(np.int64, copy=False))
+
+    @property
+    def prescribed(self) -> float:
+        """The prescribed dose.
+
+        Raises:
+            ValueError: None was given, and none is assumed.
+        """
+        if self.prescription is None:
+            raise ValueError(
+                "the influence has no prescription, which is needed here; give the prescribed dose "
+                "of the target as prescription=…, or a dose or an objective of your own"
+            )
+        return float(self.prescription)
+
+    @property
+    def quantity(self) -> str:
+        """What the doses are: ``"physical dose"`` or ``"RBE-weighted dose"``."""
+        return quantity_of(self.unit)
+
+    @property
+    def largest(self) -> float:
+        """Largest entry of the matrix, the dose per unit weight that is met at most."""
+        return float(self.data.max()) if len(self.data) else 0.0
 
     @property
     def num_voxels(self) -> int:
@@ -145,52 +212,42 @@ class DoseInfluence:
         matrix: Any,
         structures: Any,
         *,
-        prescription: float = 60.0,
+        prescription: float | None = None,
         groups: ArrayLike | None = None,
         shape: Sequence[int] | None = None,
         spacing: Sequence[float] | None = None,
+        unit: str = GRAY,
         dtype: Any = np.float32,
     ) -> DoseInfluence:
         """A user's own influence matrix of any size and dimension.
 
         Args:
-            matrix: ``(voxels, spots)``: SciPy sparse or dense, dose [Gy] per unit weight.
+            matrix: ``(voxels, spots)``: SciPy sparse or dense, dose per unit weight.
             structures: A :class:`StructureSet`, a sequence of :class:`Structure`, or a mapping of
-                name to voxels (first the target; earlier names have priority; ``body``).
-            prescription: Prescribed dose of the target [Gy].
+                name to voxels (first the target; earlier names have priority; ``body``). Voxels are
+                flat indices in C order, or masks of ``shape``, see :class:`Structure`.
+            prescription: Prescribed dose of the target; none is assumed.
             groups: Group of each spot ``(spots,)``.
             shape, spacing: Grid of the voxels in C order, and its spacing [cm].
-            dtype: Type in which entries are kept; sums are always float64.
+            unit: ``"Gy"`` or ``"Gy (RBE)"``.
+            dtype: Type in which entries are kept, float32 or float64; sums are always float64.
 
         Raises:
             ValueError: The matrix or the structures are malformed, see their classes.
         """
-        if issparse(matrix):
-            rows = csr_matrix(matrix)
-        else:
-            dense = np.asarray(matrix)
-            if dense.ndim != 2 or dense.dtype.kind not in "fiu":
-                raise ValueError(
-                    f"the matrix has {dense.ndim} dimension(s) of {dense.dtype}; allowed: numbers "
-                    "(voxels, spots)"
-                )
-            rows = csr_matrix(dense)
-        if rows.dtype.kind not in "fiu":
-            raise ValueError(f"the matrix holds {rows.dtype}; allowed: real numbers")
-        if not rows.has_canonical_format:
-            # A copy: the caller's own arrays may lie beneath.
-            rows = rows.copy()
-            rows.sum_duplicates()
+        size = None if shape is None else whole_shape(shape)
+        rows = influence_rows(matrix, size, dtype)
         return cls(
-            rows.data.astype(dtype),
-            rows.indices.astype(np.int32),
+            rows.data,
+            rows.indices.astype(np.int32, copy=False),
             rows.indptr.astype(np.int64),
             rows.shape[1],
-            StructureSet.of(structures, rows.shape[0]),
-            float(prescription),
-            np.zeros(0, np.int64) if groups is None else np.asarray(groups, np.int64),
-            None if shape is None else tuple(map(int, shape)),
-            None if spacing is None else tuple(map(float, spacing)),
+            StructureSet.of(structures, rows.shape[0], size),
+            prescription,
+            np.zeros(0, np.int64) if groups is None else plain_array(groups, "groups", "iuf"),
+            size,
+            None if spacing is None else tuple(real_array(spacing, "spacing").ravel().tolist()),
+            unit,
         )
 
     @classmethod
@@ -226,10 +283,9 @@ class DoseInfluence:
             WeightError: There are not as many as spots, or one is negative or not finite; the
                 message names the first such spot.
         """
-        try:
-            values = np.ascontiguousarray(weights, np.float64)
-        except (TypeError, ValueError) as error:
-            raise WeightError(f"weights are not numbers: {error}") from None
+        values = np.ascontiguousarray(
+            real_array(weights, "weights", WeightError, finite=False)
+        ).reshape(np.shape(weights))
         if values.ndim not in (1, 2) or values.shape[-1] != self.num_spots:
             raise WeightError(
                 f"weights have shape {values.shape}; allowed: ({self.num_spots},) or (lanes, "
@@ -243,7 +299,7 @@ class DoseInfluence:
         return values
 
     def dose(self, weights: ArrayLike) -> Floats:
-        """Dose [Gy] of weights: ``(spots,)`` to ``(voxels,)``, or with a leading axis of lanes.
+        """Dose of weights: ``(spots,)`` to ``(voxels,)``, or with a leading axis of lanes.
 
         Raises:
             WeightError: See :meth:`check_weights`.
@@ -255,13 +311,18 @@ class DoseInfluence:
         return out.reshape(*values.shape[:-1], self.num_voxels)
 
     def normalised(self, weights: ArrayLike, dose: float | None = None) -> Floats:
-        """Weights scaled so that the mean dose of the target is ``dose``, or the prescription."""
+        """Weights scaled so that the mean dose of the target is ``dose``, or the prescription.
+
+        Raises:
+            WeightError: They give the target no dose.
+            ValueError: There is neither a dose nor a prescription, or it is not above 0.
+        """
+        wanted = self.prescribed if dose is None else real_number(dose, "dose", 1e-12, 1e6, "Gy")
         values = self.check_weights(weights)
         target = self.structures[self.structures.target].voxels
         mean = self.dose(values)[..., target].mean(axis=-1)
         if not np.all(mean > 0.0):
             raise WeightError("the weights give no dose to the target")
-        wanted = self.prescription if dose is None else dose
         return np.asarray(values * np.expand_dims(wanted / mean, -1))
 
     def subset(self, spots: NDArray[np.bool_]) -> DoseInfluence:
@@ -270,14 +331,15 @@ class DoseInfluence:
         _, groups = np.unique(self.groups[spots], return_inverse=True)
         return DoseInfluence.from_matrix(
             rows, self.structures, prescription=self.prescription, groups=groups,
-            shape=self.shape, spacing=self.spacing, dtype=self.data.dtype,
+            shape=self.shape, spacing=self.spacing, unit=self.unit, dtype=self.data.dtype,
         )  # fmt: skip
 
     def grouped(self, groups: ArrayLike) -> DoseInfluence:
         """The same with other groups of spots."""
         return DoseInfluence(
             self.data, self.indices, self.indptr, self.num_spots, self.structures,
-            self.prescription, np.asarray(groups, np.int64), self.shape, self.spacing,
+            self.prescription, plain_array(groups, "groups", "iuf"), self.shape, self.spacing,
+            self.unit,
         )  # fmt: skip
 
     def save(self, path: str | Path) -> None:
@@ -287,6 +349,7 @@ class DoseInfluence:
             "prescription": self.prescription,
             "shape": self.shape,
             "spacing": self.spacing,
+            "unit": self.unit,
         }
         arrays = {"data": self.data, "indices": self.indices, "indptr": self.indptr,
                   "groups": self.groups}  # fmt: skip
@@ -302,15 +365,76 @@ class DoseInfluence:
             FileNotFoundError: There is no such file.
         """
         with reading(path, "influence matrix"):
-            about, structures, arrays = read_archive(path)
-            indptr = arrays["indptr"]
+            about, arrays = read_archive(path, _ARRAYS)
+            for key in ("num_spots", "prescription", "shape", "spacing"):
+                if key not in about:
+                    raise ValueError(f"the key {key!r} is missing")
+            indptr, groups = arrays["indptr"], arrays["groups"]
+            if not isinstance(about["num_spots"], int) or about["num_spots"] != len(groups):
+                raise ValueError(
+                    f"num_spots is {about['num_spots']!r}; allowed: {len(groups)}, the number of "
+                    "groups"
+                )
+            shape = None if about["shape"] is None else whole_shape(about["shape"])
+            spacing = about["spacing"]
             return cls(
-                arrays["data"], arrays["indices"], indptr, int(about["num_spots"]),
-                StructureSet(structures, len(indptr) - 1), float(about["prescription"]),
-                arrays["groups"],
-                None if about["shape"] is None else tuple(about["shape"]),
-                None if about["spacing"] is None else tuple(about["spacing"]),
+                arrays["data"], arrays["indices"], indptr, about["num_spots"],
+                structures_of(about, arrays, len(indptr) - 1, shape), about["prescription"],
+                groups, shape,
+                None if spacing is None else tuple(real_array(spacing, "spacing").tolist()),
+                about.get("unit", GRAY),
             )  # fmt: skip
+
+
+def influence_rows(matrix: Any, shape: Sequence[int] | None, dtype: Any) -> csr_matrix:
+    """A user's matrix as checked sparse rows of ``dtype``, never in the memory of the argument.
+
+    Args:
+        matrix: ``(voxels, spots)``, dense or SciPy sparse of any format.
+        shape: Shape of the grid, if it is known.
+        dtype: float32 or float64.
+
+    Raises:
+        ValueError: It holds no real numbers, an entry is negative or not finite or too large for
+            ``dtype``, it has no two axes, or it does not fit the grid.
+    """
+    kept = np.dtype(dtype)
+    if kept not in (np.float32, np.float64):
+        raise ValueError(f"dtype is {kept}; allowed: float32 or float64")
+    if issparse(matrix):
+        axes, kind = matrix.ndim, matrix.dtype
+    else:
+        matrix = plain_array(matrix, "the matrix", "biufcOSUmMV")
+        axes, kind = matrix.ndim, matrix.dtype
+    if axes != 2 or kind.kind not in "fiu":
+        raise ValueError(
+            f"the matrix has {axes} dimension(s) of {kind}; allowed: numbers (voxels, spots), real "
+            "numbers"
+        )
+    voxels = None if shape is None else math.prod(shape)
+    if voxels is not None and matrix.shape[0] != voxels:
+        turned = matrix.shape[1] == voxels
+        raise ValueError(
+            f"the matrix has {matrix.shape[0]} rows and {matrix.shape[1]} columns, the grid of "
+            f"shape {tuple(shape or ())} has {voxels} voxels; allowed: a row for each voxel"
+            + ("; is the matrix transposed?" if turned else "")
+        )
+    rows = csr_matrix(matrix)
+    if not rows.has_canonical_format:
+        # A copy: the caller's own arrays may lie beneath.
+        rows = rows.copy()
+        rows.sum_duplicates()
+    wide = rows.data
+    if wide.size and not (float(wide.min()) >= 0.0 and np.isfinite(wide).all()):
+        raise ValueError("an entry of the influence matrix is negative or not finite")
+    with np.errstate(over="ignore"):
+        data = wide.astype(kept)
+    if not np.isfinite(data).all():
+        raise ValueError(
+            f"an entry of the influence matrix is {float(wide.max()):g}; allowed: at most "
+            f"{np.finfo(kept).max:g}, the largest number of {kept}"
+        )
+    return csr_matrix((data, rows.indices, rows.indptr), rows.shape, copy=False)
 
 
 def pencil_beams(
@@ -356,7 +480,15 @@ def pencil_beams(
         raise ValueError(f"shift is {scenario.shift!r}; allowed: two finite numbers [cm]")
     if tile < 1:
         raise ValueError(f"tile is {tile!r}; allowed: at least 1 voxel")
+    if np.dtype(dtype) not in (np.float32, np.float64):
+        raise ValueError(f"dtype is {np.dtype(dtype)}; allowed: float32 or float64")
     found = geometry or trace(phantom, beams.angles, beams.isocentre)
+    wanted = (len(beams.angles), phantom.num_voxels)
+    if found.depths.shape != wanted or found.offsets.shape != wanted:
+        raise ValueError(
+            f"geometry has shapes {found.depths.shape} and {found.offsets.shape}; allowed: "
+            f"{wanted}, beams and voxels of this phantom"
+        )
     # Seen from the patient the beams move the other way.
     offsets = lateral(phantom.points, directions(beams.angles), beams.isocentre - shift)
     tables = stacked_tables(beams.reach)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from oncogym.envs.impt_beam_weighting import step_kernels as kernel
+from oncogym.envs.impt_beam_weighting.checks import real_array
 from oncogym.envs.impt_beam_weighting.plan_library import PlanLibrary
 from oncogym.envs.patient import PatientRecord
 
@@ -131,15 +132,13 @@ def simulate(
     Raises:
         ValueError: Shapes do not fit, or a value is not finite.
     """
-    given, wrong = np.asarray(multiples, np.float64), np.asarray(errors, np.float64)
+    given, wrong = real_array(multiples, "multiples"), real_array(errors, "errors")
     wanted = (len(given), len(library.plans)), (len(given), len(library.fine))
     if (given.shape, wrong.shape) != wanted:
         raise ValueError(
             f"multiples and errors have shapes {given.shape} and {wrong.shape}; allowed: "
             f"(fractions, {len(library.plans)}) and (fractions, {len(library.fine)})"
         )
-    if not (np.isfinite(given).all() and np.isfinite(wrong).all()):
-        raise ValueError("multiples or errors are not finite")
     tables = Tables.of([library])
     each = np.empty((len(given), tables.voxels))
     normal = np.empty(len(given))

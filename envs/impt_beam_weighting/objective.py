@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from oncogym.core.errors import nearest
 from oncogym.envs.impt_beam_weighting import objective_kernels as kernel
 from oncogym.envs.impt_beam_weighting import tile_kernels
+from oncogym.envs.impt_beam_weighting.checks import real_array, real_number
+from oncogym.envs.impt_beam_weighting.errors import PlanningWarning
 from oncogym.envs.impt_beam_weighting.influence import DoseInfluence
 from oncogym.envs.impt_beam_weighting.structures import REST, StructureSet
 
@@ -22,6 +25,11 @@ KINDS = ("deviation", "underdose", "overdose", "mean")
 # Problems with more entries are evaluated by all threads, in chunks of about so many.
 _PARALLEL = 1 << 20
 _CHUNK = 1 << 18
+# Larger doses and weights would overflow when squared.
+_MOST = 1e100
+# Weight of the squared weights in the standard objective, for matrices whose largest entry is
+# about 1.
+_RIDGE = 1e-6
 _LOW, _LOW_WEIGHT, _HIGH, _HIGH_WEIGHT, _LINEAR, _WIDTH = 0, 1, 2, 3, 4, 5
 
 
@@ -49,49 +57,81 @@ class Term:
         if self.kind not in KINDS:
             raise nearest("kind of penalty", self.kind, KINDS)
         for name in ("dose", "weight"):
-            value = getattr(self, name)
-            if not 0.0 <= value < math.inf:
-                raise ValueError(
-                    f"{name} of the penalty on {self.structure!r} is {value!r}; allowed: finite, "
-                    "at least 0"
-                )
+            what = f"{name} of the penalty on {self.structure!r}"
+            real_number(getattr(self, name), what, 0.0, _MOST)
 
 
 @dataclass(frozen=True)
 class Objective:
-    """Sum of penalties and of ``ridge`` times the squared weights."""
+    """Sum of penalties and of ``ridge`` times the squared weights.
+
+    Args:
+        terms: The penalties.
+        ridge: Weight of the squared weights, in dose^2 per weight^2.
+
+    Raises:
+        ValueError: A term is no :class:`Term`, or the ridge is negative or not finite.
+    """
 
     terms: tuple[Term, ...]
     ridge: float = 0.0
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "terms", tuple(self.terms))
+        for term in self.terms:
+            if not isinstance(term, Term):
+                raise ValueError(f"a penalty is {term!r}; allowed: Term")
+        real_number(self.ridge, "ridge", 0.0, _MOST)
+
     @classmethod
     def standard(
-        cls, structures: StructureSet, aim: float, *, rest_dose: float = 30.0, ridge: float = 1e-6
+        cls,
+        structures: StructureSet,
+        aim: float,
+        *,
+        rest_dose: float | None = None,
+        ridge: float | None = None,
+        influence: DoseInfluence | None = None,
     ) -> Objective:
         """The source's penalties for any anatomy.
 
         5 times the squared deviation of the target from ``aim``, 15 times that of cold voxels, 3
         and 2 times what exceeds the limits of the first and of further organs at risk, and once
         what exceeds ``rest_dose`` in normal tissue; means over voxels. A planner that is to reach
-        the prescription in 95 % of the target aims about 1 Gy higher, see the page.
+        the prescription in 95 % of the target aims about 1/60 higher, see the page.
+
+        An organ without a limit has no penalty, so that nothing spares it: a
+        :class:`PlanningWarning` names it.
 
         Args:
             structures: The structures.
-            aim: Dose for the target [Gy].
-            rest_dose: Dose of normal tissue that is free [Gy].
-            ridge: Weight of the squared weights.
+            aim: Dose for the target.
+            rest_dose: Dose of normal tissue that is free; half of the aim by default.
+            ridge: Weight of the squared weights; by default 1e-6 times the square of the power of
+                two that lies next to the largest entry of ``influence``, or 1e-6 without it.
+            influence: The matrix that will be planned with: it tells the unit of the weights.
+
+        Raises:
+            ValueError: A number is out of range.
         """
+        aim = real_number(aim, "aim", 0.0, _MOST)
+        free = 0.5 * aim if rest_dose is None else rest_dose
         terms = [
             Term(structures.target, "deviation", aim, 5.0),
             Term(structures.target, "underdose", aim, 15.0),
         ]
+        bare = []
         for number, name in enumerate(structures.oars):
             limit = structures[name].limit
-            if limit is not None:
+            if limit is None:
+                bare.append(name)
+            else:
                 terms.append(Term(name, "overdose", limit, 3.0 if number == 0 else 2.0))
+        if bare:
+            warn_unspared(bare)
         if len(structures.exclusive(REST)):
-            terms.append(Term(REST, "overdose", rest_dose, 1.0))
-        return cls(tuple(terms), ridge)
+            terms.append(Term(REST, "overdose", free, 1.0))
+        return cls(tuple(terms), standard_ridge(influence) if ridge is None else ridge)
 
     def with_aim(self, structure: str, aim: float) -> Objective:
         """The same with another dose in every penalty of a structure."""
@@ -104,8 +144,16 @@ class Objective:
         )
 
     def values(self, dose: ArrayLike, structures: StructureSet, weights: ArrayLike) -> Floats:
-        """Each penalty ``(terms + 1,)`` of a dose ``(voxels,)``, the ridge last; plain NumPy."""
-        dose = np.asarray(dose, np.float64)
+        """Each penalty ``(terms + 1,)`` of a dose ``(voxels,)``, the ridge last; plain NumPy.
+
+        Raises:
+            ValueError: The dose has another number of voxels, or something is not finite.
+        """
+        dose, weights = real_array(dose, "the dose"), real_array(weights, "weights")
+        if dose.shape != (structures.num_voxels,):
+            raise ValueError(
+                f"the dose has shape {dose.shape}; allowed: ({structures.num_voxels},)"
+            )
         found = []
         for term in self.terms:
             own = dose[structures.exclusive(term.structure)] - term.dose
@@ -116,6 +164,26 @@ class Objective:
             value = own.mean() + term.dose if term.kind == "mean" else np.square(own).mean()
             found.append(term.weight * float(value))
         return np.array([*found, self.ridge * float(np.square(weights).sum())])
+
+
+def standard_ridge(influence: DoseInfluence | None = None) -> float:
+    """Weight of the squared weights that does not depend on the units of dose and weight.
+
+    The scale is rounded to a power of two, so that matrices of about the same size have the same.
+    """
+    largest = 1.0 if influence is None else influence.largest
+    return _RIDGE * 4.0 ** round(math.log2(largest)) if largest > 0.0 else _RIDGE
+
+
+def warn_unspared(organs: Sequence[str]) -> None:
+    """Say that nothing spares ``organs``."""
+    names = ", ".join(repr(name) for name in organs)
+    warnings.warn(
+        f"no dose limit was given for {names}: the standard objective does not spare "
+        f"{'it' if len(organs) == 1 else 'them'}; give limits, or an objective of your own",
+        PlanningWarning,
+        stacklevel=4,
+    )
 
 
 class Problem:
@@ -154,6 +222,15 @@ class Problem:
         self._chunks = np.unique(np.append(np.searchsorted(starts, shares[:-1]), len(tiles)))
 
     @property
+    def size(self) -> float:
+        """What the objective is without any dose: the measure of its values.
+
+        It is 0 if no penalty asks for dose.
+        """
+        asked = ("deviation", "underdose")
+        return sum((t.weight * t.dose**2 for t in self.objective.terms if t.kind in asked), 0.0)
+
+    @property
     def matrix(self) -> tuple[Any, ...]:
         """Entries, columns, starts and numbers of the tiles, as the kernels take them."""
         return self._tiles
@@ -185,8 +262,6 @@ def _blocks(
     structures: StructureSet, objective: Objective
 ) -> tuple[list[NDArray[np.int64]], list[list[Term]]]:
     """Voxels that share their penalties, and the penalties, structure by structure."""
-    if not math.isfinite(objective.ridge) or objective.ridge < 0.0:
-        raise ValueError(f"ridge is {objective.ridge!r}; allowed: finite, at least 0")
     by_name: dict[str, list[Term]] = {}
     for term in objective.terms:
         by_name.setdefault(term.structure, []).append(term)

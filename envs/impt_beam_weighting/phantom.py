@@ -14,7 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oncogym.envs.impt_beam_weighting import shapes
-from oncogym.envs.impt_beam_weighting.archive import read_archive, reading, write_archive
+from oncogym.envs.impt_beam_weighting.archive import (
+    Array,
+    read_archive,
+    reading,
+    structures_of,
+    write_archive,
+)
+from oncogym.envs.impt_beam_weighting.checks import real_array, real_number
 from oncogym.envs.impt_beam_weighting.errors import (
     EmptyStructureError,
     StructureOutsideGridError,
@@ -27,6 +34,7 @@ _KEYS = {
     "name", "shape", "spacing", "origin", "prescription", "density", "outside", "entrance",
     "regions", "structures",
 }  # fmt: skip
+_SAVED = ("name", "shape", "spacing", "origin", "prescription", "outside", "entrance")
 _REGION_KEYS = {"shape", "density"}
 _STRUCTURE_KEYS = {"name", "shape", "role", "limit", "priority"}
 
@@ -42,7 +50,8 @@ class Phantom:
         origin: Centre of the first voxel [cm].
         structures: The structures, on voxels numbered ``x index * shape[1] + y index``.
         density: Stopping power relative to water, ``(shape)``; 1 everywhere by default.
-        prescription: Prescribed dose of the target [Gy].
+        prescription: Prescribed dose of the target [Gy], or ``None`` if it is not known: what
+            needs one asks for it then.
         outside: Stopping power outside the grid: 0 for air.
         entrance: ``(x, y, distance)``: depths count from the plane that lies ``distance`` [cm]
             before this point on every beam. By default they count from the edge of the grid.
@@ -57,23 +66,27 @@ class Phantom:
     origin: tuple[float, float]
     structures: StructureSet
     density: Floats = field(default_factory=lambda: np.ones(()))
-    prescription: float = 60.0
+    prescription: float | None = None
     outside: float = 0.0
     entrance: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
         shape = _check_grid(self.shape, self.spacing, self.origin)
-        if not 0.0 < self.prescription < 1e4:
-            raise ValueError(f"prescription is {self.prescription!r}; allowed: above 0 Gy")
-        if not 0.0 <= self.outside <= 25.0:
-            raise ValueError(f"outside is {self.outside!r}; allowed: 0 to 25")
-        if self.entrance is not None and not (
-            len(self.entrance) == 3 and np.isfinite(np.asarray(self.entrance, np.float64)).all()
-        ):
+        if self.prescription is not None:
+            given = real_number(self.prescription, "prescription", 0.0, 1e4, "Gy")
+            if given <= 0.0:
+                raise ValueError(f"prescription is {self.prescription!r}; allowed: above 0 Gy")
+        real_number(self.outside, "outside", 0.0, 25.0)
+        if self.entrance is not None and real_array(self.entrance, "entrance").shape != (3,):
             raise ValueError(
                 f"entrance is {self.entrance!r}; allowed: three finite numbers x, y, distance [cm]"
             )
-        density = np.broadcast_to(np.asarray(self.density, np.float64), shape).copy()
+        given_density = real_array(self.density, "density", finite=False)
+        if given_density.shape not in ((), shape):
+            raise ValueError(
+                f"density has shape {given_density.shape}; allowed: one number or shape {shape}"
+            )
+        density = np.broadcast_to(given_density, shape).copy()
         if not (np.isfinite(density).all() and density.min() >= 0.0 and density.max() <= 25.0):
             raise ValueError("density is negative, not finite or above 25; allowed: 0 to 25")
         if self.structures.num_voxels != shape[0] * shape[1]:
@@ -81,6 +94,7 @@ class Phantom:
                 f"the structures belong to {self.structures.num_voxels} voxels, the grid has "
                 f"{shape[0] * shape[1]}"
             )
+        self.structures.check_shape(shape)
         density.flags.writeable = False
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "density", density)
@@ -89,6 +103,20 @@ class Phantom:
     def num_voxels(self) -> int:
         """Number of voxels."""
         return self.shape[0] * self.shape[1]
+
+    @property
+    def prescribed(self) -> float:
+        """The prescribed dose of the target [Gy].
+
+        Raises:
+            ValueError: None was given, and none is assumed.
+        """
+        if self.prescription is None:
+            raise ValueError(
+                f"phantom {self.name!r} has no prescription, which is needed here; give the "
+                "prescribed dose of the target as 'prescription' [Gy]"
+            )
+        return float(self.prescription)
 
     @cached_property
     def points(self) -> Floats:
@@ -122,16 +150,20 @@ class Phantom:
             ValueError: A key is missing or unknown, or a value is out of range.
         """
         _check_keys(document, "the phantom", _KEYS, ("shape", "spacing", "structures"))
-        spacing = tuple(map(float, document["spacing"]))
-        origin = tuple(map(float, document.get("origin", [0.5 * s for s in spacing])))
+        spacing = tuple(real_array(document["spacing"], "spacing").ravel().tolist())
+        start = document.get("origin", [0.5 * s for s in spacing])
+        origin = tuple(real_array(start, "origin").ravel().tolist())
         shape = _check_grid(document["shape"], spacing, origin)
         points = grid_points(shape, spacing, origin)
         low = np.asarray(origin) - 0.5 * np.asarray(spacing)
         high = low + np.asarray(shape) * np.asarray(spacing)
-        density = np.full(len(points), float(document.get("density", 1.0)))
+        water = real_number(document.get("density", 1.0), "density", 0.0, 25.0)
+        density = np.full(len(points), water)
         for number, region in enumerate(document.get("regions", [])):
             _check_keys(region, f"region {number}", _REGION_KEYS, ("shape", "density"))
-            density[shapes.inside(region["shape"], points)] = float(region["density"])
+            density[shapes.inside(region["shape"], points)] = real_number(
+                region["density"], f"density of region {number}", 0.0, 25.0
+            )
         found = []
         for number, one in enumerate(document["structures"]):
             _check_keys(one, f"structure {number}", _STRUCTURE_KEYS, ("name", "shape"))
@@ -164,9 +196,13 @@ class Phantom:
             origin=origin,  # type: ignore[arg-type]
             structures=StructureSet(found, len(points)),
             density=density.reshape(shape),
-            prescription=float(document.get("prescription", 60.0)),
-            outside=float(document.get("outside", 0.0)),
-            entrance=None if entrance is None else tuple(map(float, entrance)),  # type: ignore[arg-type]
+            prescription=document.get("prescription"),
+            outside=real_number(document.get("outside", 0.0), "outside", 0.0, 25.0),
+            entrance=(
+                None
+                if entrance is None
+                else tuple(real_array(entrance, "entrance").ravel().tolist())  # type: ignore[arg-type]
+            ),
         )
 
     @classmethod
@@ -181,28 +217,24 @@ class Phantom:
         with reading(path, "phantom"):
             if path.suffix.lower() == ".json":
                 return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
-            about, structures, arrays = read_archive(path)
+            about, arrays = read_archive(path, {"density": Array("f", 2)})
             density = arrays["density"]
+            _check_keys(about, "the file", {*_SAVED, "structures"}, ("name", "shape", "spacing",
+                                                                   "origin"))  # fmt: skip
             known: dict[str, Any] = {
                 key: tuple(value) if isinstance(value, list) else value
                 for key, value in about.items()
+                if key != "structures"
             }
-            return cls(structures=StructureSet(structures, density.size), density=density, **known)
+            structures = structures_of(about, arrays, density.size, density.shape)
+            return cls(structures=structures, density=density, **known)
 
     def save(self, path: str | Path) -> None:
         """Write the phantom as ``.npz``: density and voxel lists, exactly.
 
         The file appears under its name only when it is complete.
         """
-        about = {
-            "name": self.name,
-            "shape": self.shape,
-            "spacing": self.spacing,
-            "origin": self.origin,
-            "prescription": self.prescription,
-            "outside": self.outside,
-            "entrance": self.entrance,
-        }
+        about = {key: getattr(self, key) for key in _SAVED}
         write_archive(path, about, self.structures, {"density": self.density})
 
 

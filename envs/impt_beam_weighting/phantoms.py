@@ -96,8 +96,10 @@ _INHOMOGENEOUS = {
     ],
 }
 
+# All of them are planned for 60 Gy.
 _DOCUMENTS: dict[str, dict[str, Any]] = {
-    str(one["name"]): one for one in (_PUBLISHED, _C_SHAPE, _ABUTTING, _INHOMOGENEOUS)
+    str(one["name"]): {"prescription": 60.0, **one}
+    for one in (_PUBLISHED, _C_SHAPE, _ABUTTING, _INHOMOGENEOUS)
 }
 
 #: Names of the phantoms of the suite.

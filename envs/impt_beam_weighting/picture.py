@@ -20,7 +20,6 @@ from oncogym.envs.outcomes import Trace
 Floats = NDArray[np.float64]
 
 _COLOURS = ("tab:green", "tab:red", "tab:orange", "tab:purple", "tab:brown", "tab:pink")
-_DOSE_AXIS = "accumulated dose [Gy], reached by this volume"
 _VIEW = 8.0  # cm around the target
 
 
@@ -46,6 +45,7 @@ def traces(task: Any, lane: int) -> list[Trace]:
         return [Trace("cost", "cost", steps, trail, time_label="decision")]
     course = task.course
     library = course.library(lane)
+    unit = library.unit
     multiples, errors = course.given(lane)
     after = np.arange(1.0, len(multiples) + 1.0)
     doses = np.zeros((0, library.starts[-1]))
@@ -55,8 +55,8 @@ def traces(task: Any, lane: int) -> list[Trace]:
     target = doses[:, : library.starts[1]]
     d95 = np.percentile(target, 5.0, axis=1) if len(doses) else np.zeros(0)
     found = [
-        Trace("dose", "dose of the fraction [Gy]", after, daily, True, time_label="fraction"),
-        Trace("d95", "target D95 [Gy]", after, d95, limit=library.prescription,
+        Trace("dose", f"dose of the fraction [{unit}]", after, daily, True, time_label="fraction"),
+        Trace("d95", f"target D95 [{unit}]", after, d95, limit=library.prescription,
               time_label="fraction"),
     ]  # fmt: skip
     for number, name in enumerate(library.organs):
@@ -64,16 +64,22 @@ def traces(task: Any, lane: int) -> list[Trace]:
         largest = own.max(axis=1) if len(doses) else np.zeros(0)
         limit = float(library.limits[number])
         found.append(
-            Trace(f"organ_{number + 1}", f"{name}, largest dose [Gy]", after, largest,
+            Trace(f"organ_{number + 1}", f"{name}, largest dose [{unit}]", after, largest,
                   limit=limit if np.isfinite(limit) else None, time_label="fraction")
         )  # fmt: skip
     levels = np.linspace(0.0, 1.2 * library.prescription, 121)
     for number, (name, own) in enumerate(course.voxel_doses(lane).items()):
         share = 100.0 * dvh(own, np.arange(len(own)), levels)
         found.append(
-            Trace(f"dvh_{number}", f"{name}, volume [%]", levels, share, time_label=_DOSE_AXIS)
+            Trace(
+                f"dvh_{number}", f"{name}, volume [%]", levels, share, time_label=_dose_axis(unit)
+            )
         )
     return found
+
+
+def _dose_axis(unit: str) -> str:
+    return f"accumulated dose [{unit}], reached by this volume"
 
 
 def picture(task: Any, lane: int) -> Figure:
@@ -104,14 +110,15 @@ def _draw_course(task: Any, lane: int, left: Any, upper: Any, lower: Any) -> Non
     doses = np.linspace(0.0, 1.2 * library.prescription, 200)
     for (name, own), colour in zip(course.voxel_doses(lane).items(), _COLOURS * 3, strict=False):
         upper.plot(doses, 100.0 * dvh(own, np.arange(len(own)), doses), color=colour, label=name)
-    _label_dvh(upper, library.prescription)
-    progress = [t for t in traces(task, lane)[1:] if t.time_label != _DOSE_AXIS]
+    _label_dvh(upper, library.prescription, library.unit)
+    shown = _dose_axis(library.unit)
+    progress = [t for t in traces(task, lane)[1:] if t.time_label != shown]
     for one, colour in zip(progress, _COLOURS * 3, strict=False):
         lower.plot(one.time, one.values, color=colour, label=one.name)
         if one.limit is not None:
             lower.axhline(one.limit, color=colour, linestyle=":", linewidth=0.8)
     lower.set(xlim=(0, task.num_decisions), ylim=(0.0, 1.2 * library.prescription),
-              xlabel="fraction", ylabel="D95, largest [Gy]")  # fmt: skip
+              xlabel="fraction", ylabel=f"D95, largest [{library.unit}]")  # fmt: skip
 
 
 def _draw_refinement(task: Any, lane: int, left: Any, upper: Any, lower: Any) -> None:
@@ -125,22 +132,22 @@ def _draw_refinement(task: Any, lane: int, left: Any, upper: Any, lower: Any) ->
         for axis in range(image.ndim - 1, 1, -1):
             image = np.take(image, int(np.median(target[axis])), axis=axis)
         drawn = left.imshow(image.T, origin="lower", cmap="inferno", vmin=0.0,
-                            vmax=1.2 * influence.prescription)  # fmt: skip
-        left.figure.colorbar(drawn, ax=left, label="dose [Gy]", shrink=0.6)
+                            vmax=1.2 * influence.prescribed)  # fmt: skip
+        left.figure.colorbar(drawn, ax=left, label=f"dose [{influence.unit}]", shrink=0.6)
         left.set_xticks([])
         left.set_yticks([])
-    doses = np.linspace(0.0, 1.4 * influence.prescription, 200)
+    doses = np.linspace(0.0, 1.4 * influence.prescribed, 200)
     for one, colour in zip(structures, _COLOURS * 3, strict=False):
         upper.plot(doses, 100.0 * dvh(dose, one.voxels, doses), color=colour, label=one.name)
-    _label_dvh(upper, influence.prescription)
+    _label_dvh(upper, influence.prescribed, influence.unit)
     trail = refinement.trail(lane)
     lower.semilogy(np.arange(len(trail)), trail, marker=".", color="tab:blue")
     lower.set(xlim=(0, task.num_decisions), xlabel="decision", ylabel="cost")
 
 
-def _label_dvh(axis: Any, prescription: float) -> None:
+def _label_dvh(axis: Any, prescription: float, unit: str) -> None:
     axis.axvline(prescription, color="grey", linestyle=":", linewidth=0.8)
-    axis.set(ylim=(0.0, 102.0), xlabel="dose [Gy]", ylabel="volume [%]")
+    axis.set(ylim=(0.0, 102.0), xlabel=f"dose [{unit}]", ylabel="volume [%]")
     axis.set_xlim(0.0, None)
     axis.legend(fontsize=7, loc="lower left")
 
@@ -149,10 +156,10 @@ def draw_dose(axis: Any, phantom: Phantom, dose: Floats) -> None:
     """Draw a dose with isodose lines at 50, 80, 95 and 107 % and the outlines of structures."""
     image = phantom.map(dose)
     drawn = axis.imshow(image, origin="lower", extent=phantom.extent, cmap="inferno", vmin=0.0,
-                        vmax=1.15 * phantom.prescription)  # fmt: skip
+                        vmax=1.15 * phantom.prescribed)  # fmt: skip
     axis.figure.colorbar(drawn, ax=axis, label="dose [Gy]", shrink=0.6)
     x, y = (np.unique(phantom.points[:, k]) for k in range(2))
-    levels = [share * phantom.prescription for share in (0.5, 0.8, 0.95, 1.07)]
+    levels = [share * phantom.prescribed for share in (0.5, 0.8, 0.95, 1.07)]
     if dose.max() > levels[0]:
         axis.contour(x, y, image, levels=levels, colors="white", linewidths=0.6)
     for one, colour in zip(phantom.structures, _COLOURS * 3, strict=False):

@@ -23,6 +23,7 @@ from oncogym.envs.impt_beam_weighting import bragg
 from oncogym.envs.impt_beam_weighting import plan_library_kernels as library_kernels
 from oncogym.envs.impt_beam_weighting.anatomies import anatomy
 from oncogym.envs.impt_beam_weighting.beams import BeamSet
+from oncogym.envs.impt_beam_weighting.checks import real_array
 from oncogym.envs.impt_beam_weighting.influence import (
     CUT,
     DoseInfluence,
@@ -33,6 +34,7 @@ from oncogym.envs.impt_beam_weighting.influence import (
 )
 from oncogym.envs.impt_beam_weighting.objective import Objective
 from oncogym.envs.impt_beam_weighting.phantom import Phantom
+from oncogym.envs.impt_beam_weighting.planner import standard_goal
 from oncogym.envs.impt_beam_weighting.static_plans import (
     NOMINAL_AIM,
     ROBUST_AIM,
@@ -42,6 +44,7 @@ from oncogym.envs.impt_beam_weighting.static_plans import (
     single_field_uniform,
 )
 from oncogym.envs.impt_beam_weighting.structures import REST, StructureSet
+from oncogym.envs.impt_beam_weighting.units import GRAY
 
 Floats = NDArray[np.float64]
 
@@ -53,7 +56,8 @@ LARGEST_RANGE = 0.10
 # Steps of the lattice for doses of voxels, and for the smooth mean dose of normal tissue.
 _FINE = (0.25, 0.01)
 _COARSE = (0.625, 0.05)
-# Organs are planned so far below their limits, for what the fractions add at random [Gy].
+# Organs are planned so far below their limits, for what the fractions add at random [Gy of a
+# prescription of 60 Gy].
 _RESERVE = 1.0
 _ROBUST_ITERATIONS = 250
 
@@ -73,7 +77,8 @@ class PlanLibrary:
         starts: First voxel of the target, of each organ, and the number of voxels.
         limits: Limit of each organ [Gy], infinite where it has none.
         organs: Names of the organs.
-        prescription: Prescribed dose [Gy].
+        prescription: Prescribed dose.
+        unit: Unit of all doses.
     """
 
     weights: Floats
@@ -86,6 +91,7 @@ class PlanLibrary:
     limits: Floats
     organs: tuple[str, ...]
     prescription: float
+    unit: str = GRAY
 
     @property
     def shift_axes(self) -> int:
@@ -140,7 +146,7 @@ def library_of_phantom(phantom: Phantom, beams: BeamSet | None = None) -> PlanLi
     return PlanLibrary(
         weights, PLANS, doses(voxels, fine, False).astype(np.float32),
         doses(rest, coarse, True)[:, :, 0], fine, coarse, starts,
-        *_organs(phantom.structures), phantom.prescription,
+        *_organs(phantom.structures), phantom.prescribed, GRAY,
     )  # fmt: skip
 
 
@@ -171,7 +177,7 @@ def library_of_influence(influence: DoseInfluence) -> PlanLibrary:
     names = (PLANS[0], PLANS[1], PLANS[3])
     return PlanLibrary(
         weights, names, doses, normal, fine, coarse, starts,
-        *_organs(influence.structures), influence.prescription,
+        *_organs(influence.structures), influence.prescribed, influence.unit,
     )  # fmt: skip
 
 
@@ -181,12 +187,21 @@ def shifted(influence: DoseInfluence, shift: Sequence[float]) -> DoseInfluence:
     Args:
         influence: An influence on a grid.
         shift: Displacement along each axis [cm].
+
+    Raises:
+        ValueError: There is no grid, or the shift is no displacement on it.
     """
-    mover = _mover(influence, np.asarray(shift), np.arange(influence.num_voxels))
+    if influence.shape is None or influence.spacing is None:
+        raise ValueError("the influence has no grid; allowed: one with shape and spacing")
+    moved = real_array(shift, "shift")
+    if moved.shape != (len(influence.shape),):
+        raise ValueError(f"shift is {shift!r}; allowed: one number for each of "
+                         f"{len(influence.shape)} axes [cm]")  # fmt: skip
+    mover = _mover(influence, moved, np.arange(influence.num_voxels))
     return DoseInfluence.from_matrix(
         csr_matrix(mover @ influence.to_matrix()), influence.structures,
         prescription=influence.prescription, groups=influence.groups, shape=influence.shape,
-        spacing=influence.spacing, dtype=influence.data.dtype,
+        spacing=influence.spacing, unit=influence.unit, dtype=influence.data.dtype,
     )  # fmt: skip
 
 
@@ -239,12 +254,13 @@ def _organs(structures: StructureSet) -> tuple[Floats, tuple[str, ...]]:
     return np.array(known, np.float64), structures.oars
 
 
-def _goal(structures: StructureSet, aim: float) -> Objective:
+def _goal(influence: DoseInfluence, above: float) -> Objective:
     """The standard objective with organs kept a little below their limits."""
-    found = Objective.standard(structures, aim)
+    found = standard_goal(influence, above)
+    reserve = _RESERVE * influence.prescribed / 60.0
     terms = tuple(
-        replace(term, dose=max(term.dose - _RESERVE, 0.0))
-        if term.structure in structures.oars
+        replace(term, dose=max(term.dose - reserve, 0.0))
+        if term.structure in influence.structures.oars
         else term
         for term in found.terms
     )
@@ -252,14 +268,13 @@ def _goal(structures: StructureSet, aim: float) -> Objective:
 
 
 def _robust(found: Sequence[DoseInfluence]) -> Floats:
-    goal = _goal(found[0].structures, found[0].prescription + ROBUST_AIM)
+    goal = _goal(found[0], ROBUST_AIM)
     return robust_plan(found, robust="mean", iterations=_ROBUST_ITERATIONS, goal=goal)
 
 
 def nominal_weights(influence: DoseInfluence, start: Floats | None = None) -> Floats:
     """The nominal plan of a library for one influence ``(spots,)``, optionally from a start."""
-    goal = _goal(influence.structures, influence.prescription + NOMINAL_AIM)
-    return nominal_plan(influence, goal=goal, start=start)
+    return nominal_plan(influence, goal=_goal(influence, NOMINAL_AIM), start=start)
 
 
 def scenario_of(error: Sequence[float]) -> Scenario:

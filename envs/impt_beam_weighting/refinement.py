@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from functools import lru_cache
 from pathlib import Path
@@ -16,8 +17,9 @@ from oncogym.envs.impt_beam_weighting import refine_kernels as kernel
 from oncogym.envs.impt_beam_weighting.anatomies import anatomy
 from oncogym.envs.impt_beam_weighting.beams import BeamSet
 from oncogym.envs.impt_beam_weighting.influence import DoseInfluence, pencil_beams
-from oncogym.envs.impt_beam_weighting.objective import Objective, Problem
+from oncogym.envs.impt_beam_weighting.objective import Problem
 from oncogym.envs.impt_beam_weighting.plan_library import PLANS
+from oncogym.envs.impt_beam_weighting.planner import standard_goal
 from oncogym.envs.impt_beam_weighting.published import PublishedModel
 from oncogym.envs.impt_beam_weighting.static_plans import NOMINAL_AIM, equal_weights
 from oncogym.envs.impt_beam_weighting.structures import REST
@@ -31,24 +33,24 @@ _MOST_GROUPS = 64
 _GROUPS = 40
 _PARALLEL_LANES = 4
 _EQUAL = PLANS.index("equal")
+# Constant data of the model, the same in every copy.
+_SHARED = ("influence", "objective", "_structures", "_groups", "_matrix", "_problem")
+# Shared by copies, and cheap to pickle or made anew.
+_ALSO = ("_advance", "_options", "action_parts", "initial", "organs")
 
 
 @lru_cache(maxsize=8)
-def planning_problem(source: str, influence: str | None) -> tuple[DoseInfluence, Objective]:
-    """Influence and objective of a refinement: the source's, a phantom's, or a user's."""
+def planning_problem(source: str, influence: str | None) -> Problem:
+    """The problem of a refinement: the source's, a phantom's, or a user's; made once."""
     if influence is not None:
-        found = DoseInfluence.load(Path(influence))
-        return _few_groups(found), _standard(found)
-    if source == "published":
+        found = _few_groups(DoseInfluence.load(Path(influence)))
+    elif source == "published":
         model = PublishedModel()
-        return model.influence(), model.objective()
-    phantom = anatomy(source)
-    found = pencil_beams(phantom, BeamSet.for_target(phantom))
-    return found, _standard(found)
-
-
-def _standard(influence: DoseInfluence) -> Objective:
-    return Objective.standard(influence.structures, influence.prescription + NOMINAL_AIM)
+        return Problem(model.influence(), model.objective())
+    else:
+        phantom = anatomy(source)
+        found = pencil_beams(phantom, BeamSet.for_target(phantom))
+    return Problem(found, standard_goal(found, NOMINAL_AIM))
 
 
 def _few_groups(influence: DoseInfluence) -> DoseInfluence:
@@ -78,31 +80,21 @@ class Refinement:
         coverage: float,
         hot: float,
     ) -> None:
-        self.influence, self.objective = planning_problem(phantom, influence)
-        problem = Problem(self.influence, self.objective)
+        self._source = phantom, influence
+        problem = planning_problem(phantom, influence)
+        self._share(problem)
         own = self.influence
-        structures = own.structures
-        self.organs = structures.oars
+        self.organs = own.structures.oars
         self.num_decisions = int(decisions)
-        self._groups = own.groups
         self.num_groups = own.num_groups
         self.initial = equal_weights(own)
-        parts = [structures[structures.target].voxels]
-        parts += [structures[name].voxels for name in self.organs]
-        parts.append(structures.exclusive(REST))
-        limits = [structures[name].limit for name in self.organs]
-        starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
-        known = np.array([np.inf if one is None else float(one) for one in limits], np.float64)
-        self._structures = np.concatenate(parts), starts, known
-        self._matrix = own.data, own.indices, own.indptr
-        self._problem = (*problem.matrix, problem.terms)
         options = np.zeros(kernel.OPTIONS)
         options[kernel.STEPS] = decisions
         options[kernel.GROUPS] = self.num_groups
         options[kernel.SHOW_GRADIENT] = float(observation == "full")
         options[kernel.FACTOR] = check_option("max_factor", max_factor, 1.01, 1000.0)
         options[kernel.COVERAGE], options[kernel.HOT] = coverage, hot
-        options[kernel.PRESCRIPTION] = own.prescription
+        options[kernel.PRESCRIPTION] = own.prescribed
         options[kernel.RIDGE] = problem.ridge
         self._options = options
         self.action_parts = tuple(
@@ -120,7 +112,46 @@ class Refinement:
         self._state = np.zeros((lanes, kernel.STATE))
         self._organ_doses = np.zeros((lanes, len(self.organs), 2))
         self._trail = np.full((lanes, self.num_decisions + 1), np.nan)
-        self._advance = kernel.refine_parallel if lanes >= _PARALLEL_LANES else kernel.refine
+        self._choose_kernel()
+
+    def _share(self, problem: Problem) -> None:
+        """Take the arrays of a problem, which all refinements of it have in common."""
+        self.influence, self.objective = problem.influence, problem.objective
+        own = self.influence
+        structures = own.structures
+        parts = [structures[structures.target].voxels]
+        parts += [structures[name].voxels for name in structures.oars]
+        parts.append(structures.exclusive(REST))
+        limits = [structures[name].limit for name in structures.oars]
+        starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
+        known = np.array([np.inf if one is None else float(one) for one in limits], np.float64)
+        self._structures = np.concatenate(parts), starts, known
+        self._groups = own.groups
+        self._matrix = own.data, own.indices, own.indptr
+        self._problem = (*problem.matrix, problem.terms)
+
+    def _choose_kernel(self) -> None:
+        parallel = len(self._weights) >= _PARALLEL_LANES
+        self._advance = kernel.refine_parallel if parallel else kernel.refine
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Refinement:
+        """A copy whose lanes are its own; the matrix and the problem are shared."""
+        new = object.__new__(type(self))
+        memo[id(self)] = new
+        for name, value in self.__dict__.items():
+            setattr(new, name, value if name in (*_SHARED, *_ALSO) else copy.deepcopy(value, memo))
+        return new
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The state of the lanes, without matrix and problem."""
+        left_out = (*_SHARED, "_advance")
+        return {name: value for name, value in self.__dict__.items() if name not in left_out}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take up a state; a problem that this process does not have yet is made again."""
+        self.__dict__.update(state)
+        self._share(planning_problem(*self._source))
+        self._choose_kernel()
 
     def reset(
         self,
@@ -216,7 +247,8 @@ class Refinement:
         return (
             f"decision {own[kernel.COUNT]:.0f} of {self.num_decisions}   cost "
             f"{own[kernel.VALUE]:.1f} (start {own[kernel.START]:.1f})   target D95 "
-            f"{own[kernel.D95]:.1f}, mean {own[kernel.MEAN]:.1f}, D2 {own[kernel.D2]:.1f} Gy   "
+            f"{own[kernel.D95]:.1f}, mean {own[kernel.MEAN]:.1f}, D2 {own[kernel.D2]:.1f} "
+            f"{self.influence.unit}   "
             f"{organs}\n"
         )
 

@@ -8,14 +8,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix
 
+from oncogym.envs.impt_beam_weighting.checks import plain_array
 from oncogym.envs.impt_beam_weighting.influence import DoseInfluence
-from oncogym.envs.impt_beam_weighting.objective import Objective, Term
-from oncogym.envs.impt_beam_weighting.planner import plan
+from oncogym.envs.impt_beam_weighting.objective import Objective, Term, standard_ridge
+from oncogym.envs.impt_beam_weighting.planner import plan, standard_goal
 
 Floats = NDArray[np.float64]
 
-# Aims above the prescription [Gy]: a symmetric penalty centres the dose on its aim, so the coldest
-# 5 % of the target lie below it; over scenarios they lie further below.
+# Aims above a prescription of 60 Gy [Gy], in proportion for others: a symmetric penalty centres the
+# dose on its aim, so the coldest 5 % of the target lie below it; over scenarios they lie further
+# below.
 NOMINAL_AIM = 1.0
 ROBUST_AIM = 1.5
 
@@ -33,14 +35,17 @@ def collapsed(influence: DoseInfluence) -> DoseInfluence:
     matrix = csr_matrix(influence.to_matrix() @ csr_matrix(members))
     return DoseInfluence.from_matrix(
         matrix, influence.structures, prescription=influence.prescription,
-        shape=influence.shape, spacing=influence.spacing, dtype=influence.data.dtype,
+        shape=influence.shape, spacing=influence.spacing, unit=influence.unit,
+        dtype=influence.data.dtype,
     )  # fmt: skip
 
 
 def group_weights(influence: DoseInfluence, iterations: int = 500) -> Floats:
     """One optimised weight for each group (energy layer), all spots of it alike ``(spots,)``."""
-    goal = Objective.standard(influence.structures, influence.prescription)
-    return plan(collapsed(influence), goal, iterations=iterations).weights[influence.groups]
+    goal = standard_goal(influence, 0.0)
+    return plan(collapsed(influence), goal, iterations=iterations, insist=False).weights[
+        influence.groups
+    ]
 
 
 def single_field_uniform(
@@ -60,19 +65,24 @@ def single_field_uniform(
         goal: What each field alone should do; by default its share of the prescription in the
             target.
     """
-    own = np.asarray(fields)
+    own = plain_array(fields, "fields", "iuf")
+    if own.shape != (influence.num_spots,):
+        raise ValueError(f"fields have shape {own.shape}; allowed: ({influence.num_spots},)")
     names = np.unique(own)
     weights = np.zeros(influence.num_spots)
-    share = influence.prescription / len(names)
+    share = influence.prescribed / len(names)
     target = influence.structures.target
     goal = goal or Objective(
-        (Term(target, "deviation", share, 5.0), Term(target, "underdose", share, 15.0)), 1e-6
+        (Term(target, "deviation", share, 5.0), Term(target, "underdose", share, 15.0)),
+        standard_ridge(influence),
     )
     for name in names:
         spots = own == name
         part = influence.subset(spots)
         start = part.normalised(np.ones(part.num_spots), share)
-        found = plan(part, goal, start=start, iterations=iterations, tolerance=tolerance)
+        found = plan(
+            part, goal, start=start, iterations=iterations, tolerance=tolerance, insist=False
+        )
         weights[spots] = found.weights
     return weights
 
@@ -86,9 +96,8 @@ def nominal_plan(
     start: ArrayLike | None = None,
 ) -> Floats:
     """IMPT without regard to errors ``(spots,)``, with the standard penalties or a goal."""
-    aim = influence.prescription + NOMINAL_AIM if aim is None else aim
-    goal = goal or Objective.standard(influence.structures, aim)
-    return plan(influence, goal, start=start, iterations=iterations).weights
+    goal = goal or standard_goal(influence, NOMINAL_AIM, aim)
+    return plan(influence, goal, start=start, iterations=iterations, insist=False).weights
 
 
 def robust_plan(
@@ -101,6 +110,5 @@ def robust_plan(
 ) -> Floats:
     """IMPT for the mean or the worst of several scenarios ``(spots,)``."""
     nominal = scenarios[0]
-    aim = nominal.prescription + ROBUST_AIM if aim is None else aim
-    goal = goal or Objective.standard(nominal.structures, aim)
-    return plan(scenarios, goal, robust=robust, iterations=iterations).weights
+    goal = goal or standard_goal(nominal, ROBUST_AIM, aim)
+    return plan(scenarios, goal, robust=robust, iterations=iterations, insist=False).weights

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oncogym.core.errors import nearest
+from oncogym.envs.impt_beam_weighting.checks import real_number, whole_shape
 from oncogym.envs.impt_beam_weighting.errors import (
     EmptyStructureError,
+    GridMismatchError,
     OverlapError,
-    StructureOutsideGridError,
 )
+from oncogym.envs.impt_beam_weighting.voxels import check_grid, read_voxels
 
 Voxels = NDArray[np.int64]
 
@@ -30,16 +32,23 @@ class Structure:
 
     Args:
         name: Name, unique within a plan.
-        voxels: Flat voxel indices in C order ``(n,)``, or a boolean mask of the grid.
+        voxels: Flat voxel indices in C order ``(n,)``, all different, or a mask of the grid: truth
+            values, or nothing but 0 and 1 of any type, in the grid's shape or flat. Kept as
+            indices, ascending.
         role: ``"target"``, ``"oar"`` or ``"body"``.
         limit: Largest dose that is allowed anywhere in it [Gy], or ``None``.
         priority: Where structures overlap, the one with the smaller number has the voxel in the
             objective. Structures may overlap only if their priorities differ. Statistics always
             take the whole structure.
 
+    Attributes:
+        mask_shape: Shape of the mask that the voxels came from, or ``None``; a
+            :class:`StructureSet` checks it against its grid.
+
     Raises:
         EmptyStructureError: There is no voxel.
-        ValueError: The role is unknown, or the limit is not positive.
+        ValueError: The voxels are neither indices nor a mask, the role is unknown, or the limit is
+            not positive.
     """
 
     name: str
@@ -47,26 +56,29 @@ class Structure:
     role: str = "oar"
     limit: float | None = None
     priority: int | None = None
+    mask_shape: tuple[int, ...] | None = field(default=None, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.strip():
+            raise ValueError(f"the name of a structure is {self.name!r}; allowed: text")
         if self.role not in ROLES:
             raise nearest("role of a structure", self.role, ROLES)
         if self.name == REST:
             raise ValueError(f"no structure may be called {REST!r}: it names all other voxels")
-        if self.limit is not None and not 0.0 < float(self.limit) < math.inf:
-            raise ValueError(f"the limit of {self.name!r} is {self.limit!r}; allowed: above 0 Gy")
-        given = np.asarray(self.voxels)
-        if given.dtype == np.bool_:
-            given = np.flatnonzero(given)
-        elif given.size and given.dtype.kind not in "iu":
-            raise ValueError(
-                f"the voxels of {self.name!r} are {given.dtype}; allowed: integers or a mask"
-            )
-        voxels = np.unique(given.astype(np.int64))
+        if self.limit is not None:
+            limit = real_number(self.limit, f"the limit of {self.name!r}", 0.0, 1e6, "Gy")
+            if limit <= 0.0:
+                raise ValueError(
+                    f"the limit of {self.name!r} is {self.limit!r}; allowed: above 0 Gy"
+                )
+        if self.priority is not None:
+            real_number(self.priority, f"the priority of {self.name!r}", -math.inf, math.inf)
+        voxels, mask = read_voxels(self.voxels, self.name)
         if not voxels.size:
             raise EmptyStructureError(f"structure {self.name!r} has no voxel")
         voxels.flags.writeable = False
         object.__setattr__(self, "voxels", voxels)
+        object.__setattr__(self, "mask_shape", mask)
 
 
 class StructureSet:
@@ -75,25 +87,34 @@ class StructureSet:
     Args:
         structures: The structures; exactly one is the target, at most one the body.
         num_voxels: Size of the grid.
+        shape: Shape of the grid in C order, if it is known; without it that of the masks.
 
     Raises:
         StructureOutsideGridError: A voxel index is not within the grid.
+        GridMismatchError: A mask is not one of this grid, or two masks differ in shape.
         OverlapError: Two structures share voxels and their priorities do not differ.
         ValueError: Names repeat, or there is not exactly one target.
     """
 
-    def __init__(self, structures: Iterable[Structure], num_voxels: int) -> None:
-        self.num_voxels = int(num_voxels)
+    def __init__(
+        self,
+        structures: Iterable[Structure],
+        num_voxels: int,
+        shape: Sequence[int] | None = None,
+    ) -> None:
+        self.num_voxels = whole_shape([num_voxels], "num_voxels")[0]
+        self.shape = None if shape is None else whole_shape(shape)
+        if self.shape is not None and math.prod(self.shape) != self.num_voxels:
+            raise ValueError(f"shape {self.shape} does not hold {self.num_voxels} voxels")
         self._all: dict[str, Structure] = {}
         for one in structures:
+            if not isinstance(one, Structure):
+                raise ValueError(f"a structure is {one!r}; allowed: Structure")
             if one.name in self._all:
                 raise ValueError(f"two structures are called {one.name!r}")
-            low, high = int(one.voxels[0]), int(one.voxels[-1])
-            if low < 0 or high >= self.num_voxels:
-                raise StructureOutsideGridError(
-                    f"structure {one.name!r} has voxels {low} to {high}; allowed: 0 to "
-                    f"{self.num_voxels - 1}"
-                )
+            check_grid(one.name, one.voxels, one.mask_shape, self.num_voxels, self.shape)
+            if self.shape is None and one.mask_shape and len(one.mask_shape) > 1:
+                self.shape = one.mask_shape
             self._all[one.name] = one
         targets = [one.name for one in self._all.values() if one.role == "target"]
         if len(targets) != 1:
@@ -105,7 +126,9 @@ class StructureSet:
         self._exclusive = self._resolve()
 
     @classmethod
-    def of(cls, structures: Any, num_voxels: int) -> StructureSet:
+    def of(
+        cls, structures: Any, num_voxels: int, shape: Sequence[int] | None = None
+    ) -> StructureSet:
         """Structures in any form that users have them.
 
         Args:
@@ -113,8 +136,10 @@ class StructureSet:
                 name to voxels; in a mapping the first name is the target, ``"body"`` in any case is
                 the body, and earlier names have priority.
             num_voxels: Size of the grid.
+            shape: Its shape, if it is known.
         """
         if isinstance(structures, StructureSet):
+            structures.check_shape(shape)
             return structures
         if isinstance(structures, Mapping):
             found = []
@@ -122,8 +147,20 @@ class StructureSet:
                 body = str(name).lower() == "body"
                 role = "target" if number == 0 else "body" if body else "oar"
                 found.append(Structure(str(name), voxels, role, None, number))
-            return cls(found, num_voxels)
-        return cls(structures, num_voxels)
+            return cls(found, num_voxels, shape)
+        return cls(structures, num_voxels, shape)
+
+    def check_shape(self, shape: Sequence[int] | None) -> None:
+        """Raise an error if the structures are known to belong to a grid of another shape.
+
+        Raises:
+            GridMismatchError: They do.
+        """
+        if shape is not None and self.shape is not None and tuple(shape) != self.shape:
+            raise GridMismatchError(
+                f"the structures belong to a grid of shape {self.shape}, the doses to one of shape "
+                f"{tuple(shape)}; allowed: the same"
+            )
 
     def _resolve(self) -> dict[str, Voxels]:
         """Voxels of each structure after priorities, and of the rest."""

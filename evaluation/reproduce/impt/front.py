@@ -58,7 +58,7 @@ def front(name: str, levels: Sequence[float] = LEVELS, iterations: int = _ITERAT
     case = plans.case(name)
     influence = case.influence
     organ, target = FRONTS[name], influence.structures.target
-    standard = Objective.standard(influence.structures, _AIM)
+    standard = Objective.standard(influence.structures, _AIM, rest_dose=30.0)
     others = tuple(term for term in standard.terms if term.structure != organ)
     start = plans.equal_weights(influence)
     found, rows = [], []

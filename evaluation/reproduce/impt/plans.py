@@ -45,6 +45,8 @@ ITERATIONS = 500
 TIGHT = 1e-14
 TIGHT_ITERATIONS = 5000
 _RIDGE = 1e-6
+# Dose of normal tissue that is free [Gy].
+_REST = 30.0
 _BEAM_ARRAYS = ("angles", "isocentre", "beam_layers", "layer_spots", "reach", "spot_offset")
 
 
@@ -142,7 +144,7 @@ def pencil_beam_plan(name: str) -> Floats:
     influence = found.influence
 
     def aiming(aim: float) -> Objective:
-        return Objective.standard(influence.structures, aim, ridge=_RIDGE)
+        return Objective.standard(influence.structures, aim, rest_dose=_REST, ridge=_RIDGE)
 
     if name == "equal":
         return equal_weights(influence)
@@ -156,12 +158,12 @@ def pencil_beam_plan(name: str) -> Floats:
         return plan(influence, aiming(aim), iterations=ITERATIONS, tolerance=0.0).weights
     robust = name.removeprefix("robust_")
     aim = influence.prescription + ROBUST_AIM
-    return plan(found.scenarios, aiming(aim), robust=robust, iterations=800).weights
+    return plan(found.scenarios, aiming(aim), robust=robust, iterations=800, insist=False).weights
 
 
 def _single_fields(influence: DoseInfluence, beams: BeamSet) -> Floats:
     share = 1.0 / len(beams.angles)
-    whole = Objective.standard(influence.structures, 60.0, ridge=_RIDGE)
+    whole = Objective.standard(influence.structures, 60.0, rest_dose=_REST, ridge=_RIDGE)
     goal = Objective(
         tuple(Term(t.structure, t.kind, share * t.dose, t.weight) for t in whole.terms), _RIDGE
     )
@@ -172,9 +174,9 @@ def _single_fields(influence: DoseInfluence, beams: BeamSet) -> Floats:
 def c_shape_plan() -> Floats:
     """Weights of the C-shape: the standard penalties, aim 61 Gy, cord limit 1 Gy lower."""
     influence = case("c_shape").influence
-    goal = Objective.standard(influence.structures, 61.0, ridge=_RIDGE)
+    goal = Objective.standard(influence.structures, 61.0, rest_dose=_REST, ridge=_RIDGE)
     # An overdose penalty ends a little above its dose.
-    return plan(influence, goal.with_aim("cord", 44.0), iterations=ITERATIONS).weights
+    return plan(influence, goal.with_aim("cord", 44.0), iterations=ITERATIONS, insist=False).weights
 
 
 def worst(found: Case, weights: Floats) -> dict[str, dict[str, float]]:

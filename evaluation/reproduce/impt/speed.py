@@ -192,7 +192,7 @@ def _compared(
 
 def _objective(seconds: float) -> list[Measurement]:
     influence = beams_428()
-    objective = Objective.standard(influence.structures, _AIM)
+    objective = Objective.standard(influence.structures, _AIM, rest_dose=30.0)
     weights = influence.normalised(np.ones(influence.num_spots))
     label = f"{influence.num_voxels} x {influence.num_spots}"
     return _compared(label, influence, objective, weights, seconds, 0.25, "one thread", 2.0)
@@ -210,7 +210,7 @@ def _whole_plan(seconds: float) -> list[Measurement]:
     def covered(value: float, weights: Floats) -> bool:
         return float(np.percentile(inside.dose(weights), 5.0)) >= _COVERED
 
-    objective = Objective.standard(influence.structures, _AIM)
+    objective = Objective.standard(influence.structures, _AIM, rest_dose=30.0)
     iterations = 0
     reached = 0.0
 
