@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from oncogym.agents import PlanAgent, clinical_agent, clinical_agents, rollout
-from oncogym.agents.optimizers import DifferentialEvolution, PlanProblem
-from oncogym.agents.optimizers.problem import protocol_plans
+from oncogym.agents.optimizers import PlanObjective
+from oncogym.agents.optimizers.differential_evolution import DifferentialEvolution
+from oncogym.agents.optimizers.objective import protocol_plans
 from oncogym.envs import Schedule, find_variant
 from oncogym.envs.chemo_dosing import ChemoPatient, published_cost, simulate
 from oncogym.envs.chemo_dosing.task import ChemoTask
+from oncogym.envs.problem import Problem
 from oncogym.envs.protocols import ScheduleError
 
 TREATMENT, _ = find_variant("oncogym/ChemoDosing-v0")
@@ -182,8 +184,10 @@ def test_options_out_of_range_name_value_and_range(options, message):
 def test_optimum_of_the_source_is_found():
     """J = 0.159446 with the first dose from day 0, 0.160947 from day 1 (specification 1.5)."""
     for first_day, best in ((0.0, 0.159446), (1.0, 0.160947)):
-        problem = PlanProblem(
-            TREATMENT, {**PUBLISHED, "first_day": first_day}, ChemoPatient().to_array()[None]
+        problem = Problem.of(
+            TREATMENT,
+            {**PUBLISHED, "first_day": first_day},
+            patients=ChemoPatient().to_array()[None],
         )
         result = DifferentialEvolution().optimize(problem, 144 * 1200, seed=0)
         assert -result.score == pytest.approx(best, abs=1e-5)
@@ -194,25 +198,25 @@ def test_optimum_of_the_source_is_found():
 def test_plan_problem_scores_as_a_rollout_does():
     patients = TREATMENT.cohorts["population"].patients(5)
     task = ChemoTask(5)
-    problem = PlanProblem(TREATMENT, {}, patients)
+    whom = Problem.of(TREATMENT, {}, patients=patients)
+    problem = PlanObjective(whom)
     rng = np.random.default_rng(0)
     plans = rng.random((7, 60)) * 0.08
     one = problem.score(plans)
     two = [rollout(task, PlanAgent(p.reshape(60, 1)), patients).returns.mean() for p in plans]
     assert np.allclose(one, two, rtol=1e-13)
     assert problem.evaluations == 35
-    assert len(protocol_plans(TREATMENT, task, problem.space)) == 5
+    assert len(protocol_plans(whom)) == 5
     with pytest.raises(ValueError, match="budget is 700 plans; allowed: at least 1440"):
         DifferentialEvolution().optimize(problem, 700)
 
 
 def test_optimiser_is_reproducible_and_never_below_its_seeds():
     patients = ChemoPatient().to_array()[None]
-    problem = PlanProblem(TREATMENT, {"decision_interval": 10.0}, patients)
+    problem = Problem.of(TREATMENT, {"decision_interval": 10.0}, patients=patients)
     daily = np.full((1, 6), 0.5)
     runs = [
-        DifferentialEvolution(seeded_plans=daily).optimize(problem, 72 * 10, seed=3)
-        for _ in range(2)
+        DifferentialEvolution().optimize(problem, 72 * 10, seed=3, start=daily) for _ in range(2)
     ]
     assert np.array_equal(runs[0].plan, runs[1].plan)
     assert runs[0].score >= problem.score(daily)[0]

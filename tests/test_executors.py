@@ -17,18 +17,14 @@ import pytest
 import slot_toy
 
 from oncogym.agents import PlanAgent, RandomAgent, clinical_agents
-from oncogym.agents.optimizers import (
-    DifferentialEvolution,
-    GeneticAlgorithm,
-    GeneticSettings,
-    PlanProblem,
-)
+from oncogym.agents.optimizers import PlanObjective, find_optimizer
+from oncogym.agents.optimizers.genetic import GeneticAlgorithm, GeneticSettings
 from oncogym.agents.optimizers.lane_batch import LaneBatch, lane_returns
-from oncogym.agents.task_spec import TaskSpec
 from oncogym.cli.main import main
 from oncogym.envs import get_treatment, register_treatment
+from oncogym.envs.problem import Problem
 from oncogym.evaluation.benchmark.seed_sweep import train_seeds
-from oncogym.evaluation.harness import Problem, evaluate_problem, resolve
+from oncogym.evaluation.harness import evaluate_problem, resolve
 from oncogym.evaluation.robustness.perturbation import KINDS
 from oncogym.evaluation.robustness.study import Request, run_robustness
 from oncogym.evaluation.shards import Shard
@@ -63,11 +59,16 @@ def executor(request):
 def chemo_problem(patients=40, max_lanes=None):
     chemo = get_treatment("chemo_dosing")
     rows = chemo.cohort("population").patients(patients)
-    return PlanProblem(chemo, {"decision_interval": 10.0}, rows, max_lanes=max_lanes)
+    return PlanObjective(
+        Problem.of(chemo, {"decision_interval": 10.0}, patients=rows), max_lanes=max_lanes
+    )
 
 
 def toy_problem():
-    return PlanProblem(slot_toy.TREATMENT, {"noise": 1.0}, np.array([[0.8], [1.2]]), replicates=2)
+    return PlanObjective(
+        Problem.of(slot_toy.TREATMENT, {"noise": 1.0}, patients=np.array([[0.8], [1.2]])),
+        replicates=2,
+    )
 
 
 def evaluation():
@@ -106,7 +107,7 @@ def test_scores_do_not_depend_on_the_executor(executor):
 
 def test_searches_do_not_depend_on_the_executor(executor, tmp_path):
     for optimizer, make in (
-        (DifferentialEvolution(popsize=3), lambda: chemo_problem(4)),
+        (find_optimizer("de", {"popsize": 3}), lambda: chemo_problem(4)),
         (GeneticAlgorithm(GA), toy_problem),
     ):
         problem = make()
@@ -121,9 +122,8 @@ def test_searches_do_not_depend_on_the_executor(executor, tmp_path):
 
 
 def test_a_search_goes_on_with_another_executor(executor, tmp_path):
-    def search(folder, resume=False, executor=None, progress=None):
-        optimizer = GeneticAlgorithm(GA, folder=folder, resume=resume)
-        return optimizer.optimize(toy_problem(), 40, 3, progress, executor)
+    def search(folder, **arguments):
+        return GeneticAlgorithm(GA).optimize(toy_problem(), 40, 3, folder=folder, **arguments)
 
     def stop(generation, best, simulations):
         if generation == 3:
@@ -214,8 +214,8 @@ def test_simulations_of_a_lost_worker_count_once(executor, tmp_path):
         rows = np.array([[0.8], [1.0], [1.2]])
         actions = np.random.default_rng(0).random((40, slot_toy.SLOTS, 1))
         options = {"noise": 1.0, "tomb": str(tomb), "parent": os.getpid()}
-        plain = PlanProblem(slot_toy.TREATMENT, {"noise": 1.0}, rows)
-        deadly = PlanProblem(mortal_toy.TREATMENT, options, rows)
+        plain = PlanObjective(Problem.of(slot_toy.TREATMENT, {"noise": 1.0}, patients=rows))
+        deadly = PlanObjective(Problem.of(mortal_toy.TREATMENT, options, patients=rows))
         scores = deadly.score_actions(actions, executor=executor)
         assert tomb.exists()
         assert scores.tobytes() == plain.score_actions(actions).tobytes()
@@ -282,13 +282,19 @@ def test_treatments_that_workers_do_not_know(executor):
     actions = np.zeros((2, slot_toy.SLOTS, 1))
     nowhere = replace(slot_toy.TREATMENT, name="nowhere")
     with pytest.raises(ExecutorError, match="does not know the treatment 'nowhere'"):
-        PlanProblem(nowhere, {}, rows).score_actions(actions, executor=executor)
+        PlanObjective(Problem.of(nowhere, {}, patients=rows)).score_actions(
+            actions, executor=executor
+        )
     other = replace(slot_toy.TREATMENT, task=mortal_toy.MortalTask)
-    assert PlanProblem(other, {}, rows).score_actions(actions).size == 2
+    assert PlanObjective(Problem.of(other, {}, patients=rows)).score_actions(actions).size == 2
     # Workers find the name with another class: its scores would not be those of this treatment.
-    PlanProblem(slot_toy.TREATMENT, {}, rows).score_actions(actions, executor=executor)
+    PlanObjective(Problem.of(slot_toy.TREATMENT, {}, patients=rows)).score_actions(
+        actions, executor=executor
+    )
     with pytest.raises(ExecutorError, match=r"has the task slot_toy\.SlotToyTask, not mortal_toy"):
-        PlanProblem(other, {}, rows).score_actions(actions, executor=executor)
+        PlanObjective(Problem.of(other, {}, patients=rows)).score_actions(
+            actions, executor=executor
+        )
 
 
 def test_treatment_of_another_package_in_workers(tmp_path):

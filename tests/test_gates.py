@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from oncogym.agents import PlanAgent, clinical_agent
-from oncogym.agents.optimizers import DifferentialEvolution, PlanProblem
-from oncogym.agents.optimizers.problem import protocol_plans
+from oncogym.agents.optimizers import PlanObjective, find_optimizer
+from oncogym.agents.optimizers.objective import protocol_plans
 from oncogym.envs import treatments
 from oncogym.evaluation.harness import evaluate_problem, resolve
 
@@ -23,14 +23,13 @@ def found_plan(problem, cohort, patients):
     """A small search on other patients (or other chance) than those of the evaluation."""
     drawn = problem.treatment.cohort(cohort)
     rows = drawn.patients(min(drawn.distinct or patients, patients), 0)
-    search = PlanProblem(problem.treatment, problem.options, rows)
-    optimizer = DifferentialEvolution(
-        popsize=-(-32 // search.space.dimension),
-        polish=False,
-        seeded_plans=protocol_plans(problem.treatment, problem.task(1), search.space),
-    )
-    budget = optimizer.popsize * search.space.dimension * 3
-    return PlanAgent(optimizer.optimize(search, budget, seed=0).actions)
+    whom = problem.with_patients(rows)
+    search = PlanObjective(whom)
+    popsize = -(-32 // search.space.dimension)
+    optimizer = find_optimizer("de", {"popsize": popsize, "polish": False})
+    start = protocol_plans(whom)
+    found = optimizer.optimize(search, optimizer.budget_of(search, 3), seed=0, start=start)
+    return PlanAgent(found.actions)
 
 
 def cases():

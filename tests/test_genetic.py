@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from oncogym.agents.optimizers import (
-    OPTIMIZERS,
-    DifferentialEvolution,
-    GeneticAlgorithm,
-    GeneticSettings,
-    PlanProblem,
-)
+from oncogym.agents.optimizers import PlanObjective, optimizers
+from oncogym.agents.optimizers.differential_evolution import DifferentialEvolution
+from oncogym.agents.optimizers.genetic import GeneticAlgorithm, GeneticSettings
 from oncogym.agents.optimizers.genetic import crossover as crossover
 from oncogym.agents.optimizers.genetic import mutation as mutation
 from oncogym.agents.optimizers.genetic import selection as selection
@@ -46,6 +43,7 @@ from oncogym.core.checkpoint import list_checkpoints, read_checkpoint
 from oncogym.core.files import CorruptFileError
 from oncogym.envs import find_variant, treatment, treatments
 from oncogym.envs.plan_spaces import SlotSpace
+from oncogym.envs.problem import Problem
 
 #: 240 half hours, 2.5 Gy a slot in units of 0.25 Gy, 10 Gy, 12 h: one setting of the study.
 STUDY = Limits(slots=240, highest=10, total=40, gap=24)
@@ -728,9 +726,13 @@ def test_replicates_are_fresh_seeds():
 @pytest.mark.parametrize("lanes", [1, 2, 7, 64])
 def test_lanes_never_exceed_the_limit_and_change_nothing(lanes):
     rows = np.linspace(0.8, 1.2, 5)[:, None]
-    whole = PlanObjective(Problem.of(slot_toy.TREATMENT, {"noise": 1.0}, patients=rows), replicates=3)
+    whole = PlanObjective(
+        Problem.of(slot_toy.TREATMENT, {"noise": 1.0}, patients=rows), replicates=3
+    )
     assert whole.max_lanes == 64  # the toy itself asserts that it gets no more
-    parts = PlanObjective(Problem.of(slot_toy.TREATMENT, {"noise": 1.0}, patients=rows), replicates=3, max_lanes=lanes)
+    parts = PlanObjective(
+        Problem.of(slot_toy.TREATMENT, {"noise": 1.0}, patients=rows), replicates=3, max_lanes=lanes
+    )
     actions = toy_actions(9)
     assert (parts.score_actions(actions, 5) == whole.score_actions(actions, 5)).all()
     with pytest.raises(ValueError, match="max_lanes is 0"):
@@ -825,7 +827,9 @@ def test_a_score_that_is_not_finite_is_an_error_that_names_the_schedule():
             result.reward_terms[:] = np.nan
             return result
 
-    problem = PlanObjective(Problem.of(replace(slot_toy.TREATMENT, task=Broken), {}, patients=np.ones((1, 1))))
+    problem = PlanObjective(
+        Problem.of(replace(slot_toy.TREATMENT, task=Broken), {}, patients=np.ones((1, 1)))
+    )
     with pytest.raises(ValueError, match=r"scores a schedule as nan; its doses are \[.*\] Gy"):
         search(problem)
 

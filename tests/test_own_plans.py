@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from oncogym.agents import PlanAgent
-from oncogym.agents.optimizers import DifferentialEvolution, PlanProblem
-from oncogym.agents.optimizers.problem import encoded, protocol_plans
+from oncogym.agents.optimizers import PlanObjective, find_optimizer
+from oncogym.agents.optimizers.objective import encoded, protocol_plans
 from oncogym.agents.plan import PatientPlans, load_plan
 from oncogym.cli.main import main
 from oncogym.envs import treatments
@@ -33,8 +33,9 @@ def common(problem):
 
 def search(problem, common, executor=None):
     space = problem.task(1).plan_space()
-    optimizer = DifferentialEvolution(popsize=1, seeded_plans=encoded(space, [common.actions]))
-    return search_own_plans(problem, optimizer, 4 * space.dimension, executor=executor)
+    optimizer = find_optimizer("de", {"popsize": 1})
+    start = encoded(space, [common.actions])
+    return search_own_plans(problem, optimizer, 4 * space.dimension, start=start, executor=executor)
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +118,7 @@ def test_protocols_inside_a_plan_space_decode_to_themselves(name):
         problem = resolve(variant.id, patients=1)
         task = problem.task(1)
         space = task.plan_space()
-        plans = protocol_plans(treatment, task, space)
+        plans = protocol_plans(problem)
         assert len(plans)
         again = encoded(space, list(space.decode(plans)))
         np.testing.assert_array_equal(space.decode(again), space.decode(plans))
@@ -128,6 +129,6 @@ def test_a_search_has_other_chance_than_an_evaluation():
                       options={"fidelity": "screening"})  # fmt: skip
     idle = np.zeros((1, *np.shape(problem.task(1).plan_space().decode(np.ones((1, 16)))[0])))
     idle[:, :, 1] = 1.0
-    search = PlanProblem(problem.treatment, problem.options, problem.patients)
+    search = PlanObjective(problem)
     judged = evaluate_problem(problem, {"idle": PlanAgent(idle[0])})["return"].mean()
     assert search.score_actions(idle)[0] != judged

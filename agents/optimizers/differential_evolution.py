@@ -29,6 +29,10 @@ _INITIAL = ("latinhypercube", "sobol", "halton", "random")
 class _ModelError(Exception):
     """Carries an error of the model through SciPy, which would call it one of the caller's."""
 
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
 
 @dataclass(frozen=True)
 class DifferentialEvolutionSettings:
@@ -148,14 +152,17 @@ class DifferentialEvolution:
             try:
                 scores = objective.score(plans, executor)
             except (TypeError, ValueError) as error:
-                raise _ModelError from error
+                raise _ModelError(error) from error
             finite = np.isfinite(scores)
             failed[0] += int(np.count_nonzero(~finite))
             failed[1] += 1
             if failed[1] == 1 and not finite.any():
-                raise _ModelError from ValueError(
-                    f"none of the {len(scores)} plans of the first population has a finite score "
-                    f"({int(np.isnan(scores).sum())} are not a number); there is nothing to improve"
+                raise _ModelError(
+                    ValueError(
+                        f"none of the {len(scores)} plans of the first population has a finite "
+                        f"score ({int(np.isnan(scores).sum())} are not a number); there is nothing "
+                        "to improve"
+                    )
                 )
             if failed[1] == 1:
                 report(float(scores[finite].max()))
@@ -187,8 +194,7 @@ class DifferentialEvolution:
                 callback=after,
             )
         except _ModelError as carrier:
-            assert carrier.__cause__ is not None
-            raise carrier.__cause__ from None
+            raise carrier.error from None
         plan, score, message = np.asarray(result.x), -float(result.fun), str(result.message)
         if failed[0]:
             message += f" {failed[0]} plans had no finite score."

@@ -11,51 +11,47 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from oncogym.agents.optimizers.differential_evolution import DifferentialEvolution
-from oncogym.agents.optimizers.problem import OptimizeResult, PlanProblem
+from oncogym.agents.optimizers.base import Optimizer, OptimizeResult
+from oncogym.agents.optimizers.objective import PlanObjective
 from oncogym.agents.plan import PatientPlans
-from oncogym.agents.task_spec import TaskSpec
+from oncogym.envs.problem import Problem
 from oncogym.envs.therapy import Floats
 from oncogym.parallel.base import Executor, LanesExecutor
 
 
 @dataclass(frozen=True)
-class OwnSearch:
+class PatientSearch:
     """The search for one patient: what is sent to a worker.
 
     Attributes:
-        spec: The task.
-        patient: Patient row ``(fields,)``.
-        key: Random key of the patient in the evaluation.
+        problem: The task and the patient.
         optimizer: The method.
         budget: Plans to score.
+        start: Plans from which it begins ``(k, dimension)``, or ``None``.
         replicates: Simulations of each plan, with different chance.
         seed: Seed of the search.
     """
 
-    spec: TaskSpec
-    patient: Floats
-    key: int
-    optimizer: DifferentialEvolution
+    problem: Problem
+    optimizer: Optimizer
     budget: int
+    start: Floats | None
     replicates: int
     seed: int
 
     @property
     def gpus(self) -> int:
         """GPUs that the work needs."""
-        return self.spec.gpus
+        return self.problem.gpus
 
 
-def own_plans(
-    spec: TaskSpec,
-    patients: Floats,
-    keys: NDArray[np.uint64],
-    optimizer: DifferentialEvolution,
+def plans_per_patient(
+    problem: Problem,
+    optimizer: Optimizer,
     budget: int,
     *,
+    start: Floats | None = None,
     replicates: int = 1,
     seed: int = 0,
     executor: Executor | None = None,
@@ -64,39 +60,32 @@ def own_plans(
     """Search the best plan of each patient.
 
     Args:
-        spec: The task.
-        patients: Patient rows ``(patients, fields)``.
-        keys: Random key of each patient in the evaluation ``(patients,)``, below ``2**32``.
-        optimizer: The method; ``seeded_plans`` are in the first population of every search.
+        problem: The task and its patients, whose random keys lie below ``2**32``.
+        optimizer: The method.
         budget: Plans to score for each patient.
+        start: Plans from which every search begins ``(k, dimension)``.
         replicates: Simulations of each plan, with different chance.
         seed: Seed of the searches.
         executor: Who searches; by default this process. The plans do not depend on it.
         progress: Called now and then with the number of patients done since.
 
     Returns:
-        The agent that treats each of these patients with his own plan, and what the searches
-        found, by patient.
+        The agent that treats each of these patients with a plan of their own, and what the
+        searches found, by patient.
 
     Raises:
-        ValueError: The budget does not pay for two generations.
+        ValueError: The budget does not pay for the search.
         ExecutorError: The workers cannot do it.
     """
     executor = executor or LanesExecutor()
     searches = [
-        OwnSearch(spec, row, int(key), optimizer, budget, replicates, seed)
-        for row, key in zip(patients, keys, strict=True)
+        PatientSearch(problem.part(slice(k, k + 1)), optimizer, budget, start, replicates, seed)
+        for k in range(len(problem.patients))
     ]
     results = list(executor.in_turn(_search, searches, progress))
     return PatientPlans(np.stack([result.actions for result in results])), results
 
 
-def _search(one: OwnSearch) -> OptimizeResult:
-    problem = PlanProblem(
-        one.spec.treatment,
-        one.spec.options,
-        one.patient,
-        seeds=[one.key],
-        replicates=one.replicates,
-    )
-    return one.optimizer.optimize(problem, one.budget, one.seed)
+def _search(one: PatientSearch) -> OptimizeResult:
+    objective = PlanObjective(one.problem, replicates=one.replicates)
+    return one.optimizer.optimize(objective, one.budget, one.seed, start=one.start)

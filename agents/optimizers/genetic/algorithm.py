@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from oncogym.agents.optimizers.base import OptimizeResult, Progress, register_optimizer
 from oncogym.agents.optimizers.genetic.generation import next_generation
 from oncogym.agents.optimizers.genetic.mutation import annealed_probability
 from oncogym.agents.optimizers.genetic.schedules import (
@@ -18,7 +19,6 @@ from oncogym.agents.optimizers.genetic.schedules import (
 )
 from oncogym.agents.optimizers.genetic.settings import GeneticSettings
 from oncogym.agents.optimizers.genetic.state import SearchFolder, SearchState
-from oncogym.agents.optimizers.base import OptimizeResult, Progress, register_optimizer
 from oncogym.agents.optimizers.objective import PlanObjective, as_objective
 from oncogym.core.files import StrPath
 from oncogym.envs.plan_spaces import SlotSpace
@@ -259,7 +259,7 @@ class _Search:
             doses = schedules[row][schedules[row] > 0] * self._space.step
             raise ValueError(
                 f"the model scores a schedule as {scores[row]}; its doses are {doses.tolist()} "
-                    f"{self._space.dose_unit} "
+                f"{self._space.dose_unit} "
                 f"in slots {np.flatnonzero(schedules[row]).tolist()}"
             )
         return scores

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from oncogym.agents.optimizers import DifferentialEvolution, PlanProblem
+from oncogym.agents.optimizers import find_optimizer
 from oncogym.envs.chemo_dosing.model import (
     DOSE_LIMIT,
     TOXICITY_LIMIT,
@@ -31,7 +31,7 @@ from oncogym.envs.chemo_dosing.model import (
     simulate_published_numerics,
 )
 from oncogym.envs.chemo_dosing.task import ChemoTask
-from oncogym.envs.registry import find_variant
+from oncogym.envs.problem import Problem
 from oncogym.envs.scalar_env import TherapyEnv
 from oncogym.envs.therapy import Floats
 from oncogym.evaluation.reproduce.checks import Check, Source, compare, register
@@ -253,11 +253,9 @@ def _search(
     changes: Mapping[str, Any], generations: int, seed: int, bar: Any
 ) -> tuple[float, Floats, Floats]:
     """Best six doses: score of the optimiser, days and mg/L as the environment gives them."""
-    treatment, variant = find_variant(_ENV_ID)
-    options = {**variant.options, **changes}
-    problem = PlanProblem(treatment, options, treatment.cohort("nominal").patients(1))
-    optimizer = DifferentialEvolution()
-    budget = generations * optimizer.popsize * problem.space.dimension
+    problem = Problem.resolve(_ENV_ID, changes).drawn(1)
+    optimizer = find_optimizer("de")
+    budget = optimizer.budget_of(problem, generations)
     done = 0
 
     def progress(generation: int, best: float, evaluations: int) -> None:
@@ -265,9 +263,9 @@ def _search(
         bar.update(generation - done)
         done = generation
 
-    result = optimizer.optimize(problem, budget, seed, progress)
+    result = optimizer.optimize(problem, budget, seed, progress=progress)
     bar.update(generations - done)
-    env = TherapyEnv(treatment, **options)
+    env = TherapyEnv(problem.treatment, **problem.options)
     env.reset(seed=seed)
     for action in result.actions:
         _, _, terminated, truncated, _ = env.step(action)
