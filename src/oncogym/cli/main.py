@@ -22,6 +22,7 @@ from oncogym.cli import (
     speed,
     train,
 )
+from oncogym.cli.signals import ends_on_signals
 from oncogym.core.files import CorruptFileError, OutputFolderError
 from oncogym.envs.device import DeviceError
 from oncogym.parallel import ExecutorError
@@ -44,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@ends_on_signals
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one sub-command and return its exit status."""
     args = build_parser().parse_args(argv)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from oncogym.parallel.base import (
@@ -16,6 +18,7 @@ from oncogym.parallel.base import (
     thread_settings,
     usable_cores,
 )
+from oncogym.parallel.lifeline import follow_parent, kill, no_interrupt_for_children
 
 
 class JoblibExecutor(Executor):
@@ -23,7 +26,8 @@ class JoblibExecutor(Executor):
 
     The processes start with the first work and live until :meth:`close`. They share the cores:
     each computes with as many threads as there are cores for it. When one dies, what it and the
-    others had not finished is done again by new ones.
+    others had not finished is done again by new ones. They end with this process, however it ends,
+    and at once when a piece of work is interrupted (``KeyboardInterrupt`` and the like).
 
     Args:
         workers: Number of processes; by default one for each core.
@@ -71,9 +75,10 @@ class JoblibExecutor(Executor):
         futures: dict[Any, int] = {}
         try:
             pool = self._started()
-            for index in range(len(items)):
-                if index not in done:
-                    futures[pool.submit(function, items[index])] = index
+            with no_interrupt_for_children():  # the first piece starts the processes
+                for index in range(len(items)):
+                    if index not in done:
+                        futures[pool.submit(function, items[index])] = index
             for future in self._loky.as_completed(futures):
                 try:
                     done[futures[future]] = future.result()
@@ -82,13 +87,19 @@ class JoblibExecutor(Executor):
         except broken as error:  # while the work was handed in
             lost = error
         except pickle.PicklingError as error:
+            _cancel(futures)
             raise ExecutorError(
                 f"the work cannot be sent to another process ({error.__cause__ or error}); use the "
                 "executor 'lanes'"
             ) from error
-        finally:
-            for future in futures:
-                future.cancel()
+        except Exception:
+            _cancel(futures)
+            raise
+        except BaseException:
+            # The pool itself tells those that wait; what is cancelled would be told twice.
+            self._abandon()
+            raise
+        _cancel(futures)
         if lost is not None:
             # Those that were finished before the loss keep their results.
             for future, index in futures.items():
@@ -99,12 +110,27 @@ class JoblibExecutor(Executor):
     def _started(self) -> Any:
         if self._pool is None:
             self._pool = self._loky.ProcessPoolExecutor(
-                self.workers, env=thread_settings(self._threads)
+                self.workers,
+                env=thread_settings(self._threads),
+                initializer=follow_parent,
+                initargs=(os.getpid(), threading.current_thread() is threading.main_thread()),
             )
         return self._pool
+
+    def _abandon(self) -> None:
+        """End the processes at once, with the work that they have begun."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            kill(list(pool._processes))
+            pool.shutdown(wait=False, kill_workers=True)
 
     def close(self) -> None:
         """End the processes."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, kill_workers=True)
             self._pool = None
+
+
+def _cancel(futures: Iterable[Any]) -> None:
+    for future in futures:
+        future.cancel()

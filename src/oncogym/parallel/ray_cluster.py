@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -84,12 +87,13 @@ class RayExecutor(Executor):
 
     def _connect(self, address: str | None) -> None:
         try:
-            if address:
-                _require_answer(address)
-                self._ray.init(address=address, log_to_driver=False)
-            else:
-                cores = self.workers or usable_cores()
-                self._ray.init(num_cpus=cores, include_dashboard=False, log_to_driver=False)
+            with _same_handlers():
+                if address:
+                    _require_answer(address)
+                    self._ray.init(address=address, log_to_driver=False)
+                else:
+                    cores = self.workers or usable_cores()
+                    self._ray.init(num_cpus=cores, include_dashboard=False, log_to_driver=False)
         except (OSError, RuntimeError, ValueError) as error:
             if not address:
                 raise ExecutorError(f"Ray does not start here: {error}") from error
@@ -166,6 +170,26 @@ class RayExecutor(Executor):
         """Leave the cluster if the executor joined it, and end Ray if it started it."""
         if self._mine and self._ray.is_initialized():
             self._ray.shutdown()
+
+
+@contextlib.contextmanager
+def _same_handlers() -> Iterator[None]:
+    """Keep the handlers of signals: Ray's own one ends the process with status 1 after SIGTERM."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except SystemExit:  # from Ray's handler, while ours was away
+        handler = before[signal.SIGTERM]
+        if callable(handler):
+            handler(signal.SIGTERM, None)
+        raise
+    finally:
+        for number, handler in before.items():
+            if handler is not None:  # not one of another library in C
+                signal.signal(number, handler)
 
 
 def _require_answer(address: str) -> None:
