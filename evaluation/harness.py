@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,10 @@ from oncogym.agents.agent import Agent
 from oncogym.agents.clinical import RuleAgent
 from oncogym.agents.rollout import Rollout
 from oncogym.agents.task_spec import TaskSpec
-from oncogym.envs.cohort import Cohort
+from oncogym.core.checks import whole_number
+from oncogym.core.errors import UnknownNameError
+from oncogym.envs import streams
+from oncogym.envs.cohort import Cohort, Fixed
 from oncogym.envs.options import resolve_options
 from oncogym.envs.registry import find_variant
 from oncogym.envs.therapy import Floats, TherapyTask
@@ -62,6 +66,12 @@ class Problem:
         return [metric.name for metric in self.treatment.task.metrics]
 
 
+#: Patients of one evaluation at most; more do not fit into memory with their results.
+MOST_PATIENTS = 1_000_000
+# Above this, neighbouring seeds would choose the same patients of an unlimited cohort.
+_LARGEST_SEED = 2**48 - 1
+
+
 def resolve(
     env_id: str,
     *,
@@ -75,21 +85,78 @@ def resolve(
     Args:
         env_id: A registered id.
         cohort: Cohort name; by default the variant's evaluation cohort.
-        patients: Number of patients.
+        patients: Number of patients, up to :data:`MOST_PATIENTS`.
         seed: Patient *k* has the random key ``seed + k``; in an unlimited cohort the seed also
             chooses the list of patients.
-        options: Task options on top of the variant's.
+        options: Options on top of the variant's: those of the task, ``patient`` (a mapping of
+            fields: that patient is treated each time) or ``cohort`` (as the argument).
 
     Raises:
-        UnknownNameError: The id, cohort or an option does not exist.
-        ValueError: The cohort has fewer patients, or an option is out of range.
+        UnknownNameError: The id, cohort, an option or a field of the patient does not exist.
+        ValueError: The cohort has fewer patients, a value is out of range or of another type, two
+            arguments contradict each other, or ``max_episode_steps`` is among the options: an
+            evaluation treats everybody to the end.
     """
     treatment, variant = find_variant(env_id)
-    chosen = treatment.cohort(cohort or variant.evaluation_cohort)
+    whole_number("patients", patients, 1, MOST_PATIENTS)
+    whole_number("seed", seed, 0, _LARGEST_SEED)
+    chosen = choose_patients(treatment, variant, cohort, options, variant.evaluation_cohort)
     merged, _ = resolve_options(treatment, variant, options)
     seeds = np.arange(seed, seed + patients, dtype=np.uint64)
     rows = chosen.patients(patients, seed)
     return Problem(treatment, variant, merged, chosen, rows, seeds)
+
+
+def choose_patients(
+    treatment: Treatment,
+    variant: Variant,
+    cohort: str | None,
+    options: Mapping[str, Any] | None,
+    usual: str,
+) -> Cohort:
+    """The cohort that a user asked for, by name or by the options ``cohort`` and ``patient``.
+
+    Args:
+        treatment: The treatment.
+        variant: Environment.
+        cohort: Name, or ``None``.
+        options: What the user set on top of the environment's own options.
+        usual: Name if nothing else was asked for.
+
+    Raises:
+        UnknownNameError: There is no such cohort, option or field of a patient.
+        ValueError: See :func:`resolve`.
+    """
+    asked = dict(options or {})
+    resolve_options(treatment, variant, asked)  # names and types
+    if asked.get("max_episode_steps") is not None:
+        raise ValueError(
+            f"option 'max_episode_steps' is {asked['max_episode_steps']!r}; allowed: in training "
+            "only, patients are treated to the end here"
+        )
+    name, patient = asked.get("cohort"), asked.get("patient")
+    if None not in (cohort, name) and cohort != name:
+        raise ValueError(f"cohort is {cohort!r}, and option 'cohort' is {name!r}; allowed: one")
+    name = cohort if name is None else name
+    if patient is None:
+        return treatment.cohort(usual if name is None else name)
+    if name is not None:
+        raise ValueError(
+            f"option 'patient' is {reprlib.repr(patient)}, and the cohort is {name!r}; allowed: one"
+        )
+    try:
+        row = treatment.patient_rows(patient, 1)[0]
+    except UnknownNameError:
+        raise
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f"option 'patient' is {reprlib.repr(patient)}: {error}") from None
+    return Cohort(
+        "patient",
+        "one patient, with other chance each time",
+        Fixed(tuple(row.tolist())),
+        streams.STREAM_PATIENT,
+        distinct=1,
+    )
 
 
 def evaluate(

@@ -11,14 +11,15 @@ import numpy as np
 from oncogym.agents.optimizers import DifferentialEvolution, GeneticAlgorithm, PlanProblem
 from oncogym.agents.optimizers.problem import encoded, protocol_plans
 from oncogym.agents.plan import PatientPlans, PlanAgent
-from oncogym.core.files import read_json
+from oncogym.core.files import CorruptFileError, read_json
 from oncogym.evaluation.benchmark.plan_distance import search_own_plans
 from oncogym.evaluation.benchmark.presets import Preset
 from oncogym.evaluation.harness import Problem
 from oncogym.evaluation.plan_search import about_search, search_plan
 from oncogym.parallel.base import Executor
 
-_COMMON, _OWN, _SEARCH = "plan.json", "own_plans.json", "plan-search"
+#: The common plan, each patient's own plans, and the folder of a search that can go on.
+COMMON, OWN, SEARCH = "plan.json", "own_plans.json", "plan-search"
 
 
 def common_plan(
@@ -29,9 +30,9 @@ def common_plan(
     Raises:
         ExecutorError: The workers cannot do it.
     """
-    path = folder / _COMMON
+    path = folder / COMMON
     if path.exists():
-        return PlanAgent.load(path), read_json(path)["about"]
+        return PlanAgent.load(path), read_search(path)
     cohort = problem.variant.options.get("cohort", "nominal")
     drawn = problem.treatment.cohort(cohort)
     count = min(drawn.distinct or preset.plan_patients, preset.plan_patients)
@@ -41,7 +42,7 @@ def common_plan(
     optimizer: DifferentialEvolution | GeneticAlgorithm
     if effort.optimizer == GeneticAlgorithm.name:
         # It goes on from its last checkpoint, to the same plan as without an interruption.
-        optimizer = GeneticAlgorithm(folder=folder / _SEARCH, resume=True)
+        optimizer = GeneticAlgorithm(folder=folder / SEARCH, resume=True)
         budget = optimizer.settings.population * (preset.plan_generations + 1)
     else:
         optimizer, budget = _evolution(problem, preset, [])
@@ -56,6 +57,23 @@ def common_plan(
     return agent, about
 
 
+def read_search(path: Path) -> dict[str, Any]:
+    """What finding the plan in a file took.
+
+    Raises:
+        CorruptFileError: The file does not say; the message names it.
+    """
+    document = read_json(path)
+    about = document.get("about") if isinstance(document, dict) else None
+    if not isinstance(about, dict) or not isinstance(about.get("method"), str):
+        raise CorruptFileError(f"{path}: it does not say how the plan was found")
+    for name in ("evaluations", "seconds"):
+        value = about.get(name)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+            raise CorruptFileError(f"{path}: about.{name} is {value!r}; allowed: a number")
+    return about
+
+
 def plans_of_patients(
     problem: Problem, preset: Preset, folder: Path, seed: int, executor: Executor | None
 ) -> PatientPlans:
@@ -64,11 +82,11 @@ def plans_of_patients(
     Raises:
         ExecutorError: The workers cannot do it.
     """
-    path = folder / _OWN
+    path = folder / OWN
     if path.exists():
         return PatientPlans.load(path, problem.patients)
     effort = problem.variant.effort.search_options
-    optimizer, budget = _evolution(problem, preset, [PlanAgent.load(folder / _COMMON)])
+    optimizer, budget = _evolution(problem, preset, [PlanAgent.load(folder / COMMON)])
     plans, about = search_own_plans(
         problem, optimizer, budget, search_options=effort, seed=seed, executor=executor
     )

@@ -24,14 +24,19 @@ from oncogym.cli.arguments import (
     add_executor,
     add_options,
     executor_of,
-    natural,
+    named,
+    path,
     positive,
+    save_then_print,
+    seed_number,
+    whole,
 )
 from oncogym.cli.search_request import RESUMABLE, SearchRequest, read_request
-from oncogym.core.files import require_writable_folder, write_json_atomic
+from oncogym.core.files import write_json_atomic
 from oncogym.core.manifest import manifest
+from oncogym.core.output_folder import OutputFolder
 from oncogym.evaluation.benchmark.plan_distance import search_own_plans
-from oncogym.evaluation.harness import Problem, resolve
+from oncogym.evaluation.harness import MOST_PATIENTS, Problem, choose_patients, resolve
 from oncogym.evaluation.plan_search import about_search, search_plan
 
 
@@ -48,7 +53,11 @@ def add_parser(commands: Any) -> None:
     )
     # No defaults here: a resumed search takes what it began with, and refuses anything else.
     parser.add_argument(
-        "env", metavar="ENV", nargs="?", help="an environment id (not needed with --resume)"
+        "env",
+        metavar="ENV",
+        nargs="?",
+        type=named,
+        help="an environment id (not needed with --resume)",
     )
     parser.add_argument("--method", choices=sorted(OPTIMIZERS), help="default: de")
     budgets = ", ".join(f"{name} {kind.default_budget}" for name, kind in OPTIMIZERS.items())
@@ -56,10 +65,14 @@ def add_parser(commands: Any) -> None:
         "--budget", type=positive, help=f"plans to score in the search (default: {budgets})"
     )
     parser.add_argument(
-        "--cohort", help="cohort of the patients (default: the one that the id resets to)"
+        "--cohort",
+        type=named,
+        help="cohort of the patients (default: the one that the id resets to)",
     )
     parser.add_argument(
-        "--patients", type=positive, help="patients (default: those of a small cohort, else 32)"
+        "--patients",
+        type=whole(1, MOST_PATIENTS),
+        help="patients (default: those of a small cohort, else 32)",
     )
     parser.add_argument(
         "--replicates", type=positive, help="simulations of each patient (default 1)"
@@ -96,13 +109,13 @@ def add_parser(commands: Any) -> None:
     place = parser.add_mutually_exclusive_group()
     place.add_argument(
         "--out",
-        type=Path,
+        type=path,
         help="folder for plan.json and manifest.json; ga: also for history.csv and checkpoints",
     )
     place.add_argument(
-        "--resume", type=Path, metavar="DIR", help="ga: go on with the search in DIR"
+        "--resume", type=path, metavar="DIR", help="ga: go on with the search in DIR"
     )
-    parser.add_argument("--seed", type=natural, help="random seed (default 0)")
+    parser.add_argument("--seed", type=seed_number, help="random seed (default 0)")
     add_options(parser)
     add_executor(parser)
     add_common(parser, seed=False)
@@ -114,10 +127,15 @@ def run(args: argparse.Namespace) -> int:
     request = read_request(args)
     if request.each:
         return _run_each(args, request)
-    out = args.resume or args.out
+    out = args.out if args.resume is None else args.resume
     problem = resolve(request.env, patients=1, options=request.option)
-    cohort = request.cohort or problem.variant.options.get("cohort", "nominal")
-    drawn = problem.treatment.cohort(cohort)
+    drawn = choose_patients(
+        problem.treatment,
+        problem.variant,
+        request.cohort,
+        request.option,
+        problem.variant.options.get("cohort", "nominal"),
+    )
     count = request.patients or drawn.distinct or 32
     patients = drawn.patients(count, request.seed)
     search = PlanProblem(
@@ -127,30 +145,36 @@ def run(args: argparse.Namespace) -> int:
     _check(optimizer, search, request.budget)
     about = manifest("optimize", {"seed": request.seed}, dataclasses.asdict(request))
     with executor_of(args) as executor:
-        if out:
-            require_writable_folder(out)
-        if out and request.method == RESUMABLE and args.resume is None:
-            _claim(out, about)
+        output = None if out is None else _open(out, request, resume=args.resume is not None)
+        if output and request.method == RESUMABLE and args.resume is None:
+            _claim(output, about)
         result = search_plan(
             optimizer, search, request.budget, request.seed, executor, request.method
         )
     document = {
-        **about_search(result, problem.variant.id, cohort, count),
+        **about_search(result, problem.variant.id, drawn.name, count),
         "message": result.message,
         **_rows(result, problem),
     }
-    if out:
-        result.agent().save(out / "plan.json", {**document, "history": result.history})
-        write_json_atomic(out / "manifest.json", about)
-    if args.json:
-        print(json.dumps(document, indent=2))
-        return 0
-    print(f"{problem.variant.id}: mean return {result.score:.6f} over {count} patient(s)")
-    print(f"{result.evaluations} simulated treatments in {result.seconds:.1f} s")
-    for number, row in enumerate(document.get("schedule", document["plan"]), 1):
-        print(f"  {number:3d}  " + "  ".join(f"{k} {v:.4f}" for k, v in row.items()))
-    if out:
-        print(f"saved in {out}")
+
+    def save() -> None:
+        if output:
+            about_plan = {**document, "history": result.history}
+            output.write("plan.json", lambda path: result.agent().save(path, about_plan))
+            output.write("manifest.json", lambda path: write_json_atomic(path, about))
+
+    def show(saved: bool) -> None:
+        if args.json:
+            print(json.dumps(document, indent=2))
+            return
+        print(f"{problem.variant.id}: mean return {result.score:.6f} over {count} patient(s)")
+        print(f"{result.evaluations} simulated treatments in {result.seconds:.1f} s")
+        for number, row in enumerate(document.get("schedule", document["plan"]), 1):
+            print(f"  {number:3d}  " + "  ".join(f"{k} {v:.4f}" for k, v in row.items()))
+        if output and saved:
+            print(f"saved in {out}")
+
+    save_then_print(save, show)
     return 0
 
 
@@ -168,8 +192,7 @@ def _run_each(args: argparse.Namespace, request: SearchRequest) -> int:
     _check(optimizer, search, request.budget)
     about = manifest("optimize", {"seed": request.seed}, dataclasses.asdict(request))
     with executor_of(args) as executor:
-        if args.out:
-            require_writable_folder(args.out)
+        output = None if args.out is None else _open(args.out, request)
         agent, document = search_own_plans(
             problem,
             optimizer,
@@ -178,20 +201,48 @@ def _run_each(args: argparse.Namespace, request: SearchRequest) -> int:
             seed=request.seed,
             executor=executor,
         )
-    if args.out:
-        agent.save(args.out / "plans.json", problem.patients, document)
-        write_json_atomic(args.out / "manifest.json", about)
-    if args.json:
-        print(json.dumps(document, indent=2))
-        return 0
-    print(
-        f"{problem.variant.id}: mean return {document['score']:.6f} of {len(problem.patients)} "
-        f"patients of cohort {problem.cohort.name!r}, each with his own plan"
-    )
-    print(f"{document['evaluations']} simulated treatments in {document['seconds']:.1f} s")
-    if args.out:
-        print(f"saved in {args.out}")
+
+    def save() -> None:
+        if output:
+            output.write("plans.json", lambda path: agent.save(path, problem.patients, document))
+            output.write("manifest.json", lambda path: write_json_atomic(path, about))
+
+    def show(saved: bool) -> None:
+        if args.json:
+            print(json.dumps(document, indent=2))
+            return
+        print(
+            f"{problem.variant.id}: mean return {document['score']:.6f} of "
+            f"{len(problem.patients)} patients of cohort {problem.cohort.name!r}, each with a plan "
+            "of their own"
+        )
+        print(f"{document['evaluations']} simulated treatments in {document['seconds']:.1f} s")
+        if output and saved:
+            print(f"saved in {args.out}")
+
+    save_then_print(save, show)
     return 0
+
+
+def _open(folder: Path, request: SearchRequest, *, resume: bool = False) -> OutputFolder:
+    """The folder of a search, in which nothing of somebody else's may be in the way.
+
+    Raises:
+        ValueError: The folder holds a search that can be resumed.
+        OutputFolderError: It cannot be written to, or a file is in the way.
+    """
+    names = ["plans.json" if request.each else "plan.json", "manifest.json"]
+    if request.method == RESUMABLE:
+        names += ["config.json", "history.csv", "checkpoints/checkpoint_*.npz"]
+        if not resume and (folder / "config.json").exists():
+            raise ValueError(
+                f"{folder} holds a run already; go on with --resume {folder} or choose another "
+                "folder"
+            )
+    if resume and OutputFolder.find(folder) is None:
+        # A search of the version before, which kept no list; its request was read from it.
+        return OutputFolder(folder, "optimize", names)
+    return OutputFolder.claim(folder, "optimize", names)
 
 
 def _optimizer(
@@ -237,18 +288,10 @@ def _check(
         raise ValueError(f"--method {optimizer.name}: {error}") from error
 
 
-def _claim(folder: Path, about: dict[str, Any]) -> None:
-    """Write ``config.json``, from which the search in ``folder`` can be resumed.
-
-    Raises:
-        ValueError: The folder holds a search already.
-    """
-    config = folder / "config.json"
-    if config.exists():
-        raise ValueError(
-            f"{folder} holds a run already; go on with --resume {folder} or choose another folder"
-        )
-    write_json_atomic(config, about)
+def _claim(output: OutputFolder, about: dict[str, Any]) -> None:
+    """Write ``config.json``, from which the search can be resumed."""
+    output.write("config.json", lambda path: write_json_atomic(path, about))
+    output.add("history.csv", "checkpoints/checkpoint_*.npz")
 
 
 def _rows(result: OptimizeResult, problem: Problem) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any
 
 from oncogym.agents.optimizers import OPTIMIZERS, GeneticAlgorithm, GeneticSettings
 from oncogym.cli.arguments import read_pairs
+from oncogym.core.checks import whole_number
 from oncogym.core.files import CorruptFileError, read_json, to_plain
 from oncogym.envs.registry import find_variant
+from oncogym.evaluation.harness import MOST_PATIENTS
 
 #: Method whose searches leave checkpoints and can go on after an interruption.
 RESUMABLE = GeneticAlgorithm.name
@@ -54,8 +57,22 @@ class SearchRequest:
     each: bool = False
 
     def __post_init__(self) -> None:
+        for name, most in (("patients", MOST_PATIENTS), ("replicates", 10**5)):
+            if getattr(self, name) is not None:
+                whole_number(name, getattr(self, name), 1, most)
+        whole_number("seed", self.seed, 0, 2**32 - 1)
+        whole_number("budget", self.budget, 0, 10**12)
+        if (self.patients or 1) * self.replicates > MOST_PATIENTS:
+            raise ValueError(
+                f"{self.patients} patients, {self.replicates} times each; allowed: together at "
+                f"most {MOST_PATIENTS} simulations of a plan"
+            )
         if self.method not in OPTIMIZERS:
             raise ValueError(f"method is {self.method!r}; allowed: {', '.join(sorted(OPTIMIZERS))}")
+        for name in ("max_dose", "min_gap"):
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                raise ValueError(f"{name} is {value}; allowed: a finite number")
         if not self.budget:
             object.__setattr__(self, "budget", OPTIMIZERS[self.method].default_budget)
         if self.method == GeneticAlgorithm.name:
@@ -108,6 +125,10 @@ def _resumed(folder: Path, asked: Mapping[str, Any]) -> SearchRequest:
         saved = SearchRequest(**document["settings"])
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptFileError(f"{config}: not the request of a search ({error!r})") from error
+    if saved.method != RESUMABLE:
+        raise ValueError(
+            f"{folder} holds a search by method {saved.method!r}; allowed: {RESUMABLE!r} can go on"
+        )
     if "set" in asked and saved.method == GeneticAlgorithm.name:
         complete = _complete({**saved.set, **asked["set"]})
         asked = {**asked, "set": {name: complete[name] for name in asked["set"]}}
