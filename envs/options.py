@@ -1,17 +1,22 @@
-"""Options of an environment, taken apart and completed."""
+"""Options of an environment, taken apart, checked and completed."""
 
 from __future__ import annotations
 
 import inspect
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
 from oncogym.core.errors import nearest
 from oncogym.core.files import to_plain
+from oncogym.envs.option_types import describe, fits, parameter_types
 from oncogym.envs.treatment import Treatment, Variant
 
 #: Options that choose whom an environment treats and for how long, not what the problem is.
 ENVIRONMENT_OPTIONS = ("cohort", "patient", "max_episode_steps")
+
+# Of the environment options that JSON can express; records and rows are checked by the treatment.
+_ENVIRONMENT_TYPES: dict[str, Any] = {"cohort": str, "max_episode_steps": int | None}
 
 
 def resolve_options(
@@ -19,13 +24,23 @@ def resolve_options(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The options of a variant with a user's on top: ``(task options, environment options)``.
 
+    Values are checked against the annotations of the task's own signature.
+
     Raises:
         UnknownNameError: There is no such option; the message suggests the nearest.
+        ValueError: A value is of another type than the option; the message names option, value and
+            what is allowed.
     """
     known = _task_parameters(treatment)
-    for name in options or {}:
+    types = {**parameter_types(treatment.task), **_ENVIRONMENT_TYPES}
+    for name, value in (options or {}).items():
         if known is not None and name not in known and name not in ENVIRONMENT_OPTIONS:
             raise nearest(f"option of {variant.id}", name, (*known, *ENVIRONMENT_OPTIONS))
+        if name in types and not fits(value, types[name]):
+            raise ValueError(
+                f"option {name!r} of {variant.id} is {reprlib.repr(value)}; allowed: "
+                f"{describe(types[name])}"
+            )
     merged = {**variant.options, **(options or {})}
     environment = {name: merged.pop(name) for name in ENVIRONMENT_OPTIONS if name in merged}
     return merged, environment

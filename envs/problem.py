@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import reprlib
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 from oncogym.core.checks import whole_number
 from oncogym.core.errors import UnknownNameError
 from oncogym.core.files import to_plain
-from oncogym.envs.cohort import Cohort
+from oncogym.envs import streams
+from oncogym.envs.cohort import Cohort, Fixed
 from oncogym.envs.options import complete_options, resolve_options
 from oncogym.envs.plan_spaces import Floats
 from oncogym.envs.registry import find_variant, get_treatment, register_treatment
@@ -27,6 +29,13 @@ from oncogym.envs.treatment import Treatment, Variant
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+#: Patients of one evaluation at most; more do not fit into memory with their results.
+MOST_PATIENTS = 1_000_000
+
+# Above this, neighbouring seeds would choose the same patients of an unlimited cohort.
+_LARGEST_SEED = 2**48 - 1
+# Name of the cohort of a patient whom a user described.
+_OWN_PATIENT = "patient"
 # Tasks that a thread keeps for use again.
 _KEPT = 8
 # Blocks of random keys of replicates lie so many bits apart; patients' own keys are small numbers.
@@ -51,12 +60,11 @@ class Problem:
         treatment: The treatment.
         variant: The registered environment, or a nameless one around options of one's own.
         options: Options of the task, complete but for defaults; JSON-able.
-        cohort: Whom an environment of this problem resets to, and where ``patients`` come from.
+        cohort: Whom an environment of this problem resets to, and where ``patients`` come from; a
+            patient of a user's own is a cohort called ``"patient"``.
         patients: The patients of an evaluation or a search, rows ``(patients, fields)``; none
             while nobody has been chosen.
         seeds: Random key of each patient ``(patients,)`` uint64.
-        patient: A fixed patient ``(fields,)`` whom an environment resets to instead of one of the
-            cohort.
         max_episode_steps: Decisions after which an environment truncates an episode.
     """
 
@@ -66,7 +74,6 @@ class Problem:
     cohort: Cohort
     patients: Floats
     seeds: NDArray[np.uint64]
-    patient: Floats | None = None
     max_episode_steps: int | None = None
 
     @classmethod
@@ -76,21 +83,28 @@ class Problem:
         options: Mapping[str, Any] | None = None,
         *,
         cohort: str | None = None,
+        evaluated: bool = False,
     ) -> Problem:
         """The problem behind an environment id, with nobody chosen yet.
 
         Args:
             env_id: A registered id.
-            options: Options of the environment on top of the id's, ``cohort``, ``patient`` and
-                ``max_episode_steps`` included.
+            options: Options of the environment on top of the id's, ``cohort``, ``patient`` (a
+                mapping of fields: that patient is treated each time) and ``max_episode_steps``
+                included.
             cohort: Cohort in place of that of the options.
+            evaluated: Take the id's evaluation cohort unless another one is named, instead of the
+                cohort that its environment resets to.
 
         Raises:
-            UnknownNameError: The id, the cohort or an option does not exist.
-            ValueError: An option has no allowed value, or a cohort is named twice.
+            UnknownNameError: The id, the cohort, an option or a field of the patient does not
+                exist; the message suggests the nearest.
+            ValueError: A value is out of range or of another type, or two arguments contradict
+                each other.
         """
         treatment, variant = find_variant(env_id)
-        return cls.of(treatment, options, variant=variant, cohort=cohort)
+        usual = variant.evaluation_cohort if evaluated else None
+        return cls.of(treatment, options, variant=variant, cohort=cohort, usual_cohort=usual)
 
     @classmethod
     def of(
@@ -100,6 +114,7 @@ class Problem:
         *,
         variant: Variant | None = None,
         cohort: str | None = None,
+        usual_cohort: str | None = None,
         patients: Floats | None = None,
         seeds: Sequence[int] | NDArray[Any] | None = None,
     ) -> Problem:
@@ -110,6 +125,7 @@ class Problem:
             options: Options on top of the variant's.
             variant: The variant; by default one without options.
             cohort: Cohort in place of that of the options.
+            usual_cohort: Cohort unless one is named, in place of the variant's.
             patients: Patient rows ``(patients, fields)``.
             seeds: Their random keys; by default their numbers.
 
@@ -118,11 +134,9 @@ class Problem:
         """
         variant = variant or Variant(treatment.name, treatment.title)
         task_options, environment = resolve_options(treatment, variant, options)
-        named = (options or {}).get("cohort")
-        if cohort is not None and named is not None and named != cohort:
-            raise ValueError(f"cohort is {cohort!r} and {named!r} at once; name one")
-        chosen = treatment.cohort(cohort or environment.get("cohort", "nominal"))
-        fixed = environment.get("patient")
+        asked = dict(options or {})
+        usual = usual_cohort or environment.get("cohort", "nominal")
+        chosen = _choose(treatment, cohort, asked.get("cohort"), environment.get("patient"), usual)
         steps = environment.get("max_episode_steps")
         treatment.task(1, **task_options)  # a bad value is refused here, before any work
         problem = cls(
@@ -132,7 +146,6 @@ class Problem:
             chosen,
             np.empty((0, len(treatment.patient.FIELDS))),
             np.empty(0, np.uint64),
-            None if fixed is None else treatment.patient_rows(fixed, 1)[0],
             None if steps is None else whole_number("max_episode_steps", steps, 1, 10**9),
         )
         return problem if patients is None else problem.with_patients(patients, seeds)
@@ -152,34 +165,43 @@ class Problem:
             ValueError: The numbers of patients and of keys differ.
         """
         rows = np.atleast_2d(np.asarray(rows, np.float64))
-        keys = np.arange(len(rows)) if seeds is None else seeds
-        keys = np.asarray(keys).astype(np.uint64)
+        given = np.arange(len(rows)) if seeds is None else np.asarray(seeds)
+        keys = given.astype(np.uint64)
         if keys.shape != (len(rows),):
             raise ValueError(f"{len(rows)} patients and keys of shape {keys.shape}; one key each")
         return replace(self, patients=rows, seeds=keys)
 
     def drawn(self, count: int, seed: int = 0, cohort: str | None = None) -> Self:
-        """The problem for the first patients of a cohort; a fixed patient comes ``count`` times.
+        """The problem for the first patients of a cohort.
 
         Args:
-            count: Number of patients.
+            count: Number of patients, up to :data:`MOST_PATIENTS`.
             seed: Patient *k* has the random key ``seed + k``; in an unlimited cohort the seed also
                 chooses the list of patients.
             cohort: Name of the cohort; by default that of the problem.
 
         Raises:
             UnknownNameError: There is no such cohort.
-            ValueError: It has fewer patients, or a key would not fit into 64 bits.
+            ValueError: It has fewer patients, or ``count`` or ``seed`` is out of range.
         """
-        whole_number("patients", count, 1, 10**9)
-        whole_number("seed", seed, 0, 2**64 - 1 - count)
+        whole_number("patients", count, 1, MOST_PATIENTS)
+        whole_number("seed", seed, 0, _LARGEST_SEED)
         chosen = self.cohort if cohort is None else self.treatment.cohort(cohort)
-        if self.patient is None:
-            rows = chosen.patients(count, seed)
-        else:
-            rows = np.tile(self.patient, (count, 1))
         keys = np.arange(seed, seed + count, dtype=np.uint64)
-        return replace(self, cohort=chosen, patients=rows, seeds=keys)
+        return replace(self, cohort=chosen, patients=chosen.patients(count, seed), seeds=keys)
+
+    def require_whole_courses(self) -> Self:
+        """The problem itself, for work that treats everybody to the end.
+
+        Raises:
+            ValueError: Its environment would truncate episodes.
+        """
+        if self.max_episode_steps is not None:
+            raise ValueError(
+                f"option 'max_episode_steps' is {self.max_episode_steps!r}; allowed: in training "
+                "only, patients are treated to the end here"
+            )
+        return self
 
     def part(self, which: slice | NDArray[np.intp]) -> Self:
         """The problem for some of its patients."""
@@ -227,13 +249,19 @@ class Problem:
         """
         return _kept(self, lanes or len(self.patients))
 
+    @property
+    def patient(self) -> Floats | None:
+        """A user's own patient ``(fields,)``, if the problem is theirs."""
+        return self.cohort.patients(1)[0] if self.cohort.name == _OWN_PATIENT else None
+
     def environment_options(self) -> dict[str, Any]:
-        """Keyword arguments with which a vector environment treats this problem's patients."""
-        found: dict[str, Any] = {"cohort": self.cohort.name, **self.options}
-        if self.patient is not None:
-            found["patient"] = dict(
-                zip(self.treatment.patient.FIELDS, self.patient.tolist(), strict=True)
-            )
+        """Keyword arguments with which an environment treats this problem's patients."""
+        found: dict[str, Any] = dict(self.options)
+        row = self.patient
+        if row is None:
+            found["cohort"] = self.cohort.name
+        else:
+            found["patient"] = dict(zip(self.treatment.patient.FIELDS, row.tolist(), strict=True))
         if self.max_episode_steps is not None:
             found["max_episode_steps"] = self.max_episode_steps
         return found
@@ -273,43 +301,70 @@ class Problem:
             UnknownNameError: The id, the cohort or an option does not exist.
             KeyError, TypeError, ValueError: Something is missing or of the wrong kind.
         """
-        problem = cls.resolve(document["env"], document["options"], cohort=document["cohort"])
+        row = document["patient"]
+        own = row is not None
+        problem = cls.resolve(
+            document["env"],
+            {**document["options"], "max_episode_steps": document["max_episode_steps"]},
+            cohort=None if own else document["cohort"],
+        )
         fields = len(problem.treatment.patient.FIELDS)
-        patient = document["patient"]
-        rows = np.asarray(document["patients"], np.float64).reshape(-1, fields)
+        if own:
+            problem.treatment.patient.from_array(row)
+            problem = replace(problem, cohort=_own_cohort(np.asarray(row, np.float64)))
         return replace(
             problem,
-            patient=None if patient is None else np.asarray(patient, np.float64).reshape(fields),
-            max_episode_steps=document["max_episode_steps"],
-            patients=rows,
+            patients=np.asarray(document["patients"], np.float64).reshape(-1, fields),
             seeds=np.array(document["seeds"], np.uint64),
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
+        rest = (self.patients, self.seeds, self.max_episode_steps)
+        cohort = self.cohort.name if self.patient is None else self.patient
         names = _names(self.treatment)
-        rest = (
-            self.variant.id,
-            dict(self.options),
-            self.cohort.name,
-            self.patients,
-            self.seeds,
-            self.patient,
-            self.max_episode_steps,
+        return _received, (names, self.variant.id, dict(self.options), cohort, *rest)
+
+
+def _choose(
+    treatment: Treatment, cohort: str | None, named: str | None, patient: Any, usual: str
+) -> Cohort:
+    """The cohort that a user asked for, by name or by the options ``cohort`` and ``patient``."""
+    if None not in (cohort, named) and cohort != named:
+        raise ValueError(f"cohort is {cohort!r}, and option 'cohort' is {named!r}; allowed: one")
+    name = named if cohort is None else cohort
+    if patient is None:
+        return treatment.cohort(usual if name is None else name)
+    if name is not None:
+        raise ValueError(
+            f"option 'patient' is {reprlib.repr(patient)}, and the cohort is {name!r}; allowed: one"
         )
-        return _received, (names, *rest)
+    try:
+        row = treatment.patient_rows(patient, 1)[0]
+    except UnknownNameError:
+        raise
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f"option 'patient' is {reprlib.repr(patient)}: {error}") from None
+    return _own_cohort(row)
+
+
+def _own_cohort(row: Floats) -> Cohort:
+    about = "one patient, with other chance each time"
+    sampler = Fixed(tuple(row.tolist()))
+    return Cohort(_OWN_PATIENT, about, sampler, streams.STREAM_PATIENT, distinct=1)
 
 
 def _received(
     names: _Names,
     env_id: str,
     options: Mapping[str, Any],
-    cohort: str,
+    cohort: str | Floats,
     *rest: Any,
 ) -> Problem:
     treatment = _find(*names)
     own = {variant.id: variant for variant in treatment.variants}
     variant = own.get(env_id) or Variant(env_id, treatment.title)
-    return Problem(treatment, variant, options, treatment.cohort(cohort), *rest)
+    chosen = treatment.cohort(cohort) if isinstance(cohort, str) else _own_cohort(cohort)
+    return Problem(treatment, variant, options, chosen, *rest)
 
 
 def _names(treatment: Treatment) -> _Names:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,15 +24,15 @@ class Effort:
         protocols: Names of the clinical protocols that take part, ``None`` for all that fit.
         search_options: Options of the task for search and training only: a faster numerical
             fidelity. Everybody is evaluated without them.
-        optimizer: Who searches the open-loop plan: ``de``, differential evolution, or ``ga``, the
-            genetic algorithm, which meets fresh chance in every generation, for models in which one
-            draw says little.
+        optimizer: Name of the optimiser that searches the open-loop plan; ``None`` for the usual
+            one. A model in which one draw says little takes one that meets fresh chance in every
+            generation.
         limits: Amount of work in place of the preset's, by preset and by name of its field.
     """
 
     protocols: tuple[str, ...] | None = None
     search_options: Mapping[str, Any] = field(default_factory=dict)
-    optimizer: Literal["de", "ga"] = "de"
+    optimizer: str | None = None
     limits: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from oncogym.agents.agent import Agent
-from oncogym.agents.clinical import RandomAgent, clinical_agent, clinical_agents
-from oncogym.agents.learned import PolicyAgent
-from oncogym.agents.plan import load_plan
 from oncogym.core.errors import nearest
 from oncogym.core.files import write_csv_atomic, write_json_atomic
-from oncogym.evaluation.harness import Problem, evaluate_problem
+from oncogym.core.output_folder import OutputFolder
+from oncogym.envs.problem import Problem
+from oncogym.evaluation.harness import evaluate_problem
 from oncogym.evaluation.metrics import (
     differences,
     headline,
@@ -28,6 +27,8 @@ from oncogym.evaluation.metrics import (
 )
 from oncogym.evaluation.report.charts import outcomes_chart, scores_chart
 from oncogym.evaluation.report.courses import Courses, browser
+from oncogym.evaluation.report.drawings import Drawings, save_png
+from oncogym.evaluation.report.labels import labels_of, visible
 from oncogym.evaluation.report.page import Report
 from oncogym.evaluation.report.plots import (
     plot_courses,
@@ -40,43 +41,33 @@ from oncogym.parallel.base import Executor
 
 # So many metrics of a treatment stand in the headline; the record lists the important ones first.
 _HEADLINE_METRICS = 5
+# More figures than a comparison draws.
+_FIGURES = 20
+
+#: Files that a comparison writes into its folder, see :class:`OutputFolder`.
+TABLES = ("results.csv", "summary.csv", "comparison.json")
+FILES = (
+    *TABLES,
+    "manifest.json",
+    "report.html",
+    *(f"figures/{number:02d}.png" for number in range(1, _FIGURES + 1)),
+)
 
 
-def load_agents(
-    problem: Problem, names: Sequence[str], seed: int = 0
-) -> tuple[dict[str, Agent], dict[str, str]]:
-    """Agents by the names that a command line gives, and why some protocols cannot take part.
-
-    A name is a clinical protocol, ``random``, the folder of a trained policy, or a plan file.
-    Without names, all protocols that the environment can express.
+def check_ends(agents: Collection[str], baseline: str, reference: str | None) -> None:
+    """Make sure that the agents with the scores 0 and 1 take part.
 
     Raises:
-        UnknownNameError: A name is none of these.
-        ScheduleError: A named protocol does not fit the environment.
+        UnknownNameError: One of them does not.
     """
-    task = problem.task(1)
-    if not names:
-        return clinical_agents(problem.treatment, task)
-    agents: dict[str, Agent] = {}
-    for name in names:
-        path = Path(name)
-        if name in problem.treatment.protocols:
-            agents[name] = clinical_agent(problem.treatment, task, name)
-        elif name == "random":
-            agents[name] = RandomAgent(int(np.prod(task.action_space.shape)), seed)
-        elif path.is_dir():
-            agents[path.name] = PolicyAgent.load(path, problem.variant.id, problem.options)
-        elif path.is_file():
-            plan = load_plan(path, problem.patients)
-            if plan.actions.shape[-1:] != task.action_space.shape:
-                raise ValueError(
-                    f"{path}: its actions have size {plan.actions.shape[-1:]}; "
-                    f"{problem.variant.id} takes {task.action_space.shape}"
-                )
-            agents[path.stem] = plan
-        else:
-            raise nearest("agent", name, [*problem.treatment.protocols, "random"])
-    return agents, {}
+    ends = (
+        {"baseline": baseline}
+        if reference is None
+        else {"baseline": baseline, "reference": reference}
+    )
+    for kind, name in ends.items():
+        if name not in agents:
+            raise nearest(f"{kind} agent", name, agents)
 
 
 @dataclass(frozen=True)
@@ -138,7 +129,7 @@ class Comparison:
 
         Args:
             problem: Environment and patients.
-            agents: Agents by name.
+            agents: Agents by name; see ``labels.labels_of`` for what they are called.
             baseline: Agent with score 0.
             reference: Agent with score 1, ``None`` for no scale.
             left_out: Protocols that could not take part, and why.
@@ -147,10 +138,12 @@ class Comparison:
             executor: Who treats the patients; by default this process.
 
         Raises:
-            UnknownNameError: The baseline is no agent.
+            UnknownNameError: The baseline or the reference is no agent; nothing is evaluated.
             ExecutorError: The workers cannot do it.
         """
         replicas = dict(replicas or {})
+        everyone = {**agents, **{name: copies[0] for name, copies in replicas.items()}}
+        check_ends(everyone, baseline, reference)
         tables = []
         if agents:
             tables.append(evaluate_problem(problem, agents, executor).assign(training_seed=0))
@@ -159,9 +152,6 @@ class Comparison:
                 table = evaluate_problem(problem, {name: agent}, executor)
                 tables.append(table.assign(training_seed=number))
         results = pd.concat(tables, ignore_index=True)
-        everyone = {**agents, **{name: copies[0] for name, copies in replicas.items()}}
-        if baseline not in everyone:
-            raise nearest("baseline agent", baseline, everyone)
         scores: dict[str, dict[str, Interval]] = {}
         no_scale = {"mean": "no reference agent was named"}
         for statistic in ("mean", "iqm") if reference is not None else ():
@@ -182,7 +172,7 @@ class Comparison:
             reference=reference or "",
             left_out=dict(left_out or {}),
             courses=Courses.record(problem, everyone),
-            labels={name: str(getattr(agent, "label", name)) for name, agent in everyone.items()},
+            labels=labels_of(everyone),
             learnt=tuple(replicas),
         )
 
@@ -286,27 +276,45 @@ class Comparison:
         return list(dict.fromkeys(name for name in chosen if name))
 
     def save(self, folder: Path, manifest: Mapping[str, Any]) -> None:
-        """Write results, summary, manifest, figures and a report of this comparison."""
-        self.write_tables(folder)
-        write_json_atomic(folder / "manifest.json", manifest)
-        report = Report(
-            f"oncogym: {self.problem.variant.id}",
-            f"{len(self.labels)} agents on the same {len(self.problem.patients)} patients.",
-        )
-        self.add_to(report)
-        add_browser(report, [self])
-        report.add_provenance(dict(manifest))
-        report.write(folder / "report.html")
+        """Write results, summary, manifest, figures and a report of this comparison.
 
-    def write_tables(self, folder: Path) -> None:
-        """Write ``results.csv``, ``summary.csv``, ``comparison.json`` and the figures."""
-        write_csv_atomic(folder / "results.csv", self.results)
-        write_csv_atomic(folder / "summary.csv", self.summary)
-        write_json_atomic(folder / "comparison.json", self.document())
-        figures = folder / "figures"
-        figures.mkdir(exist_ok=True)
-        for number, figure in enumerate(self._figures().values(), 1):
-            figure.savefig(figures / f"{number:02d}.png", dpi=144)
+        Tables come first: they are kept if anything cannot be drawn.
+
+        Raises:
+            OutputFolderError: The folder cannot be written to, or holds a file of one of these
+                names that is not ours.
+            ReportError: A figure or the report could not be made.
+        """
+        output = OutputFolder.claim(folder, "evaluate", FILES)
+        self.write_tables(output)
+        output.write("manifest.json", lambda path: write_json_atomic(path, manifest))
+        drawings = Drawings(folder)
+        self.draw(output, drawings)
+        with drawings.attempt("report.html"):
+            report = Report(
+                f"oncogym: {self.problem.variant.id}",
+                f"{len(self.labels)} agents on the same {len(self.problem.patients)} patients.",
+            )
+            self.add_to(report)
+            add_browser(report, [self])
+            report.add_provenance(dict(manifest))
+            output.write("report.html", report.write)
+        output.forget_others()
+        drawings.require_all()
+
+    def write_tables(self, output: OutputFolder, place: str = "") -> None:
+        """Write the three tables, their names behind ``place``."""
+        for name, table in (("results.csv", self.results), ("summary.csv", self.summary)):
+            output.write(place + name, partial(write_csv_atomic, frame=table))
+        document = self.document()
+        output.write(place + TABLES[2], lambda path: write_json_atomic(path, document))
+
+    def draw(self, output: OutputFolder, drawings: Drawings, place: str = "") -> None:
+        """Write the figures, ``figures/01.png`` and so on."""
+        with drawings.attempt("figures"):
+            for number, (title, figure) in enumerate(self._figures().items(), 1):
+                with drawings.attempt(title):
+                    output.write(f"{place}figures/{number:02d}.png", partial(save_png, figure))
 
     def _figures(self) -> dict[str, Any]:
         named = {self.labels[name]: course for name, course in self.courses.of(0).items()}
@@ -364,12 +372,14 @@ def print_comparison(comparison: Comparison) -> None:
     if comparison.no_scale:
         print(f"\nno normalised score: {comparison.no_scale}")
     for name, reason in comparison.left_out.items():
-        print(f"left out {name}: {reason}")
+        print(f"left out {visible(name)}: {visible(reason)}")
 
 
 def text_table(table: pd.DataFrame) -> str:
     """A line an agent; columns that do not fit the terminal go into further blocks below."""
-    columns = [[str(name), *(_cell(value) for value in table[name])] for name in table.columns]
+    columns = [
+        [visible(str(name)), *(_cell(value) for value in table[name])] for name in table.columns
+    ]
     widths = [max(len(cell) for cell in column) for column in columns]
     room = shutil.get_terminal_size((120, 24)).columns
     blocks, used = [[0]], widths[0]
@@ -394,4 +404,4 @@ def _cell(value: Any) -> str:
         if abs(value.estimate) >= 1e5:
             return f"{value.estimate:.2e} [{value.low:.1e}, {value.high:.1e}]"
         return f"{value.estimate:.{digits}f} [{value.low:.{digits}f}, {value.high:.{digits}f}]"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else visible(str(value))

@@ -3,63 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from oncogym.agents.agent import Agent
-from oncogym.agents.clinical import RuleAgent
 from oncogym.agents.rollout import Rollout
-from oncogym.agents.task_spec import TaskSpec
-from oncogym.envs.cohort import Cohort
-from oncogym.envs.options import resolve_options
-from oncogym.envs.registry import find_variant
-from oncogym.envs.therapy import Floats, TherapyTask
-from oncogym.envs.treatment import Treatment, Variant
+from oncogym.envs.problem import Problem
+from oncogym.envs.therapy import TherapyTask
 from oncogym.evaluation.shards import PATIENTS, Shard, cut, joined, together, treat
 from oncogym.parallel.base import Executor, LanesExecutor
-
-
-@dataclass(frozen=True)
-class Problem:
-    """An environment id resolved: its treatment, task options and evaluation patients.
-
-    Attributes:
-        treatment: The treatment.
-        variant: The registered id.
-        options: Options of the task.
-        cohort: The cohort of the patients.
-        patients: Patient rows ``(patients, fields)``.
-        seeds: Random key of each patient ``(patients,)``.
-    """
-
-    treatment: Treatment
-    variant: Variant
-    options: dict[str, Any]
-    cohort: Cohort
-    patients: Floats
-    seeds: Any
-
-    def task(self, lanes: int | None = None) -> TherapyTask:
-        """A task with one lane a patient, or with ``lanes`` lanes."""
-        return self.treatment.task(lanes or len(self.patients), **self.options)
-
-    def spec(self, agent: Any) -> TaskSpec | None:
-        """The task that an agent needs to act in, ``None`` if that of the problem will do.
-
-        A rule that has to see hidden quantities acts in a task that shows them: the same patients
-        with the same chance.
-        """
-        if not isinstance(agent, RuleAgent) or not agent.options:
-            return None
-        return TaskSpec(self.treatment, {**self.options, **agent.options})
-
-    @property
-    def metric_names(self) -> list[str]:
-        """Names of the treatment's outcome metrics."""
-        return [metric.name for metric in self.treatment.task.metrics]
 
 
 def resolve(
@@ -78,18 +32,17 @@ def resolve(
         patients: Number of patients.
         seed: Patient *k* has the random key ``seed + k``; in an unlimited cohort the seed also
             chooses the list of patients.
-        options: Task options on top of the variant's.
+        options: Options on top of the variant's: those of the task, ``patient`` (a mapping of
+            fields: that patient is treated each time) or ``cohort`` (as the argument).
 
     Raises:
-        UnknownNameError: The id, cohort or an option does not exist.
-        ValueError: The cohort has fewer patients, or an option is out of range.
+        UnknownNameError: The id, cohort, an option or a field of the patient does not exist.
+        ValueError: The cohort has fewer patients, a value is out of range or of another type, two
+            arguments contradict each other, or ``max_episode_steps`` is among the options: an
+            evaluation treats everybody to the end.
     """
-    treatment, variant = find_variant(env_id)
-    chosen = treatment.cohort(cohort or variant.evaluation_cohort)
-    merged, _ = resolve_options(treatment, variant, options)
-    seeds = np.arange(seed, seed + patients, dtype=np.uint64)
-    rows = chosen.patients(patients, seed)
-    return Problem(treatment, variant, merged, chosen, rows, seeds)
+    problem = Problem.resolve(env_id, options, cohort=cohort, evaluated=True)
+    return problem.require_whole_courses().drawn(patients, seed)
 
 
 def evaluate(
@@ -140,14 +93,8 @@ def evaluate_problem(
     Raises:
         ExecutorError: The workers cannot do it.
     """
-    common = TaskSpec(problem.treatment, problem.options)
-    parts = cut(len(problem.patients), together(common, lanes))
-    shards = [
-        Shard.of(spec, agent, part, problem.patients, problem.seeds)
-        for agent in agents.values()
-        for spec in [problem.spec(agent) or common]
-        for part in parts
-    ]
+    parts = cut(len(problem.patients), together(problem, lanes))
+    shards = [Shard.of(problem, agent, part) for agent in agents.values() for part in parts]
     results = iter((executor or LanesExecutor()).map(treat, shards))
     return pd.concat(
         [result_table(name, problem, joined([next(results) for _ in parts])) for name in agents],

@@ -3,44 +3,55 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from oncogym.agents.optimizers import (
-    DifferentialEvolution,
-    GeneticAlgorithm,
-    OptimizeResult,
-    PlanProblem,
-)
+from oncogym.agents.optimizers import Optimizer, OptimizeResult, PlanObjective
+from oncogym.envs.problem import Problem
+from oncogym.envs.therapy import Floats
 from oncogym.parallel.base import Executor
 
 
 def search_plan(
-    optimizer: DifferentialEvolution | GeneticAlgorithm,
-    search: PlanProblem,
+    optimizer: Optimizer,
+    objective: PlanObjective,
     budget: int,
     seed: int,
     executor: Executor | None,
     title: str,
+    *,
+    start: Floats | None = None,
+    folder: Path | None = None,
+    resume: bool = False,
 ) -> OptimizeResult:
     """``optimizer.optimize`` with a bar of generations called ``title`` on standard error."""
-    generations = optimizer.generations(search, budget)
+    generations = optimizer.generations(objective, budget)
     with tqdm(total=generations, desc=title, unit="gen", file=sys.stderr, disable=None) as bar:
 
         def progress(generation: int, best: float, evaluations: int) -> None:
             bar.update(generation - bar.n)
             bar.set_postfix(best=f"{best:.6g}")
 
-        return optimizer.optimize(search, budget, seed, progress, executor)
+        return optimizer.optimize(
+            objective,
+            budget,
+            seed,
+            start=start,
+            folder=folder,
+            resume=resume,
+            progress=progress,
+            executor=executor,
+        )
 
 
-def about_search(result: OptimizeResult, env_id: str, cohort: str, patients: int) -> dict[str, Any]:
+def about_search(result: OptimizeResult, problem: Problem) -> dict[str, Any]:
     """What is kept of a search beside its plan, JSON-able."""
     return {
-        "env": env_id,
-        "cohort": cohort,
-        "patients": patients,
+        "env": problem.env_id,
+        "cohort": problem.cohort.name,
+        "patients": len(problem.patients),
         "score": result.score,
         "evaluations": result.evaluations,
         "seconds": result.seconds,

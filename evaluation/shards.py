@@ -7,11 +7,10 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from oncogym.agents.clinical import RuleAgent
 from oncogym.agents.rollout import Rollout, rollout
-from oncogym.agents.task_spec import TaskSpec
+from oncogym.envs.problem import Problem
 from oncogym.envs.protocols import Rule
 from oncogym.envs.therapy import Floats, TherapyTask
 
@@ -25,52 +24,53 @@ class Shard:
     """Some patients of an evaluation and the agent who treats them.
 
     Attributes:
-        spec: The task in which the agent acts.
+        problem: The patients, and the task in which the agent acts.
         agent: The agent; for a closed-loop protocol of the treatment its name, and for any other
             rule the rule, which the worker applies in a task of its own.
-        patients: Patient rows ``(lanes, fields)``.
-        seeds: Random key of each patient ``(lanes,)``.
     """
 
-    spec: TaskSpec
+    problem: Problem
     agent: Any
-    patients: Floats
-    seeds: NDArray[np.uint64]
 
     @property
     def gpus(self) -> int:
         """GPUs that the work needs."""
-        return self.spec.gpus
+        return self.problem.gpus
 
     @classmethod
-    def of(cls, spec: TaskSpec, agent: Any, part: slice, patients: Floats, seeds: Any) -> Shard:
-        """The ``part`` of all ``patients``; see :class:`oncogym.agents.Agent` for ``for_lanes``."""
+    def of(cls, problem: Problem, agent: Any, part: slice) -> Shard:
+        """The ``part`` of all patients; see :class:`oncogym.agents.Agent` for ``for_lanes``.
+
+        A rule that has to see hidden quantities acts in a task that shows them: the same patients
+        with the same chance.
+        """
         sent = agent
         if isinstance(agent, RuleAgent):
-            names = [n for n, p in spec.treatment.protocols.items() if p is agent.rule]
+            problem = problem.with_options(agent.options)
+            names = [n for n, p in problem.treatment.protocols.items() if p is agent.rule]
             sent = names[0] if names else agent.rule
         elif hasattr(agent, "for_lanes"):
-            sent = agent.for_lanes(part.start, part.stop, len(patients))
-        return cls(spec, sent, patients[part], np.asarray(seeds, np.uint64)[part])
+            sent = agent.for_lanes(part.start, part.stop, len(problem.patients))
+        return cls(problem.part(part), sent)
 
     def task(self) -> TherapyTask:
         """The task, with one lane a patient."""
-        return self.spec.task(len(self.patients))
+        return self.problem.kept_task()
 
     def actor(self, task: TherapyTask) -> Any:
         """The agent as it decides for ``task``."""
         agent = self.agent
         if isinstance(agent, str):
-            agent = self.spec.treatment.protocol(agent)
+            agent = self.problem.treatment.protocol(agent)
         return RuleAgent(agent, task) if isinstance(agent, Rule) else agent
 
 
-def together(spec: TaskSpec, lanes: int = PATIENTS) -> int:
+def together(problem: Problem, lanes: int = PATIENTS) -> int:
     """Patients who are treated together: ``lanes``, or on a GPU as many as it takes.
 
     A GPU is only busy with many.
     """
-    task = spec.task(1)
+    task = problem.kept_task(1)
     return task.max_lanes if task.device == "cuda" else min(lanes, task.max_lanes)
 
 
@@ -82,7 +82,8 @@ def cut(patients: int, most: int) -> list[slice]:
 def treat(shard: Shard) -> Rollout:
     """One episode with each patient of a shard."""
     task = shard.task()
-    return rollout(task, shard.actor(task), shard.patients, shard.seeds)
+    problem = shard.problem
+    return rollout(task, shard.actor(task), problem.patients, problem.seeds)
 
 
 def joined(parts: Sequence[Rollout]) -> Rollout:

@@ -19,8 +19,6 @@ from oncogym.evaluation import reproduce
 LANES = (1, 64, 1024, 4096)
 # A measurement is split into so many repeats.
 _REPEATS = 7
-# The algorithm that is timed.
-_ALGORITHM = "ppo"
 # Batches of random actions drawn beforehand, so that drawing them is not timed.
 _BATCHES = 16
 
@@ -278,15 +276,16 @@ def training_job(
     """
 
     def run() -> list[Measurement]:
+        from oncogym.training.algorithms import DEFAULT
         from oncogym.training.runs import train
         from oncogym.training.settings import make_settings
 
-        update = make_settings(env_id, _ALGORITHM, lanes=lanes).steps_per_update
+        update = make_settings(env_id, DEFAULT, lanes=lanes).steps_per_update
         steps = max(2 * update, int(settings.seconds * 5 * (target or 20_000.0)))
         with tempfile.TemporaryDirectory() as folder:
             result = train(
                 env_id,
-                _ALGORITHM,
+                DEFAULT,
                 out=Path(folder) / "run",
                 steps=steps,
                 lanes=lanes,
@@ -294,7 +293,7 @@ def training_job(
             )
         note = f"one run of {result.steps} frames, updates, checkpoints and evaluations included"
         what = f"{env_id}: SB3 PPO, {lanes} lanes"
-        return [summarise(what, [result.frames_per_second], "frames/s", target, note=note)]
+        return [summarise(what, [result.frames_per_second or 0.0], "frames/s", target, note=note)]
 
     return Job(f"{env_id}, PPO", run)
 

@@ -12,6 +12,7 @@ import pytest
 import slot_toy
 
 from oncogym.agents.clinical import clinical_agent
+from oncogym.envs.problem import Problem
 from oncogym.envs.treatment import Effort
 from oncogym.evaluation.benchmark.plans import common_plan
 from oncogym.evaluation.benchmark.presets import PRESETS, Preset
@@ -23,7 +24,7 @@ from oncogym.evaluation.benchmark.run import (
     run_benchmark,
     save_summary,
 )
-from oncogym.evaluation.harness import Problem, evaluate, resolve
+from oncogym.evaluation.harness import evaluate, resolve
 from oncogym.evaluation.metrics import success_rates
 from oncogym.evaluation.report.suite import print_suite
 from oncogym.evaluation.robustness.study import Request, run_robustness

@@ -356,14 +356,11 @@ class _Call:
 
 
 def test_work_for_a_gpu_says_so_and_is_cut_for_the_gpus_there_are():
-    chemo = get_treatment("chemo_dosing")
-    assert TaskSpec(chemo, {"device": "cuda"}).gpus == 1
-    assert TaskSpec(chemo, {"device": "auto"}).gpus == TaskSpec(chemo, {}).gpus == 0
-    spec = TaskSpec(chemo, {"device": "cuda"})
-    nobody = np.zeros((0, 1))
-    keys = np.zeros(0, np.uint64)
-    batch = LaneBatch(spec, nobody, np.zeros(0, np.intp), nobody, keys, 0)
-    assert batch.gpus == Shard(spec, None, nobody, keys).gpus == 1
+    plain = Problem.of(get_treatment("chemo_dosing"))
+    auto, cuda = (plain.with_options({"device": device}) for device in ("auto", "cuda"))
+    assert (plain.gpus, auto.gpus, cuda.gpus) == (0, 0, 1)
+    batch = LaneBatch(cuda, np.zeros((0, 1)), np.zeros(0, np.intp), 0)
+    assert batch.gpus == Shard(cuda, None).gpus == 1
     assert [LanesExecutor().pieces_of(gpus) for gpus in (0, 1)] == [1, 1]
     assert [JoblibExecutor(1).pieces_of(gpus) for gpus in (0, 1)] == [64, 1]
     ray = object.__new__(RayExecutor)

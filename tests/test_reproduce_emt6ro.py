@@ -17,7 +17,7 @@ import pytest
 from matplotlib.figure import Figure
 from scipy import stats
 
-from oncogym.agents.optimizers import GeneticSettings
+from oncogym.agents.optimizers.genetic import GeneticSettings
 from oncogym.cli import reproduce as command
 from oncogym.cli import speed as speed_command
 from oncogym.core.files import CorruptFileError

@@ -26,13 +26,11 @@ class Evaluator:
 
     def __init__(self, settings: RunSettings) -> None:
         problem = settings.problem
-        trained = problem.cohort.name
-        known = problem.treatment.cohorts
-        own = trained == "nominal" or "validation" not in known
-        cohort = known[trained if own else "validation"]
+        own = problem.cohort.distinct == 1 or "validation" not in problem.treatment.cohorts
+        cohort = problem.cohort if own else problem.treatment.cohort("validation")
         count = min(settings.evaluation_patients, cohort.size or _UNLIMITED)
-        chosen = problem.drawn(count, cohort=cohort.name)
-        self.cohort = cohort.name if problem.patient is None else "patient"
+        chosen = problem.drawn(count, cohort=None if own else cohort.name)
+        self.cohort = cohort.name
         self._patients = chosen.patients
         self._seeds = np.arange(count, dtype=np.uint64) + np.uint64(_FIRST_SEED)
         self.task = chosen.task()

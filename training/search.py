@@ -28,11 +28,9 @@ from oncogym.core.files import (
     write_csv_atomic,
     write_json_atomic,
 )
+from oncogym.training.algorithms import DEFAULT
 from oncogym.training.runs import TrainResult, resume, train
 from oncogym.training.settings import make_settings
-
-#: Algorithm unless another is named.
-DEFAULT = "ppo"
 
 _RESULT = "result.json"
 

@@ -13,7 +13,11 @@ from oncogym.agents.optimizers.base import (
 )
 from oncogym.agents.optimizers.objective import PlanObjective
 
+#: The optimiser of plan spaces unless another one is named.
+DEFAULT = "de"
+
 __all__ = [
+    "DEFAULT",
     "OptimizeResult",
     "Optimizer",
     "PlanObjective",

@@ -7,7 +7,7 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import entry_points
-from typing import Any, ClassVar, Literal, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from oncogym.agents.plan import PlanAgent
 from oncogym.core.errors import nearest
@@ -74,13 +74,13 @@ class Optimizer(Protocol):
         default_budget: Plans that it scores unless it is told.
     """
 
-    name: ClassVar[str]
-    title: ClassVar[str]
-    Settings: ClassVar[type]
-    takes: ClassVar[Literal["plan", "slots"]]
-    resumes: ClassVar[bool]
-    draws: ClassVar[bool]
-    default_budget: ClassVar[int]
+    name: str
+    title: str
+    Settings: Any
+    takes: str
+    resumes: bool
+    draws: bool
+    default_budget: int
     settings: Any
 
     def budget_of(self, problem: Any, generations: int) -> int:

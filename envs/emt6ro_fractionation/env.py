@@ -191,14 +191,14 @@ _EFFORT = Effort(
         "quick": {
             "patients": 96,
             "plan_patients": 16,
-            "plan_generations": 9,
+            "plan_generations": 10,
             "training_steps": 40_000,
             "own_plan_patients": 0,
         },
         "full": {
             "patients": 256,
             "plan_patients": 32,
-            "plan_generations": 51,
+            "plan_generations": 52,
             "own_plan_patients": 0,
         },
     },

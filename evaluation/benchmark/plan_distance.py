@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from oncogym.agents.optimizers import DifferentialEvolution
-from oncogym.agents.optimizers.per_patient import own_plans
+from oncogym.agents.optimizers import Optimizer
+from oncogym.agents.optimizers.per_patient import plans_per_patient
 from oncogym.agents.plan import PatientPlans
-from oncogym.agents.task_spec import TaskSpec
+from oncogym.envs.problem import Problem
 from oncogym.envs.therapy import Floats
 from oncogym.evaluation.comparison import Comparison
-from oncogym.evaluation.harness import Problem
 from oncogym.evaluation.metrics import per_patient
 from oncogym.evaluation.statistics import ScaleError, normalised_score, paired_difference
 from oncogym.parallel.base import Executor
@@ -25,9 +23,10 @@ from oncogym.parallel.base import Executor
 
 def search_own_plans(
     problem: Problem,
-    optimizer: DifferentialEvolution,
+    optimizer: Optimizer,
     budget: int,
     *,
+    start: Floats | None = None,
     search_options: Mapping[str, Any] | None = None,
     replicates: int = 1,
     seed: int = 0,
@@ -39,6 +38,7 @@ def search_own_plans(
         problem: Environment and patients.
         optimizer: The method of each search.
         budget: Plans to score for each patient.
+        start: Plans from which every search begins.
         search_options: Options of the task for the search only.
         replicates: Simulations of each plan.
         seed: Seed of the searches.
@@ -48,15 +48,13 @@ def search_own_plans(
         ValueError: The budget is too small.
         ExecutorError: The workers cannot do it.
     """
-    spec = TaskSpec(problem.treatment, {**problem.options, **(search_options or {})})
     count = len(problem.patients)
     with tqdm(total=count, desc="own plans", unit="patient", file=sys.stderr, disable=None) as bar:
-        agent, results = own_plans(
-            spec,
-            problem.patients,
-            problem.seeds,
+        agent, results = plans_per_patient(
+            problem.with_options(search_options or {}),
             optimizer,
             budget,
+            start=start,
             replicates=replicates,
             seed=seed,
             executor=executor,
@@ -72,11 +70,6 @@ def search_own_plans(
         "method": optimizer.name,
         "settings": {**results[0].settings, "replicates": replicates},
     }
-
-
-def first_patients(problem: Problem, count: int) -> Problem:
-    """The problem with its first ``count`` patients only."""
-    return replace(problem, patients=problem.patients[:count], seeds=problem.seeds[:count])
 
 
 def distance_table(comparison: Comparison, own: Floats, seed: int) -> pd.DataFrame:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from oncogym.agents.optimizers import DifferentialEvolution, GeneticAlgorithm, PlanProblem
-from oncogym.agents.optimizers.problem import encoded, protocol_plans
+from oncogym.agents.optimizers import (
+    DEFAULT,
+    Optimizer,
+    PlanObjective,
+    find_optimizer,
+    optimizers,
+)
+from oncogym.agents.optimizers.objective import encoded, protocol_plans
 from oncogym.agents.plan import PatientPlans, PlanAgent
-from oncogym.core.files import read_json
+from oncogym.core.files import CorruptFileError, read_json
+from oncogym.envs.problem import Problem
 from oncogym.evaluation.benchmark.plan_distance import search_own_plans
 from oncogym.evaluation.benchmark.presets import Preset
-from oncogym.evaluation.harness import Problem
 from oncogym.evaluation.plan_search import about_search, search_plan
 from oncogym.parallel.base import Executor
 
-_COMMON, _OWN, _SEARCH = "plan.json", "own_plans.json", "plan-search"
+#: The common plan, each patient's own plans, and the folder of a search that can go on.
+COMMON, OWN, SEARCH = "plan.json", "own_plans.json", "plan-search"
 
 
 def common_plan(
@@ -29,31 +36,54 @@ def common_plan(
     Raises:
         ExecutorError: The workers cannot do it.
     """
-    path = folder / _COMMON
+    path = folder / COMMON
     if path.exists():
-        return PlanAgent.load(path), read_json(path)["about"]
-    cohort = problem.variant.options.get("cohort", "nominal")
-    drawn = problem.treatment.cohort(cohort)
-    count = min(drawn.distinct or preset.plan_patients, preset.plan_patients)
-    patients = drawn.patients(count, seed)
+        return PlanAgent.load(path), read_search(path)
     effort = problem.variant.effort
-    search = PlanProblem(problem.treatment, {**problem.options, **effort.search_options}, patients)
-    optimizer: DifferentialEvolution | GeneticAlgorithm
-    if effort.optimizer == GeneticAlgorithm.name:
+    searched = Problem.of(problem.treatment, variant=problem.variant).with_options(
+        {**problem.options, **effort.search_options}
+    )
+    count = preset.plan_patients
+    searched = searched.drawn(min(searched.cohort.distinct or count, count), seed)
+    objective = PlanObjective(searched)
+    optimizer = _optimizer(effort.optimizer or DEFAULT, preset)
+    result = search_plan(
+        optimizer,
+        objective,
+        optimizer.budget_of(objective, preset.plan_generations),
+        seed,
+        executor,
+        "plan",
+        start=protocol_plans(problem) if optimizer.takes == "plan" else None,
         # It goes on from its last checkpoint, to the same plan as without an interruption.
-        optimizer = GeneticAlgorithm(folder=folder / _SEARCH, resume=True)
-        budget = optimizer.settings.population * (preset.plan_generations + 1)
-    else:
-        optimizer, budget = _evolution(problem, preset, [])
-    result = search_plan(optimizer, search, budget, seed, executor, "plan")
+        folder=folder / SEARCH if optimizer.resumes else None,
+        resume=optimizer.resumes,
+    )
     about = {
-        **about_search(result, problem.variant.id, cohort, count),
+        **about_search(result, searched),
         "method": optimizer.title,
         "history": result.history,
     }
     agent = result.agent(f"{optimizer.name.upper()} open-loop plan")
     agent.save(path, about)
     return agent, about
+
+
+def read_search(path: Path) -> dict[str, Any]:
+    """What finding the plan in a file took.
+
+    Raises:
+        CorruptFileError: The file does not say; the message names it.
+    """
+    document = read_json(path)
+    about = document.get("about") if isinstance(document, dict) else None
+    if not isinstance(about, dict) or not isinstance(about.get("method"), str):
+        raise CorruptFileError(f"{path}: it does not say how the plan was found")
+    for name in ("evaluations", "seconds"):
+        value = about.get(name)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+            raise CorruptFileError(f"{path}: about.{name} is {value!r}; allowed: a number")
+    return about
 
 
 def plans_of_patients(
@@ -64,31 +94,26 @@ def plans_of_patients(
     Raises:
         ExecutorError: The workers cannot do it.
     """
-    path = folder / _OWN
+    path = folder / OWN
     if path.exists():
         return PatientPlans.load(path, problem.patients)
-    effort = problem.variant.effort.search_options
-    optimizer, budget = _evolution(problem, preset, [PlanAgent.load(folder / _COMMON)])
+    known = PlanAgent.load(folder / COMMON)
+    space = problem.kept_task(1).plan_space()
+    optimizer = _optimizer(DEFAULT, preset)
     plans, about = search_own_plans(
-        problem, optimizer, budget, search_options=effort, seed=seed, executor=executor
+        problem,
+        optimizer,
+        optimizer.budget_of(PlanObjective(problem), preset.plan_generations),
+        start=np.concatenate([encoded(space, [known.actions]), protocol_plans(problem)]),
+        search_options=problem.variant.effort.search_options,
+        seed=seed,
+        executor=executor,
     )
     plans.save(path, problem.patients, about)
     return plans
 
 
-def _evolution(
-    problem: Problem, preset: Preset, known: Sequence[PlanAgent]
-) -> tuple[DifferentialEvolution, int]:
-    """Differential evolution from the clinical protocols and ``known`` plans, and its budget."""
-    task = problem.task(1)
-    space = task.plan_space()
-    optimizer = DifferentialEvolution(
-        popsize=preset.plan_population,
-        seeded_plans=np.concatenate(
-            [
-                encoded(space, [agent.actions for agent in known]),
-                protocol_plans(problem.treatment, task, space),
-            ]
-        ),
-    )
-    return optimizer, optimizer.popsize * space.dimension * (preset.plan_generations + 1)
+def _optimizer(name: str, preset: Preset) -> Optimizer:
+    """The optimiser with those of the preset's settings that it has."""
+    names = {item.name for item in fields(optimizers()[name].Settings)}
+    return find_optimizer(name, {k: v for k, v in preset.plan_settings.items() if k in names})

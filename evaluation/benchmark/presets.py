@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from oncogym.envs.treatment import Variant
+from oncogym.training.algorithms import DEFAULT
 
 
 @dataclass(frozen=True)
@@ -16,11 +18,11 @@ class Preset:
         name: Name on the command line, by which environments set limits of their own.
         patients: Patients on whom agents are compared.
         plan_patients: Patients for whom the open-loop plan is optimised together.
-        plan_generations: Generations of the search after the first, before the polish.
-        plan_population: Population of differential evolution, as a multiple of the plan's
-            variables.
-        training_seeds: PPO runs with different seeds.
-        training_steps: Decisions of each, ``None`` for the tuned value of ``ppo.yml``.
+        plan_generations: Generations of the search, the initial one included, before a polish.
+        training_seeds: Training runs with different seeds.
+        training_steps: Decisions of each, ``None`` for the algorithm's tuned value.
+        algorithm: Name of the learning algorithm.
+        plan_settings: Settings of optimisers that have them, by name.
         own_plan_patients: The first so many of the patients also get a plan of their own each, by
             a search like that for the common plan; 0 for none.
     """
@@ -31,7 +33,8 @@ class Preset:
     plan_generations: int
     training_seeds: int
     training_steps: int | None = None
-    plan_population: int = 12
+    algorithm: str = DEFAULT
+    plan_settings: Mapping[str, Any] = field(default_factory=dict)
     own_plan_patients: int = 0
 
     def suited(self, variant: Variant) -> Preset:
@@ -47,7 +50,7 @@ PRESETS = {
             "quick",
             patients=256,
             plan_patients=96,
-            plan_generations=30,
+            plan_generations=31,
             training_seeds=1,
             own_plan_patients=64,
         ),
@@ -55,7 +58,7 @@ PRESETS = {
             "full",
             patients=1000,
             plan_patients=128,
-            plan_generations=300,
+            plan_generations=310,
             training_seeds=10,
             own_plan_patients=256,
         ),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +12,40 @@ import numpy as np
 import pandas as pd
 
 from oncogym.agents.clinical import RandomAgent, clinical_agents
-from oncogym.core.files import (
-    read_json,
-    require_writable_folder,
-    to_plain,
-    write_csv_atomic,
-    write_json_atomic,
-)
+from oncogym.core.checks import whole_number
+from oncogym.core.files import write_csv_atomic, write_json_atomic
+from oncogym.core.output_folder import OutputFolder
 from oncogym.envs import treatments
+from oncogym.envs.problem import Problem
 from oncogym.envs.registry import find_variant
-from oncogym.evaluation.benchmark.plan_distance import distance_table, first_patients
+from oncogym.evaluation.benchmark.folder import (
+    check_parts,
+    claim_settings,
+    learning_curve,
+    open_benchmark,
+    place_names,
+    places,
+    settings_of,
+)
+from oncogym.evaluation.benchmark.plan_distance import distance_table
 from oncogym.evaluation.benchmark.plans import common_plan, plans_of_patients
 from oncogym.evaluation.benchmark.presets import Preset
 from oncogym.evaluation.benchmark.seed_sweep import train_seeds
 from oncogym.evaluation.benchmark.tables import against_plan, by_training_seed
 from oncogym.evaluation.comparison import Comparison
-from oncogym.evaluation.harness import Problem, evaluate_problem, resolve
+from oncogym.evaluation.harness import evaluate_problem, resolve
 from oncogym.evaluation.report.charts import lines_chart
+from oncogym.evaluation.report.drawings import Drawings
 from oncogym.evaluation.report.plots import plot_history
 from oncogym.evaluation.report.suite import suite_report
 from oncogym.parallel.base import Executor
 
 PLAN = "plan"
 LEARNT = "ppo"
+#: PPO runs with different seeds at most.
+MOST_TRAINING_SEEDS = 1000
+# Training takes no larger seed.
+_LARGEST_SEED = 2**32 - 1
 
 
 def default_envs() -> list[str]:
@@ -53,6 +63,7 @@ def run_benchmark(
     say: Callable[[str], None] = lambda text: None,
     executor: Executor | None = None,
     studies: Sequence[Mapping[str, Any]] = (),
+    drawings: Drawings | None = None,
 ) -> dict[str, Comparison]:
     """Compare everybody on every environment; finished parts found in ``out`` are used again.
 
@@ -66,76 +77,88 @@ def run_benchmark(
         executor: Who simulates, trains and evaluates; by default this process. The results do not
             depend on it.
         studies: Documents of robustness studies that the report shows, too.
+        drawings: Collects what could not be drawn; by default that is an error, at the end.
 
     Returns:
         A comparison for each id.
 
     Raises:
         UnknownNameError: An id does not exist.
-        OutputFolderError: ``out`` cannot be written to.
-        ValueError: ``out`` holds a benchmark with other settings.
+        OutputFolderError: ``out`` cannot be written to, or holds a file of one of the benchmark's
+            names that is not ours.
+        ValueError: ``out`` holds a benchmark with other settings, an id is named twice, or the
+            seeds are out of range.
+        CorruptFileError: A finished part found in ``out`` is damaged.
         ExecutorError: The workers cannot do it.
+        ReportError: All results are saved, but a figure or the report could not be made.
     """
-    presets = {env_id: preset.suited(find_variant(env_id)[1]) for env_id in env_ids}
-    problems = {
-        env_id: resolve(env_id, patients=presets[env_id].patients, seed=seed) for env_id in env_ids
-    }
-    folder = require_writable_folder(out)
-    _claim(folder, {"preset": asdict(preset), "seed": seed})
+    presets, problems = prepare(env_ids, preset, seed)
+    output = open_benchmark(out)
+    claim_settings(output, "", settings_of(preset, seed))
+    folders = places(problems)
+    for env_id, problem in problems.items():
+        check_parts(output, folders[env_id], problem, presets[env_id], seed)
+    attempts = drawings or Drawings(output.path)
     comparisons = {}
     for env_id, problem in problems.items():
-        place = require_writable_folder(folder / problem.variant.id.split("/")[-1])
-        _claim(place, {"preset": asdict(presets[env_id]), "seed": seed})
-        comparison = _benchmark_one(problem, presets[env_id], place, seed, say, executor)
-        comparison.write_tables(place)
-        comparisons[problem.variant.id] = comparison
+        place = folders[env_id]
+        claim_settings(output, place, settings_of(presets[env_id], seed))
+        comparison = _benchmark_one(problem, presets[env_id], output, place, seed, say, executor)
+        comparison.write_tables(output, place)
+        comparison.draw(output, attempts, place)
+        comparisons[env_id] = comparison
     if manifest is not None:
-        write_json_atomic(folder / "manifest.json", manifest)
+        output.write("manifest.json", lambda path: write_json_atomic(path, manifest))
+    output.write("summary.csv", partial(save_summary, comparisons))
     summary = (
         f"{len(problems)} environment(s), up to {preset.patients} patients each, "
         f"{preset.training_seeds} training seed(s)."
     )
-    report = suite_report(
-        comparisons, "oncogym benchmark", summary, manifest, seed=seed, studies=studies
-    )
-    report.write(folder / "report.html")
+    with attempts.attempt("report.html"):
+        report = suite_report(
+            comparisons, "oncogym benchmark", summary, manifest, seed=seed, studies=studies
+        )
+        output.write("report.html", report.write)
+    output.drop_aside()
+    if drawings is None:
+        attempts.require_all()
     return comparisons
 
 
-def _claim(folder: Path, settings: dict[str, Any]) -> None:
-    """Refuse to mix the parts of two different benchmarks in one folder."""
-    path = folder / "settings.json"
-    settings = to_plain(settings)
-    if path.exists() and (found := read_json(path)) != settings:
-        raise ValueError(
-            f"{folder} holds a benchmark with other settings ({found}); choose another folder or "
-            "start afresh"
-        )
-    write_json_atomic(path, settings)
-
-
-def clear(folder: Path) -> None:
-    """Remove an earlier benchmark, and nothing else.
+def prepare(
+    env_ids: Sequence[str], preset: Preset, seed: int
+) -> tuple[dict[str, Preset], dict[str, Problem]]:
+    """The amount of work and the patients of each environment, by its full id; nothing is done yet.
 
     Raises:
-        ValueError: The folder is not empty and holds no benchmark.
+        UnknownNameError: An id does not exist.
+        ValueError: An id is named twice, or the seeds are out of range.
     """
-    if not folder.exists():
-        return
-    if any(folder.iterdir()) and not (folder / "settings.json").exists():
-        raise ValueError(f"{folder} is not a benchmark's folder; it is left as it is")
-    shutil.rmtree(folder)
+    whole_number("training seeds", preset.training_seeds, 1, MOST_TRAINING_SEEDS)
+    whole_number("seed", seed, 0, _LARGEST_SEED - preset.training_seeds)
+    presets: dict[str, Preset] = {}
+    problems: dict[str, Problem] = {}
+    for env_id in env_ids:
+        variant = find_variant(env_id)[1]
+        if variant.id in problems:
+            raise ValueError(f"environment {env_id!r} is named twice ({variant.id}); allowed: once")
+        presets[variant.id] = preset.suited(variant)
+        problems[variant.id] = resolve(variant.id, patients=presets[variant.id].patients, seed=seed)
+    return presets, problems
 
 
 def _benchmark_one(
     problem: Problem,
     preset: Preset,
-    folder: Path,
+    output: OutputFolder,
+    place: str,
     seed: int,
     say: Callable[[str], None],
     executor: Executor | None,
 ) -> Comparison:
     env_id = problem.variant.id
+    folder = output.path / place
+    output.add(*place_names(place, preset, seed))
     task = problem.task(1)
     agents, left_out = clinical_agents(problem.treatment, task)
     wanted = problem.variant.effort.protocols
@@ -149,7 +172,7 @@ def _benchmark_one(
     runs = train_seeds(
         problem,
         folder,
-        LEARNT,
+        preset.algorithm,
         range(seed, seed + preset.training_seeds),
         steps=preset.training_steps,
         options=problem.variant.effort.search_options,
@@ -196,7 +219,7 @@ def _benchmark_one(
         comparison, LEARNT, [run.seed for run in runs], seed
     )
     if preset.own_plan_patients:
-        first = first_patients(problem, preset.own_plan_patients)
+        first = problem.part(slice(0, preset.own_plan_patients))
         count = len(first.patients)
         say(f"{env_id}: a plan of its own for each of {count} patients")
         plans = plans_of_patients(first, preset, folder, seed, executor)
@@ -211,13 +234,7 @@ def _benchmark_one(
     return comparison
 
 
-def learning_curve(folder: Path) -> list[tuple[float, float]]:
-    """Evaluations of a training run: ``(decisions, mean return)``."""
-    table = pd.read_csv(folder / "progress.csv").dropna(subset=["eval/return"])
-    return list(zip(table["steps"], table["eval/return"], strict=True))
-
-
-def save_summary(comparisons: Mapping[str, Comparison], folder: Path) -> None:
-    """Write the statistics of all environments in one table, ``summary.csv``."""
+def save_summary(comparisons: Mapping[str, Comparison], path: Path) -> None:
+    """Write the statistics of all environments in one table."""
     tables = [c.summary.assign(env=env_id) for env_id, c in comparisons.items()]
-    write_csv_atomic(folder / "summary.csv", pd.concat(tables, ignore_index=True))
+    write_csv_atomic(path, pd.concat(tables, ignore_index=True))

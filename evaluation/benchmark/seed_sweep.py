@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-import shutil
+import contextlib
+import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oncogym.agents.task_spec import TaskSpec
-from oncogym.evaluation.harness import Problem
+from oncogym.core.files import CorruptFileError, OutputFolderError, read_json
+from oncogym.envs.problem import Problem
 from oncogym.parallel.base import Executor, ExecutorError, LanesExecutor
 
 if TYPE_CHECKING:
     from oncogym.training.runs import TrainResult
+
+
+#: Files of a training run by their names in its folder; a star stands for anything but a slash.
+RUN_FILES = (
+    "config.json",
+    "progress.csv",
+    "result.json",
+    "checkpoints/checkpoint_*.npz",
+    "policy/policy.json",
+    "policy/policy.npz",
+    "tensorboard/events.out.tfevents.*",
+)
+
+
+def run_name(algorithm: str, seed: int) -> str:
+    """The folder of the run of an algorithm with a seed."""
+    return f"{algorithm}-{seed}"
 
 
 @dataclass(frozen=True)
@@ -21,23 +39,19 @@ class TrainingRun:
     """One run of a sweep: what is sent to a worker.
 
     Attributes:
-        spec: The task; it tells the worker where the treatment comes from.
-        env_id: Environment.
+        problem: What is treated.
         algorithm: Name of the learning algorithm.
         folder: Run folder, absolute.
         seed: Seed.
         steps: Decisions, ``None`` for the tuned value.
-        options: Options of the environment on top of its own.
         progress: Show a bar on standard error.
     """
 
-    spec: TaskSpec
-    env_id: str
+    problem: Problem
     algorithm: str
     folder: Path
     seed: int
     steps: int | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
     progress: bool = False
 
 
@@ -69,15 +83,14 @@ def train_seeds(
         ExecutorError: The workers cannot do it, or they do not see the folder.
     """
     executor = executor or LanesExecutor()
+    trained = Problem.of(problem.treatment, options, variant=problem.variant)
     runs = [
         TrainingRun(
-            spec=TaskSpec(problem.treatment, problem.options),
-            env_id=problem.variant.id,
+            problem=trained,
             algorithm=algorithm,
-            folder=(folder / f"{algorithm}-{seed}").resolve(),
+            folder=(folder / run_name(algorithm, seed)).resolve(),
             seed=seed,
             steps=steps,
-            options=dict(options or {}),
             progress=isinstance(executor, LanesExecutor),
         )
         for seed in seeds
@@ -97,17 +110,64 @@ def train(run: TrainingRun) -> TrainResult:
     from oncogym.training.runs import resume
     from oncogym.training.runs import train as train_run
 
-    _ = run.spec.treatment  # known from here on, also to a process that only received the run
     if (run.folder / "result.json").is_file():
         return resume(run.folder, progress=run.progress)
-    if run.folder.exists():
-        shutil.rmtree(run.folder)
+    remove_run(run.folder)
     return train_run(
-        run.env_id,
+        run.problem,
         run.algorithm,
         out=run.folder,
         steps=run.steps,
         seed=run.seed,
-        options=dict(run.options),
         progress=run.progress,
     )
+
+
+def require_no_run_files(folder: Path) -> None:
+    """Raise :class:`OutputFolderError` if a new run would write over something in a folder."""
+    for path in _files(folder):
+        raise OutputFolderError(
+            f"{path} is there, and a training run would write over it; move it away or choose "
+            "another folder"
+        )
+
+
+def remove_run(folder: Path) -> None:
+    """Remove the files of an unfinished training run, and nothing else.
+
+    Raises:
+        OutputFolderError: The folder holds files of such names, but not those of a run.
+    """
+    if not folder.is_symlink() and _is_run(folder):
+        # The configuration goes last: what is left after an interruption is still known as a run.
+        for path in sorted(_files(folder), key=lambda path: path.name == "config.json"):
+            path.unlink()
+        for inner in {name.rpartition("/")[0] for name in RUN_FILES}:
+            with contextlib.suppress(OSError):
+                (folder / inner).rmdir()
+    require_no_run_files(folder)
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether the folder has the configuration of a training run."""
+    try:
+        document = read_json(folder / "config.json")
+    except (CorruptFileError, OSError):
+        return False
+    return (
+        isinstance(document, dict)
+        and document.get("command") == "train"
+        and {"settings", "versions"} <= set(document)
+    )
+
+
+def _files(folder: Path) -> list[Path]:
+    """What has the name of a run's file in a folder; links are not followed into other folders."""
+    found: list[Path] = []
+    for name in RUN_FILES:
+        inner, _, last = name.rpartition("/")
+        if inner and (folder / inner).is_symlink():
+            found.append(folder / inner)
+        elif (folder / inner).is_dir():
+            found += [path for path in (folder / inner).glob(last) if os.path.lexists(path)]
+    return found

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oncogym.agents.rollout import Rollout, rollout
-from oncogym.agents.task_spec import TaskSpec
 from oncogym.envs.outcomes import Trace
-from oncogym.evaluation.harness import Problem
+from oncogym.envs.problem import Problem
 from oncogym.evaluation.shards import Shard
 
 #: So many of an evaluation's patients are shown.
@@ -47,13 +46,11 @@ class Courses:
     ) -> Courses:
         """Treat the first patients once more and keep what happened."""
         count = min(patients, len(problem.patients))
-        common = TaskSpec(problem.treatment, problem.options)
         traces, ends = {}, {}
         for name, agent in agents.items():
-            spec = problem.spec(agent) or common
-            shard = Shard.of(spec, agent, slice(0, count), problem.patients, problem.seeds)
-            task = shard.task()
-            ends[name] = rollout(task, shard.actor(task), shard.patients, shard.seeds)
+            shard = Shard.of(problem, agent, slice(0, count))
+            task, whom = shard.task(), shard.problem
+            ends[name] = rollout(task, shard.actor(task), whom.patients, whom.seeds)
             traces[name] = [list(problem.treatment.traces(task, k)) for k in range(count)]
         return cls(problem, traces, ends)
 

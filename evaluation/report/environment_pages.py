@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from oncogym.core.files import read_json, write_text_atomic
+from oncogym.core.files import (
+    CorruptFileError,
+    OutputFolderError,
+    read_json,
+    require_writable_folder,
+    write_bytes_atomic,
+    write_text_atomic,
+)
 from oncogym.envs.protocols import Rule
 from oncogym.envs.treatment import Treatment, Variant
 from oncogym.evaluation.metrics import titled
+from oncogym.evaluation.report.labels import visible
 from oncogym.evaluation.report.plots import plot_distribution
 
 _NOTE = "<!-- Written by `make docs` from the docstring of the treatment; edit that instead. -->"
@@ -25,7 +35,7 @@ _METRICS = 4
 def write_pages(
     treatments: Iterable[Treatment], folder: Path, results: Path | None = None
 ) -> list[Path]:
-    """Write one page for each treatment, and an index of them.
+    """Write one page for each treatment, and an index of them, all or none.
 
     Args:
         treatments: The treatments.
@@ -39,21 +49,52 @@ def write_pages(
 
     Raises:
         FileNotFoundError: ``results`` is no folder.
+        CorruptFileError: A result is damaged; the message names the file.
+        OutputFolderError: The folder cannot be written to, or a file is in the way that no earlier
+            call has written.
     """
     if results is not None and not results.is_dir():
         raise FileNotFoundError(f"there is no folder of results {results}")
-    folder.mkdir(parents=True, exist_ok=True)
     known = list(treatments)
-    written = []
+    texts: dict[Path, str] = {}
+    pictures: dict[Path, bytes] = {}
+    own_pictures: set[str] = set()
     for treatment in known:
         path = folder / f"{treatment.name}.md"
         kept = baselines_of(path)
+        own_pictures |= set(re.findall(r"\]\(([^()/]+\.png)\)", kept))
         if results is not None:
-            kept = _baselines(treatment, results, folder) or kept
-        written.append(write_text_atomic(path, page(treatment, kept)))
+            text, drawn = _baselines(treatment, results)
+            kept = text or kept
+            pictures |= {folder / name: picture for name, picture in drawn.items()}
+        texts[path] = page(treatment, kept)
     if len(known) > 1:
-        written.append(write_text_atomic(folder / _INDEX, index(known)))
-    return written
+        texts[folder / _INDEX] = index(known)
+    for path in texts:
+        if os.path.lexists(path) and not _is_own(path):
+            raise _in_the_way(path)
+    for path in pictures:
+        if os.path.lexists(path) and (path.name not in own_pictures or not path.is_file()):
+            raise _in_the_way(path)
+    require_writable_folder(folder)
+    for path, picture in pictures.items():
+        write_bytes_atomic(path, picture)
+    return [write_text_atomic(path, text) for path, text in texts.items()]
+
+
+def _is_own(path: Path) -> bool:
+    """Whether a page was written here: such pages begin with a mark."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return stream.read(len(_NOTE)) == _NOTE.encode()
+
+
+def _in_the_way(path: Path) -> OutputFolderError:
+    return OutputFolderError(
+        f"{path} is there and was not written by oncogym envs --write; move it away or choose "
+        "another folder"
+    )
 
 
 def page(treatment: Treatment, baselines: str = "") -> str:
@@ -113,26 +154,47 @@ def index(treatments: Sequence[Treatment]) -> str:
 
 def baselines_of(path: Path) -> str:
     """What a page says about baselines; empty if there is no such page."""
-    if not path.exists():
+    if not _is_own(path):
         return ""
-    found = re.search(
-        f"{re.escape(_BEGIN)}\n(.*)\n{re.escape(_END)}", path.read_text(encoding="utf-8"), re.DOTALL
-    )
+    text = path.read_text(encoding="utf-8", errors="replace")
+    found = re.search(f"{re.escape(_BEGIN)}\n(.*)\n{re.escape(_END)}", text, re.DOTALL)
     return found.group(1) if found else ""
 
 
-def _baselines(treatment: Treatment, results: Path, folder: Path) -> str:
-    """Table and figure of each environment of a treatment that the results contain."""
+def _baselines(treatment: Treatment, results: Path) -> tuple[str, dict[str, bytes]]:
+    """Text about each environment of a treatment that the results contain, and its pictures."""
     parts = []
+    pictures: dict[str, bytes] = {}
     for variant in treatment.variants:
         place = results / variant.id.split("/")[-1]
-        if (place / "comparison.json").exists():
-            parts.append(_baseline(treatment, variant, place, folder))
-    return "\n\n".join(parts)
+        if not (place / "comparison.json").exists():
+            continue
+        try:
+            document = read_json(place / "comparison.json")
+            if document["env"] != variant.id:
+                continue  # an environment of the same name in another package
+            text, picture = _baseline(treatment, variant, document, place / "results.csv")
+        except FileNotFoundError:
+            raise
+        except CorruptFileError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CorruptFileError(
+                f"{place}: comparison.json and results.csv are not those of a comparison: {error!r}"
+            ) from error
+        parts.append(text)
+        pictures[_picture(variant)] = picture
+    return "\n\n".join(parts), pictures
 
 
-def _baseline(treatment: Treatment, variant: Variant, place: Path, folder: Path) -> str:
-    document = read_json(place / "comparison.json")
+def _picture(variant: Variant) -> str:
+    return f"{variant.id.split('/')[-1]}.png"
+
+
+def _baseline(
+    treatment: Treatment, variant: Variant, document: Mapping[str, Any], file: Path
+) -> tuple[str, bytes]:
+    """Table and figure of a comparison, whose patients are in ``file``."""
     labels = document["labels"]
     metrics = [*(m.name for m in treatment.task.metrics[:_METRICS]), "cost"]
     summary = pd.DataFrame(document["summary"]).set_index(["agent", "metric"])
@@ -159,14 +221,23 @@ def _baseline(treatment: Treatment, variant: Variant, place: Path, folder: Path)
             f" Score 0 is {labels[document['baseline']]}, score 1 {labels[document['reference']]}."
         )
     main = treatment.task.metrics[0]
-    results = pd.read_csv(place / "results.csv")
+    results = pd.read_csv(file)
+    values = results[main.name].astype(float)
+    count = results.groupby("agent")["patient"].nunique()
+    if set(count.index) != set(labels) or (count != document["patients"]).any():
+        raise CorruptFileError(
+            f"{file}: agents and patients {count.to_dict()}; allowed: {document['patients']} "
+            f"patients of each of {', '.join(labels)}"
+        )
+    if values.isna().all():
+        raise CorruptFileError(f"{file}: {main.name} has no value")
     results["agent"] = results["agent"].map(labels)
     title = titled(main.label, main.unit)
-    picture = f"{variant.id.split('/')[-1]}.png"
     figure = plot_distribution(results, main.name, title)
-    figure.savefig(folder / picture, dpi=100, metadata={"Software": None})
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=100, metadata={"Software": None})
     alt = f"{title} of each agent: median, half and nine of ten of the patients"
-    return f"{text}\n\n{_table(head, rows)}\n\n![{alt}]({picture})"
+    return f"{text}\n\n{_table(head, rows)}\n\n![{alt}]({_picture(variant)})", stream.getvalue()
 
 
 def _ends(interval: Any) -> tuple[float, float, float]:
@@ -187,6 +258,6 @@ def _interval(estimate: float, low: float | None, high: float | None) -> str:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     def line(cells: Sequence[str]) -> str:
-        return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+        return f"| {' | '.join(visible(cell).replace('|', chr(92) + '|') for cell in cells)} |"
 
     return "\n".join([line(head), f"|{'---|' * len(head)}", *(line(row) for row in rows)])

@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from oncogym.envs.outcomes import Trace
 from oncogym.evaluation.metrics import well_founded
 from oncogym.evaluation.report.curves import mean_interval
+from oncogym.evaluation.report.labels import untyped
 from oncogym.evaluation.statistics import Interval
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
@@ -34,7 +35,7 @@ def plot_courses(courses: Mapping[str, Sequence[Trace]], title: str) -> Figure:
         if row and sample.time_label == first[row - 1].time_label:
             axis.sharex(axes[row - 1])
         if sample.time_label != follows[row]:
-            axis.set_xlabel(sample.time_label)
+            axis.set_xlabel(untyped(sample.time_label))
         else:
             axis.tick_params(labelbottom=False)
         for number, (agent, traces) in enumerate(courses.items()):
@@ -45,14 +46,16 @@ def plot_courses(courses: Mapping[str, Sequence[Trace]], title: str) -> Figure:
                 # Agents are drawn side by side, or doses of the same day would hide each other.
                 shift = 0.12 * (number - 0.5 * (len(courses) - 1))
                 axis.vlines(trace.time + shift, 0.0, trace.values, color=colour, linewidth=2.0)
-                axis.plot([], [], color=colour, linestyle=style, label=agent)
+                axis.plot([], [], color=colour, linestyle=style, label=untyped(agent))
             else:
-                axis.plot(trace.time, trace.values, color=colour, linestyle=style, label=agent)
+                axis.plot(
+                    trace.time, trace.values, color=colour, linestyle=style, label=untyped(agent)
+                )
         if sample.limit is not None:
             axis.axhline(sample.limit, color="tab:red", linestyle=":", linewidth=1.2)
         if sample.events:
             axis.set_ylim(bottom=0.0)
-        axis.set_ylabel(sample.label)
+        axis.set_ylabel(untyped(sample.label))
         axis.grid(alpha=0.25)
     figure.legend(
         *axes[0].get_legend_handles_labels(),
@@ -60,7 +63,7 @@ def plot_courses(courses: Mapping[str, Sequence[Trace]], title: str) -> Figure:
         ncols=min(4, len(courses)),
         frameon=False,
     )
-    figure.suptitle(title)
+    figure.suptitle(untyped(title))
     return figure
 
 
@@ -77,15 +80,17 @@ def plot_schedules(courses: Mapping[str, Sequence[Trace]], title: str) -> Figure
     highest = max((float(np.max(t.values, initial=0.0)) for t in chosen.values()), default=0.0)
     for axis, (agent, trace) in zip(axes, chosen.items(), strict=False):
         axis.vlines(trace.time, 0.0, trace.values, color=colours[agent], linewidth=2.0)
-        axis.set_title(f"{agent}: {np.sum(trace.values):.1f} in {len(trace.time)}", fontsize=9)
+        axis.set_title(
+            untyped(f"{agent}: {np.sum(trace.values):.1f} in {len(trace.time)}"), fontsize=9
+        )
         axis.set_ylim(0.0, 1.05 * highest or 1.0)
         axis.grid(alpha=0.25)
     for axis in axes[len(chosen) :]:
         axis.set_visible(False)
     sample = next(iter(chosen.values()))
-    figure.supxlabel(sample.time_label)
-    figure.supylabel(sample.label)
-    figure.suptitle(title)
+    figure.supxlabel(untyped(sample.time_label))
+    figure.supylabel(untyped(sample.label))
+    figure.suptitle(untyped(title))
     return figure
 
 
@@ -103,10 +108,12 @@ def plot_intervals(
         axis.plot(interval.estimate, row, "o", color=colours[name], markersize=7)
     for text, position in (marks or {}).items():
         axis.axvline(position, color="grey", linestyle="--", linewidth=1.0)
-        axis.annotate(text, (position, len(names) - 0.45), ha="center", fontsize=8, color="grey")
-    axis.set_yticks(range(len(names)), list(reversed(names)))
+        axis.annotate(
+            untyped(text), (position, len(names) - 0.45), ha="center", fontsize=8, color="grey"
+        )
+    axis.set_yticks(range(len(names)), [untyped(name) for name in reversed(names)])
     axis.set_ylim(-0.6, len(names) - 0.1)
-    axis.set_xlabel(f"{label} (95 % interval)")
+    axis.set_xlabel(untyped(f"{label} (95 % interval)"))
     axis.grid(axis="x", alpha=0.25)
     return figure
 
@@ -123,8 +130,8 @@ def plot_distribution(results: pd.DataFrame, metric: str, label: str) -> Figure:
     for box, name in zip(boxes["boxes"], reversed(names), strict=True):
         box.set_facecolor(colours[name])
         box.set_alpha(0.6)
-    axis.set_yticks(range(1, len(names) + 1), list(reversed(names)))
-    axis.set_xlabel(label)
+    axis.set_yticks(range(1, len(names) + 1), [untyped(name) for name in reversed(names)])
+    axis.set_xlabel(untyped(label))
     axis.grid(axis="x", alpha=0.25)
     return figure
 
@@ -147,7 +154,7 @@ def plot_history(
     mean = mean and len(tables) > 1
     for (name, table), colour in zip(tables.items(), _PALETTE * 4, strict=False):
         faint: dict[str, Any] = {"color": "grey", "alpha": 0.5, "linewidth": 0.8}
-        axis.plot(*table.T, **(faint if mean else {"color": colour, "label": name}))
+        axis.plot(*table.T, **(faint if mean else {"color": colour, "label": untyped(name)}))
     if mean:
         band = mean_interval(list(tables.values()))
         axis.plot(band.x, band.mean, color=_PALETTE[0], label=f"mean of {len(tables)}")
@@ -155,8 +162,8 @@ def plot_history(
             band.x, band.low, band.high, color=_PALETTE[0], alpha=0.2, linewidth=0.0,
             label="95 % interval of the mean",
         )  # fmt: skip
-    axis.set_xlabel(x)
-    axis.set_ylabel(y)
+    axis.set_xlabel(untyped(x))
+    axis.set_ylabel(untyped(y))
     axis.grid(alpha=0.25)
     if len(curves) > 1:
         axis.legend(frameon=False)
@@ -196,23 +203,25 @@ def plot_robustness(
         axis.axhline(0.0, color="grey", linewidth=0.8)
         axis.grid(alpha=0.25)
         if metric == metrics[0] or len(present) == 1:
-            axis.set_title(kinds[kind].label, fontsize=10)
+            axis.set_title(untyped(kinds[kind].label), fontsize=10)
         axis.set_xlabel("number of the fraction" if event else kinds[kind].unit, fontsize=9)
         if event:
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(own) and kind == present[0]:
             sample = own.iloc[0]
             unit = f" [{sample['unit']}]" if sample["unit"] else ""
-            axis.set_ylabel(f"{sample['label']} lost{unit}", fontsize=9)
+            axis.set_ylabel(untyped(f"{sample['label']} lost{unit}"), fontsize=9)
     for agent in agents:
-        axes[0, 0].plot([], [], "o-", color=colours[agent], label=agent)
+        axes[0, 0].plot([], [], "o-", color=colours[agent], label=untyped(agent))
     figure.legend(
         *axes[0, 0].get_legend_handles_labels(),
         loc="outside lower center",
         ncols=min(int(width / 2.4), len(agents)),
         frameon=False,
     )
-    figure.suptitle(f"{title}: loss against the unperturbed course (95 % intervals)", fontsize=11)
+    figure.suptitle(
+        untyped(f"{title}: loss against the unperturbed course (95 % intervals)"), fontsize=11
+    )
     return figure
 
 

@@ -80,6 +80,7 @@ class Source:
         configured: ``configured(options, folder)`` is the same source with these values of its
             options, by destination, and the folder for results, or ``None`` if nothing is saved.
             A value that it refuses raises ValueError, before any work.
+        figure_options: Those of its options, by destination, that only figures use.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Source:
     policies: Callable[[Sequence[Path]], Source] | None = None
     arguments: Callable[[Arguments], None] | None = None
     configured: Callable[[Mapping[str, Any], Path | None], Source] | None = None
+    figure_options: tuple[str, ...] = ()
 
     def options(self) -> dict[str, Any]:
         """Defaults of the options that only this source has, by destination."""

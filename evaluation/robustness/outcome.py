@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,27 @@ import numpy as np
 import pandas as pd
 
 from oncogym.core.files import to_plain, write_csv_atomic, write_json_atomic
-from oncogym.evaluation.harness import Problem
+from oncogym.core.output_folder import OutputFolder
+from oncogym.envs.problem import Problem
+from oncogym.evaluation.report.drawings import Drawings, save_png
 from oncogym.evaluation.report.plots import plot_robustness
 from oncogym.evaluation.robustness.perturbation import KINDS
-from oncogym.evaluation.robustness.report import (
-    DOCUMENT,
-    distinct,
-    losses_table,
-    robustness_report,
-)
+from oncogym.evaluation.robustness.report import DOCUMENT, losses_table, robustness_report
 from oncogym.evaluation.statistics import paired_difference, stratified_bootstrap
 
 _LISTED_METRICS = 3
+_FIGURE = "robustness.png"
+
+#: Files that a study writes into its folder, see :class:`OutputFolder`.
+FILES = (
+    "results.csv",
+    "summary.csv",
+    "losses.csv",
+    DOCUMENT,
+    "manifest.json",
+    _FIGURE,
+    "report.html",
+)
 
 
 @dataclass(frozen=True)
@@ -91,21 +101,38 @@ class Robustness:
 
     def figure(self) -> Any:
         """Losses of the headline metrics against the size or the fraction."""
-        labels = distinct(self.labels)
-        summary = self.summary.assign(agent=[labels[name] for name in self.summary["agent"]])
+        summary = self.summary.assign(agent=[self.labels[name] for name in self.summary["agent"]])
         title = f"{self.problem.variant.id}, {len(self.problem.patients)} patients"
         return plot_robustness(summary, self.headline, KINDS, title)
 
     def save(self, folder: Path, manifest: Mapping[str, Any]) -> None:
-        """Write the tables (results, summary, losses), JSON document, manifest, figure, report."""
-        write_csv_atomic(folder / "results.csv", self.results)
-        write_csv_atomic(folder / "summary.csv", self.summary)
-        write_csv_atomic(folder / "losses.csv", self.losses())
-        write_json_atomic(folder / DOCUMENT, self.document())
-        write_json_atomic(folder / "manifest.json", manifest)
+        """Write the tables (results, summary, losses), JSON document, manifest, figure, report.
+
+        Tables come first: they are kept if anything cannot be drawn.
+
+        Raises:
+            OutputFolderError: The folder cannot be written to, or holds a file of one of these
+                names that is not ours.
+            ReportError: The figure or the report could not be made.
+        """
+        output = OutputFolder.claim(folder, "robustness", FILES)
+        document = self.document()
+        for name, table in (
+            ("results.csv", self.results),
+            ("summary.csv", self.summary),
+            ("losses.csv", self.losses()),
+        ):
+            output.write(name, partial(write_csv_atomic, frame=table))
+        output.write(DOCUMENT, lambda path: write_json_atomic(path, document))
+        output.write("manifest.json", lambda path: write_json_atomic(path, manifest))
+        drawings = Drawings(folder)
         if (self.summary["kind"] != "none").any():
-            self.figure().savefig(folder / "robustness.png", dpi=144)
-        robustness_report(self.document(), manifest).write(folder / "report.html")
+            with drawings.attempt(_FIGURE):
+                output.write(_FIGURE, partial(save_png, self.figure()))
+        with drawings.attempt("report.html"):
+            output.write("report.html", robustness_report(document, manifest).write)
+        output.forget_others()
+        drawings.require_all()
 
 
 def summarise_losses(

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from oncogym.agents.agent import Agent
 from oncogym.core.checks import check_choice, check_option, whole_number
 from oncogym.envs import streams
+from oncogym.envs.problem import Problem
 from oncogym.envs.therapy import Floats, TherapyTask
 from oncogym.envs.treatment import Treatment
-from oncogym.evaluation.harness import Problem
 
 
 @dataclass(frozen=True)

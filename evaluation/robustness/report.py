@@ -12,15 +12,13 @@ import pandas as pd
 from oncogym.core.files import CorruptFileError, StrPath, read_json
 from oncogym.evaluation.metrics import titled
 from oncogym.evaluation.report.charts import losses_chart
+from oncogym.evaluation.report.labels import distinct, label_of
 from oncogym.evaluation.report.page import Report
+from oncogym.evaluation.robustness.study_check import check_study
 from oncogym.evaluation.statistics import Interval
 
 #: File of a study's document in its folder.
 DOCUMENT = "robustness.json"
-
-# What a document has to hold.
-_KEYS = ("env", "cohort", "patients", "agents", "left_out", "kinds", "dose_unit", "headline",
-         "directed", "summary")  # fmt: skip
 
 
 def read_study(folder: StrPath) -> dict[str, Any]:
@@ -28,7 +26,8 @@ def read_study(folder: StrPath) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: The folder holds no study.
-        CorruptFileError: Its document is damaged or of another version.
+        CorruptFileError: Its document is damaged or of another version; the message names the
+            place. A study that is read can be shown.
     """
     path = Path(folder) / DOCUMENT
     if not path.is_file():
@@ -36,9 +35,11 @@ def read_study(folder: StrPath) -> dict[str, Any]:
             f"{folder} holds no study ({DOCUMENT}); allowed: folders of oncogym robustness --out"
         )
     document = read_json(path)
-    missing = [key for key in _KEYS if not isinstance(document, dict) or key not in document]
-    if missing:
-        raise CorruptFileError(f"{path} is no study of this version: it has no {missing[0]!r}")
+    try:
+        check_study(document)
+        add_study(Report("check"), document)
+    except Exception as error:  # whatever it is, it must not come up after hours of work
+        raise CorruptFileError(f"{path} is no study of this version: {error}") from error
     return dict(document)
 
 
@@ -60,7 +61,7 @@ def robustness_report(study: Mapping[str, Any], manifest: Mapping[str, Any]) -> 
 
 def add_study(report: Report, study: Mapping[str, Any]) -> None:
     """Append a study: the courses as decided, the losses as a figure and as a table."""
-    name, labels = study["env"], distinct(study["agents"])
+    name, labels = study["env"], _labels(study)
     report.add_heading(f"Robustness: {name}")
     report.add_table(_decided(study), f"{name}: mean of the courses as decided [95 % interval]")
     report.add_text(
@@ -131,7 +132,7 @@ def _decided(study: Mapping[str, Any]) -> pd.DataFrame:
     summary = pd.DataFrame(study["summary"])
     plain = summary[summary["kind"] == "none"].set_index(["agent", "metric"])
     rows = []
-    for agent, label in distinct(study["agents"]).items():
+    for agent, label in _labels(study).items():
         row: dict[str, Any] = {"Agent": label}
         for metric in dict.fromkeys([*study["headline"], "cost", "success"]):
             line = plain.loc[(agent, metric)]
@@ -140,15 +141,10 @@ def _decided(study: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _labels(study: Mapping[str, Any]) -> dict[str, str]:
+    return distinct({name: label_of(label) or name for name, label in study["agents"].items()})
+
+
 def _interval(line: pd.Series, *names: str) -> Interval:
     """An interval from three columns; what JSON has no number for is NaN."""
     return Interval(*(float(value) for value in np.array([line[n] for n in names], np.float64)))
-
-
-def distinct(labels: Mapping[str, str]) -> dict[str, str]:
-    """Labels, with the name behind those that several agents have."""
-    seen = list(labels.values())
-    return {
-        name: label if seen.count(label) == 1 else f"{label} ({name})"
-        for name, label in labels.items()
-    }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +14,8 @@ from oncogym.agents.clinical import RuleAgent
 from oncogym.agents.learned import PolicyAgent
 from oncogym.agents.plan import OpenLoopAgent
 from oncogym.agents.rollout import Rollout, rollout
-from oncogym.agents.task_spec import TaskSpec
-from oncogym.core.files import to_plain
+from oncogym.envs.problem import Problem
 from oncogym.envs.therapy import Floats, TherapyTask
-from oncogym.evaluation.harness import Problem
 from oncogym.evaluation.robustness.perturbation import (
     Course,
     Perturbation,
@@ -46,7 +43,7 @@ class PerturbedShard:
     """
 
     shard: Shard
-    decided: TaskSpec
+    decided: Problem
     perturbation: Perturbation
     course: Course
 
@@ -65,9 +62,7 @@ class Cutter:
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
-        self._specs: dict[str, TaskSpec] = {}
-        most = together(TaskSpec(problem.treatment, problem.options), PATIENTS)
-        self._parts = cut(len(problem.patients), most)
+        self._parts = cut(len(problem.patients), together(problem, PATIENTS))
 
     def decided(self, agent: Any) -> list[Shard]:
         """Shards of an agent's unperturbed courses, for :func:`treat_as_decided`."""
@@ -83,27 +78,24 @@ class Cutter:
             perturbation: What goes wrong.
             course: The agent's unperturbed courses of all patients.
         """
-        usual = self._spec(self._problem, agent)
+        usual = self._shards(self._problem, agent)
         shards = self._shards(perturbation.problem(self._problem), agent)
         return [
-            PerturbedShard(shard, usual, perturbation, course.part(part))
-            for shard, part in zip(shards, self._parts, strict=True)
+            PerturbedShard(shard, plain.problem, perturbation, course.part(part))
+            for shard, plain, part in zip(shards, usual, self._parts, strict=True)
         ]
 
     def _shards(self, problem: Problem, agent: Any) -> list[Shard]:
-        spec = self._spec(problem, agent)
-        return [Shard.of(spec, agent, p, problem.patients, problem.seeds) for p in self._parts]
-
-    def _spec(self, problem: Problem, agent: Any) -> TaskSpec:
-        spec = problem.spec(agent) or TaskSpec(problem.treatment, problem.options)
-        return self._specs.setdefault(json.dumps(to_plain(spec.options), sort_keys=True), spec)
+        return [Shard.of(problem, agent, part) for part in self._parts]
 
 
 def treat_as_decided(shard: Shard, watch: bool = False) -> Decided:
     """One unperturbed episode with each patient; with ``watch`` also what the agent saw."""
     task = shard.task()
     spectator = Spectator(_fresh(shard.actor(task)))
-    result = rollout(task, spectator, shard.patients, shard.seeds, record_actions=True)
+    result = rollout(
+        task, spectator, shard.problem.patients, shard.problem.seeds, record_actions=True
+    )
     return result, spectator.seen if watch else []
 
 
@@ -113,11 +105,13 @@ def treat_perturbed(item: PerturbedShard) -> tuple[Rollout, Floats]:
     Returns:
         The episodes, and the dose that was asked for and not given ``(lanes,)`` in its unit.
     """
-    shard, usual = item.shard, item.decided.task(1)
+    shard, usual = item.shard, item.decided.kept_task(1)
     agent = _fresh(shard.actor(usual))
-    wrapped = PerturbedAgent(agent, item.perturbation, usual, shard.seeds, item.course)
+    wrapped = PerturbedAgent(agent, item.perturbation, usual, shard.problem.seeds, item.course)
     task = shard.task()
-    result = rollout(task, wrapped, shard.patients, shard.seeds, record_actions=True)
+    result = rollout(
+        task, wrapped, shard.problem.patients, shard.problem.seeds, record_actions=True
+    )
     return result, wrapped.lost(result.actions) * largest_dose(usual)
 
 

@@ -15,8 +15,10 @@ from oncogym.agents.agent import Agent
 from oncogym.agents.plan import OpenLoopAgent
 from oncogym.agents.rollout import Rollout
 from oncogym.core.errors import nearest
+from oncogym.envs.problem import Problem
 from oncogym.envs.therapy import Floats, TherapyTask
-from oncogym.evaluation.harness import Problem, result_table
+from oncogym.evaluation.harness import result_table
+from oncogym.evaluation.report.labels import labels_of
 from oncogym.evaluation.robustness.outcome import Robustness, summarise_losses
 from oncogym.evaluation.robustness.perturbation import KINDS, Course, Perturbation
 from oncogym.evaluation.robustness.shards import (
@@ -61,6 +63,10 @@ class Request:
                 f"when is {self.when[0]} for {self.kind!r}, which acts throughout; allowed: only "
                 f"with {', '.join(name for name, kind in KINDS.items() if kind.event)}"
             )
+        for name, values in (("size", self.sizes), ("number", self.when)):
+            twice = [value for value in values if values.count(value) > 1]
+            if twice:
+                raise ValueError(f"{name} {twice[0]:g} of {self.kind!r} comes twice; allowed: once")
         for size in self.sizes:
             for when in self.when or (1,):
                 Perturbation(self.kind, size, when)
@@ -97,6 +103,34 @@ class Request:
                 places = tuple(int(number) for number in np.unique(np.round(spread)))
             for when in places:
                 yield Perturbation(self.kind, size, when, seed)
+
+
+def read_requests(texts: Sequence[str]) -> list[Request]:
+    """Requests from texts, see :meth:`Request.parse`.
+
+    Raises:
+        ValueError: A text is none, or two ask for the same perturbation, whose patients would count
+            twice.
+    """
+    requests = [Request.parse(text) for text in texts]
+    asked: dict[tuple[str, float, int], str] = {}
+    for request, text in zip(requests, texts, strict=True):
+        for size in request.sizes or KINDS[request.kind].sizes:
+            # Without numbers an agent's own are taken, which may be any: 0 stands for them.
+            for when in request.when or (0,):
+                kind = request.kind
+                others = [
+                    asked[key]
+                    for key in asked
+                    if key[:2] == (kind, size) and (when == key[2] or 0 in (when, key[2]))
+                ]
+                if others:
+                    raise ValueError(
+                        f"{others[0]!r} and {text!r} both ask for {kind} of size {size:g}; "
+                        "allowed: once"
+                    )
+                asked[kind, size, when] = text
+    return requests
 
 
 @dataclass(frozen=True)
@@ -138,7 +172,7 @@ def run_robustness(
     """
     executor = executor or LanesExecutor()
     task = problem.task(1)
-    wanted, left_out = _fitting(requests, task, seed)
+    wanted, left_out = fitting_requests(requests, task, seed)
     cutter = Cutter(problem)
     with tqdm(desc="robustness", unit="shard", disable=None if progress else True) as bar:
         decided = _treat_as_decided(task, cutter, agents, wanted, executor, bar)
@@ -155,7 +189,7 @@ def run_robustness(
             for table in _tables(problem, name, decided[name], own, parts)
         ]
     results = pd.concat(tables, ignore_index=True)
-    labels = {name: str(getattr(agent, "label", name)) for name, agent in agents.items()}
+    labels = labels_of(agents)
     summary = summarise_losses(results, problem, seed=seed, resamples=resamples)
     unit = "" if task.dose_part is None else task.action_parts[task.dose_part][1]
     return Robustness(problem, results, summary, left_out, labels, unit)
@@ -218,9 +252,14 @@ def _tables(
         yield _labelled(table, run.perturbation, course.affected(run.perturbation), lost)
 
 
-def _fitting(
+def fitting_requests(
     requests: Sequence[Request] | None, task: TherapyTask, seed: int
 ) -> tuple[list[Request], dict[str, str]]:
+    """The requests, by default all that mean something in a task, and why others do not.
+
+    Raises:
+        ValueError: A kind that was asked for has no meaning in the task.
+    """
     if requests is not None:
         for request in requests:
             Perturbation(request.kind, 0.0, seed=seed).require_fit(task)

@@ -13,6 +13,9 @@ from oncogym.training.algorithms.base import Algorithm
 #: Entry-point group in which another package offers an :class:`Algorithm`.
 ENTRY_POINT_GROUP = "oncogym.algorithms"
 
+#: The algorithm unless another one is named.
+DEFAULT = "ppo"
+
 _CONTRACT = "base"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,10 +86,10 @@ class Algorithm(Protocol):
         defaults: Hyper-parameters as a mapping like the YAML file, for a package that brings none.
     """
 
-    name: ClassVar[str]
-    title: ClassVar[str]
-    Settings: ClassVar[type]
-    defaults: ClassVar[Mapping[str, Mapping[str, Any]] | None]
+    name: str
+    title: str
+    Settings: Any
+    defaults: Mapping[str, Mapping[str, Any]] | None
 
     def build(
         self, problem: Problem, settings: Any, *, lanes: int, seed: int, steps: int, start: int

@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from oncogym.agents.optimizers import GeneticSettings
+from oncogym.agents.optimizers.genetic import GeneticSettings
 from oncogym.core.files import write_bytes_atomic
 from oncogym.envs.emt6ro_fractionation import (
     Protocol,

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from oncogym.agents.optimizers import GeneticAlgorithm, GeneticSettings
+from oncogym.agents.optimizers.genetic import GeneticAlgorithm, GeneticSettings
 from oncogym.agents.optimizers.genetic.selection import group_size
 
 # Okabe and Ito's colours, light enough to be written on.

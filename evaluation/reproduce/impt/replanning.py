@@ -25,7 +25,8 @@ from oncogym.envs.impt_beam_weighting.phantom import Phantom
 from oncogym.envs.impt_beam_weighting.plan_library import nominal_weights, scenario_of
 from oncogym.envs.impt_beam_weighting.step_kernels import MEAN_WEIGHT
 from oncogym.envs.impt_beam_weighting.structures import REST
-from oncogym.evaluation.harness import Problem, evaluate_problem, resolve
+from oncogym.envs.problem import Problem
+from oncogym.evaluation.harness import evaluate_problem, resolve
 from oncogym.evaluation.statistics import Interval, stratified_bootstrap
 
 ENV_ID = "oncogym/IMPTBeamWeighting-v0"

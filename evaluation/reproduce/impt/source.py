@@ -330,6 +330,10 @@ def figures(folder: Path, seed: int, saved: tuple[Path, ...] = ()) -> list[Path]
     return save_figures(folder, saved)
 
 
+#: Names of the figures that are drawn without being asked for a plan of one's own.
+FIGURES = ("source_fit_a", "robust_plan", "dvh_bands", "trade_off")
+
+
 def arguments(parser: Arguments) -> None:
     """Options of this source alone."""
     parser.add_argument(
@@ -349,15 +353,18 @@ def configured(options: Mapping[str, Any], folder: Path | None) -> Source:
     Raises:
         CorruptFileError: A file holds no plan; the message names it.
         FileNotFoundError: There is no such file.
+        ValueError: Two files have the same name, and so would their figures.
     """
     saved = tuple(options["plan"])
-    for path in saved:
+    for number, path in enumerate(saved):
+        if path.stem in {*FIGURES, *(other.stem for other in saved[:number])}:
+            raise ValueError(f"{path} would be drawn as {path.stem}.png, as another figure is")
         plans.load_plan(path)  # refuses what is no plan before anything is computed
     return replace(SOURCE, figures=partial(figures, saved=saved))
 
 
 SOURCE = Source(
     "impt", "IMPT tutorial, 40 beamlets on a 2-D phantom", checks, figures, arguments=arguments,
-    configured=configured,
+    configured=configured, figure_options=("plan",),
 )  # fmt: skip
 register(SOURCE)

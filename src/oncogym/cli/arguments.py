@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import reprlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from oncogym.core.errors import ReportError
+from oncogym.envs.problem import MOST_PATIENTS
 from oncogym.parallel import EXECUTORS, Executor, open_executor
+
+# Values of options nest no deeper; what is deeper is a slip, and ends in the limits of Python.
+_DEEPEST = 32
+# No command takes a larger number.
+_LARGEST = 10**15
 
 
 def add_executor(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +36,7 @@ def add_executor(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--address",
+        type=named,
         metavar="HOST:PORT",
         help="Ray cluster to join, auto for one on this machine (default: the environment variable "
         "RAY_ADDRESS; without it Ray is started here)",
@@ -46,7 +56,7 @@ def executor_of(args: argparse.Namespace) -> Executor:
 def add_common(parser: argparse.ArgumentParser, *, seed: bool = True) -> None:
     """Add ``--json`` and ``--seed``."""
     if seed:
-        parser.add_argument("--seed", type=natural, default=0, help="random seed (default 0)")
+        parser.add_argument("--seed", type=seed_number, default=0, help="random seed (default 0)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -65,37 +75,85 @@ def read_pairs(pairs: list[str]) -> dict[str, Any]:
     """Turn ``key=value`` texts into a dictionary; values are JSON, or else plain text.
 
     Raises:
-        ValueError: A text has no ``=``.
+        ValueError: A text has no ``=``, a key comes twice, or a value nests too deeply, has an
+            integer of thousands of digits or NaN.
     """
     out: dict[str, Any] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key:
-            raise ValueError(f"{pair!r} is not of the form KEY=VALUE")
+            raise ValueError(f"{reprlib.repr(pair)} is not of the form KEY=VALUE")
+        if key in out:
+            raise ValueError(
+                f"{key!r} is given twice, the second time as {reprlib.repr(text)}; allowed: once"
+            )
         try:
-            out[key] = json.loads(text)
-        except json.JSONDecodeError:
-            out[key] = text
+            out[key] = _read(text)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{key!r} is {reprlib.repr(text)}: {error}") from None
     return out
 
 
-def natural(text: str) -> int:
-    """An integer of at least 0, for argparse."""
+def _read(text: str) -> Any:
     try:
-        value = int(text)
-    except ValueError:
-        value = -1
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least 0")
-    return value
+        value = json.loads(text, parse_constant=_constant)
+    except json.JSONDecodeError:
+        return text
+    except RecursionError:
+        raise ValueError(f"nested too deeply; allowed: {_DEEPEST} levels") from None
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [inner for one in level for inner in _inside(one)]
+        if not level:
+            return value
+    raise ValueError(f"nested too deeply; allowed: {_DEEPEST} levels")
 
 
-def positive(text: str) -> int:
-    """An integer of at least 1, for argparse."""
-    value = natural(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least 1")
-    return value
+def _constant(name: str) -> float:
+    if name == "NaN":
+        raise ValueError("NaN is no value")
+    return float(name)
+
+
+def _inside(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
+
+
+def whole(low: int, high: int = _LARGEST) -> Callable[[str], int]:
+    """A type for argparse: an integer from ``low`` to ``high``."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(
+                f"{reprlib.repr(text)} is not an integer from {low} to {high}"
+            )
+        return value
+
+    return read
+
+
+#: An integer of at least 0, of at least 1, a random seed, for argparse.
+natural, positive, seed_number = whole(0), whole(1), whole(0, 2**32 - 1)
+
+
+def named(text: str) -> str:
+    """A name, for argparse."""
+    if not text:
+        raise argparse.ArgumentTypeError("'' is not a name")
+    return text
+
+
+def path(text: str) -> Path:
+    """A path, for argparse. An empty one would mean the folder in which the command runs."""
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a path; '.' is the folder you are in")
+    return Path(text)
 
 
 def settings_of(args: argparse.Namespace) -> dict[str, Any]:
@@ -109,7 +167,24 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
 
 def add_patients(parser: argparse.ArgumentParser, patients: int) -> None:
     """Add who is compared and on whom: environment, agents, cohort and number of patients."""
-    parser.add_argument("env", metavar="ENV", help="an environment id")
-    parser.add_argument("agents", nargs="*", metavar="AGENT", help="agents to compare")
-    parser.add_argument("--cohort", help="cohort (default: the evaluation cohort of the id)")
-    parser.add_argument("--patients", type=positive, default=patients, help=f"default {patients}")
+    parser.add_argument("env", type=named, metavar="ENV", help="an environment id")
+    parser.add_argument("agents", nargs="*", type=named, metavar="AGENT", help="agents to compare")
+    parser.add_argument(
+        "--cohort", type=named, help="cohort (default: the evaluation cohort of the id)"
+    )
+    parser.add_argument(
+        "--patients", type=whole(1, MOST_PATIENTS), default=patients, help=f"default {patients}"
+    )
+
+
+def save_then_print(save: Callable[[], object], show: Callable[[bool], object]) -> None:
+    """Save, then print in any case: results that cannot be saved or drawn are shown at least.
+
+    ``show`` is told whether all is saved.
+    """
+    try:
+        save()
+    except (OSError, ReportError):
+        show(False)
+        raise
+    show(True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +15,22 @@ from oncogym.cli.arguments import (
     add_common,
     add_executor,
     executor_of,
-    positive,
+    named,
+    path,
     settings_of,
+    whole,
 )
 from oncogym.core.files import to_plain
 from oncogym.core.manifest import manifest
+from oncogym.evaluation.benchmark.folder import find_benchmark
 from oncogym.evaluation.benchmark.presets import PRESETS
 from oncogym.evaluation.benchmark.run import (
-    clear,
+    MOST_TRAINING_SEEDS,
     default_envs,
+    prepare,
     run_benchmark,
-    save_summary,
 )
+from oncogym.evaluation.report.drawings import Drawings
 from oncogym.evaluation.report.suite import print_suite
 from oncogym.evaluation.robustness.report import read_study
 
@@ -42,23 +48,28 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--preset", choices=sorted(PRESETS), default="quick", help="amount of work (default quick)"
     )
-    parser.add_argument("--envs", nargs="+", metavar="ENV", help="ids (default: the cohorts)")
+    parser.add_argument(
+        "--envs", nargs="+", type=named, metavar="ENV", help="ids (default: the cohorts)"
+    )
     parser.add_argument(
         "--training-seeds",
-        type=positive,
+        type=whole(1, MOST_TRAINING_SEEDS),
         metavar="N",
         help="PPO runs with different seeds (default: the preset's, "
         + ", ".join(f"{name} {preset.training_seeds}" for name, preset in PRESETS.items())
         + ")",
     )
-    parser.add_argument("--out", type=Path, help="output folder (default results/benchmark-PRESET)")
+    parser.add_argument("--out", type=path, help="output folder (default results/benchmark-PRESET)")
     parser.add_argument(
-        "--fresh", action="store_true", help="remove an earlier benchmark in the folder first"
+        "--fresh",
+        action="store_true",
+        help="start from the beginning; the files of an earlier benchmark in the folder, and no "
+        "others, are kept in its folder 'previous' until the new one is complete, and then removed",
     )
     parser.add_argument(
         "--robustness",
         nargs="+",
-        type=Path,
+        type=path,
         default=[],
         metavar="DIR",
         help="folders of oncogym robustness --out to show in the report, too; a finished benchmark "
@@ -70,18 +81,23 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the benchmark."""
-    out = args.out or Path("results") / f"benchmark-{args.preset}"
+    """Run the benchmark; everything that was asked for is checked before anything is touched."""
+    out = Path("results") / f"benchmark-{args.preset}" if args.out is None else args.out
     preset = PRESETS[args.preset]
-    if args.training_seeds:
+    if args.training_seeds is not None:
         preset = replace(preset, training_seeds=args.training_seeds)
-    studies = [read_study(folder) for folder in args.robustness]
+    env_ids = args.envs or default_envs()
+    prepare(env_ids, preset, args.seed)
+    studies = [read_study(folder) for folder in _different(args.robustness)]
+    _require_training()
     about = manifest("benchmark", {"seed": args.seed}, settings_of(args))
     with executor_of(args) as executor:
-        if args.fresh:
-            clear(out)
+        earlier = find_benchmark(out) if args.fresh else None
+        if earlier is not None:
+            earlier.begin_afresh()
+        drawings = Drawings(out)
         comparisons = run_benchmark(
-            args.envs or default_envs(),
+            env_ids,
             preset,
             out,
             seed=args.seed,
@@ -89,11 +105,38 @@ def run(args: argparse.Namespace) -> int:
             say=lambda text: print(text, file=sys.stderr, flush=True),
             executor=executor,
             studies=studies,
+            drawings=drawings,
         )
-    save_summary(comparisons, out)
     if args.json:
         print(json.dumps(to_plain([c.document() for c in comparisons.values()]), indent=2))
-        return 0
-    print_suite(comparisons, seed=args.seed)
-    print(f"\nresults in {out}; open {out / 'report.html'}")
+    else:
+        print_suite(comparisons, seed=args.seed)
+        print(f"\nresults in {out}; open {out / 'report.html'}")
+    drawings.require_all()
     return 0
+
+
+def _different(folders: list[Path]) -> list[Path]:
+    """The folders, none of them twice.
+
+    Raises:
+        ValueError: The same folder is named twice.
+    """
+    seen: dict[str, Path] = {}
+    for folder in folders:
+        where = os.path.realpath(folder)
+        if where in seen:
+            raise ValueError(f"the study {folder} is named twice, also as {seen[where]}")
+        seen[where] = folder
+    return folders
+
+
+def _require_training() -> None:
+    """Refuse here, not after the search, where nothing can be trained.
+
+    Raises:
+        ModuleNotFoundError: The extra ``train`` is not installed.
+    """
+    for name in ("torch", "stable_baselines3", "yaml", "tensorboard"):
+        if find_spec(name) is None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)

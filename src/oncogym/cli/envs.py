@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
-from oncogym.cli.arguments import add_common
+from oncogym.cli.arguments import add_common, named, path
 from oncogym.envs import find_variant, treatments
 from oncogym.envs.options import resolve_options
 from oncogym.evaluation.report.environment_pages import write_pages
+from oncogym.evaluation.report.labels import visible
 
 
 def add_parser(commands: Any) -> None:
@@ -21,13 +21,17 @@ def add_parser(commands: Any) -> None:
         description="List the registered environments, those of other installed packages included; "
         "with an id, print its page; with --write, write the pages as Markdown.",
     )
-    parser.add_argument("env", nargs="?", metavar="ENV", help="an environment id")
+    parser.add_argument("env", nargs="?", type=named, metavar="ENV", help="an environment id")
     parser.add_argument(
-        "--write", type=Path, metavar="DIR", help="folder for a Markdown page of each treatment"
+        "--write",
+        type=path,
+        metavar="DIR",
+        help="folder for a Markdown page of each treatment; only pages written by this command are "
+        "written over",
     )
     parser.add_argument(
         "--results",
-        type=Path,
+        type=path,
         metavar="DIR",
         help="folder of a benchmark whose tables and figures go into the pages (default: the pages "
         "keep theirs)",
@@ -38,15 +42,17 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the list or the page, or write the pages."""
-    if args.results and not args.write:
+    if args.results is not None and args.write is None:
         raise ValueError("--results says what goes into the pages of --write DIR")
-    if args.write:
-        chosen = [find_variant(args.env)[0]] if args.env else list(treatments().values())
+    if args.write is not None:
+        chosen = (
+            [find_variant(args.env)[0]] if args.env is not None else list(treatments().values())
+        )
         written = write_pages(chosen, args.write, args.results)
-        names = [str(path) for path in written]
+        names = [str(page) for page in written]
         print(json.dumps(names) if args.json else "\n".join(names))
         return 0
-    if args.env:
+    if args.env is not None:
         treatment, variant = find_variant(args.env)
         about = _about(treatment, variant)
         print(json.dumps(about, indent=2) if args.json else f"# {variant.id}\n\n{treatment.page}")
@@ -57,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     width = max(len(row["id"]) for row in rows)
     for row in rows:
-        print(f"{row['id']:{width}}  {row['summary']}")
+        print(f"{row['id']:{width}}  {visible(row['summary'])}")
     return 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 from oncogym.cli.arguments import (
@@ -13,12 +12,17 @@ from oncogym.cli.arguments import (
     add_options,
     add_patients,
     executor_of,
+    named,
+    path,
     read_pairs,
+    save_then_print,
     settings_of,
 )
-from oncogym.core.files import require_writable_folder, to_plain
+from oncogym.core.files import to_plain
 from oncogym.core.manifest import manifest
-from oncogym.evaluation.comparison import Comparison, load_agents, print_comparison
+from oncogym.core.output_folder import OutputFolder
+from oncogym.evaluation.agent_names import load_agents, name_agents, reserved_names
+from oncogym.evaluation.comparison import FILES, Comparison, check_ends, print_comparison
 from oncogym.evaluation.harness import resolve
 
 
@@ -29,12 +33,17 @@ def add_parser(commands: Any) -> None:
         help="compare agents on the same patients",
         description="Treat the same patients, with the same random streams, with every agent and "
         "print statistics with 95 %% intervals. AGENT is a clinical protocol of the treatment, "
-        "'random', the folder of a trained policy, or a plan.json; without any, all protocols.",
+        "'random', the folder of a trained policy, or a plan.json; without any, all protocols. "
+        "--option patient={...} treats one patient of your own.",
     )
     add_patients(parser, 200)
-    parser.add_argument("--baseline", help="agent that scores 0 (default: the id's clinical one)")
-    parser.add_argument("--reference", help="agent that scores 1 (default: no normalised score)")
-    parser.add_argument("--out", type=Path, help="folder for results, figures and the report")
+    parser.add_argument(
+        "--baseline", type=named, help="agent that scores 0 (default: the id's clinical one)"
+    )
+    parser.add_argument(
+        "--reference", type=named, help="agent that scores 1 (default: no normalised score)"
+    )
+    parser.add_argument("--out", type=path, help="folder for results, figures and the report")
     add_options(parser)
     add_executor(parser)
     add_common(parser)
@@ -42,7 +51,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate, print, and save where asked."""
+    """Evaluate, save where asked, and print."""
     problem = resolve(
         args.env,
         cohort=args.cohort,
@@ -51,25 +60,37 @@ def run(args: argparse.Namespace) -> int:
         options=read_pairs(args.option),
     )
     agents, left_out = load_agents(problem, args.agents, args.seed)
-    if args.out:
-        require_writable_folder(args.out)
+    names = name_agents(args.agents, reserved_names(problem.treatment))
+    baseline, reference = (
+        None if name is None else names.get(name, name)
+        for name in (args.baseline or problem.variant.baseline, args.reference)
+    )
+    check_ends(agents, str(baseline), reference)
     about = manifest("evaluate", {"seed": args.seed}, settings_of(args))
     with executor_of(args) as executor:
+        if args.out is not None:
+            OutputFolder.claim(args.out, "evaluate", FILES)
         comparison = Comparison.run(
             problem,
             agents,
-            baseline=args.baseline or problem.variant.baseline,
-            reference=args.reference,
+            baseline=str(baseline),
+            reference=reference,
             left_out=left_out,
             seed=args.seed,
             executor=executor,
         )
-    if args.out:
-        comparison.save(args.out, about)
-    if args.json:
-        print(json.dumps(to_plain(comparison.document()), indent=2))
-    else:
+
+    def save() -> None:
+        if args.out is not None:
+            comparison.save(args.out, about)
+
+    def show(saved: bool) -> None:
+        if args.json:
+            print(json.dumps(to_plain(comparison.document()), indent=2))
+            return
         print_comparison(comparison)
-        if args.out:
+        if args.out is not None and saved:
             print(f"saved in {args.out}; open {args.out / 'report.html'}")
+
+    save_then_print(save, show)
     return 0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 # Threads that wait for work must not spin: beside any other busy process that costs milliseconds a
@@ -22,12 +24,14 @@ from oncogym.cli import (
     speed,
     train,
 )
+from oncogym.cli.console import safe_streams
+from oncogym.cli.exit_status import BROKEN_PIPE, BUG, EXPLAINED, message_of, status_of
 from oncogym.cli.signals import ends_on_signals
-from oncogym.core.files import CorruptFileError, OutputFolderError
-from oncogym.envs.device import DeviceError
-from oncogym.parallel import ExecutorError
+from oncogym.evaluation.report.labels import visible
 
 _COMMANDS = (envs, train, optimize, evaluate, robustness, benchmark, reproduce, speed)
+# A message that is longer hides what it says.
+_LONGEST = 4000
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -36,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="oncogym",
         description="Cancer-treatment planning as Gymnasium environments: list, train, optimise, "
         "evaluate, perturb, benchmark, reproduce, measure.",
-        epilog="Exit status: 0 fine, 1 a stated check failed, 2 bad usage.",
+        epilog=EXPLAINED,
     )
     parser.add_argument("--version", action="version", version=f"oncogym {oncogym.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -47,33 +51,44 @@ def build_parser() -> argparse.ArgumentParser:
 
 @ends_on_signals
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one sub-command and return its exit status."""
-    args = build_parser().parse_args(argv)
+    """Run one sub-command and return its exit status, see :mod:`oncogym.cli.exit_status`.
+
+    Raises:
+        SystemExit: ``--help``, ``--version``, or arguments that make no command (status 2).
+    """
+    name = "oncogym"
     try:
-        return int(args.run(args))
-    except (
-        ValueError,
-        OutputFolderError,
-        CorruptFileError,
-        FileNotFoundError,
-        DeviceError,
-        ExecutorError,
-    ) as error:
-        print(f"oncogym {args.command}: error: {error}", file=sys.stderr)
-        return 2
-    except ModuleNotFoundError as error:
-        print(
-            f"oncogym {args.command}: error: {error}; install the extra with "
-            'pip install "oncogym[train]"',
-            file=sys.stderr,
-        )
-        return 2
-    except KeyboardInterrupt:
-        print(f"oncogym {args.command}: stopped", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+        with safe_streams():
+            args = build_parser().parse_args(argv)
+            name = f"oncogym {args.command}"
+            return _run(args, name)
+    except OSError as error:  # standard output: nobody reads it, or there is no room for it
+        return _report(error, name)
+
+
+def _run(args: argparse.Namespace, name: str) -> int:
+    try:
+        status = int(args.run(args))
+        sys.stdout.flush()
+        return status
+    except (KeyboardInterrupt, Exception) as error:
+        return _report(error, name)
+
+
+def _report(error: BaseException, name: str) -> int:
+    """Say what went wrong, and return the exit status for it."""
+    status = status_of(error)
+    if status == BROKEN_PIPE or sys.stderr is None:
+        return status
+    with contextlib.suppress(OSError, ValueError):
+        if status == BUG:
+            traceback.print_exception(error)
+        print(f"{name}: {_shortened(visible(message_of(error)))}", file=sys.stderr)
+    return status
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} … ({len(text)} characters)"
 
 
 if __name__ == "__main__":

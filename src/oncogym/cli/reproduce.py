@@ -5,13 +5,24 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from oncogym.cli.arguments import add_common, settings_of
-from oncogym.core.files import require_writable_folder, to_plain, write_json_atomic
+from oncogym.cli.arguments import (
+    add_common,
+    named,
+    path,
+    save_then_print,
+    settings_of,
+)
+from oncogym.core.files import to_plain, write_json_atomic
 from oncogym.core.manifest import manifest
+from oncogym.core.output_folder import OutputFolder
+from oncogym.evaluation.report.drawings import Drawings
 from oncogym.evaluation.reproduce.checks import Source, find_source, sources, table
+
+_CHECKS = "checks.json"
 
 
 def add_parser(commands: Any) -> None:
@@ -24,16 +35,18 @@ def add_parser(commands: Any) -> None:
         "about it, and compare. Exit status 1 when a check fails.",
         epilog=f"Sources: {known}.",
     )
-    parser.add_argument("source", metavar="SOURCE", help=f"one of {', '.join(sources())}")
+    parser.add_argument(
+        "source", type=named, metavar="SOURCE", help=f"one of {', '.join(sources())}"
+    )
     parser.add_argument("--figures", action="store_true", help="draw the source's figures, too")
     parser.add_argument(
         "--out",
-        type=Path,
+        type=path,
         help="folder for checks.json and the figures (figures: results/reproduce-SOURCE)",
     )
     parser.add_argument(
         "--policy",
-        type=Path,
+        type=path,
         action="append",
         default=[],
         metavar="DIR",
@@ -42,7 +55,12 @@ def add_parser(commands: Any) -> None:
     add_common(parser)
     for source in sources().values():
         if source.arguments is not None:
-            source.arguments(parser.add_argument_group(f"options of source {source.name}"))
+            group = parser.add_argument_group(f"options of source {source.name}")
+            source.arguments(group)
+            for action in group._group_actions:
+                # Without a default one sees what was given: also a default, for another source.
+                action.default = argparse.SUPPRESS
+                action.type = path if action.type is Path else action.type
     parser.set_defaults(run=run)
 
 
@@ -57,7 +75,8 @@ def run(args: argparse.Namespace) -> int:
         OutputFolderError: The folder cannot be written to.
     """
     source = find_source(args.source)
-    settings = _own_settings(source, args)
+    own = {**source.options(), **_given(source, args)}
+    settings = {**settings_of(args), **own}
     if args.policy:
         if source.policies is None:
             raise ValueError(f"source {source.name!r} has nothing to compare a policy with")
@@ -66,54 +85,66 @@ def run(args: argparse.Namespace) -> int:
     if args.figures:
         if source.figures is None:
             raise ValueError(f"source {source.name!r} has no figures")
-        out = out or Path("results") / f"reproduce-{source.name}"
+        out = Path("results") / f"reproduce-{source.name}" if out is None else out
     if source.configured is not None:
-        own = {name: getattr(args, name) for name in source.options()}
         source = source.configured(own, out)
-    if out:
-        require_writable_folder(out)
+    output = None
+    if out is not None:
+        output = OutputFolder.claim(out, f"reproduce {source.name}", [_CHECKS])
     about = manifest("reproduce", {"seed": args.seed}, settings)
     checks = source.checks(args.seed)
-    figures: list[Path] = []
-    if args.figures and source.figures is not None:
-        figures = source.figures(out, args.seed)
-    document = to_plain(
-        {
-            "source": source.name,
-            "title": source.title,
-            "ok": all(check.ok for check in checks),
-            "checks": [asdict(check) for check in checks],
-            "figures": figures,
-            "manifest": about,
-        }
-    )
-    if out:
-        write_json_atomic(out / "checks.json", document)
-    if args.json:
-        print(json.dumps(document, indent=2))
-    else:
+    document: dict[str, Any] = {
+        "source": source.name,
+        "title": source.title,
+        "ok": all(check.ok for check in checks),
+        "checks": [asdict(check) for check in checks],
+        "figures": [],
+        "manifest": about,
+    }
+    drawings = Drawings(Path() if out is None else out)
+
+    def save() -> None:
+        if output is None:
+            return
+        output.write(_CHECKS, partial(write_json_atomic, value=document))
+        if args.figures and source.figures is not None:
+            with drawings.attempt("figures"):
+                document["figures"] = output.take(partial(source.figures, seed=args.seed))
+            output.write(_CHECKS, partial(write_json_atomic, value=document))
+        drawings.require_all()
+
+    def show(saved: bool) -> None:
+        if args.json:
+            print(json.dumps(to_plain(document), indent=2))
+            return
         print(f"{source.title}\n\n{table(checks)}")
         failed = [check.id for check in checks if not check.ok]
         print(f"\n{len(checks) - len(failed)} of {len(checks)} checks hold", end="")
         print(f"; failed: {', '.join(failed)}" if failed else "")
-        if out:
+        if out is not None and saved:
             print(f"saved in {out}")
+
+    save_then_print(save, show)
     return 0 if document["ok"] else 1
 
 
-def _own_settings(source: Source, args: argparse.Namespace) -> dict[str, Any]:
-    """The settings of a run, without the options of other sources.
+def _given(source: Source, args: argparse.Namespace) -> dict[str, Any]:
+    """The options of the source that were given.
 
     Raises:
-        ValueError: An option of another source was given.
+        ValueError: An option of another source was given, or one that has no meaning without
+            ``--figures``.
     """
-    settings = settings_of(args)
-    own = source.options()
-    for other in sources().values():
-        for name, default in other.options().items():
-            if name in own:
-                continue
-            if settings.pop(name, default) != default:
-                option = "--" + name.replace("_", "-")
-                raise ValueError(f"{option} is an option of source {other.name!r}")
-    return settings
+    given = {name: value for name, value in vars(args).items() if name in _all_options()}
+    for name in given:
+        option = "--" + name.replace("_", "-")
+        if name not in source.options():
+            (other,) = [one.name for one in sources().values() if name in one.options()]
+            raise ValueError(f"{option} is an option of source {other!r}, not of {source.name!r}")
+        if name in source.figure_options and not args.figures:
+            raise ValueError(f"{option} has no meaning without --figures")
+    return given
+
+
+def _all_options() -> set[str]:
+    return {name for source in sources().values() for name in source.options()}

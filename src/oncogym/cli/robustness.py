@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 from oncogym.cli.arguments import (
@@ -13,15 +12,21 @@ from oncogym.cli.arguments import (
     add_options,
     add_patients,
     executor_of,
+    named,
+    path,
     read_pairs,
+    save_then_print,
     settings_of,
 )
-from oncogym.core.files import require_writable_folder, to_plain
+from oncogym.core.files import to_plain
 from oncogym.core.manifest import manifest
-from oncogym.evaluation.comparison import load_agents
+from oncogym.core.output_folder import OutputFolder
+from oncogym.evaluation.agent_names import load_agents
 from oncogym.evaluation.harness import resolve
+from oncogym.evaluation.report.labels import visible
+from oncogym.evaluation.robustness.outcome import FILES
 from oncogym.evaluation.robustness.perturbation import KINDS
-from oncogym.evaluation.robustness.study import Request, run_robustness
+from oncogym.evaluation.robustness.study import fitting_requests, read_requests, run_robustness
 from oncogym.evaluation.statistics import Interval
 
 
@@ -40,12 +45,13 @@ def add_parser(commands: Any) -> None:
     add_patients(parser, 100)
     parser.add_argument(
         "--perturb",
+        type=named,
         action="append",
         metavar="KIND[=SIZE,...][@FRACTION,...]",
         help="kind, sizes, and numbers of the fractions for kinds that happen once; repeatable "
         "(default: every kind that the environment has a meaning for, at its usual sizes)",
     )
-    parser.add_argument("--out", type=Path, help="folder for results, figure and the report")
+    parser.add_argument("--out", type=path, help="folder for results, figure and the report")
     add_options(parser)
     add_executor(parser)
     add_common(parser)
@@ -54,7 +60,7 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the study, print, and save where asked."""
-    requests = [Request.parse(text) for text in args.perturb] if args.perturb else None
+    requests = read_requests(args.perturb) if args.perturb else None
     problem = resolve(
         args.env,
         cohort=args.cohort,
@@ -63,29 +69,39 @@ def run(args: argparse.Namespace) -> int:
         options=read_pairs(args.option),
     )
     agents, _ = load_agents(problem, args.agents, args.seed)
-    if args.out:
-        require_writable_folder(args.out)
+    fitting_requests(requests, problem.task(1), args.seed)
     about = manifest("robustness", {"seed": args.seed}, settings_of(args))
     with executor_of(args) as executor:
+        if args.out is not None:
+            OutputFolder.claim(args.out, "robustness", FILES)
         study = run_robustness(
             problem, agents, requests, seed=args.seed, executor=executor, progress=True
         )
-    if args.out:
-        study.save(args.out, about)
-    if args.json:
-        print(json.dumps(to_plain({**study.document(), "manifest": about}), indent=2))
-        return 0
-    print(
-        f"{problem.variant.id}: {args.patients} patients of cohort {problem.cohort.name!r}; loss "
-        "against the unperturbed course of the patients in whom it took place [95 % interval]\n"
-    )
-    print(study.table().map(_cell).to_string(index=False))
-    for kind, reason in study.left_out.items():
-        print(f"left out {kind}: {reason}")
-    if args.out:
-        print(f"saved in {args.out}; open {args.out / 'report.html'}")
+
+    def save() -> None:
+        if args.out is not None:
+            study.save(args.out, about)
+
+    def show(saved: bool) -> None:
+        if args.json:
+            print(json.dumps(to_plain({**study.document(), "manifest": about}), indent=2))
+            return
+        print(
+            f"{problem.variant.id}: {args.patients} patients of cohort {problem.cohort.name!r}; "
+            "loss against the unperturbed course of the patients in whom it took place [95 % "
+            "interval]\n"
+        )
+        print(study.table().map(_cell).to_string(index=False))
+        for kind, reason in study.left_out.items():
+            print(f"left out {kind}: {visible(reason)}")
+        if args.out is not None and saved:
+            print(f"saved in {args.out}; open {args.out / 'report.html'}")
+
+    save_then_print(save, show)
     return 0
 
 
 def _cell(cell: Any) -> Any:
-    return f"{cell:.4g}" if isinstance(cell, Interval) else cell
+    if isinstance(cell, Interval):
+        return f"{cell:.4g}"
+    return visible(cell) if isinstance(cell, str) else cell

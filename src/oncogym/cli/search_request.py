@@ -9,13 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from oncogym.agents.optimizers import OPTIMIZERS, GeneticAlgorithm, GeneticSettings
+from oncogym.agents.optimizers import DEFAULT, find_optimizer, optimizers
+from oncogym.agents.optimizers.base import plain_settings
 from oncogym.cli.arguments import read_pairs
+from oncogym.core.checks import whole_number
 from oncogym.core.files import CorruptFileError, read_json, to_plain
+from oncogym.envs.problem import MOST_PATIENTS
 from oncogym.envs.registry import find_variant
 
-#: Method whose searches leave checkpoints and can go on after an interruption.
-RESUMABLE = GeneticAlgorithm.name
+#: Settings with an option of their own on the command line.
+LIMITS = ("max_dose", "min_gap")
 
 
 @dataclass(frozen=True)
@@ -32,15 +35,13 @@ class SearchRequest:
         replicates: Simulations of each patient.
         option: Options of the environment.
         set: Settings of the method.
-        max_dose: Largest dose of a slot [Gy], or the model's.
-        min_gap: Least time between doses [h], or the model's.
-        from_protocols: Put the clinical protocols into the first population.
+        from_protocols: Begin with the clinical protocols.
         each: Find a plan of its own for each patient; ``cohort`` is then by default that of
             evaluations.
     """
 
     env: str
-    method: str = "de"
+    method: str = DEFAULT
     budget: int = 0
     seed: int = 0
     cohort: str | None = None
@@ -48,28 +49,30 @@ class SearchRequest:
     replicates: int = 1
     option: dict[str, Any] = field(default_factory=dict)
     set: dict[str, Any] = field(default_factory=dict)
-    max_dose: float | None = None
-    min_gap: float | None = None
     from_protocols: bool = False
     each: bool = False
 
     def __post_init__(self) -> None:
-        if self.method not in OPTIMIZERS:
-            raise ValueError(f"method is {self.method!r}; allowed: {', '.join(sorted(OPTIMIZERS))}")
+        for name, most in (("patients", MOST_PATIENTS), ("replicates", 10**5)):
+            if getattr(self, name) is not None:
+                whole_number(name, getattr(self, name), 1, most)
+        whole_number("seed", self.seed, 0, 2**32 - 1)
+        whole_number("budget", self.budget, 0, 10**12)
+        if (self.patients or 1) * self.replicates > MOST_PATIENTS:
+            raise ValueError(
+                f"{self.patients} patients, {self.replicates} times each; allowed: together at "
+                f"most {MOST_PATIENTS} simulations of a plan"
+            )
+        optimizer = find_optimizer(self.method, self.set)
+        # All of them, in JSON's types: a search that goes on is compared with what is asked then.
+        object.__setattr__(self, "set", to_plain(plain_settings(optimizer)))
         if not self.budget:
-            object.__setattr__(self, "budget", OPTIMIZERS[self.method].default_budget)
-        if self.method == GeneticAlgorithm.name:
+            object.__setattr__(self, "budget", optimizer.default_budget)
+        if optimizer.takes != "plan":
             foreign = {"--from-protocols": self.from_protocols, "--each": self.each}
-            object.__setattr__(self, "set", _complete(self.set))
-        else:
-            foreign = {
-                "--set": bool(self.set),
-                "--max-dose": self.max_dose is not None,
-                "--min-gap": self.min_gap is not None,
-            }
-        for name, given in foreign.items():
-            if given:
-                raise ValueError(f"{name} has no meaning for --method {self.method}")
+            for name, given in foreign.items():
+                if given:
+                    raise ValueError(f"{name} has no meaning for --method {self.method}")
 
 
 def read_request(args: argparse.Namespace) -> SearchRequest:
@@ -93,6 +96,11 @@ def _asked(args: argparse.Namespace) -> dict[str, Any]:
     values = {f.name: getattr(args, f.name) for f in dataclasses.fields(SearchRequest)}
     for name in ("option", "set"):
         values[name] = read_pairs(values[name])
+    for name in LIMITS:
+        if getattr(args, name) is not None:
+            if name in values["set"]:
+                raise ValueError(f"{name} is given twice, by --set and by an option of its own")
+            values["set"][name] = getattr(args, name)
     if values["env"] is not None:
         values["env"] = find_variant(values["env"])[1].id
     # False and empty are what argparse leaves where nothing was said; 0 is a value.
@@ -108,8 +116,13 @@ def _resumed(folder: Path, asked: Mapping[str, Any]) -> SearchRequest:
         saved = SearchRequest(**document["settings"])
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptFileError(f"{config}: not the request of a search ({error!r})") from error
-    if "set" in asked and saved.method == GeneticAlgorithm.name:
-        complete = _complete({**saved.set, **asked["set"]})
+    if not find_optimizer(saved.method).resumes:
+        able = ", ".join(name for name, kind in optimizers().items() if kind.resumes)
+        raise ValueError(
+            f"{folder} holds a search by method {saved.method!r}; allowed: {able} can go on"
+        )
+    if "set" in asked:
+        complete = SearchRequest(**{**to_plain(saved), "set": {**saved.set, **asked["set"]}}).set
         asked = {**asked, "set": {name: complete[name] for name in asked["set"]}}
     changed = _changes(to_plain(saved), asked)
     if changed:
@@ -126,8 +139,3 @@ def _changes(saved: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
         else:
             pairs.append((name, saved[name], value))
     return [f"{name} was {old!r}, now {new!r}" for name, old, new in pairs if old != new]
-
-
-def _complete(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of the genetic algorithm with the defaults filled in, in JSON's types."""
-    return to_plain(GeneticSettings.from_mapping(settings))

@@ -1,4 +1,4 @@
-"""How a command ends when it is told to: soon, with all its processes, and with the usual status."""
+"""How a command ends when it is told to: soon, with all its processes, with the usual status."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import functools
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import FrameType
+from typing import Protocol
 
 #: A command that was told to end has so long for tidying up [s].
 PATIENCE = 3.5
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
-_Main = Callable[[Sequence[str] | None], int]
+
+class _Main(Protocol):
+    def __call__(self, argv: Sequence[str] | None = None) -> int: ...
 
 
 class Terminated(KeyboardInterrupt):

@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from oncogym.cli.arguments import add_common, settings_of
+from oncogym.cli.arguments import add_common, named, settings_of
 from oncogym.core.files import to_plain
 from oncogym.core.manifest import manifest
 from oncogym.envs.device import DEVICES, choose_device
@@ -29,7 +29,11 @@ def add_parser(commands: Any) -> None:
         "environment.",
     )
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="models or environment ids (default: all models)"
+        "names",
+        nargs="*",
+        type=named,
+        metavar="NAME",
+        help="models or environment ids (default: all models)",
     )
     parser.add_argument(
         "--seconds", type=_seconds, default=2.0, help="time for each measurement (default 2)"

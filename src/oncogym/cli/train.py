@@ -5,18 +5,24 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
+import reprlib
 import time
 from pathlib import Path
 from typing import Any
 
-from oncogym.cli.arguments import add_options, natural, positive, read_pairs
+from oncogym.cli.arguments import (
+    add_options,
+    named,
+    path,
+    positive,
+    read_pairs,
+    seed_number,
+)
 from oncogym.core.files import to_plain
 from oncogym.envs.registry import find_variant
-from oncogym.training.algorithms import algorithm_names, find_algorithm
+from oncogym.evaluation.benchmark.seed_sweep import require_no_run_files
+from oncogym.training.algorithms import DEFAULT, algorithm_names, find_algorithm
 from oncogym.training.settings import BASES
-
-#: Algorithm of a new run unless another is named.
-DEFAULT = "ppo"
 
 
 def add_parser(commands: Any) -> None:
@@ -30,7 +36,11 @@ def add_parser(commands: Any) -> None:
         "algorithm.",
     )
     parser.add_argument(
-        "env", metavar="ENV", nargs="?", help="an environment id (not needed with --resume)"
+        "env",
+        metavar="ENV",
+        nargs="?",
+        type=named,
+        help="an environment id (not needed with --resume)",
     )
     parser.add_argument(
         "--algo",
@@ -43,14 +53,16 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--steps", type=positive, help="decisions, all lanes together")
     parser.add_argument("--lanes", type=positive, help="treatments in parallel")
     # No default here: a resumed run takes what it began with, and refuses anything else.
-    parser.add_argument("--seed", type=natural, help="random seed (default 0)")
+    parser.add_argument("--seed", type=seed_number, help="random seed (default 0)")
     parser.add_argument(
         "--base",
         choices=BASES,
         help="values that are not set: tuned for the environment (default), or sb3, "
         "Stable-Baselines3's own defaults with one environment",
     )
-    parser.add_argument("--cohort", help="cohort to train on (default: the one of the id)")
+    parser.add_argument(
+        "--cohort", type=named, help="cohort to train on (default: the one of the id)"
+    )
     parser.add_argument(
         "--set",
         action="append",
@@ -66,8 +78,8 @@ def add_parser(commands: Any) -> None:
         help="decisions between checkpoints (default: a tenth of the run)",
     )
     place = parser.add_mutually_exclusive_group()
-    place.add_argument("--out", type=Path, help="run folder (default: a new one in runs/)")
-    place.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in DIR")
+    place.add_argument("--out", type=path, help="run folder (default: a new one in runs/)")
+    place.add_argument("--resume", type=path, metavar="DIR", help="go on with the run in DIR")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=run)
 
@@ -81,7 +93,18 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("name an environment to train on, or a run to --resume")
     options = read_pairs(args.option)
     if args.cohort is not None:
+        for name in ("cohort", "patient"):
+            if options.get(name, args.cohort) != args.cohort:
+                raise ValueError(
+                    f"option {name!r} is {reprlib.repr(options[name])}, and --cohort is "
+                    f"{args.cohort!r}; allowed: one"
+                )
         options["cohort"] = args.cohort
+    if None not in (options.get("cohort"), options.get("patient")):
+        raise ValueError(
+            f"option 'patient' is {reprlib.repr(options['patient'])}, and the cohort is "
+            f"{options['cohort']!r}; allowed: one"
+        )
     settings: dict[str, Any] = {
         "steps": args.steps,
         "seed": args.seed,
@@ -101,7 +124,9 @@ def run(args: argparse.Namespace) -> int:
             args.resume, progress=True, env_id=args.env, algorithm=args.algo, **settings
         )
     else:
-        out = args.out or default_folder(args.env, args.seed or 0)
+        out = default_folder(args.env, args.seed or 0) if args.out is None else args.out
+        if not (out / "config.json").exists():
+            require_no_run_files(out)
         base = args.base or BASES[0]
         result = runs.train(
             args.env, args.algo or DEFAULT, out=out, progress=True, base=base, **settings

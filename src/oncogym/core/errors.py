@@ -1,4 +1,4 @@
-"""Errors about names that do not exist."""
+"""Errors that several parts raise."""
 
 from __future__ import annotations
 
@@ -16,3 +16,7 @@ def nearest(kind: str, name: str, known: Any) -> UnknownNameError:
     close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.4)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     return UnknownNameError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}")
+
+
+class ReportError(RuntimeError):
+    """Results are saved, but a figure or the report could not be made; the message says why."""

@@ -81,8 +81,12 @@ def _sync_folder(folder: Path) -> None:
 
 
 def write_text_atomic(path: StrPath, text: str) -> Path:
-    """Write `text` as UTF-8, newlines as they are; otherwise as :func:`write_bytes_atomic`."""
-    return write_bytes_atomic(path, text.encode("utf-8"))
+    """Write `text` as UTF-8, newlines as they are; otherwise as :func:`write_bytes_atomic`.
+
+    What UTF-8 has no bytes for, the lone surrogates in which Python keeps odd file names, is
+    written as an escape: one character must not cost a finished run its results.
+    """
+    return write_bytes_atomic(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json_atomic(path: StrPath, value: Any) -> Path:
@@ -163,7 +167,9 @@ def require_writable_folder(path: StrPath) -> Path:
             probe.unlink(missing_ok=True)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise OutputFolderError(f"cannot write to folder {folder}: {reason}") from error
+        refused = OutputFolderError(f"cannot write to folder {folder}: {reason}")
+        refused.errno = error.errno  # a full disk is not the user's mistake
+        raise refused from error
     return folder
 
 
@@ -172,8 +178,11 @@ def read_json(path: StrPath) -> Any:
 
     Raises:
         OSError: it cannot be opened.
-        CorruptFileError: it is not UTF-8 or not JSON; the message has file, line and fault.
+        CorruptFileError: it is no file, not UTF-8 or not JSON; the message has file, line and
+            fault.
     """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise CorruptFileError(f"{path}: not a file")  # a pipe would be waited for
     data = Path(path).read_bytes()
     if not data.strip():
         raise CorruptFileError(f"{path}, line 1: the file is empty")
@@ -188,3 +197,5 @@ def read_json(path: StrPath) -> Any:
         ) from error
     except RecursionError as error:
         raise CorruptFileError(f"{path}: nested too deeply") from error
+    except ValueError as error:  # an integer with thousands of digits
+        raise CorruptFileError(f"{path}: {error}") from error

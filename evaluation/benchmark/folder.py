@@ -1,0 +1,207 @@
+"""The folder of a benchmark: what is in it, what of an earlier run in it can be used again."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from oncogym.agents.plan import PatientPlans, PlanAgent
+from oncogym.core.files import (
+    CorruptFileError,
+    OutputFolderError,
+    StrPath,
+    read_json,
+    to_plain,
+    write_json_atomic,
+)
+from oncogym.core.output_folder import OutputFolder
+from oncogym.envs.problem import Problem
+from oncogym.evaluation import comparison
+from oncogym.evaluation.benchmark.plans import COMMON, OWN, SEARCH, read_search
+from oncogym.evaluation.benchmark.presets import Preset
+from oncogym.evaluation.benchmark.seed_sweep import RUN_FILES, run_name
+
+#: What writes into such a folder, see :class:`OutputFolder`.
+JOB = "benchmark"
+
+_SETTINGS = "settings.json"
+_ROOT = (_SETTINGS, "manifest.json", "summary.csv", "report.html")
+
+
+def places(env_ids: Iterable[str]) -> dict[str, str]:
+    """The folder of each environment within that of the benchmark, with a slash behind it.
+
+    It is the id without its namespace, or all of it where that would be the same for two.
+    """
+    ids = list(env_ids)
+    count = Counter(_bare(env_id).casefold() for env_id in ids)
+    return {
+        env_id: (
+            _bare(env_id) if count[_bare(env_id).casefold()] == 1 else env_id.replace("/", "_")
+        )
+        + "/"
+        for env_id in ids
+    }
+
+
+def _bare(env_id: str) -> str:
+    return env_id.rpartition("/")[2]
+
+
+def settings_of(preset: Preset, seed: int) -> dict[str, Any]:
+    """What decides the results of a benchmark, as plain data."""
+    return dict(to_plain({"preset": asdict(preset), "seed": seed}))
+
+
+def place_names(place: str, preset: Preset, seed: int) -> list[str]:
+    """Names of the files of one environment, in its folder ``place``."""
+    runs = [
+        run_name(preset.algorithm, number) for number in range(seed, seed + preset.training_seeds)
+    ]
+    return [place + name for name in (_SETTINGS, *comparison.TABLES, COMMON, OWN)] + [
+        f"{place}{folder}/{name}"
+        for folder, names in [(SEARCH, _SEARCH_FILES), *((run, RUN_FILES) for run in runs)]
+        for name in names
+    ]
+
+
+_SEARCH_FILES = ("history.csv", "checkpoints/checkpoint_*.npz")
+
+
+def claim_settings(output: OutputFolder, place: str, settings: dict[str, Any]) -> None:
+    """Refuse to mix the parts of two different benchmarks in one folder.
+
+    Raises:
+        ValueError: The folder holds a benchmark with other settings.
+        OutputFolderError: It holds settings that are not ours.
+    """
+    name = place + _SETTINGS
+    path = output.path / name
+    if output.owns(path) and path.exists():
+        found = read_json(path)
+        if found != settings:
+            raise ValueError(
+                f"{path.parent} holds a benchmark with other settings ({found}); choose another "
+                "folder or start afresh"
+            )
+    output.write(name, partial(write_json_atomic, value=settings))
+
+
+def open_benchmark(folder: StrPath) -> OutputFolder:
+    """A folder in which a benchmark begins or goes on; it is made if it is missing.
+
+    Raises:
+        OutputFolderError: It cannot be written to, holds the results of another job, or a file of
+            one of the benchmark's names that is not ours.
+        CorruptFileError: Its list of files is damaged.
+    """
+    output = OutputFolder.claim(folder, JOB)
+    if OutputFolder.find(folder) is None:
+        output = OutputFolder(output.path, JOB, _files_without_list(output.path))
+    output.require_own(_ROOT)
+    return output
+
+
+def find_benchmark(folder: Path) -> OutputFolder | None:
+    """The benchmark in a folder, or ``None`` if the folder is empty or missing.
+
+    Benchmarks of the version before kept no list of their files: theirs are told by their settings
+    and their names.
+
+    Raises:
+        OutputFolderError: The folder holds something else.
+        CorruptFileError: Its list of files is damaged.
+    """
+    if not os.path.lexists(folder):
+        return None
+    if not folder.is_dir():
+        raise OutputFolderError(f"{folder} is a file, not a folder")
+    if not any(folder.iterdir()):
+        return None
+    output = OutputFolder.find(folder)
+    files = _files_without_list(folder) if output is None else []
+    if files:
+        output = OutputFolder(folder, JOB, files)
+    if output is None or output.job != JOB:
+        raise OutputFolderError(f"{folder} is not a benchmark's folder; it is left as it is")
+    return output
+
+
+def _files_without_list(folder: Path) -> list[str]:
+    preset = _settings_in(folder)
+    if preset is None:
+        return []
+    names = list(_ROOT)
+    for inner in folder.iterdir():
+        own = None if inner.is_symlink() else _settings_in(inner)
+        if own is not None:
+            place = f"{inner.name}/"
+            names += place_names(place, own[0], own[1])
+            names += [f"{place}{name}" for name in comparison.FILES if name.startswith("figures/")]
+    return names
+
+
+def _settings_in(folder: Path) -> tuple[Preset, int] | None:
+    """Preset and seed of the settings in a folder, if they have exactly our form."""
+    path = folder / _SETTINGS
+    if path.is_symlink() or not path.is_file():
+        return None
+    try:
+        document = read_json(path)
+    except CorruptFileError:
+        return None
+    if not isinstance(document, dict) or set(document) != {"preset", "seed"}:
+        return None
+    preset, seed = document["preset"], document["seed"]
+    names = {field.name for field in fields(Preset)}
+    if not isinstance(preset, dict) or set(preset) != names or type(seed) is not int:
+        return None
+    if type(preset["training_seeds"]) is not int or not 0 < preset["training_seeds"] < 10_000:
+        return None
+    return Preset(**preset), seed
+
+
+def check_parts(
+    output: OutputFolder, place: str, problem: Problem, preset: Preset, seed: int
+) -> None:
+    """Make sure that the finished parts of one environment can be read, before any work.
+
+    Raises:
+        OutputFolderError: A file is in the way that is not ours.
+        CorruptFileError: A part is damaged; the message names the file.
+        ValueError: The plans are for other patients.
+    """
+    output.require_own([*place_names(place, preset, seed), *(place + n for n in comparison.FILES)])
+    folder = output.path / place
+    if (folder / COMMON).exists():
+        PlanAgent.load(folder / COMMON)
+        read_search(folder / COMMON)
+    if preset.own_plan_patients and (folder / OWN).exists():
+        PatientPlans.load(folder / OWN, problem.part(slice(0, preset.own_plan_patients)).patients)
+    for number in range(seed, seed + preset.training_seeds):
+        run = folder / run_name(preset.algorithm, number)
+        if (run / "result.json").exists():
+            learning_curve(run)
+
+
+def learning_curve(folder: Path) -> list[tuple[float, float]]:
+    """Evaluations of a training run: ``(decisions, mean return)``.
+
+    Raises:
+        CorruptFileError: Its ``progress.csv`` is damaged.
+    """
+    path = folder / "progress.csv"
+    try:
+        table = pd.read_csv(path)[["steps", "eval/return"]].dropna().astype(float)
+    except (OSError, ValueError, KeyError) as error:
+        raise CorruptFileError(f"{path}: no progress of a training run ({error})") from error
+    if table.empty or not (table["steps"].diff().dropna() > 0.0).all():
+        raise CorruptFileError(f"{path}: no evaluations, or steps that do not rise")
+    return list(zip(table["steps"], table["eval/return"], strict=True))
