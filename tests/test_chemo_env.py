@@ -219,5 +219,5 @@ def test_optimiser_is_reproducible_and_never_below_its_seeds():
         DifferentialEvolution().optimize(problem, 72 * 10, seed=3, start=daily) for _ in range(2)
     ]
     assert np.array_equal(runs[0].plan, runs[1].plan)
-    assert runs[0].score >= problem.score(daily)[0]
+    assert runs[0].score >= PlanObjective(problem).score(daily)[0]
     assert runs[0].agent().actions.shape == (6, 1)

@@ -221,9 +221,9 @@ def test_simulations_of_a_lost_worker_count_once(executor, tmp_path):
         assert scores.tobytes() == plain.score_actions(actions).tobytes()
         assert deadly.evaluations == plain.evaluations == 120
     finally:
-        from oncogym.envs import treatment
+        from oncogym.envs import registry
 
-        treatment._TREATMENTS.pop("mortal_toy")
+        registry._TREATMENTS.pop("mortal_toy")
 
 
 @TWO_WORKERS
@@ -246,9 +246,9 @@ def test_a_study_survives_a_lost_worker(executor, tmp_path):
         assert tomb.exists()
         assert here.results.to_csv() == there.results.to_csv()
     finally:
-        from oncogym.envs import treatment
+        from oncogym.envs import registry
 
-        treatment._TREATMENTS.pop("mortal_toy")
+        registry._TREATMENTS.pop("mortal_toy")
 
 
 @TWO_WORKERS

@@ -41,7 +41,7 @@ from oncogym.agents.plan import PlanAgent
 from oncogym.cli.main import main
 from oncogym.core.checkpoint import list_checkpoints, read_checkpoint
 from oncogym.core.files import CorruptFileError
-from oncogym.envs import find_variant, treatment, treatments
+from oncogym.envs import find_variant, registry, treatments
 from oncogym.envs.plan_spaces import SlotSpace
 from oncogym.envs.problem import Problem
 
@@ -115,7 +115,7 @@ def test_limits_of_a_slot_space():
 )
 def test_a_slot_space_names_what_is_wrong(change, message):
     good = {"slots": 240, "slot_duration": 0.5, "step": 0.25, "max_dose": 1.25, "total": 10.0,
-            "min_gap": 6.0, "decode": None}  # fmt: skip
+            "min_gap": 6.0, "decode": None, "dose_unit": "Gy", "time_unit": "h"}  # fmt: skip
     with pytest.raises(ValueError, match=message):
         SlotSpace(**{**good, **change})
 
@@ -971,7 +971,7 @@ def test_a_search_does_not_go_on_with_other_settings(tmp_path):
     for arguments, message in (
         ({"seed": 2}, "seed was 1, now 2"),
         ({"budget": 240}, "budget was 120, now 240"),
-        ({"max_dose": 1.0}, "max_dose was 2.0, now 1.0"),
+        ({"limits": {"max_dose": 1.0}}, "max_dose was 2.0, now 1.0"),
         ({"options": other}, "crossover was 'two_point', now 'uniform'; finalists was 3, now 4"),
     ):
         with pytest.raises(SearchFolderError, match=message):
@@ -999,7 +999,7 @@ COMMAND = [
 @pytest.fixture
 def toy(monkeypatch):
     """The toy is in the registry for one test, without Gymnasium ids."""
-    monkeypatch.setitem(treatment._TREATMENTS, "slot_toy", slot_toy.TREATMENT)
+    monkeypatch.setitem(registry._TREATMENTS, "slot_toy", slot_toy.TREATMENT)
 
 
 @pytest.fixture
@@ -1022,7 +1022,7 @@ def test_the_command_saves_a_plan_that_evaluate_takes(toy, tmp_path, capsys):
     assert document["settings"]["max_dose"] == 1.5
     assert document["settings"]["replicates"] == 2
     doses = [row["dose"] for row in document["schedule"]]
-    hours = [row["hour"] for row in document["schedule"]]
+    hours = [row["time"] for row in document["schedule"]]
     assert max(doses) <= 1.5
     assert sum(doses) == slot_toy.TOTAL
     assert (np.diff(hours) >= 5.0).all()
@@ -1045,7 +1045,7 @@ def test_the_command_saves_a_plan_that_evaluate_takes(toy, tmp_path, capsys):
     assert main([*COMMAND, "--out", str(out)]) == 2
     assert "holds a run already" in capsys.readouterr().err
     assert main(["optimize", "--resume", str(out)]) == 0
-    assert "hour" in capsys.readouterr().out
+    assert "time" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -1061,7 +1061,7 @@ def test_the_command_saves_a_plan_that_evaluate_takes(toy, tmp_path, capsys):
         (["toy/Slots-v0", "--method", "ga", "--set", "elites"], "KEY=VALUE"),
         (["toy/Slots-v0", "--method", "ga", "--from-protocols"], "--from-protocols has no meaning"),
         (["toy/Slots-v0", "--max-dose", "1"], "--max-dose has no meaning for --method de"),
-        (["toy/Slots-v0", "--set", "elites=3"], "--set has no meaning for --method de"),
+        (["toy/Slots-v0", "--set", "elites=3"], "unknown setting of de 'elites'"),
         ([], "name an environment to optimise for"),
         (["--resume", "nowhere"], "nowhere holds no search to resume"),
     ],

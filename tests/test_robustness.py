@@ -15,7 +15,7 @@ from oncogym.agents.plan import PlanAgent
 from oncogym.agents.rollout import rollout
 from oncogym.cli.main import main
 from oncogym.core.errors import UnknownNameError
-from oncogym.envs import find_variant, treatment, treatments
+from oncogym.envs import find_variant, registry, treatments
 from oncogym.evaluation.harness import evaluate_problem, resolve
 from oncogym.evaluation.robustness import shards as perturbed_shards
 from oncogym.evaluation.robustness.perturbation import (
@@ -40,12 +40,12 @@ SIZE = {kind: about.sizes[-1] for kind, about in KINDS.items()}
 def toy():
     """Doses of 1, 2 and 0.5 Gy in three of 24 slots; a dose is worth most at 3, 10 and 17 h."""
     if slot_toy.TREATMENT.name not in treatments():
-        treatment.register_treatment(slot_toy.TREATMENT)
+        registry.register_treatment(slot_toy.TREATMENT)
     actions = np.zeros((slot_toy.SLOTS, 1))
     actions[[3, 10, 11], 0] = 0.5, 1.0, 0.25
     env_id = slot_toy.TREATMENT.variants[0].id
     yield resolve(env_id, patients=4, options={"noise": 0.5}), PlanAgent(actions)
-    treatment._TREATMENTS.pop(slot_toy.TREATMENT.name)
+    registry._TREATMENTS.pop(slot_toy.TREATMENT.name)
 
 
 class Feedback:
