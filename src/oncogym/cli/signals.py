@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Sequence
 from types import FrameType
-from typing import Protocol
+from typing import NoReturn, Protocol
+
+from oncogym.parallel.lifeline import LEAVING, adopt_orphans, kill_descendants
 
 #: A command that was told to end has so long for tidying up [s].
-PATIENCE = 3.5
+PATIENCE = 2.5
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
@@ -29,7 +34,7 @@ def ends_on_signals(main: _Main) -> _Main:
 
     The first signal raises ``KeyboardInterrupt`` (SIGINT) or :class:`Terminated` in the main
     thread, so that context managers close what they hold. Whoever does not get ready in time, or
-    gets a second signal, is ended without ceremony; worker processes notice by themselves.
+    gets a second signal, is ended without ceremony, and so are all processes that it started.
 
     A ``main`` that is called with arguments works for another program, whose signals are left
     alone.
@@ -45,26 +50,50 @@ def ends_on_signals(main: _Main) -> _Main:
             if received:
                 _leave(received[0])
             received.append(number)
-            last = threading.Timer(PATIENCE, _leave, [number])
-            last.daemon = True
-            last.start()
+            LEAVING.set()
             raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
         for number in _NUMBERS:
             # What whoever started the program ignores (nohup, a shell's background job) stays so.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, end)
+        _limit_patience()
+        adopt_orphans()
         try:
             status = main(argv)
         except KeyboardInterrupt:
             if not received:
                 raise
-            status = 0
-        return 128 + received[0] if received else status
+        if not received:
+            return status
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(AttributeError, OSError, ValueError):
+                stream.flush()
+        # Past the farewells at exit that wait for workers.
+        _leave(received[0])
 
     return run
 
 
-def _leave(number: int) -> None:
+def _limit_patience() -> None:
+    """Watch for the first signal in a thread of its own.
+
+    The main thread may be in a call that returns to Python much later, or never.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+
+    def watch() -> None:
+        while (number := os.read(reader, 1)[0]) not in _NUMBERS:
+            pass
+        time.sleep(PATIENCE)
+        _leave(number)
+
+    threading.Thread(target=watch, name="patience", daemon=True).start()
+
+
+def _leave(number: int) -> NoReturn:
     # Nothing is flushed: whoever should read it may be what everything is waiting for.
+    kill_descendants()
     os._exit(128 + number)

@@ -1,4 +1,4 @@
-"""Worker processes that do not outlive the process for which they work."""
+"""Processes that do not outlive the process for which they work."""
 
 from __future__ import annotations
 
@@ -8,36 +8,19 @@ import os
 import signal
 import sys
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
-# So often a worker looks whether its parent still lives [s].
-_LOOK = 1.0
-# prctl(2): the signal that a process gets when the thread that started it ends.
-_PR_SET_PDEATHSIG = 1
+# prctl(2): whether orphans among the descendants of a process become its children.
+_PR_SET_CHILD_SUBREAPER = 36
 
+#: A script for :func:`runpy.run_path` at the start of a worker, see there. It is no module of the
+#: package: importing that takes seconds, in which the parent may end.
+FOLLOW_PARENT = str(Path(__file__).with_name("follow_parent.py"))
 
-def follow_parent(parent: int, at_once: bool) -> None:
-    """End this process soon after ``parent`` has ended; the initializer of a worker.
-
-    Args:
-        parent: Process id of whoever started this one.
-        at_once: The parent's main thread started this process. Then Linux itself ends it together
-            with that thread, also in a compiled call that lets no other thread run. Another thread
-            may end long before its process, so that only looking is left.
-    """
-    if at_once and sys.platform.startswith("linux"):
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it ended before this process was ready
-        os._exit(1)
-    threading.Thread(target=_watch, args=(parent,), name="follow-parent", daemon=True).start()
-
-
-def _watch(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(_LOOK)
-    os._exit(1)
+#: Set once this process is about to end together with all that it started: nobody needs to say
+#: goodbye to them, and those who were told to end, too, do not answer.
+LEAVING = threading.Event()
 
 
 @contextlib.contextmanager
@@ -57,8 +40,43 @@ def no_interrupt_for_children() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def kill(pids: list[int]) -> None:
+def kill(pids: Iterable[int]) -> None:
     """End processes at once, whatever they are doing; those that are gone are passed over."""
     for pid in pids:
         with contextlib.suppress(OSError):
             os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+
+
+def adopt_orphans() -> None:
+    """Let descendants whose own parent ends become children of this process, on Linux.
+
+    So :func:`kill_descendants` finds what a cluster's processes have started.
+    """
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def kill_descendants() -> None:
+    """End all processes that this one has started, and theirs, where the system lists them."""
+    for _ in range(3):  # while they are looked for, they may start others
+        found = _descendants()
+        if not found:
+            return
+        kill(found)
+
+
+def _descendants() -> list[int]:
+    children: dict[int, list[int]] = {}
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            # pid (name, which may hold anything) state parent …
+            text = (place / "stat").read_text("utf-8", "replace")
+            state, parent = text.rpartition(")")[2].split()[:2]
+            if state != "Z":
+                children.setdefault(int(parent), []).append(int(place.name))
+    found, waiting = [], [os.getpid()]
+    while waiting:
+        waiting = [child for pid in waiting for child in children.get(pid, ())]
+        found += waiting
+    return found

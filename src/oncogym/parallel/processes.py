@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import runpy
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -18,7 +19,7 @@ from oncogym.parallel.base import (
     thread_settings,
     usable_cores,
 )
-from oncogym.parallel.lifeline import follow_parent, kill, no_interrupt_for_children
+from oncogym.parallel.lifeline import FOLLOW_PARENT, kill, no_interrupt_for_children
 
 
 class JoblibExecutor(Executor):
@@ -109,11 +110,12 @@ class JoblibExecutor(Executor):
 
     def _started(self) -> Any:
         if self._pool is None:
+            main = threading.current_thread() is threading.main_thread()
             self._pool = self._loky.ProcessPoolExecutor(
                 self.workers,
                 env=thread_settings(self._threads),
-                initializer=follow_parent,
-                initargs=(os.getpid(), threading.current_thread() is threading.main_thread()),
+                initializer=runpy.run_path,
+                initargs=(FOLLOW_PARENT, {"PARENT": os.getpid(), "AT_ONCE": main}, "follow_parent"),
             )
         return self._pool
 

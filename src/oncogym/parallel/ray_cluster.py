@@ -7,12 +7,15 @@ import os
 import platform
 import signal
 import socket
+import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from typing import Any
 
+from oncogym.parallel import ray_guard
 from oncogym.parallel.base import (
     ATTEMPTS,
     Executor,
@@ -23,6 +26,7 @@ from oncogym.parallel.base import (
     thread_settings,
     usable_cores,
 )
+from oncogym.parallel.lifeline import LEAVING
 
 #: Distributions of which workers must have the version of this process: other code, other bits.
 SAME_VERSIONS = ("oncogym", "numpy", "numba", "scipy")
@@ -63,6 +67,7 @@ class RayExecutor(Executor):
             ) from error
         self._ray: Any = ray
         self._mine = not ray.is_initialized()
+        self._guard: subprocess.Popen[bytes] | None = None
         settings = thread_settings(1)
         if self._mine:
             address = address or os.environ.get("RAY_ADDRESS")
@@ -87,13 +92,14 @@ class RayExecutor(Executor):
 
     def _connect(self, address: str | None) -> None:
         try:
-            with _same_handlers():
+            with _same_handler(self._ray):
                 if address:
                     _require_answer(address)
                     self._ray.init(address=address, log_to_driver=False)
                 else:
                     cores = self.workers or usable_cores()
-                    self._ray.init(num_cpus=cores, include_dashboard=False, log_to_driver=False)
+                    with self._guarded():
+                        self._ray.init(num_cpus=cores, include_dashboard=False, log_to_driver=False)
         except (OSError, RuntimeError, ValueError) as error:
             if not address:
                 raise ExecutorError(f"Ray does not start here: {error}") from error
@@ -168,28 +174,55 @@ class RayExecutor(Executor):
 
     def close(self) -> None:
         """Leave the cluster if the executor joined it, and end Ray if it started it."""
-        if self._mine and self._ray.is_initialized():
+        if self._mine and self._ray.is_initialized() and not LEAVING.is_set():
             self._ray.shutdown()
+        if self._guard is not None:
+            self._guard.communicate()
+            self._guard = None
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Let a Ray that is started within end with this process, however it ends."""
+        if not os.path.isdir("/proc/self"):
+            yield
+            return
+        name = uuid.uuid4().hex
+        self._guard = subprocess.Popen(
+            [sys.executable, "-I", "-S", ray_guard.__file__, name],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
+        os.environ[ray_guard.MARK] = name
+        try:
+            yield
+        except BaseException:
+            self._guard.communicate()
+            raise
+        finally:
+            del os.environ[ray_guard.MARK]
 
 
 @contextlib.contextmanager
-def _same_handlers() -> Iterator[None]:
-    """Keep the handlers of signals: Ray's own one ends the process with status 1 after SIGTERM."""
+def _same_handler(ray: Any) -> Iterator[None]:
+    """Keep the handler of SIGTERM while Ray connects, and afterwards.
+
+    Ray's own one waits for the cluster's consent, and ends the process with a status of its own.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handler = signal.getsignal(signal.SIGTERM)
+    utils = getattr(ray._private, "utils", None)
+    setter = getattr(utils, "set_sigterm_handler", None)
+    if setter is not None:
+        utils.set_sigterm_handler = lambda handler: None
     try:
         yield
-    except SystemExit:  # from Ray's handler, while ours was away
-        handler = before[signal.SIGTERM]
-        if callable(handler):
-            handler(signal.SIGTERM, None)
-        raise
     finally:
-        for number, handler in before.items():
-            if handler is not None:  # not one of another library in C
-                signal.signal(number, handler)
+        if setter is not None:
+            utils.set_sigterm_handler = setter
+        if handler is not None:  # not one of another library in C
+            signal.signal(signal.SIGTERM, handler)
 
 
 def _require_answer(address: str) -> None:
