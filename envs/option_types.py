@@ -21,7 +21,7 @@ _LARGEST = 2**63
 
 def parameter_types(callee: Any) -> dict[str, Any]:
     """Annotations of the parameters by name; those that cannot be resolved are left out."""
-    target = callee.__init__ if isinstance(callee, type) else callee
+    target = callee.__init__ if isinstance(callee, type) else callee  # type: ignore[misc]
     try:
         return get_type_hints(target)
     except (NameError, TypeError, AttributeError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -12,17 +12,17 @@ import pytest
 import slot_toy
 
 from oncogym.agents.clinical import clinical_agent
+from oncogym.core.files import CorruptFileError
 from oncogym.envs.problem import Problem
 from oncogym.envs.treatment import Effort
+from oncogym.evaluation.benchmark.folder import find_benchmark
 from oncogym.evaluation.benchmark.plans import common_plan
 from oncogym.evaluation.benchmark.presets import PRESETS, Preset
 from oncogym.evaluation.benchmark.run import (
     LEARNT,
     PLAN,
-    clear,
     default_envs,
     run_benchmark,
-    save_summary,
 )
 from oncogym.evaluation.harness import evaluate, resolve
 from oncogym.evaluation.metrics import success_rates
@@ -39,7 +39,6 @@ ENV = "oncogym/ChemoDosingCohort-v0"
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("benchmark")
     comparisons = run_benchmark([ENV], SMALL, folder, seed=3, manifest={"command": "test"})
-    save_summary(comparisons, folder)
     return folder, comparisons[ENV]
 
 
@@ -157,22 +156,45 @@ def test_second_run_uses_the_finished_parts_and_shows_studies_too(finished):
     pd.testing.assert_frame_equal(again.summary, comparison.summary)
 
 
-def test_other_settings_are_refused_and_fresh_removes_only_benchmarks(finished, tmp_path):
+def test_other_settings_are_refused(finished):
     folder, _ = finished
     with pytest.raises(ValueError, match="other settings"):
         run_benchmark([ENV], SMALL, folder, seed=4)
-    stranger = tmp_path / "thesis"
-    stranger.mkdir()
-    (stranger / "chapter1.txt").write_text("years of work")
-    with pytest.raises(ValueError, match="not a benchmark's folder"):
-        clear(stranger)
-    assert (stranger / "chapter1.txt").exists()
-    mine = tmp_path / "mine"
-    mine.mkdir()
-    (mine / "settings.json").write_text(json.dumps({}))
-    clear(mine)
-    assert not mine.exists()
-    clear(tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("plan.json", '{"label": "x", "actions": [[0.5]], "about": {"method": "DE"}}'),
+        ("plan.json", '{"label": "x", "actions": [[0.5]]}'),
+        ("own_plans.json", "{}"),
+        ("ppo-3/progress.csv", "steps,eval/ret"),
+        ("ppo-4/progress.csv", "steps,eval/return\n10,0.5\n10,0.6\n"),
+        ("ppo-3/progress.csv", "steps,eval/return\nten,0.5\n"),
+        ("settings.json", "{"),
+    ],
+)
+def test_a_damaged_part_is_named_before_anything_is_done(
+    finished, tmp_path, name, text, monkeypatch
+):
+    def work(*_, **__):
+        raise AssertionError("work began")
+
+    folder = tmp_path / "copy"
+    shutil.copytree(finished[0], folder)
+    (folder / "ChemoDosingCohort-v0" / name).write_text(text)
+    monkeypatch.setattr("oncogym.evaluation.benchmark.run.common_plan", work)
+    with pytest.raises(CorruptFileError, match=re.escape(name)):
+        run_benchmark([ENV], SMALL, folder, seed=3)
+
+
+def test_the_folder_lists_every_file_of_the_benchmark(finished, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(finished[0], folder)
+    (folder / "ChemoDosingCohort-v0" / "notes.txt").write_text("mine")
+    find_benchmark(folder).remove()
+    left = [path for path in folder.rglob("*") if path.is_file()]
+    assert left == [folder / "ChemoDosingCohort-v0" / "notes.txt"]
 
 
 def test_presets_and_default_environments():

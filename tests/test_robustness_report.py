@@ -18,7 +18,7 @@ from oncogym.evaluation.robustness.report import (
     read_study,
     robustness_report,
 )
-from oncogym.evaluation.robustness.study import Request, run_robustness
+from oncogym.evaluation.robustness.study import Request, read_requests, run_robustness
 
 CHEMO = "oncogym/ChemoDosingCohort-v0"
 REQUESTS = [
@@ -97,6 +97,81 @@ def test_a_study_in_which_nothing_took_place_has_a_page(study):
     page = robustness_report(nothing.document(), {}).render()
     assert "mean of the courses as decided" in page
     assert 'class="chart"' not in page
+
+
+def damage(document, place, value):
+    """The document with another value in a place; ``del`` removes it."""
+    *way, last = place
+    inner = document
+    for step in way:
+        inner = inner[step]
+    if value == "del":
+        del inner[last]
+    else:
+        inner[last] = value
+    return document
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("env",), 3, "env is 3; allowed: text"),
+        (("cohort",), "del", "it has no 'cohort'"),
+        (("patients",), 0, "patients is 0"),
+        (("patients",), "six", "patients is 'six'"),
+        (("agents",), [], r"agents is \[\]; allowed: a mapping"),
+        (("agents",), {}, "it has no agents"),
+        (("agents", "daily"), None, "'daily'.* is None; allowed: text"),
+        (("agents", "new"), "New", "agent 'new', kind 'none'.* has no measure"),
+        (("kinds", "missed"), "del", "'kind'.* is 'missed'"),
+        (("kinds", "missed", "event"), "yes", "'event'.* is 'yes'"),
+        (("headline",), ["nothing"], "no measure 'nothing'"),
+        (("headline", 0), 1, r"headline\[0\] is 1"),
+        (("summary",), [], "no summary"),
+        (("summary", 3), None, r"summary\[3\] is None"),
+        (("summary", 3, "mean"), "del", r"summary\[3\] has no 'mean'"),
+        (("summary", 3, "mean"), "high", "'mean'.* is 'high'; allowed: a finite number or null"),
+        (("summary", 3, "loss"), float("nan"), "'loss'.* is nan"),
+        (("summary", 3, "agent"), "nobody", "'agent'.* is 'nobody'"),
+        (("summary", 3, "size"), -1.0, "'size'.* is -1.0"),
+        (("summary", 3, "when"), 0.5, "'when'.* is 0.5"),
+        (("summary", 3, "patients"), 7, "'patients'.* is 7"),
+        (("summary", 3, "unit"), None, "'unit'.* is None"),
+        (("summary", -1), "del", "has no measure 'success'"),
+        (("summary", 3, "metric"), "cost", "has the measure 'cost' twice"),
+        (("dose_unit",), 5, "dose_unit is 5"),
+        (("left_out",), "none", "left_out is 'none'"),
+    ],
+)
+def test_a_damaged_study_is_refused_by_its_place(study, tmp_path, place, value, message):
+    document = damage(json.loads(json.dumps(study.document())), place, value)
+    (tmp_path / DOCUMENT).write_text(json.dumps(document))
+    with pytest.raises(
+        CorruptFileError, match=f"{DOCUMENT} is no study of this version: .*{message}"
+    ):
+        read_study(tmp_path)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.999])
+def test_a_truncated_study_is_refused(study, tmp_path, share):
+    text = json.dumps(study.document())
+    (tmp_path / DOCUMENT).write_text(text[: int(share * len(text))])
+    with pytest.raises(CorruptFileError, match=DOCUMENT):
+        read_study(tmp_path)
+
+
+def test_the_same_perturbation_twice_is_refused():
+    for texts in (
+        ["missed=1", "missed=1"],
+        ["missed=1@1,2", "missed@2"],
+        ["missed", "missed=1@3"],
+        ["dose_bias=0.1,0.2", "dose_bias=0.2"],
+    ):
+        with pytest.raises(ValueError, match="both ask for"):
+            read_requests(texts)
+    with pytest.raises(ValueError, match=r"size 0\.1 of 'dose_bias' comes twice"):
+        read_requests(["dose_bias=0.1,0.1"])
+    assert len(read_requests(["missed=1@1", "missed=1@2", "missed=2@1", "dose_bias=0.1"])) == 4
 
 
 def test_folders_without_a_study_are_refused_before_anything_is_done(tmp_path, capsys):

@@ -98,11 +98,11 @@ def run_benchmark(
     folders = places(problems)
     for env_id, problem in problems.items():
         check_parts(output, folders[env_id], problem, presets[env_id], seed)
+        claim_settings(output, folders[env_id], settings_of(presets[env_id], seed))
     attempts = drawings or Drawings(output.path)
     comparisons = {}
     for env_id, problem in problems.items():
         place = folders[env_id]
-        claim_settings(output, place, settings_of(presets[env_id], seed))
         comparison = _benchmark_one(problem, presets[env_id], output, place, seed, say, executor)
         comparison.write_tables(output, place)
         comparison.draw(output, attempts, place)

@@ -13,7 +13,7 @@ _UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 # A label longer than this makes every table and figure unreadable.
-_LONGEST = 100
+_LONGEST = 60
 
 
 def visible(text: str) -> str:

@@ -45,6 +45,8 @@ _MISNAMED = {
     errno.EINVAL,
     errno.ENOTEMPTY,
 }
+# And a folder that was chosen for output.
+_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def status_of(error: BaseException) -> int:
@@ -62,9 +64,9 @@ def status_of(error: BaseException) -> int:
     if isinstance(error, ExecutorError):
         return BAD_USAGE if isinstance(error.__cause__, ImportError) else MACHINE
     if isinstance(error, OutputFolderError):
-        refused = error.errno is None or error.errno in {*_MISNAMED, errno.EACCES, errno.EPERM,
-                                                         errno.EROFS}  # fmt: skip
-        return BAD_USAGE if refused else MACHINE
+        return BAD_USAGE if error.errno in {None, *_MISNAMED, *_REFUSED} else MACHINE
+    if isinstance(error, (FileNotFoundError, FileExistsError, NotADirectoryError)):
+        return BAD_USAGE
     if isinstance(error, OSError):
         return BAD_USAGE if error.errno in _MISNAMED else MACHINE
     if isinstance(error, UnicodeError):

@@ -107,9 +107,10 @@ def run(args: argparse.Namespace) -> int:
         if output is None:
             return
         output.write(_CHECKS, partial(write_json_atomic, value=document))
-        if args.figures and source.figures is not None:
+        draw = source.figures
+        if args.figures and draw is not None:
             with drawings.attempt("figures"):
-                document["figures"] = output.take(partial(source.figures, seed=args.seed))
+                document["figures"] = output.take(lambda folder: draw(folder, args.seed))
             output.write(_CHECKS, partial(write_json_atomic, value=document))
         drawings.require_all()
 
