@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import itertools
+import math
+import sys
+import warnings
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy.io import savemat
-from scipy.sparse import csc_array, csc_matrix
+from scipy.sparse import csc_array, csc_matrix, issparse
 
 from oncogym.core.errors import UnknownNameError
 from oncogym.envs.impt_beam_weighting import (
@@ -17,6 +22,7 @@ from oncogym.envs.impt_beam_weighting import (
     GridMismatchError,
     Objective,
     PlanImportError,
+    PlanningWarning,
     Problem,
     StructureOutsideGridError,
     Term,
@@ -582,3 +588,435 @@ def test_overlaps_never_stop_an_import():
     for voi in cst.vois:
         voi.overlap_priority = 0
     check(DoseInfluence.from_pyradplan(dij, cst), "zyx")
+
+
+# MATLAB's HDF5 form, as MATLAB writes it: axes reversed, references to cells, fields as members
+
+
+def write_hdf5(path, variables):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "w", userblock_size=512) as file:
+        hidden = file.create_group("#refs#")
+        numbers = itertools.count()
+
+        def put(owner, name, value):
+            if isinstance(value, dict):
+                node = owner.create_group(name)
+                node.attrs["MATLAB_class"] = np.bytes_("struct")
+                for key, part in value.items():
+                    put(node, key, part)
+                return
+            if issparse(value):
+                columns = csc_matrix(value)
+                node = owner.create_group(name)
+                kind = "logical" if value.dtype == bool else "double"
+                node.attrs["MATLAB_class"] = np.bytes_(kind)
+                node.attrs["MATLAB_sparse"] = np.uint64(columns.shape[0])
+                node["jc"] = columns.indptr.astype(np.uint64)
+                if columns.nnz:
+                    data = columns.data
+                    node["data"] = data.astype(np.uint8 if kind == "logical" else float)
+                    node["ir"] = columns.indices.astype(np.uint64)
+                return
+            if isinstance(value, str):
+                codes = np.array([[ord(letter)] for letter in value], np.uint16)
+                node = owner.create_dataset(name, data=codes)
+                node.attrs["MATLAB_class"] = np.bytes_("char")
+                node.attrs["MATLAB_int_decode"] = 2
+                return
+            array = np.atleast_2d(np.asarray(value))
+            if array.size == 0:
+                node = owner.create_dataset(name, data=np.array(array.shape, np.uint64))
+                node.attrs["MATLAB_empty"] = 1
+                node.attrs["MATLAB_class"] = np.bytes_("double")
+                return
+            if array.dtype == object:
+                references = np.empty(array.shape, h5py.ref_dtype)
+                for place, one in np.ndenumerate(array):
+                    inner = f"c{next(numbers)}"
+                    put(hidden, inner, one)
+                    references[place] = hidden[inner].ref
+                node = owner.create_dataset(name, data=references.T, dtype=h5py.ref_dtype)
+                node.attrs["MATLAB_class"] = np.bytes_("cell")
+                return
+            logical = array.dtype == bool
+            node = owner.create_dataset(name, data=array.astype(np.uint8 if logical else float).T)
+            node.attrs["MATLAB_class"] = np.bytes_("logical" if logical else "double")
+
+        for name, value in variables.items():
+            put(file, name, value)
+    with path.open("r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(116) + bytes(8) + b"\x00\x02IM")
+
+
+def test_matlab_files_in_hdf5_form(tmp_path):
+    path = tmp_path / "large.mat"
+    write_hdf5(path, matlab_case())
+    influence = DoseInfluence.from_matrad(path, prescription=50.0, limits={"Cord": 20.0})
+    check(influence, "zxy")
+    # The same in every bit as of the older form.
+    older = tmp_path / "small.mat"
+    savemat(older, matlab_case())
+    other = DoseInfluence.from_matrad(older, limits={})
+    for name in ("data", "indices", "indptr", "groups"):
+        np.testing.assert_array_equal(getattr(influence, name), getattr(other, name))
+    case = matlab_case(dij={"RBE": 1.1, "mAlphaDose": np.zeros((0, 0))})
+    case["cst"][0, 3] = cell(boxes()["Cord"].transpose(1, 0, 2))
+    write_hdf5(path, case)
+    check_units(DoseInfluence.from_matrad(path, limits={}, dtype=np.float64), 1.1)
+    whole = case["dij"]
+    write_hdf5(path, {"dij": whole})
+    with pytest.raises(PlanImportError, match=r"large\.mat: the variable 'cst' is missing"):
+        DoseInfluence.from_matrad(path)
+    write_hdf5(path, {**case, "dij": {k: v for k, v in whole.items() if k != "beamNum"}})
+    with pytest.raises(PlanImportError, match=r"large\.mat: dij\.beamNum is missing"):
+        DoseInfluence.from_matrad(path)
+
+
+def test_hdf5_form_without_h5py_names_the_extra(tmp_path, monkeypatch):
+    path = tmp_path / "large.mat"
+    write_hdf5(path, matlab_case())
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(PlanImportError, match=r"large\.mat.*HDF5.*oncogym\[matlab\]"):
+        DoseInfluence.from_matrad(path)
+
+
+@pytest.mark.parametrize("keep", [520, 2000, 0.5, 0.9])
+def test_damaged_files_in_hdf5_form(keep, tmp_path):
+    path = tmp_path / "large.mat"
+    write_hdf5(path, matlab_case())
+    whole = path.read_bytes()
+    path.write_bytes(whole[: keep if keep > 1 else int(keep * len(whole))])
+    with pytest.raises(PlanImportError, match=r"large\.mat.*(damaged|missing)"):
+        DoseInfluence.from_matrad(path)
+
+
+# Structures as masks, in either system
+
+
+@pytest.mark.parametrize("kind", [bool, np.uint8, float])
+@pytest.mark.parametrize("flat", ["cube", "column", "row", "sparse"])
+def test_matrad_masks(kind, flat, matlab):
+    case = matlab_case()
+    for row, mask in zip(
+        case["cst"], (boxes()[n] for n in ("Cord", "Tumour", "Body")), strict=True
+    ):
+        given = mask.transpose(1, 0, 2).astype(kind)
+        if flat != "cube":
+            given = given.ravel(order="F")[:, None]
+        if flat == "row":
+            given = given.T
+        row[3] = cell(csc_matrix(given) if flat == "sparse" else given)
+    check(DoseInfluence.from_matrad(matlab(case), limits={}), "zxy")
+
+
+def test_matrad_masks_and_numbers_that_are_neither(matlab):
+    cord = boxes()["Cord"]
+    turned = cord.transpose(1, 0, 2)
+    for given, error, message in (
+        (cord.astype(np.uint8), GridMismatchError, r"'Cord' has shape \(5, 4, 3\).*order"),
+        (cord.transpose(2, 1, 0), GridMismatchError, "'Cord'.*order"),
+        (turned[:, :, :2], GridMismatchError, r"'Cord' has shape \(4, 5, 2\)"),
+        (turned.ravel()[:-1], GridMismatchError, r"'Cord' has shape \(59,\)"),
+        (2.0 * turned, PlanImportError, "'Cord'.*labels"),
+        (np.argwhere(cord) + 1.0, PlanImportError, "'Cord'.*flat list"),
+        (np.array([3.0, 4.0, 4.0]), PlanImportError, "'Cord'.*voxel 4 2 times"),
+        (np.array([3.0, np.nan]), PlanImportError, "'Cord'"),
+        (np.array([3.0 + 1j]), PlanImportError, "'Cord'.*complex"),
+        ("3", PlanImportError, "'Cord'.*not numbers"),
+    ):
+        case = matlab_case()
+        case["cst"][0, 3] = cell(given)
+        with pytest.raises(error, match=rf"case\.mat: cst\{{1,4\}}.*{message}"):
+            DoseInfluence.from_matrad(matlab(case))
+
+
+def test_pyradplan_voxels_that_are_masks_or_neither():
+    dij, cst = objects()
+    voi = cst.vois[0]
+    mask = voi.mask.transpose(2, 1, 0)
+
+    def with_voxels(given):
+        cst.vois[0] = SimpleNamespace(
+            name="Cord", voi_type="OAR", indices_numpy=given, overlap_priority=2, grid=voi.grid
+        )
+        return DoseInfluence.from_pyradplan(dij, cst, limits={})
+
+    for given in (mask, mask.ravel(), mask.astype(np.uint8), np.flatnonzero(mask).tolist()):
+        check(with_voxels(given), "zyx")
+    for given, error in (
+        (voi.mask, GridMismatchError),
+        (np.flatnonzero(mask).astype(float), PlanImportError),
+        (np.append(np.flatnonzero(mask), np.flatnonzero(mask)[0]), PlanImportError),
+        (np.argwhere(mask), PlanImportError),
+        ([60], StructureOutsideGridError),
+    ):
+        with pytest.raises(error, match=r"cst: .*'Cord'"):
+            with_voxels(given)
+    cst.vois[0] = cst.vois[1]
+    with pytest.raises(PlanImportError, match="two structures in cst are called 'Tumour'"):
+        DoseInfluence.from_pyradplan(dij, cst)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1.0])
+def test_imported_matrices_are_checked(value, matlab):
+    bad = in_matlab(dose_of_spots())
+    bad[3, 2] = value
+    with pytest.raises(PlanImportError, match=r"case\.mat: dij\.physicalDose: .*not finite"):
+        DoseInfluence.from_matrad(matlab(matlab_case(dij={"physicalDose": cell(csc_matrix(bad))})))
+    for matrix in (bad, bad.astype(complex), bad.T):
+        with pytest.raises(PlanImportError, match=r"dij\.physical_dose"):
+            DoseInfluence.from_pyradplan(*objects(physical_dose=cell(matrix)))
+    with pytest.raises(PlanImportError, match="transposed"):
+        DoseInfluence.from_pyradplan(*objects(physical_dose=cell(csc_array(bad.T))))
+
+
+def test_a_matrix_by_itself_counts_as_a_container():
+    dij, cst = objects()
+    dij.physical_dose = dij.physical_dose[0, 0, 0]
+    check(DoseInfluence.from_pyradplan(dij, cst, limits={}), "zyx")
+
+
+# Positions decide
+
+
+def turned_grid(direction, size=(NX, NY, NZ), step=(3.0, 2.0, 5.0), origin=(-6.0, 10.0, -5.0)):
+    return Grid(dict(zip("xyz", step, strict=True)), tuple(size), np.array(origin), direction)
+
+
+def world(grid):
+    """Positions of the voxels over (z, y, x), one by one from the definition."""
+    x, y, z = grid.dimensions[:3]
+    steps = np.array([grid.resolution[name] for name in "xyz"])
+    found = np.empty((z, y, x, 3))
+    for k, j, i in np.ndindex(z, y, x):
+        turned = np.asarray(grid.direction).reshape(3, 3) @ (steps * (i, j, k))
+        found[k, j, i] = np.asarray(grid.origin)[:3] + turned
+    return found.reshape(-1, 3)
+
+
+def single_structure(ct, doses, voxels, **options):
+    held = cell(np.ones((math.ceil(math.prod(doses.dimensions[:3])), 3)))
+    dij = Dij(held, doses, np.zeros(3))
+    voi = SimpleNamespace(
+        name="PTV", voi_type="TARGET", indices_numpy=voxels, overlap_priority=0, grid=ct
+    )
+    found = DoseInfluence.from_pyradplan(dij, StructureSet([voi]), **options)
+    return found.structures["PTV"].voxels.tolist()
+
+
+def by_positions(ct, doses, voxels):
+    """Dose voxels whose nearest CT voxel is one of ``voxels``, by brute force."""
+    places = world(ct)
+    cosines = np.asarray(ct.direction).reshape(3, 3)
+    steps = np.array([ct.resolution[name] for name in "xyz"])
+    found = []
+    for number, point in enumerate(world(doses)):
+        along = cosines.T @ (point - np.asarray(ct.origin)[:3]) / steps
+        inside = ((along >= -0.5) & (along < np.array(ct.dimensions[:3]) - 0.5)).all()
+        if inside and np.square(places - point).sum(axis=1).argmin() in voxels:
+            found.append(number)
+    return found
+
+
+PRONE = np.diag([-1.0, -1.0, 1.0])
+FEET_FIRST = np.diag([-1.0, 1.0, -1.0])
+LEFT_HANDED = np.diag([1.0, 1.0, -1.0])
+SAGITTAL = np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+
+
+def test_orientations_of_a_planning_system():
+    voxels = [30, 31, 36, 37, 60, 61, 66, 67]
+    step = {"x": 3.0, "y": 3.0, "z": 3.0}
+    prone = Grid(step, (6, 5, 4), np.array([15.0, 12.0, 0.0]), PRONE)
+    supine = Grid(step, (6, 5, 4), np.array([0.0, 0.0, 0.0]), np.eye(3))
+    # What SimpleITK's nearest neighbours give.
+    assert single_structure(prone, supine, voxels) == [52, 53, 58, 59, 82, 83, 88, 89]
+    away = Grid(step, (6, 5, 4), np.array([24.0, 12.0, 0.0]), PRONE)
+    assert single_structure(prone, away, voxels) == [33, 34, 39, 40, 63, 64, 69, 70]
+    flat = replace(prone, direction=tuple(PRONE.ravel()), origin=(15.0, 12.0, 0.0))
+    assert single_structure(flat, supine, voxels) == [52, 53, 58, 59, 82, 83, 88, 89]
+
+
+@pytest.mark.parametrize("cosines", [np.eye(3), PRONE, FEET_FIRST, LEFT_HANDED, SAGITTAL])
+def test_voxels_that_coincide_need_no_resampling(cosines):
+    ct = turned_grid(cosines, step=(3.0, 3.0, 3.0))
+    # The same voxels, numbered along the patient's axes.
+    places = world(ct)
+    size = np.rint((places.max(axis=0) - places.min(axis=0)) / 3.0).astype(int) + 1
+    doses = turned_grid(np.eye(3), size, (3.0, 3.0, 3.0), places.min(axis=0))
+    voxels = np.random.default_rng(2).choice(NX * NY * NZ, 9, replace=False)
+    got = single_structure(ct, doses, voxels)
+    expected = [
+        int(np.flatnonzero(np.isclose(world(doses), places[v]).all(axis=1))[0]) for v in voxels
+    ]
+    assert got == sorted(expected)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_resampling_takes_the_nearest_voxel_in_space(seed):
+    rng = np.random.default_rng(seed)
+    oblique = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    other = [PRONE, FEET_FIRST, SAGITTAL, np.eye(3), LEFT_HANDED, oblique][seed]
+    ct = turned_grid(oblique, (7, 6, 5), (2.0, 2.5, 3.0), rng.normal(size=3))
+    centre = world(ct).mean(axis=0)
+    # Coarser, and partly outside of the CT.
+    doses = turned_grid(other, (5, 4, 4), (4.0, 3.5, 5.0), (0.0, 0.0, 0.0))
+    doses.origin = centre - world(doses).mean(axis=0) + rng.normal(size=3)
+    voxels = rng.choice(7 * 6 * 5, 80, replace=False)
+    with pytest.raises(GridMismatchError, match=r"'PTV'.*resample=True"):
+        single_structure(ct, doses, voxels)
+    expected = by_positions(ct, doses, set(voxels.tolist()))
+    assert len(expected) > 5
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PlanningWarning)
+        assert single_structure(ct, doses, voxels, resample=True) == expected
+
+
+def test_structures_beyond_the_dose_grid_are_named():
+    ct = turned_grid(np.eye(3))
+    # The far half along x is outside.
+    small = turned_grid(np.eye(3), (3, NY, NZ))
+    voxels = np.arange(NX * NY * NZ)
+    with pytest.raises(GridMismatchError, match="'PTV'"):
+        single_structure(ct, small, voxels)
+    with pytest.warns(PlanningWarning, match="24 of 60 voxels of 'PTV'"):
+        assert single_structure(ct, small, voxels, resample=True) == list(range(3 * NY * NZ))
+    near = [v for v in voxels.tolist() if v % NX < 3]
+    assert single_structure(ct, small, near) == list(range(3 * NY * NZ))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"direction": np.diag([1.0, 1.0, 2.0])}, "direction.*right angles"),
+        ({"direction": np.array([[1.0, 0.5, 0], [0, 1, 0], [0, 0, 1]])}, "right angles"),
+        ({"direction": np.zeros((3, 3))}, "right angles"),
+        ({"direction": np.full((3, 3), np.nan)}, "direction.*not finite"),
+        ({"direction": np.eye(2)}, "direction.*4 values"),
+        ({"origin": [1.0, 2.0]}, "origin.*2 values"),
+        ({"origin": [1.0, 2.0, np.nan]}, "origin.*not finite"),
+        ({"dimensions": (5.5, 4, 3)}, "dimensions"), ({"dimensions": (0, 4, 3)}, "dimensions"),
+        ({"resolution": {"x": 1.0, "y": -1.0, "z": 1.0}}, "resolution.*above 0"),
+    ],
+)  # fmt: skip
+def test_grids_that_are_none(changes, message):
+    good = turned_grid(np.eye(3))
+    with pytest.raises(PlanImportError, match=message):
+        single_structure(replace(good, **changes), good, [1, 2])
+    with pytest.raises(PlanImportError, match=message):
+        single_structure(good, replace(good, **changes), [1, 2])
+
+
+def test_matrad_coordinates_that_fall(matlab):
+    # Numbered from the other end along y: the doses' voxels lie the other way round.
+    grid = matlab_grid()
+    grid["y"] = grid["y"][:, ::-1]
+    case = matlab_case(dij={"ctGrid": grid})
+    for row, name in zip(case["cst"], ("Cord", "Tumour", "Body"), strict=True):
+        mirrored = boxes()[name][:, ::-1]
+        row[3] = cell(np.flatnonzero(in_matlab(mirrored))[:, None] + 1.0)
+    check(DoseInfluence.from_matrad(matlab(case), limits={}), "zxy")
+    grid["y"] = np.array([[10.0, 12.0, 15.0, 16.0]])
+    with pytest.raises(PlanImportError, match=r"dij\.ctGrid\.y are no coordinates in steps of 2"):
+        DoseInfluence.from_matrad(matlab(case))
+
+
+@pytest.mark.parametrize("name", ["cubeCoordOrigin", "origin"])
+def test_matrad_grids_with_an_origin_only(name, matlab):
+    def grid(start):
+        found = {k: v for k, v in matlab_grid().items() if k not in "xyz"}
+        return {**found, name: np.array([start])}
+
+    start = np.array([START[axis] for axis in "xyz"])
+    case = matlab_case(dij={"doseGrid": grid(start), "ctGrid": grid(start)})
+    check(DoseInfluence.from_matrad(matlab(case), limits={}), "zxy")
+    case["dij"]["ctGrid"] = grid(start + np.array([0.0, 0.0, 1.0]))
+    with pytest.raises(GridMismatchError, match="'Cord'"):
+        DoseInfluence.from_matrad(matlab(case))
+    case["dij"]["ctGrid"] = {**grid(start), "direction": np.diag([1.0, 1.0, 0.5])}
+    with pytest.raises(PlanImportError, match="right angles"):
+        DoseInfluence.from_matrad(matlab(case))
+
+
+# What the doses are
+
+
+def check_units(influence, factor):
+    weights = np.random.default_rng(3).uniform(0.0, 2.0, SPOTS)
+    dose = influence.dose(weights).reshape(influence.shape).transpose(1, 2, 0)
+    np.testing.assert_allclose(dose, factor * (dose_of_spots() @ weights), rtol=1e-12)
+    assert influence.unit == ("Gy" if factor == 1.0 else "Gy (RBE)")
+
+
+def test_a_constant_rbe_is_applied(matlab):
+    options = {"limits": {}, "dtype": np.float64}
+    path = matlab(matlab_case(dij={"RBE": 1.1}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_units(DoseInfluence.from_matrad(path, **options), 1.1)
+        check_units(DoseInfluence.from_matrad(path, quantity="physical", **options), 1.0)
+        check_units(DoseInfluence.from_matrad(path, quantity="constant_rbe", **options), 1.1)
+        plain = matlab(matlab_case(), "plain.mat")
+        check_units(DoseInfluence.from_matrad(plain, **options), 1.0)
+        empty = matlab(matlab_case(dij={"RBE": np.zeros((0, 0)), "mAlphaDose": 0.0}), "empty.mat")
+        check_units(DoseInfluence.from_matrad(empty, **options), 1.0)
+    with pytest.raises(PlanImportError, match=r"plain\.mat: dij has no constant RBE"):
+        DoseInfluence.from_matrad(plain, quantity="constant_rbe", **options)
+    with pytest.raises(UnknownNameError, match="physical"):
+        DoseInfluence.from_matrad(path, quantity="physicl", **options)
+    for rbe in (np.nan, 0.0, -1.1, np.array([1.1, 1.2]), "1.1"):
+        with pytest.raises(PlanImportError, match=r"case\.mat: dij"):
+            DoseInfluence.from_matrad(matlab(matlab_case(dij={"RBE": rbe})), **options)
+    dij, cst = objects()
+    dij.rbe = 1.1
+    found = DoseInfluence.from_pyradplan(dij, cst, **options)
+    assert found.unit == "Gy (RBE)"
+    np.testing.assert_allclose(
+        found.to_matrix().toarray(), 1.1 * dij.physical_dose[0, 0, 0].toarray(), rtol=1e-12
+    )
+
+
+def test_a_variable_rbe_is_said(matlab):
+    options = {"limits": {}, "dtype": np.float64}
+    matrix = cell(csc_matrix(in_matlab(dose_of_spots(4))))
+    models = {"mAlphaDose": matrix, "mSqrtBetaDose": matrix}
+    path = matlab(matlab_case(dij=models))
+    with pytest.warns(
+        PlanningWarning, match=r"case\.mat: dij.*mAlphaDose and mSqrtBetaDose.*in Gy"
+    ):
+        check_units(DoseInfluence.from_matrad(path, **options), 1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_units(DoseInfluence.from_matrad(path, quantity="physical", **options), 1.0)
+    both = matlab(matlab_case(dij={**models, "RBE": 1.1}), "both.mat")
+    with pytest.raises(PlanImportError, match="which dose is meant"):
+        DoseInfluence.from_matrad(both, **options)
+    check_units(DoseInfluence.from_matrad(both, quantity="constant_rbe", **options), 1.1)
+    dij, cst = objects()
+    dij.alpha_dose = dij.sqrt_beta_dose = dij.physical_dose
+    with pytest.warns(PlanningWarning, match="alpha_dose and sqrt_beta_dose"):
+        assert DoseInfluence.from_pyradplan(dij, cst, **options).unit == "Gy"
+
+
+# Defaults that are said
+
+
+def test_an_import_without_limits_names_what_it_does_not_spare(matlab):
+    path = matlab()
+    for load in (
+        lambda **options: DoseInfluence.from_matrad(path, **options),
+        lambda **options: DoseInfluence.from_pyradplan(*objects(), **options),
+    ):
+        with pytest.warns(PlanningWarning, match="'Cord'.*does not spare it"):
+            found = load()
+        assert found.prescription is None
+        with pytest.raises(ValueError, match="no prescription"):
+            plan(found)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            load(limits={})
+            kept = load(limits={"Cord": 20.0}, prescription=50.0)
+            assert any(t.structure == "Cord" for t in Objective.standard(kept.structures, 51).terms)
+        with pytest.warns(PlanningWarning, match="'Cord'"):
+            plan(load(limits={}, prescription=50.0), iterations=2)

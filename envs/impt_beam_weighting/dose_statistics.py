@@ -119,9 +119,9 @@ def dvh(dose: ArrayLike, voxels: Any, doses: ArrayLike) -> Floats:
             f"the dose has shape {values.shape}; allowed: one value for each voxel, or the shape "
             "of a mask"
         )
-    # Indices of all of two voxels may stand here: the dose says how many there are.
-    if len(own) != 2 or values.size != 2:
-        check_grid(name, own, mask, values.size, values.shape)
+    # The indices of both of two voxels may stand here: a histogram of a mask would have one.
+    if not (mask is None and values.size == 2 and own.tolist() == [0, 1]):
+        check_grid(name, own, mask, values.size, values.shape if values.ndim > 1 else None)
     levels = real_array(doses, "doses", finite=False)
     if np.isnan(levels).any():
         raise ValueError("a level of the histogram is NaN; allowed: numbers")

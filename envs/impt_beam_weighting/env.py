@@ -117,7 +117,7 @@ See `IMPTTask`: `formulation`, `objective`, `observation`, `phantom`, `influence
 `patient`, `render_mode`. A phantom of your own is a JSON file:
 
 ```json
-{"name": "mine", "shape": [80, 80], "spacing": [0.5, 0.5], "density": 0.0,
+{"name": "mine", "shape": [80, 80], "spacing": [0.5, 0.5], "density": 0.0, "prescription": 60,
  "regions": [{"shape": {"ellipse": {"center": [20, 20], "semi_axes": [15, 15]}}, "density": 1.0}],
  "structures": [
   {"name": "PTV", "role": "target", "shape": {"box": {"lower": [18, 18], "upper": [22, 21]}}},

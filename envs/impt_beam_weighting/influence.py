@@ -317,12 +317,12 @@ class DoseInfluence:
             WeightError: They give the target no dose.
             ValueError: There is neither a dose nor a prescription, or it is not above 0.
         """
-        wanted = self.prescribed if dose is None else real_number(dose, "dose", 1e-12, 1e6, "Gy")
         values = self.check_weights(weights)
         target = self.structures[self.structures.target].voxels
         mean = self.dose(values)[..., target].mean(axis=-1)
         if not np.all(mean > 0.0):
             raise WeightError("the weights give no dose to the target")
+        wanted = self.prescribed if dose is None else real_number(dose, "dose", 1e-12, 1e6, "Gy")
         return np.asarray(values * np.expand_dims(wanted / mean, -1))
 
     def subset(self, spots: NDArray[np.bool_]) -> DoseInfluence:
@@ -475,7 +475,7 @@ def pencil_beams(
         raise ValueError(f"cut is {cut!r}; allowed: above 0 and below 1")
     if not 0.5 <= scenario.range_factor <= 2.0:
         raise ValueError(f"range_factor is {scenario.range_factor!r}; allowed: 0.5 to 2")
-    shift = np.asarray(scenario.shift, np.float64)
+    shift = real_array(scenario.shift, "shift", finite=False)
     if shift.shape != (2,) or not np.isfinite(shift).all():
         raise ValueError(f"shift is {scenario.shift!r}; allowed: two finite numbers [cm]")
     if tile < 1:

@@ -36,6 +36,8 @@ _GAP = 1e-2
 _NOTHING = 1e-6
 # Objectives within 2^11 to 2^19 are left in their own unit, see _scale.
 _SCALE_MIDDLE, _SCALE_STEP = 15, 8
+# So are weights that alone would take the objective down at about 2^1 to 2^13, see _units.
+_WEIGHT_MIDDLE, _WEIGHT_STEP = 7, 12
 # The worst scenario is approached by log-sum-exp of the roots of the values, one after another with
 # these shares of the worst root as temperature.
 _TEMPERATURES = (1e-2, 3e-3, 1e-3, 3e-4)
@@ -121,6 +123,8 @@ def plan(
             f"iterations is {iterations!r} and tolerance {tolerance!r}; allowed: an integer of at "
             "least 1, and from 0 to below 1"
         )
+    if method == "accelerated" and len(scenarios) > 1:
+        raise ValueError("method 'accelerated' takes one scenario; use 'lbfgs' for several")
     goal = objective or standard_goal(nominal, 1.0)
     if start is None:
         weights = nominal.normalised(np.ones(nominal.num_spots), _start_dose(nominal, goal))
@@ -134,8 +138,6 @@ def plan(
     problems = [Problem(one, goal) for one in scenarios]
     size = _size(problems, weights)
     if method == "accelerated":
-        if len(problems) > 1:
-            raise ValueError("method 'accelerated' takes one scenario; use 'lbfgs' for several")
         found, values, used = accelerate(problems[0], weights[None], iterations, tolerance)
         weights, value, evaluations = found[0], float(values[0]), int(used[0])
         history = [value]
@@ -262,7 +264,7 @@ def _lbfgs(
     history: list[float] = []
     evaluations = 0
     best = start
-    unit = _units(problems)
+    unit = _units(problems, size)
     factor = _scale(size)
 
     def search(temperature: float, begin: Floats, budget: int) -> tuple[Floats, str]:
@@ -398,17 +400,20 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _units(problems: list[Problem]) -> Floats:
+def _units(problems: list[Problem], size: float) -> Floats:
     """Units ``(spots,)`` in which the objective bends alike along every weight.
 
     In them L-BFGS-B needs half as many iterations to a good plan. Spots that hardly hit anything
-    keep within a factor of the others.
+    keep within a factor of the others. A power of two brings weights of unusual size, as of single
+    protons, into the range of the usual ones, for the first step is one unit long.
     """
     curvature = np.mean([problem.diagonal() for problem in problems], axis=0)
-    top = curvature.max()
+    top = float(curvature.max())
     if top <= 0.0:
         return np.ones(len(curvature))
-    return np.asarray(1.0 / np.sqrt(np.maximum(curvature, _FLAT * top) / top))
+    weight = math.log2(math.sqrt(size / top))
+    common = 2.0 ** (_WEIGHT_STEP * round((weight - _WEIGHT_MIDDLE) / _WEIGHT_STEP))
+    return np.asarray(common / np.sqrt(np.maximum(curvature, _FLAT * top) / top))
 
 
 def _combine(
