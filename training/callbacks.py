@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from dataclasses import dataclass, field
@@ -21,9 +22,16 @@ from oncogym.training.settings import RunSettings
 from oncogym.training.state import Arrays, make_policy, policy_arrays, save_model
 
 
+class EvaluationError(ValueError):
+    """No evaluation of a run gave a finite return."""
+
+
 @dataclass
 class Best:
-    """The best policy so far: its evaluation, step and tensors."""
+    """The best policy so far: its evaluation, step and tensors.
+
+    A policy whose evaluation is not finite is never the best.
+    """
 
     score: float = -np.inf
     steps: int = 0
@@ -118,6 +126,11 @@ class Milestones(BaseCallback):
 
     def _on_training_end(self) -> None:
         self._after_update(last=True)
+        if not self.best.arrays:
+            raise EvaluationError(
+                f"no evaluation gave a finite return, the last one {self.last['return']}: there is "
+                "no best policy"
+            )
 
     def _after_update(self, last: bool) -> None:
         steps = self._seen = self.num_timesteps
@@ -136,8 +149,9 @@ class Milestones(BaseCallback):
         self.last = self._evaluator.scalars(result)
         for name, value in self.last.items():
             self.logger.record(f"eval/{name}", value)
-        if self.last["return"] > self.best.score:
-            self.best.score, self.best.steps = self.last["return"], steps
+        found = self.last["return"]
+        if math.isfinite(found) and found > self.best.score:
+            self.best.score, self.best.steps = found, steps
             self.best.arrays = arrays
             self.write_best()
 

@@ -17,6 +17,10 @@ from oncogym.parallel.base import Executor
 class _ModelError(Exception):
     """Carries an error of the model through SciPy, which would call it one of the caller's."""
 
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
 
 class DifferentialEvolution:
     """SciPy's differential evolution with the settings of the chemotherapy source.
@@ -107,14 +111,17 @@ class DifferentialEvolution:
             try:
                 scores = problem.score(plans, executor)
             except (TypeError, ValueError) as error:
-                raise _ModelError from error
+                raise _ModelError(error) from error
             finite = np.isfinite(scores)
             failed[0] += int(np.count_nonzero(~finite))
             failed[1] += 1
             if failed[1] == 1 and not finite.any():
-                raise _ModelError from ValueError(
-                    f"none of the {len(scores)} plans of the first population has a finite score "
-                    f"({int(np.isnan(scores).sum())} are not a number); there is nothing to improve"
+                raise _ModelError(
+                    ValueError(
+                        f"none of the {len(scores)} plans of the first population has a finite "
+                        f"score ({int(np.isnan(scores).sum())} are not a number); there is nothing "
+                        "to improve"
+                    )
                 )
             return np.where(finite, -scores, np.inf)
 
@@ -141,8 +148,7 @@ class DifferentialEvolution:
                 callback=after,
             )
         except _ModelError as carrier:
-            assert carrier.__cause__ is not None
-            raise carrier.__cause__ from None
+            raise carrier.error from None
         plan, score, message = np.asarray(result.x), -float(result.fun), str(result.message)
         if failed[0]:
             message += f" {failed[0]} plans had no finite score."

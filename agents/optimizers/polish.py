@@ -13,8 +13,8 @@ from oncogym.parallel.base import Executor
 
 # Half the distance of two plans that tell a slope, as a share of each variable's range.
 _STEP = 1e-7
-# A return smaller than this share of its steepest slope happens to be near zero: the slope then says
-# how large returns are.
+# A return smaller than this share of its steepest slope happens to be near zero: the slope then
+# says how large returns are.
 _LEAST_SHARE = 1e-2
 # Sizes of returns that need no other unit: the tolerances of L-BFGS-B are made for them, and a plan
 # polished from there depends on them, as its first step is as long as the slope.
