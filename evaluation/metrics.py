@@ -80,10 +80,21 @@ def summarise(
 
 
 def per_patient(results: pd.DataFrame, columns: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """Each agent's values by patient, averaged over training seeds; agents keep their order."""
+    """Each agent's values by patient, averaged over training seeds; agents keep their order.
+
+    Raises:
+        ValueError: A value is not finite; an average over the other seeds would hide it.
+    """
     tables = {}
     for agent in results["agent"].unique():
         own = results[results["agent"] == agent]
+        bad = ~np.isfinite(own[list(columns)].to_numpy(np.float64))
+        if bad.any():
+            row, column = (int(index) for index in np.argwhere(bad)[0])
+            raise ValueError(
+                f"{columns[column]} of agent {agent!r}, patient {own['patient'].iloc[row]}, is "
+                f"{own[columns[column]].iloc[row]}; {int(bad.sum())} values are not finite"
+            )
         tables[str(agent)] = own.groupby("patient", sort=True)[list(columns)].mean()
     return tables
 

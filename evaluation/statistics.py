@@ -338,11 +338,15 @@ def aggregate_score(
     environments have a scale at all is for :func:`normalised_score` to say beforehand.
 
     Raises:
+        ScaleError: in an environment the reference is not better than the baseline.
         ValueError: no environment, values that are not finite, shapes that do not fit.
     """
     stacks = [_patients(group, ("values", "baseline", "reference")) for group in groups]
     if not stacks:
         raise ValueError("an aggregate needs at least one environment")
+    for number, (_, zero, one) in enumerate(stacks):
+        if not statistic(one, axis=-1) > statistic(zero, axis=-1):
+            raise ScaleError(f"reference and baseline define no scale in environment {number}")
     sizes = [stack.shape[1] for stack in stacks]
     ends = np.cumsum(sizes)
 

@@ -446,7 +446,6 @@ def test_growth_is_computed_once_a_patient():
 @pytest.mark.parametrize(
     ("env_id", "patient", "error", "text"),
     [
-        (SOUND, {"diffusion": 0.6}, StabilityError, r"at most 1/\(2 D/dx\^2 \+ rho\) = 0\.813 d"),
         (PUBLISHED, {"diffusion": 0.004}, DetectionError, "does not reach 15 mm within 599 d"),
         (SOUND, {"diffusion": 0.45, "proliferation": 1e-4}, DetectionError, "within 7300 d"),
         (PUBLISHED, {"carrying_capacity": 2e5}, ValueError, "at most 100000 cells/mm"),
@@ -456,6 +455,14 @@ def test_patients_the_grid_cannot_hold(env_id, patient, error, text):
     env = make(env_id)
     with pytest.raises(error, match=text):
         env.reset(options={"patient": patient})
+    observation, _ = env.reset(options={"patient": {}})
+    assert observation in env.observation_space
+
+
+def test_the_source_grid_refuses_what_it_cannot_follow():
+    env = gym.make(SOUND, numerics="published", disable_env_checker=True)
+    with pytest.raises(StabilityError, match=r"1/\(2 D/dx\^2 \+ rho\) = 0\.813 d; use numerics"):
+        env.reset(options={"patient": {"diffusion": 0.6}})
     observation, _ = env.reset(options={"patient": {}})
     assert observation in env.observation_space
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -46,6 +47,16 @@ def test_finished_runs_are_not_repeated_and_others_resume(folder, monkeypatch):
     assert len(search(ENV, grid, place, algorithm="ppo", steps=512, seeds=2)) == 8
     with pytest.raises(ValueError, match="another search"):
         search(ENV, grid, place, algorithm="ppo", steps=1024, seeds=2)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_a_run_without_a_finite_return_ranks_last(wrong):
+    rows = [(0.1, 1.0), (0.1, 2.0), (0.2, wrong), (0.2, 9.0), (0.3, 0.5), (0.3, 0.5)]
+    table = pd.DataFrame(rows, columns=["gamma", "best_return"]).assign(seconds=1.0)
+    ranked = ranking(table, ["gamma"])
+    assert ranked["gamma"].tolist() == ["0.1", "0.3", "0.2"]
+    assert ranked["mean"].tolist() == [1.5, 0.5, -np.inf]
+    assert ranking(table, [])["mean"].tolist() == [-np.inf]
 
 
 def test_bad_values_start_no_work(tmp_path):

@@ -6,8 +6,10 @@ import math
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from oncogym.evaluation.metrics import per_patient
 from oncogym.evaluation.statistics import (
     Interval,
     ScaleError,
@@ -299,3 +301,21 @@ def test_misuse_of_an_aggregate_is_refused():
         aggregate_score([])
     with pytest.raises(ValueError, match="1 NaN"):
         aggregate_score([([1.0, np.nan], [0.0, 0.0], [1.0, 1.0])])
+
+
+@pytest.mark.parametrize("reference", [0.0, -1.0, np.nan])
+def test_an_aggregate_without_a_scale_is_refused_not_infinite(reference):
+    good = ([1.0, 2.0, 3.0], [0.0, 1.0, 2.0], [2.0, 3.0, 4.0])
+    bad = ([1.0, 2.0, 3.0], [0.0, 1.0, 2.0], [reference, 1.0 + reference, 2.0 + reference])
+    with pytest.raises(ValueError, match=r"no scale in environment 1|3 NaN"):
+        aggregate_score([good, bad])
+
+
+def test_a_value_that_is_not_finite_is_not_averaged_away():
+    rows = [("a", seed, patient, 1.0) for seed in (0, 1) for patient in (0, 1)]
+    table = pd.DataFrame(rows, columns=["agent", "training_seed", "patient", "return"])
+    assert per_patient(table, ["return"])["a"]["return"].tolist() == [1.0, 1.0]
+    for wrong in (np.nan, np.inf, -np.inf):
+        table.loc[2, "return"] = wrong
+        with pytest.raises(ValueError, match=f"return of agent 'a', patient 0, is {wrong}"):
+            per_patient(table, ["return"])

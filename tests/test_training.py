@@ -28,7 +28,9 @@ from oncogym.core.errors import UnknownNameError  # noqa: E402
 from oncogym.core.files import CorruptFileError, OutputFolderError, read_json  # noqa: E402
 from oncogym.envs import find_variant, treatments  # noqa: E402
 from oncogym.training.algorithms import algorithm_names, find_algorithm  # noqa: E402
+from oncogym.training.evaluator import Evaluator  # noqa: E402
 from oncogym.training.runs import (  # noqa: E402
+    EvaluationError,
     RunFolderError,
     SettingsMismatchError,
     resume,
@@ -125,6 +127,24 @@ def test_the_best_policy_is_kept_and_does_what_was_measured(finished):
     about = finished.agent().policy.about
     assert (about["steps"], about["seed"]) == (finished.best_steps, 3)
     assert PolicyAgent.load(finished.folder, ENV).policy.env_id == COHORT
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_an_evaluation_that_is_not_finite_chooses_no_policy(wrong, tmp_path, monkeypatch):
+    own, broken = Evaluator.scalars, []
+
+    def scalars(self, result):
+        found = own(self, result)
+        broken.append(len(broken) != 1)  # all but the second
+        return {**found, "return": wrong} if broken[-1] else found
+
+    monkeypatch.setattr(Evaluator, "scalars", scalars)
+    result = train(COHORT, PPO, out=tmp_path / "a", **SMALL)
+    assert np.isfinite(result.best_return)
+    assert 0 < result.best_steps < result.steps
+    monkeypatch.setattr(Evaluator, "scalars", lambda *a: {**own(*a), "return": wrong})
+    with pytest.raises(EvaluationError, match=f"the last one {wrong}: there is no best policy"):
+        train(COHORT, PPO, out=tmp_path / "b", **SMALL)
 
 
 def test_a_seed_decides_the_run(finished, tmp_path):

@@ -8,6 +8,7 @@ patients) and, at the end, ``result.json``. Which algorithm learns makes no diff
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import random
 import time
@@ -50,6 +51,10 @@ _TORCH_THREADS = 1
 
 class RunFolderError(ValueError):
     """A folder holds a run already, or does not hold the run that shall be resumed."""
+
+
+class EvaluationError(ValueError):
+    """No evaluation of a run gave a finite return."""
 
 
 class SettingsMismatchError(ValueError):
@@ -249,6 +254,8 @@ def _carry_out(
 class _Run:
     """Watches a learner: keeps scalars, evaluates, and saves where that is due.
 
+    A policy whose evaluation is not finite is never the best.
+
     Args:
         settings: Settings of the run.
         folder: Run folder.
@@ -303,6 +310,11 @@ class _Run:
         update = steps // self._settings.steps_per_update
         if last or update % self._evaluate_every == 0:
             self._evaluate(steps)
+        if last and self._best is None:
+            raise EvaluationError(
+                "no evaluation gave a finite return, the last one "
+                f"{self.last_evaluation['return']}: there is no best policy"
+            )
         if last or steps - self._saved >= self._settings.checkpoint_every:
             self._save(steps)
 
@@ -341,8 +353,9 @@ class _Run:
         result = self._evaluator(PolicyAgent(policy))
         self.last_evaluation = self._evaluator.scalars(result)
         self.record(steps, {f"eval/{name}": value for name, value in self.last_evaluation.items()})
-        if self.last_evaluation["return"] > self.best_return:
-            self.best_return, self.best_steps = self.last_evaluation["return"], steps
+        found = self.last_evaluation["return"]
+        if math.isfinite(found) and found > self.best_return:
+            self.best_return, self.best_steps = found, steps
             about = {
                 "algorithm": self._settings.algorithm,
                 "title": self._settings.method.title,

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from oncogym.core.files import (
@@ -183,7 +184,12 @@ def _run(
 
 
 def ranking(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """One row a combination, best first: mean, least and greatest best return, mean seconds."""
+    """One row a combination, best first: mean, least and greatest best return, mean seconds.
+
+    A combination with a run whose return is not finite comes last, with that as its mean.
+    """
+    finite = np.isfinite(table["best_return"].to_numpy(np.float64))
+    table = table.assign(best_return=table["best_return"].where(finite, -np.inf))
     if not names:
         return pd.DataFrame(
             [

@@ -30,7 +30,7 @@ outside the box are clipped and counted in `info["clipped"]`; non-finite ones ra
 | 0 | time / horizon | the same |
 | 1 | concentration / max_dose | last dose / max_dose |
 | 2 | toxicity / limit | with log-normal noise (`toxicity_noise`) |
-| 3 | ln(N/N0) / ln N0 | noisy (`marker_noise`), delayed (`marker_delay`, 3 d) tumour marker |
+| 3 | ln(N/N0) / max(ln N0, 1) | noisy (`marker_noise`), late (`marker_delay`, 3 d) tumour marker |
 | 4 | budget left, fraction | the same |
 | 5 | doses left, fraction (1 without a limit) | the same |
 | 6 | time since the last dose / horizon (1 before the first) | the same |
@@ -66,6 +66,18 @@ draws elimination (30 %), EC50 (40 %), Emax (20 %), growth (30 %) and recovery (
 Terminates on the last day (`horizon`), or earlier as a failure when toxicity passes 1.33 times
 its limit or the tumour 0.9 times its carrying capacity (not in the published formulation). Success:
 tumour-control probability of at least `success_tcp` (0.5) and the toxicity limit never passed.
+
+## Range of validity
+
+One compartment, elimination in proportion to the concentration, and a kill that depends on the
+concentration alone: laws for doses of the source's size (up to 10 mg/L at once, 30 mg/L in all) and
+an elimination that does not saturate. Toxicity has no ceiling and no death in it; at 1.33 times its
+limit the course fails, and what follows (only in the published formulation) is arithmetic. Cells
+are a mean: below one cell read `tumour_control`, not their number; they never exceed the carrying
+capacity. `info["outcome"]["out_of_range"]` is 1 once a course leaves the scale of the observation:
+concentration above 100 times `max_dose`, toxicity above 100 times its limit, or ln N changed by
+more than ten times ln N0 (at least ten). `simulate` refuses doses above 1e6 mg/L and horizons above
+1e6 days.
 
 ## Arguments
 

@@ -24,6 +24,8 @@ FloatArray = NDArray[np.float64]
 
 HORIZON = 60.0  # d
 TOXICITY_LIMIT = 3.0
+LARGEST_DOSE = 1e6  # mg/L, as in the options of the environments
+LONGEST_HORIZON = 1e6  # d
 DOSE_LIMIT = 30.0  # mg/L over the whole plan
 # The published objective: weights of N(T)/N0, peak toxicity and mean concentration.
 COST_WEIGHTS = (1.0, 0.5, 0.3)
@@ -429,6 +431,12 @@ def _check_plan(times: ArrayLike, doses: ArrayLike, ndim: int) -> tuple[FloatArr
             at = tuple(int(i) for i in np.argwhere(bad)[0])
             where = ", ".join(map(str, at))
             raise ValueError(f"{name}[{where}] must be finite and >= 0, got {values[at]:g}")
+        if name == "doses" and values.size and values.max() > LARGEST_DOSE:
+            at = tuple(int(i) for i in np.argwhere(values > LARGEST_DOSE)[0])
+            where = ", ".join(map(str, at))
+            raise ValueError(
+                f"{name}[{where}] is {values[at]:g} mg/L; allowed: at most {LARGEST_DOSE:g} mg/L"
+            )
         arrays.append(values)
     when, amounts = arrays
     if when.shape != amounts.shape:
@@ -437,8 +445,10 @@ def _check_plan(times: ArrayLike, doses: ArrayLike, ndim: int) -> tuple[FloatArr
 
 
 def _check_scalars(horizon: float, toxicity_limit: float) -> tuple[float, float]:
-    if not (math.isfinite(horizon) and horizon > 0.0):
-        raise ValueError(f"horizon must be finite and > 0 days, got {horizon!r}")
+    if not 0.0 < horizon <= LONGEST_HORIZON:
+        raise ValueError(
+            f"horizon must be finite and > 0 days, at most {LONGEST_HORIZON:g}, got {horizon!r}"
+        )
     if not toxicity_limit >= 0.0:
         raise ValueError(f"toxicity_limit must be >= 0, got {toxicity_limit!r}")
     return float(horizon), float(toxicity_limit)

@@ -42,6 +42,7 @@ from oncogym.envs.emt6ro_fractionation.frame_kernels import (
     ACID_ON,
     ACID_STOP,
     AGE_DEATHS,
+    AT_EDGE,
     BIRTHS,
     BURDEN,
     CLOCKS,
@@ -75,6 +76,7 @@ from oncogym.envs.emt6ro_fractionation.frame_kernels import (
     in_disc,
     lay_place,
     lift_place,
+    on_border,
     row_ends,
     used_places,
     vacant_neighbours,
@@ -409,6 +411,9 @@ def _advance(pool, board, ends, peak, fields, phase, mode, clocks, counters, bio
                 laid = True
                 stride = np.uint64(width + 2)
                 within, disc_rows, whole, rows = _strip_of(new)
+            if thread == 0 and counters[AT_EDGE] == 0:
+                wide = width + 2
+                counters[AT_EDGE] = on_border(ints[FRAME_PHASE], PAD + wide + 1, wide, new)
             moved = False
             followed = step
         dose = dose_at(doses, step)
@@ -461,6 +466,8 @@ def _advance(pool, board, ends, peak, fields, phase, mode, clocks, counters, bio
         _lift((top, left, height, width, radius), pool, fields, before, phase, mode, clocks,
               floats, ints)  # fmt: skip
     if thread == 0:
+        if counters[AT_EDGE] == 0:
+            counters[AT_EDGE] = on_border(phase, 0, SIDE, (0, 0, SIDE, SIDE, 0))
         counters[ACID_ON] = followed_acid
         counters[BURDEN] = burden
         counters[STEP] = max(until, counters[STEP])

@@ -46,9 +46,9 @@ CLOCKS = 9
 SETTINGS = 33
 
 # State of a lane beside its sites (int64).
-# BURDEN sums the occupied sites over the steps.
-STEP, ACID_ON, SITES_NOW, BURDEN, BIRTHS, DEATHS, REPAIR_DEATHS, AGE_DEATHS = range(8)
-COUNTERS = 8
+# BURDEN sums the occupied sites over the steps; AT_EDGE is 1 once the border was occupied.
+STEP, ACID_ON, SITES_NOW, BURDEN, BIRTHS, DEATHS, REPAIR_DEATHS, AGE_DEATHS, AT_EDGE = range(9)
+COUNTERS = 9
 
 # Columns of a record: number of sites, of each phase, of each mode, of damaged ones, and means of
 # the three substrates over the occupied sites.
@@ -142,6 +142,31 @@ def disc_of(phase, start, stride, rows, columns, top, left):
     for row in range(rows):
         ends[0, row], ends[1, row] = row_ends(phase, start + row * stride, columns)
     return disc_within(ends, rows, columns, top, left)
+
+
+@njit(cache=True)
+def on_border(phase, start, stride, box):
+    """1 if a site of the lattice's border is occupied, else 0.
+
+    Args:
+        phase: A table of flat phases that holds at least the region ``box``.
+        start, stride: Place of the first site of the region, and of a row after another.
+        box: A tumour's disc, see :func:`disc_within`: no cell is outside its region.
+    """
+    top, left, height, width, _ = box
+    bottom, right = top + height - 1, left + width - 1
+    if height > 0 and (top == 0 or left == 0 or bottom == SIDE - 1 or right == SIDE - 1):
+        for row in range(height):
+            at = start + row * stride
+            if (top + row == 0) or (top + row == SIDE - 1):
+                for column in range(width):
+                    if phase[at + column] != VACANT:
+                        return 1
+            if left == 0 and phase[at] != VACANT:
+                return 1
+            if right == SIDE - 1 and phase[at + width - 1] != VACANT:
+                return 1
+    return 0
 
 
 @njit(cache=True, inline="always")

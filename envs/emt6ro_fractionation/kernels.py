@@ -22,6 +22,7 @@ from oncogym.envs.emt6ro_fractionation.frame_kernels import (
     ACID_EVERY,
     ACID_ON,
     ACID_STOP,
+    AT_EDGE,
     BIRTHS,
     BURDEN,
     DAMAGE,
@@ -50,6 +51,7 @@ from oncogym.envs.emt6ro_fractionation.frame_kernels import (
     disc_of,
     lay_frame,
     lift_frame,
+    on_border,
 )
 from oncogym.envs.emt6ro_fractionation.rules import G1, STEPS_PER_SLOT, VACANT
 from oncogym.envs.unowned import unowned
@@ -160,6 +162,9 @@ def _advance(fields, phase, mode, clocks, counters, biology, settings, doses, un
                 box = new
                 lay_frame(box, fields, before, phase, mode, clocks, floats, ints)
                 laid = True
+            if counters[AT_EDGE] == 0:
+                stride = box[3] + 2
+                counters[AT_EDGE] = on_border(ints[FRAME_PHASE], PAD + stride + 1, stride, box)
             moved = False
             followed = step
         stride = box[3] + 2
@@ -195,6 +200,8 @@ def _advance(fields, phase, mode, clocks, counters, biology, settings, doses, un
         step += run
     if laid:
         lift_frame(box, fields, before, phase, mode, clocks, floats, ints)
+    if counters[AT_EDGE] == 0:
+        counters[AT_EDGE] = on_border(phase, 0, SIDE, (0, 0, SIDE, SIDE, 0))
     # Where nothing lives, nothing changes any more.
     counters[STEP] = max(until, counters[STEP])
     counters[SITES_NOW] = occupied

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -30,7 +31,13 @@ from oncogym.envs.emt6ro_fractionation.protocol import SLOT_HOURS, Protocol
 from oncogym.envs.emt6ro_fractionation.rules import STEPS_PER_HOUR, STEPS_PER_SLOT
 from oncogym.envs.emt6ro_fractionation.tumour import State, Tumour, stack
 from oncogym.envs.emt6ro_fractionation.tumour_library import initial_states, library
+from oncogym.envs.emt6ro_fractionation.validity import (
+    acute_doses,
+    cycle_hours,
+    largest_acute_dose,
+)
 from oncogym.envs.patient import PatientRecord
+from oncogym.envs.validity import ModelRangeWarning
 
 #: Largest number of sites that the source counts with; its fitness is this minus the sites.
 FITNESS_OFFSET = 1500
@@ -114,6 +121,8 @@ class EMT6RoResult:
         courses: ``(protocols, tumours, runs, times, columns)`` float32; columns are in
             :data:`RECORD`: numbers of sites, and mean amounts [fmol a site] of occupied ones.
         fidelity: Name of the fidelity and its compression.
+        out_of_range: Runs in which the tumour reached the edge of the lattice, or a dose was beyond
+            the law of repair; bool.
     """
 
     protocols: tuple[Protocol, ...]
@@ -126,6 +135,7 @@ class EMT6RoResult:
     hours: NDArray[np.float64]
     courses: NDArray[np.float32]
     fidelity: tuple[str, int]
+    out_of_range: NDArray[np.bool_]
 
     @property
     def fitness(self) -> NDArray[np.int64]:
@@ -191,6 +201,10 @@ def simulate(
         ValueError: An argument is out of range.
         ProtocolError: A dose lies at or after ``hours``.
         DeviceError: There is no such device here.
+
+    Warns:
+        ModelRangeWarning: A tumour reaches the edge of the lattice, or the doses within a cell
+            cycle are beyond the law of repair; see ``out_of_range`` of the result.
     """
     several = (protocols,) if isinstance(protocols, Protocol) else tuple(protocols)
     if not several:
@@ -223,6 +237,8 @@ def simulate(
     ) as bar:
         records, counters = jobs.run(where, parallel, bar.update if progress else None)
     counted = counters.reshape(*shape, frame_kernels.COUNTERS)
+    out_of_range = _beyond_repair(several, doses, patient or EMT6RoPatient(), hours)[:, None, None]
+    out_of_range = out_of_range | _beyond_edge(counted[..., frame_kernels.AT_EDGE] > 0)
     return EMT6RoResult(
         several,
         counted[..., frame_kernels.SITES_NOW],
@@ -234,7 +250,39 @@ def simulate(
         np.asarray(times * SLOT_HOURS, np.float64),
         records.reshape(*shape, *records.shape[1:]),
         (fidelity, chosen.compression),
+        out_of_range,
     )
+
+
+def _beyond_repair(
+    protocols: Sequence[Protocol], doses: NDArray[np.float64], patient: EMT6RoPatient, hours: float
+) -> NDArray[np.bool_]:
+    """Which protocols have doses beyond the law of repair; warns of them."""
+    largest = float(largest_acute_dose(patient.repair_delay, patient.repair_growth, hours))
+    acute = acute_doses(doses)
+    beyond = acute > largest * (1.0 + 1e-9)
+    if beyond.any():
+        worst = int(np.argmax(acute))
+        warnings.warn(
+            f"{protocols[worst].name or 'a protocol'} gives {acute[worst]:g} Gy within "
+            f"{cycle_hours():g} h; above {largest:.4g} Gy the law of repair does not hold over "
+            f"{hours:g} h: cells outlive the simulation in repair, and the tumour seems healed",
+            ModelRangeWarning,
+            stacklevel=3,
+        )
+    return beyond
+
+
+def _beyond_edge(edge: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """``edge`` itself; warns of the runs in which the border of the lattice was occupied."""
+    if edge.any():
+        warnings.warn(
+            f"the tumour reached the edge of the lattice in {int(edge.sum())} of {edge.size} runs, "
+            "which stops its growth",
+            ModelRangeWarning,
+            stacklevel=3,
+        )
+    return edge
 
 
 def on_grid(name: str, hours: float, least: float, most: float) -> int:

@@ -23,6 +23,7 @@ AEROBIC, ANAEROBIC, AEROBIC_QUIESCENT, ANAEROBIC_QUIESCENT, DIES = range(5)
 STEP_SECONDS = 6.0
 STEPS_PER_HOUR = 600
 STEPS_PER_SLOT = 300  # doses lie on a grid of half an hour
+CYCLE_SLOTS = 40  # the mean cycle of 20.1 h in slots
 
 # Biology of a lane: what patients differ in.
 SURVIVAL, DELAY, DELAY_GROWTH, RECOVERY = range(4)
@@ -120,6 +121,19 @@ def stream_of(site, what, block):
 def repair_time(damage, biology):
     """Duration of the repair of ``damage`` [Gy], in steps: a exp(b R)."""
     return np.float32(biology[DELAY] * math.exp(biology[DELAY_GROWTH] * damage))
+
+
+@njit(cache=True)
+def acute_dose(doses, slot):
+    """Sum of the doses [Gy] within one cell cycle up to ``slot``.
+
+    Damage of a cell that has not begun a repair adds up, and it begins one within a cycle unless it
+    rests.
+    """
+    total = 0.0
+    for earlier in range(max(slot - CYCLE_SLOTS + 1, 0), slot + 1):
+        total += doses[earlier]
+    return total
 
 
 @njit(cache=True, inline="always")

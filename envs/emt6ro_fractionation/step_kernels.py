@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit, prange
 
 from oncogym.envs.emt6ro_fractionation.frame_kernels import (
+    AT_EDGE,
     BURDEN,
     DAMAGE,
     EXTERNAL,
@@ -23,7 +24,7 @@ from oncogym.envs.emt6ro_fractionation.frame_kernels import (
     STEP,
 )
 from oncogym.envs.emt6ro_fractionation.kernels import advance_tumour, record
-from oncogym.envs.emt6ro_fractionation.rules import STEPS_PER_SLOT, VACANT
+from oncogym.envs.emt6ro_fractionation.rules import STEPS_PER_SLOT, VACANT, acute_dose
 from oncogym.envs.streams import normal_pair, uniforms
 
 # Options of a task.
@@ -53,15 +54,26 @@ LARGEST = 1500.0  # sites; the source's number of sites that may be occupied
 NOISE_STREAM = 1 << 20  # beyond the streams of the sites
 
 # State of a lane beside its tumour.
-REMAINING, BED, LAST_SLOT, LAST_DOSE, DECISIONS, INITIAL, FRACTIONS, FIRST_RADIUS = range(8)
-STATE = 8
+(
+    REMAINING,
+    BED,
+    LAST_SLOT,
+    LAST_DOSE,
+    DECISIONS,
+    INITIAL,
+    FRACTIONS,
+    FIRST_RADIUS,
+    LARGEST_ACUTE,  # Gy, see rules.largest_acute_dose
+    BEYOND,  # 1 once the doses of a cell cycle were larger
+) = range(10)
+STATE = 10
 
 # A lane's present decision: slot to advance to, dose [Gy], BED over the limit, burden at its start,
 # whether it is the last.
 TARGET, DOSE, EXCESS, BURDEN_BEFORE, OVER = range(5)
 PLAN = 5
 
-TERMS, METRICS = 5, 9
+TERMS, METRICS = 5, 10
 # Sites are kept for figures every six hours.
 HISTORY_SLOTS = 12
 _EPS = 1e-9
@@ -89,8 +101,11 @@ def wait_of(action, options):
 
 
 @njit(cache=True)
-def start_lanes(lanes, occupied, counters, state, doses, history, options):
-    """Start treatments of tumours with ``occupied`` ``(k,)`` sites."""
+def start_lanes(lanes, occupied, largest, counters, state, doses, history, options):
+    """Start treatments of tumours with ``occupied`` ``(k,)`` sites.
+
+    ``largest`` ``(k,)`` [Gy] are the largest doses that the law of repair is taken for.
+    """
     for number in range(lanes.shape[0]):
         lane, sites = lanes[number], occupied[number]
         counters[lane, :] = 0
@@ -99,6 +114,7 @@ def start_lanes(lanes, occupied, counters, state, doses, history, options):
         state[lane, REMAINING] = options[TOTAL_DOSE]
         state[lane, LAST_SLOT] = -1.0
         state[lane, INITIAL] = sites
+        state[lane, LARGEST_ACUTE] = largest[number]
         doses[lane, :] = 0.0
         history[lane, :] = np.nan
         history[lane, 0] = sites
@@ -125,6 +141,8 @@ def _give(state, doses, slot, dose, options):
     state[REMAINING] -= dose
     state[BED] += late_bed(dose, options[ALPHA_BETA])
     if dose > 0.0:
+        if acute_dose(doses, slot) > state[LARGEST_ACUTE]:
+            state[BEYOND] = 1.0
         state[LAST_SLOT] = slot
         state[LAST_DOSE] = dose
         state[FRACTIONS] += 1.0
@@ -199,6 +217,7 @@ def _reward(lane, own, counters, options, plan, terms, costs, terminated, outcom
     outcome[lane, 6] = options[TOTAL_DOSE] - own[REMAINING]
     outcome[lane, 7] = own[FRACTIONS]
     outcome[lane, 8] = 0.5 * max(own[LAST_SLOT], 0.0)
+    outcome[lane, 9] = 1.0 if own[BEYOND] > 0.0 or counters[AT_EDGE] > 0 else 0.0
     terminated[lane] = over
     kept = own[BED] <= options[BED_LIMIT] + _EPS
     success[lane] = over and kept and sites <= options[SUCCESS] * initial

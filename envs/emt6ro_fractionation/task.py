@@ -15,17 +15,24 @@ from oncogym.envs.device import choose_device
 from oncogym.envs.emt6ro_fractionation import frame_kernels
 from oncogym.envs.emt6ro_fractionation import step_kernels as kernel
 from oncogym.envs.emt6ro_fractionation.model import EMT6RoPatient, biology_rows, on_grid
-from oncogym.envs.emt6ro_fractionation.parameters import Parameters, fidelity_of
+from oncogym.envs.emt6ro_fractionation.parameters import (
+    REPAIR_DELAY,
+    REPAIR_GROWTH,
+    Parameters,
+    fidelity_of,
+)
 from oncogym.envs.emt6ro_fractionation.protocol import SLOT_HOURS, Protocol, ProtocolError
 from oncogym.envs.emt6ro_fractionation.rules import STEPS_PER_SLOT
 from oncogym.envs.emt6ro_fractionation.tumour import State, Tumour
 from oncogym.envs.emt6ro_fractionation.tumour_library import initial_states
+from oncogym.envs.emt6ro_fractionation.validity import largest_acute_dose
 from oncogym.envs.outcomes import Metric
 from oncogym.envs.plan_spaces import PlanSpace, SlotSpace
 from oncogym.envs.protocols import Schedule, ScheduleError
 from oncogym.envs.snapshots import Empty, Rows, copy_lanes, lane_numbers, write_lanes
 from oncogym.envs.snapshots import State as LaneState
 from oncogym.envs.therapy import Floats, StepResult, TherapyTask
+from oncogym.envs.validity import OUT_OF_RANGE
 
 _OBJECTIVES: dict[str, dict[str, float]] = {
     "clinical": {"burden": 1.0, "regrowth": 0.25, "extinction": 1.0, "excess": 0.1},
@@ -58,7 +65,8 @@ class EMT6RoTask(TherapyTask):
         fidelity: ``"exact"``, ``"accelerated"`` or ``"screening"``, see ``simulate``.
         compression: Another compression than the fidelity's, 1 to 60.
         total_dose: Total dose [Gy].
-        max_dose: Largest single dose [Gy], the physical value of action 1.
+        max_dose: Largest single dose [Gy], the physical value of action 1; at most what the law of
+            repair is taken for, 19.3 Gy in 240 h.
         dose_step: Grid of the doses [Gy]; 0.25 (sound) or 0.01 (published) by default.
         treatment_hours: Time in which doses may be given [h].
         hours: Time at which the course ends [h].
@@ -96,6 +104,7 @@ class EMT6RoTask(TherapyTask):
         Metric("total_dose", "Total dose", "Gy", None),
         Metric("fractions", "Fractions", "", None),
         Metric("last_dose", "Time of the last dose", "h", None),
+        OUT_OF_RANGE,
     )
     # A lane's lattice takes 140 kB, and one lane keeps a core busy.
     max_lanes = 64
@@ -133,8 +142,11 @@ class EMT6RoTask(TherapyTask):
         self.total_dose = check_option("total_dose", total_dose, 0.01, 1000.0, "Gy")
         step = (0.01 if published else _PLAN_STEP) if dose_step is None else dose_step
         self.dose_step = check_option("dose_step", step, 0.001, self.total_dose, "Gy")
-        self.max_dose = check_option("max_dose", max_dose, self.dose_step, self.total_dose, "Gy")
         self.horizon = on_grid("hours", hours, 1.0, 8760.0)
+        # The law of repair does not hold beyond.
+        largest = float(largest_acute_dose(REPAIR_DELAY, REPAIR_GROWTH, hours))
+        most = min(self.total_dose, largest)
+        self.max_dose = check_option("max_dose", max_dose, self.dose_step, most, "Gy")
         self.treatment = on_grid("treatment_hours", treatment_hours, 0.5, hours)
         shortest = (0.0 if published else 6.0) if min_wait is None else min_wait
         least = 0.0 if published else SLOT_HOURS
@@ -221,6 +233,9 @@ class EMT6RoTask(TherapyTask):
         """Put the patients' tumours into ``lanes``; observations ``(k, …)``.
 
         Tumours outside the shipped library are grown when they are first asked for.
+
+        Raises:
+            ValueError: A tumour of this age has reached the edge of the lattice.
         """
         self._patients[lanes] = patients
         self._biology[lanes] = biology_rows(np.asarray(patients, np.float64))
@@ -233,9 +248,12 @@ class EMT6RoTask(TherapyTask):
             sites = np.count_nonzero(self._tumours.phase[lanes], axis=1)
         else:
             sites = self._send(lanes, numbers, ages)
+        rows = self._patients[lanes]
+        largest = largest_acute_dose(rows[:, 1], rows[:, 2], self.horizon * SLOT_HOURS)
         kernel.start_lanes(
-            lanes, sites, self._counters, self._state, self._doses, self._history, self._options
-        )
+            lanes, sites, largest, self._counters, self._state, self._doses, self._history,
+            self._options,
+        )  # fmt: skip
         observation = np.empty((len(lanes), *self.observation_space.shape), np.float32)
         self._observe(lanes, observation)
         return observation

@@ -8,6 +8,7 @@ again, by the exact law; the result is the same file byte for byte.
 from __future__ import annotations
 
 import io
+import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import lru_cache
@@ -27,6 +28,8 @@ from oncogym.envs.emt6ro_fractionation.parameters import (
 )
 from oncogym.envs.emt6ro_fractionation.rules import STEPS_PER_HOUR
 from oncogym.envs.emt6ro_fractionation.tumour import State, Tumour
+from oncogym.envs.emt6ro_fractionation.validity import at_edge
+from oncogym.envs.validity import ModelRangeWarning
 
 #: How untreated growth differs from treatment: S varies by half an hour, not two. The reference
 #: tumours were grown so (S of their cells: 10.0 h, standard deviation 0.50 h), and with the wider S
@@ -74,9 +77,20 @@ def grow(
 
     Raises:
         ValueError: A number, an age or the number of sites is out of range.
+
+    Warns:
+        ModelRangeWarning: Tumours have reached the edge of the lattice, which stops their growth.
     """
-    return [Tumour.from_state(_grow(numbers, days, sites, fidelity, parameters), row)
-            for row in range(len(numbers))]  # fmt: skip
+    state = _grow(numbers, days, sites, fidelity, parameters)
+    outside = at_edge(state.phase)
+    if outside.any():
+        warnings.warn(
+            f"{int(outside.sum())} of {len(outside)} tumours have reached the edge of the lattice, "
+            f"number {list(numbers)[int(np.argmax(outside))]} first; their growth is cut off there",
+            ModelRangeWarning,
+            stacklevel=2,
+        )
+    return [Tumour.from_state(state, row) for row in range(len(numbers))]
 
 
 def _grow(
@@ -144,6 +158,9 @@ def initial_states(
 
     Numbers 1 to 10 at ten days are the shipped ones; others are grown by the accelerated law when
     they are first asked for, and kept in memory.
+
+    Raises:
+        ValueError: A tumour of that age has reached the edge of the lattice.
     """
     wanted = list(zip(numbers.tolist(), ages.tolist(), strict=True))
     shipped = _shipped()
@@ -155,6 +172,13 @@ def initial_states(
     if missing:
         state = _grow([n for n, _ in missing], [age for _, age in missing], SEED_SITES,
                       "accelerated", None)  # fmt: skip
+        outside = at_edge(state.phase)
+        if outside.any():
+            number, age = missing[int(np.argmax(outside))]
+            raise ValueError(
+                f"age is {age:g} d, at which tumour {number} has reached the edge of the lattice; "
+                "allowed: an age at which it has not, 20 d for instance"
+            )
         for row, key in enumerate(missing):
             fresh[key] = tuple(part[row] for part in state)
     for row, key in zip(rows.tolist(), wanted, strict=True):

@@ -13,7 +13,8 @@ model with logistic growth,
 R acting on treated tissue only. Radiation spares the saturated core and shaves the front; a larger
 field has a smaller safe dose, 116 r^-0.685 Gy for a treated radius of r mm, a power law through the
 radiosurgery limits of RTOG 90-05, which the source extrapolates from 10-20 mm to 40-75 mm and from
-a single fraction to every day. The environments use the source's grid, 1 mm and 1 day in a slab;
+a single fraction to every day. The environments use the source's grid, 1 mm and 1 day in a slab,
+for all patients whom it can hold;
 `oncogym.envs.glioblastoma_radiation.simulate` also has an accurate solver, a sphere and other
 readings of the dose term. On the source's grid the untreated patient lives 6.7 days too long and
 the standard course gains 2 days too little.
@@ -95,8 +96,8 @@ patient; computed once a patient). The cohort draws D from 0.1 to 0.4 mm^2/d, rh
 patient. Serial imaging of glioblastomas finds far wider spreads of D and rho (Harpold, Alvord and
 Swanson, J Neuropathol Exp Neurol 66:1, 2007; Swanson et al., Br J Cancer 98:113, 2008) and
 patient-specific alpha (Rockne et al., Phys Med Biol 55:3271, 2010); slower or more diffuse tumours
-would not fit the grid. Front speeds are 0.08 to 0.31 mm/d; Kim et al., Cancers 9:51 (2017), take
-0.029, 0.079 and 0.13 mm/d for slow, average and fast ones. The ranges are a choice, not a fit.
+do not fit the source's grid. Front speeds are 0.08 to 0.31 mm/d; Kim et al., Cancers 9:51 (2017),
+take 0.029, 0.079 and 0.13 mm/d for slow, average and fast ones. The ranges are a choice, not a fit.
 
 ## Episode End
 
@@ -106,12 +107,33 @@ step after the one that leaves less than 0.1 Gy, whose action is ignored. Succes
 limit, and alive for at least `success_ratio` (1.4) times as long after detection as without
 treatment; courses of about 60 Gy reach 1.45 for the source's patient, 15 x 2.67 Gy 1.31.
 
+## Range of validity
+
+* *Numerics.* A step of 1 d on 1 mm is bounded while 2 D + rho is at most 1 (mm^2/d, 1/d), and
+  resolves fronts of sqrt(D/rho) >= 0.5 mm, whose speed is then right to 11 %. `numerics="auto"`
+  (default) computes these patients on the source's grid and all others, the white matter of
+  high-grade gliomas with D = 0.65 mm^2/d among them, by the accurate solver of `simulate`: exact
+  splitting, steps of 0.25 d, cells of at most 0.25 mm, radii between cells, densities observed at
+  whole millimetres. `"accurate"` does so for everybody, about 100 times slower; `"published"`
+  refuses patients whom the source's grid cannot hold.
+* *Domain.* A patient whose untreated tumour reaches 0.1 % of K at the outer boundary before death,
+  or is not detected in time, is refused at `reset` with an error. A treated tumour that reaches it
+  later goes on, flagged: its boundary lets nothing out, and what is near it is too dense.
+* *Dose.* The linear-quadratic law is data for about 1 to 10 Gy a fraction; a fraction above 24 Gy,
+  the largest of the trial behind the safe dose, is flagged. On the source's grid the density is
+  clipped at 0 above about 11.5 Gy a day. The safe dose is an extrapolation at every radius.
+* *Death and growth.* The tumour is a slab, nothing but its radius kills, and the density never
+  exceeds K. A tumour that is no longer visible may grow again.
+
+`info["outcome"]["out_of_range"]` is 1 once a course is flagged; it does not end the episode.
+`simulate` raises `DomainError`, `StabilityError` and `DetectionError`, and warns of the dose.
+
 ## Arguments
 
 See `GlioblastomaTask`: `formulation`, `objective`, `observation`, `weekends`, `total_dose`,
 `fractions_per_day`, `margin`, `safe_dose_cap`, `horizon`, `max_therapy_days`, `length`,
-`scan_interval`, `scan_noise`, `success_ratio`, `plan_days`, `plan_gap`, `reward_weights`; and of
-every environment: `cohort`, `patient`, `render_mode`.
+`scan_interval`, `scan_noise`, `success_ratio`, `plan_days`, `plan_gap`, `numerics`,
+`reward_weights`; and of every environment: `cohort`, `patient`, `render_mode`.
 
 ## Vectorized environment
 

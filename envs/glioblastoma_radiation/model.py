@@ -17,6 +17,7 @@ fall by S.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
@@ -25,7 +26,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from oncogym.envs.glioblastoma_radiation import kernels, split_kernels
+from oncogym.envs.glioblastoma_radiation.accurate_lanes import accurate_grid
 from oncogym.envs.patient import PatientRecord
+from oncogym.envs.validity import ModelRangeWarning
 
 FloatArray = NDArray[np.float64]
 
@@ -49,6 +52,8 @@ RANGES: dict[str, tuple[float, float]] = {
 FIELDS = kernels.PARAMETERS
 # Share of K at the outer boundary beyond which the domain shapes the result.
 _BOUNDARY_DENSITY = 1e-3
+# Largest fraction of the trial behind the safe dose [Gy]: beyond it the dose laws are guesses.
+_LARGEST_FRACTION = 24.0
 _PARALLEL_FROM = 64
 _CACHE_SIZE = 256
 
@@ -224,9 +229,10 @@ class _Solver:
         """Cell size and number of cells for patients ``(P, 5)``, after the checks of the step."""
         if self.accurate:
             slowest = float(patients[:, 0].min())
-            wanted = min(0.25, math.sqrt(slowest * self.dt / 0.8)) if self.dx is None else self.dx
-            cells = round(self.length / wanted)
-            dx = self.length / cells
+            dx, cells = accurate_grid(slowest, self.dt, self.length)
+            if self.dx is not None:
+                cells = round(self.length / self.dx)
+                dx = self.length / cells
             if slowest * self.dt < 0.5 * dx * dx:
                 raise StabilityError(
                     f"dt is {self.dt:g} d with dx {dx:g} mm and D {slowest:g} mm^2/d; allowed: at "
@@ -241,7 +247,8 @@ class _Solver:
                 raise StabilityError(
                     f"dt is {self.dt:g} d with dx {dx:g} mm, D {diffusion:g} mm^2/d and rho "
                     f"{growth:g}/d; allowed: at most 1/(2 D/dx^2 + rho) = {limit:.4g} d (bounded) "
-                    f"and dx^2/(2 D) = {0.5 * dx * dx / diffusion:.4g} d (stable)"
+                    f"and dx^2/(2 D) = {0.5 * dx * dx / diffusion:.4g} d (stable), or "
+                    "numerics='accurate'"
                 )
         return dx, round(self.length / dx) + 1
 
@@ -444,6 +451,9 @@ def simulate(
         DomainError: The domain is too small for the tumour.
         DetectionError: The tumour is not detected before the horizon.
         ValueError: Another argument is out of its range.
+
+    Warns:
+        ModelRangeWarning: A fraction is above 24 Gy, for which the dose laws are not made.
     """
     solver = _Solver(
         numerics, geometry, kill, interpolate, boundary, dx, dt, horizon, length, margin,
@@ -455,6 +465,7 @@ def simulate(
     row = _patient_rows(patient)
     cell, cells = solver.grid(row)
     solver.check_positivity(doses[None, :], row, cell)
+    _warn_of_fractions(doses, solver.fractions)
     start = solver.grow(row, cell, cells)
     grown = int(start.days[0])
     days = solver.horizon - grown
@@ -533,6 +544,7 @@ def simulate_batch(
         raise ValueError(f"{len(rows)} patients for {len(doses)} plans; allowed: 1 or one a plan")
     cell, cells = solver.grid(rows)
     solver.check_positivity(doses, rows, cell)
+    _warn_of_fractions(doses, solver.fractions)
     start = solver.grow(rows, cell, cells)
     return solver.batch(solver.run(doses, rows, start, cell, cells, parallel), start)
 
@@ -561,6 +573,17 @@ def _check_doses(daily_doses: ArrayLike, total: float, ndim: int) -> FloatArray:
             f"that are left of the total dose of {total:g} Gy"
         )
     return doses
+
+
+def _warn_of_fractions(doses: FloatArray, fractions: float) -> None:
+    largest = float(doses.max(initial=0.0)) / fractions
+    if largest > _LARGEST_FRACTION:
+        warnings.warn(
+            f"a fraction has {largest:g} Gy; the linear-quadratic law and the safe dose are not "
+            f"made for more than {_LARGEST_FRACTION:g} Gy",
+            ModelRangeWarning,
+            stacklevel=3,
+        )
 
 
 def _patient_rows(patients: Any) -> FloatArray:

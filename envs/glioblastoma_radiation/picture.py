@@ -23,10 +23,12 @@ def course(task: Any, lane: int, density: bool = False) -> GlioblastomaResult:
     for day, dose in task.given(lane):
         doses[int(day)] = dose
     published = task.formulation == "published"
+    numerics = task.numerics_of(lane)
     return simulate(
         doses,
         task.patient(lane),
-        interpolate=not published,
+        numerics=numerics,
+        interpolate=numerics == "accurate" or not published,
         horizon=task.growth_days(lane) + max(elapsed, 1),
         length=task.length,
         margin=task.margin,

@@ -72,7 +72,7 @@ def _react(row, hi, factor, factor_in, edge, covered):
 
 
 @njit(cache=True)
-def _kill(row, hi, share, exact, edge, covered):
+def kill_by_map(row, hi, share, exact, edge, covered):
     """One fraction as a map: w - R w (1 - w), or the odds of w times 1 - R (``exact``)."""
     survival = 1.0 - share
     for j in range(min(edge, hi) + 1):
@@ -126,7 +126,7 @@ def _grown(value, factor):
 
 
 @njit(cache=True)
-def _radius(row, j, level, factor, dx):
+def region_radius(row, j, level, factor, dx):
     """Interpolated radius [mm] of a region once every cell has grown by ``factor``; -1 if none."""
     if j < 0:
         return -1.0
@@ -145,7 +145,7 @@ def run(row, hi, p, time, steps, per_day, target, taps, dx, dt, sphere, half, ha
     cell, time at the end, time of crossing or -1, quality days of the whole days).
     """
     p = outermost(row, 0, p, hi - 1, T1_LEVEL)
-    radius = _radius(row, p, T1_LEVEL, 1.0, dx)
+    radius = region_radius(row, p, T1_LEVEL, 1.0, dx)
     _react(row, hi, half, half_in, edge, covered)
     # The level that half a step of growth turns into the T1 level. T1 lies inside any field.
     inner = half_in if edge > 0 else half
@@ -156,7 +156,7 @@ def run(row, hi, p, time, steps, per_day, target, taps, dx, dt, sphere, half, ha
         p = outermost(row, 0, p, hi - 1, before_half)
         time += dt
         last = radius
-        radius = _radius(row, p, T1_LEVEL, inner, dx)
+        radius = region_radius(row, p, T1_LEVEL, inner, dx)
         if radius >= target:
             _react(row, hi, half, half_in, edge, covered)
             when = time
@@ -231,12 +231,12 @@ def course_split(row, hi, growth_days, doses, patient, rules, grid, taps, record
         treated = day < last_treated
         if treated or recorded:
             p2 = outermost(row, 0, p2, hi - 1, T2_LEVEL)
-        t2 = _radius(row, p2, T2_LEVEL, 1.0, dx)
+        t2 = region_radius(row, p2, T2_LEVEL, 1.0, dx)
         field = t2 + margin if t2 >= 0.0 else blind
         dose = doses[day] if treated else 0.0
         limit = safe_dose(field, cap) if treated or recorded else 0.0
         if recorded:
-            record[day, T1_RADIUS] = _radius(row, p1, T1_LEVEL, 1.0, dx)
+            record[day, T1_RADIUS] = region_radius(row, p1, T1_LEVEL, 1.0, dx)
             record[day, T2_RADIUS] = t2
             record[day, FIELD_RADIUS] = field
             record[day, SAFE_DOSE] = limit
@@ -256,7 +256,7 @@ def course_split(row, hi, growth_days, doses, patient, rules, grid, taps, record
             if kill == KILL_RATE:
                 half_in = math.exp(0.5 * (patient[1] - share) * dt)
             else:
-                _kill(row, hi, share, kill == KILL_LQ, edge, covered)
+                kill_by_map(row, hi, share, kill == KILL_LQ, edge, covered)
                 edge = 0
         steps = per_day
         if not treated and not recorded:
@@ -276,8 +276,8 @@ def course_split(row, hi, growth_days, doses, patient, rules, grid, taps, record
                 density[day, j] = row[j]
     if recorded:
         p2 = outermost(row, 0, p2, hi - 1, T2_LEVEL)
-        record[day, T1_RADIUS] = _radius(row, p1, T1_LEVEL, 1.0, dx)
-        record[day, T2_RADIUS] = _radius(row, p2, T2_LEVEL, 1.0, dx)
+        record[day, T1_RADIUS] = region_radius(row, p1, T1_LEVEL, 1.0, dx)
+        record[day, T2_RADIUS] = region_radius(row, p2, T2_LEVEL, 1.0, dx)
     out[DEATH_DAY] = death if death >= 0.0 else float(last_day)
     out[DIED] = 1.0 if death >= 0.0 else 0.0
     out[THERAPY_DAYS] = therapy if therapy >= 0.0 else out[DEATH_DAY] - growth_days

@@ -62,8 +62,9 @@ DX = 1.0  # mm; the step is 1 d, so D dt/dx^2 = D and rho dt = rho
     SCAN_T2,
     SCANS,
     LIMIT,
-) = range(27)
-STATE = 27
+    BEYOND,
+) = range(28)
+STATE = 28
 THERAPY_STAGE, POST_STAGE = 1.0, 2.0
 
 # What is kept of a patient: window at detection, days of growth, untreated death, edge density.
@@ -96,12 +97,14 @@ SEE_ROW, SEE_FULL, SEE_SCANS = 0.0, 1.0, 2.0
 # Columns of the reward terms, costs and outcome metrics.
 TERMS = 5
 COSTS = 1
-METRICS = 9
+METRICS = 10
 
 HEADER = 6  # scalars before the density in the full observation
 SCAN_SIZE = 7
 DOSE_SCALE = 24.0  # Gy, the largest single dose of the trial behind the safe dose
 _NOISE_STREAM = 16
+# Share of K at the outer boundary beyond which the domain shapes the course.
+EDGE_DENSITY = 1e-3
 
 
 @njit(cache=True)
@@ -163,7 +166,7 @@ def field_radius(t2, margin, blind):
 
 
 @njit(cache=True)
-def _scan(lane, state, cfg, seeds, episodes):
+def scan(lane, state, cfg, seeds, episodes):
     """Take a scan: T1 and T2 radii with a reading error."""
     z1, z2 = normal_pair(seeds[lane], episodes[lane], _NOISE_STREAM, int(state[lane, SCANS]))
     noise = cfg[SCAN_NOISE]
@@ -187,6 +190,25 @@ def _measure(lane, cells, a, j1, j2, state, cfg):
 
 
 @njit(cache=True)
+def begin_course(lane, cfg, starts, state, dose_log):
+    """Set the state of a lane, but what is measured of its density, to the day of detection."""
+    dose_log[lane, :] = 0.0
+    state[lane, :] = 0.0
+    growth = starts[lane, START_GROWTH]
+    state[lane, DAY] = growth
+    state[lane, GROWTH] = growth
+    state[lane, BENCHMARK] = starts[lane, START_BENCHMARK]
+    follow_up = cfg[HORIZON]
+    state[lane, LAST_DAY] = follow_up if cfg[PUBLISHED] > 0.0 else growth + follow_up
+    state[lane, STAGE] = THERAPY_STAGE
+    state[lane, REMAINING] = cfg[TOTAL]
+    state[lane, WINDOW] = starts[lane, START_WINDOW]
+    state[lane, B1] = T1_LEVEL
+    state[lane, B2] = T2_LEVEL
+    state[lane, END] = -1.0
+
+
+@njit(cache=True)
 def start_lanes(lanes, cfg, start_rows, starts, cells, state, seeds, episodes, dose_log):
     """Put ``lanes`` at the day of detection."""
     cells, state, cfg = unowned(cells), unowned(state), unowned(cfg)
@@ -197,26 +219,13 @@ def start_lanes(lanes, cfg, start_rows, starts, cells, state, seeds, episodes, d
         for j in range(width):
             cells[a + j] = start_rows[lane, j]
             cells[a + width + j] = 0.0
-        dose_log[lane, :] = 0.0
-        state[lane, :] = 0.0
+        begin_course(lane, cfg, starts, state, dose_log)
         hi = int(starts[lane, START_WINDOW])
-        growth = starts[lane, START_GROWTH]
-        state[lane, DAY] = growth
-        state[lane, GROWTH] = growth
-        state[lane, BENCHMARK] = starts[lane, START_BENCHMARK]
-        follow_up = cfg[HORIZON]
-        state[lane, LAST_DAY] = follow_up if cfg[PUBLISHED] > 0.0 else growth + follow_up
-        state[lane, STAGE] = THERAPY_STAGE
-        state[lane, REMAINING] = cfg[TOTAL]
-        state[lane, WINDOW] = hi
-        state[lane, B1] = T1_LEVEL
-        state[lane, B2] = T2_LEVEL
-        state[lane, END] = -1.0
         j1 = outermost(cells, a, -1, hi, T1_LEVEL)
         j2 = outermost(cells, a, j1, hi, T2_LEVEL)
         _measure(lane, cells, a, j1, j2, state, cfg)
         if cfg[OBSERVATION] == SEE_SCANS:
-            _scan(lane, state, cfg, seeds, episodes)
+            scan(lane, state, cfg, seeds, episodes)
 
 
 @njit(cache=True)
@@ -272,35 +281,40 @@ def _run_out(lane, width, cells, state, patients, cfg):
 
 
 @njit(cache=True)
+def observe_scalars(lane, number, state, cfg, out):
+    """Write what an observation has beside the density into ``out[number]``, float32."""
+    kind = cfg[OBSERVATION]
+    if kind == SEE_ROW:
+        return
+    spent = state[lane, DAY] - state[lane, GROWTH]
+    t1, t2, limit = state[lane, T1], state[lane, T2], state[lane, LIMIT]
+    if kind == SEE_SCANS:
+        t1, t2 = state[lane, SCAN_T1], state[lane, SCAN_T2]
+        seen = field_radius(t2 if t2 > 0.0 else -1.0, cfg[MARGIN], cfg[BLIND])
+        limit = safe_dose(seen, cfg[CAP])
+    out[number, 0] = min(max(state[lane, REMAINING] / cfg[TOTAL], 0.0), 1.0)
+    out[number, 1] = min(spent / cfg[MAX_THERAPY], 1.0)
+    out[number, 2] = (spent % 7.0) / 7.0 if cfg[WEEKENDS] > 0.0 else 0.0
+    out[number, 3] = min(max(t1, 0.0) / DEATH_RADIUS, 10.0)
+    out[number, 4] = min(max(t2, 0.0) / DEATH_RADIUS, 10.0)
+    out[number, 5] = min(limit / DOSE_SCALE, 1.0)
+    if kind == SEE_SCANS:
+        since = state[lane, DAY] - state[lane, SCAN_DAY]
+        out[number, HEADER] = min(since / cfg[SCAN_INTERVAL], 1.0)
+
+
+@njit(cache=True)
 def _observe(lane, number, width, cells, state, cfg, out):
     """Write the observation of a lane into ``out[number]``, float32.
 
     A density exceeds 1 by rounding at most (1e-16), which float32 does not show.
     """
     kind = cfg[OBSERVATION]
-    scale = 1.0
-    head = 0
-    if kind == SEE_ROW:
-        scale = cfg[SCALE]  # cells/mm^3 at full density
-    else:
-        head = HEADER
-        spent = state[lane, DAY] - state[lane, GROWTH]
-        t1, t2, limit = state[lane, T1], state[lane, T2], state[lane, LIMIT]
-        if kind == SEE_SCANS:
-            t1, t2 = state[lane, SCAN_T1], state[lane, SCAN_T2]
-            seen = field_radius(t2 if t2 > 0.0 else -1.0, cfg[MARGIN], cfg[BLIND])
-            limit = safe_dose(seen, cfg[CAP])
-        out[number, 0] = min(max(state[lane, REMAINING] / cfg[TOTAL], 0.0), 1.0)
-        out[number, 1] = min(spent / cfg[MAX_THERAPY], 1.0)
-        out[number, 2] = (spent % 7.0) / 7.0 if cfg[WEEKENDS] > 0.0 else 0.0
-        out[number, 3] = min(max(t1, 0.0) / DEATH_RADIUS, 10.0)
-        out[number, 4] = min(max(t2, 0.0) / DEATH_RADIUS, 10.0)
-        out[number, 5] = min(limit / DOSE_SCALE, 1.0)
-    if kind == SEE_SCANS:
-        since = state[lane, DAY] - state[lane, SCAN_DAY]
-        out[number, HEADER] = min(since / cfg[SCAN_INTERVAL], 1.0)
-    else:
+    observe_scalars(lane, number, state, cfg, out)
+    if kind != SEE_SCANS:
         nodes = int(cfg[NODES])
+        head = 0 if kind == SEE_ROW else HEADER
+        scale = cfg[SCALE] if kind == SEE_ROW else 1.0  # cells/mm^3 at full density
         a = (2 * lane + int(state[lane, SIDE])) * width
         row = cells[a : a + nodes]
         target = out[number, head : head + nodes]
@@ -317,105 +331,153 @@ def observe_lanes(lanes, width, cells, state, cfg, out):
 
 
 @njit(cache=True)
-def _advance_lane(lane, width, active, actions, cfg, cells, state, patients, seeds, episodes,
-                  dose_log, seen, terms, costs, terminated, truncated, outcome,
-                  success):  # fmt: skip
-    """Advance one lane by one decision."""
+def decide(lane, actions, cfg, state, terms, costs, dose_log):
+    """Take the dose of a decision from the budget and score it against its limit.
+
+    Returns (dose [Gy], days that pass before the next decision, toxicity, whether the course runs
+    to its end then).
+    """
+    if state[lane, STAGE] == POST_STAGE:
+        return 0.0, 0, 0.0, True
     published = cfg[PUBLISHED] > 0.0
     total = cfg[TOTAL]
+    action = actions[lane, 0]
+    dose = min(action * total, state[lane, REMAINING])
+    limit = state[lane, LIMIT]
+    spent = state[lane, DAY] - state[lane, GROWTH]
+    toxicity = 0.0
+    dose_log[lane, int(spent)] = dose
+    state[lane, REMAINING] -= dose
+    state[lane, GIVEN] += dose
+    state[lane, PEAK] = max(state[lane, PEAK], dose)
+    state[lane, DECISIONS] += 1.0
+    if dose > DOSE_SCALE * cfg[FRACTIONS]:
+        state[lane, BEYOND] = 1.0
+    if dose > limit:
+        state[lane, VIOLATIONS] += 1.0
+        costs[lane, 0] = dose - limit
+        if total > limit:
+            toxicity = min((dose - limit) / (total - limit), 1.0) ** (1.0 / 3.0)
+    elif dose == 0.0:
+        terms[lane, 4] = -1.0
+    spent += 1.0
+    done = state[lane, REMAINING] < LEFTOVER
+    days = 1
+    finish = False
+    if published:
+        if cfg[WEEKENDS] > 0.0:
+            count = state[lane, COUNT] + 1.0 if action > 0.0 else 0.0
+            if count == 5.0:
+                days = 3
+                count = 0.0
+            state[lane, COUNT] = count
+        if done:
+            state[lane, STAGE] = POST_STAGE
+            state[lane, THERAPY] = spent
+    else:
+        done = done or spent >= cfg[MAX_THERAPY]
+        if cfg[WEEKENDS] > 0.0 and not done and spent % 7.0 == 5.0:
+            days = 3
+            spent += 2.0
+            done = spent >= cfg[MAX_THERAPY]
+        finish = done
+    return dose, days, toxicity, finish
+
+
+@njit(cache=True)
+def is_over(lane, state):
+    """Whether the patient is dead or the follow-up ends."""
+    return state[lane, END] >= 0.0 or state[lane, DAY] >= state[lane, LAST_DAY]
+
+
+@njit(cache=True)
+def leave_therapy(lane, state, cfg):
+    """Note that no dose follows."""
+    if cfg[PUBLISHED] == 0.0:
+        state[lane, STAGE] = POST_STAGE
+        state[lane, THERAPY] = state[lane, DAY] - state[lane, GROWTH]
+
+
+@njit(cache=True)
+def clear_lane(lane, terms, costs, terminated, truncated, success):
+    """Set the results of a lane's decision to nothing."""
     for column in range(TERMS):
         terms[lane, column] = 0.0
     costs[lane, 0] = 0.0
     terminated[lane] = False
     truncated[lane] = False
     success[lane] = False
+
+
+@njit(cache=True)
+def score(lane, quality0, toxicity, edge, state, cfg, seeds, episodes, terms, costs, terminated,
+          truncated, outcome, success):  # fmt: skip
+    """What a decision brought; ``edge`` is the density at the outer boundary as a share of K.
+
+    Returns whether the course is over.
+    """
+    published = cfg[PUBLISHED] > 0.0
+    died = state[lane, END] >= 0.0
+    over = died or state[lane, DAY] >= state[lane, LAST_DAY]
+    last = state[lane, END] if died else state[lane, DAY]
+    scan_due = state[lane, DAY] - state[lane, SCAN_DAY] >= cfg[SCAN_INTERVAL]
+    if cfg[OBSERVATION] == SEE_SCANS and scan_due and not over:
+        scan(lane, state, cfg, seeds, episodes)
+    if edge > EDGE_DENSITY:
+        state[lane, BEYOND] = 1.0
+    growth = state[lane, GROWTH]
+    survival = last - state[lane, BENCHMARK]
+    violations = state[lane, VIOLATIONS]
+    ratio = (last - growth) / (state[lane, BENCHMARK] - growth)
+    finished = state[lane, STAGE] == POST_STAGE
+    terms[lane, 0] = survival if over else 0.0
+    # The source drops the penalty of a step that ends the episode.
+    terms[lane, 1] = 0.0 if over and published else -toxicity
+    terms[lane, 2] = state[lane, QUALITY] - quality0
+    terms[lane, 3] = -costs[lane, 0]
+    outcome[lane, 0] = survival
+    outcome[lane, 1] = last
+    outcome[lane, 2] = state[lane, QUALITY]
+    outcome[lane, 3] = state[lane, GIVEN]
+    outcome[lane, 4] = state[lane, THERAPY] if finished else state[lane, DAY] - growth
+    outcome[lane, 5] = state[lane, PEAK]
+    outcome[lane, 6] = violations
+    outcome[lane, 7] = 100.0 * violations / max(state[lane, DECISIONS], 1.0)
+    outcome[lane, 8] = ratio
+    outcome[lane, 9] = state[lane, BEYOND]
+    terminated[lane] = died
+    truncated[lane] = over and not died
+    success[lane] = over and violations == 0.0 and ratio >= cfg[SUCCESS]
+    return over
+
+
+@njit(cache=True)
+def _advance_lane(lane, width, active, actions, cfg, cells, state, patients, seeds, episodes,
+                  dose_log, seen, terms, costs, terminated, truncated, outcome,
+                  success):  # fmt: skip
+    """Advance one lane by one decision."""
+    clear_lane(lane, terms, costs, terminated, truncated, success)
     observed = False
     if not active[lane]:
         for column in range(METRICS):
             outcome[lane, column] = 0.0
     else:
         quality0 = state[lane, QUALITY]
-        toxicity = 0.0
-        finish = state[lane, STAGE] == POST_STAGE
-        if not finish:
-            action = actions[lane, 0]
-            dose = min(action * total, state[lane, REMAINING])
-            limit = state[lane, LIMIT]
-            spent = state[lane, DAY] - state[lane, GROWTH]
-            dose_log[lane, int(spent)] = dose
-            state[lane, REMAINING] -= dose
-            state[lane, GIVEN] += dose
-            state[lane, PEAK] = max(state[lane, PEAK], dose)
-            state[lane, DECISIONS] += 1.0
-            if dose > limit:
-                state[lane, VIOLATIONS] += 1.0
-                costs[lane, 0] = dose - limit
-                if total > limit:
-                    toxicity = min((dose - limit) / (total - limit), 1.0) ** (1.0 / 3.0)
-            elif dose == 0.0:
-                terms[lane, 4] = -1.0
-            spent += 1.0
-            done = state[lane, REMAINING] < LEFTOVER
-            days = 1
-            if published:
-                if cfg[WEEKENDS] > 0.0:
-                    count = state[lane, COUNT] + 1.0 if action > 0.0 else 0.0
-                    if count == 5.0:
-                        days = 3
-                        count = 0.0
-                    state[lane, COUNT] = count
-                if done:
-                    state[lane, STAGE] = POST_STAGE
-                    state[lane, THERAPY] = spent
-            else:
-                done = done or spent >= cfg[MAX_THERAPY]
-                if cfg[WEEKENDS] > 0.0 and not done and spent % 7.0 == 5.0:
-                    days = 3
-                    spent += 2.0
-                    done = spent >= cfg[MAX_THERAPY]
-                finish = done
-            for day in range(days):
-                if state[lane, END] >= 0.0 or state[lane, DAY] >= state[lane, LAST_DAY]:
-                    break
-                if day == 1 and published:  # the source shows the state before the weekend
-                    _observe(lane, lane, width, cells, state, cfg, seen)
-                    observed = True
-                _one_day(lane, width, cells, state, patients, cfg, dose if day == 0 else 0.0)
-        if finish and state[lane, END] < 0.0 and state[lane, DAY] < state[lane, LAST_DAY]:
-            if not published:
-                state[lane, STAGE] = POST_STAGE
-                state[lane, THERAPY] = state[lane, DAY] - state[lane, GROWTH]
+        dose, days, toxicity, finish = decide(lane, actions, cfg, state, terms, costs, dose_log)
+        for day in range(days):
+            if is_over(lane, state):
+                break
+            if day == 1 and cfg[PUBLISHED] > 0.0:  # the source shows the state before the weekend
+                _observe(lane, lane, width, cells, state, cfg, seen)
+                observed = True
+            _one_day(lane, width, cells, state, patients, cfg, dose if day == 0 else 0.0)
+        if finish and not is_over(lane, state):
+            leave_therapy(lane, state, cfg)
             _run_out(lane, width, cells, state, patients, cfg)
-
-        died = state[lane, END] >= 0.0
-        over = died or state[lane, DAY] >= state[lane, LAST_DAY]
-        last = state[lane, END] if died else state[lane, DAY]
-        scan_due = state[lane, DAY] - state[lane, SCAN_DAY] >= cfg[SCAN_INTERVAL]
-        if cfg[OBSERVATION] == SEE_SCANS and scan_due and not over:
-            _scan(lane, state, cfg, seeds, episodes)
+        edge = cells[(2 * lane + int(state[lane, SIDE])) * width + int(cfg[NODES]) - 1]
+        over = score(lane, quality0, toxicity, edge, state, cfg, seeds, episodes, terms, costs,
+                     terminated, truncated, outcome, success)  # fmt: skip
         observed = observed and not over
-        growth = state[lane, GROWTH]
-        survival = last - state[lane, BENCHMARK]
-        violations = state[lane, VIOLATIONS]
-        ratio = (last - growth) / (state[lane, BENCHMARK] - growth)
-        finished = state[lane, STAGE] == POST_STAGE
-        terms[lane, 0] = survival if over else 0.0
-        # The source drops the penalty of a step that ends the episode.
-        terms[lane, 1] = 0.0 if over and published else -toxicity
-        terms[lane, 2] = state[lane, QUALITY] - quality0
-        terms[lane, 3] = -costs[lane, 0]
-        outcome[lane, 0] = survival
-        outcome[lane, 1] = last
-        outcome[lane, 2] = state[lane, QUALITY]
-        outcome[lane, 3] = state[lane, GIVEN]
-        outcome[lane, 4] = state[lane, THERAPY] if finished else state[lane, DAY] - growth
-        outcome[lane, 5] = state[lane, PEAK]
-        outcome[lane, 6] = violations
-        outcome[lane, 7] = 100.0 * violations / max(state[lane, DECISIONS], 1.0)
-        outcome[lane, 8] = ratio
-        terminated[lane] = died
-        truncated[lane] = over and not died
-        success[lane] = over and violations == 0.0 and ratio >= cfg[SUCCESS]
     if not observed:
         _observe(lane, lane, width, cells, state, cfg, seen)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from oncogym.core.checks import check_choice, check_option
 from oncogym.envs.glioblastoma_radiation import kernels
 from oncogym.envs.glioblastoma_radiation import step_kernels as kernel
+from oncogym.envs.glioblastoma_radiation.accurate_lanes import AccurateLanes, beyond_source_grid
 from oncogym.envs.glioblastoma_radiation.model import (
     DetectionError,
     DomainError,
@@ -24,6 +25,7 @@ from oncogym.envs.plan_spaces import PlanSpace
 from oncogym.envs.protocols import Schedule, ScheduleError
 from oncogym.envs.snapshots import State, lane_numbers
 from oncogym.envs.therapy import Floats, StepResult, TherapyTask
+from oncogym.envs.validity import OUT_OF_RANGE
 
 _OBJECTIVES: dict[str, dict[str, float]] = {
     "clinical": {"quality_days": 1.0, "excess": 5.0},
@@ -36,8 +38,6 @@ _OBSERVATIONS = {
 }
 # Growth before detection is followed for at most this long in the sound formulation.
 _MAX_GROWTH = 7300  # d
-# Largest share of K at the outer boundary when an untreated patient dies.
-_BOUNDARY_DENSITY = 1e-3
 _PLAN_DOSE = 12.0  # Gy; no field over 25 mm has a larger safe dose
 _DENSITY_SCALE = 1e5  # cells/mm^3, the upper bound of the published observation
 # Below this number of lanes, or of new patients, starting the threads costs more than they save.
@@ -71,6 +71,9 @@ class GlioblastomaTask(TherapyTask):
             counts as success when no dose was above its limit.
         plan_days: Number of doses of an optimiser's plan.
         plan_gap: Longest idle gap [days] before each dose of a plan; 0 for daily doses only.
+        numerics: ``"auto"`` (the source's grid of 1 mm and 1 d for patients whom it can follow, the
+            accurate solver for the others), ``"published"`` (the source's grid, other patients are
+            an error) or ``"accurate"`` (the accurate solver for all, about 100 times slower).
         reward_weights: Weights that replace the objective's, by reward term.
     """
 
@@ -93,7 +96,9 @@ class GlioblastomaTask(TherapyTask):
         Metric("violations", "Doses over the limit", "", False),
         Metric("violation_rate", "Decisions over the limit", "%", False),
         Metric("survival_ratio", "Survival relative to no treatment", "", True),
+        OUT_OF_RANGE,
     )
+    numerical_options: ClassVar[tuple[str, ...]] = ("numerics",)
 
     def __init__(
         self,
@@ -115,6 +120,7 @@ class GlioblastomaTask(TherapyTask):
         success_ratio: float = 1.4,
         plan_days: int = 14,
         plan_gap: int = 0,
+        numerics: str = "auto",
         reward_weights: Mapping[str, float] | None = None,
     ) -> None:
         published = self._formulate(formulation, objective)
@@ -135,6 +141,7 @@ class GlioblastomaTask(TherapyTask):
         self.length = check_option("length", length, 50.0, 1000.0, "mm")
         self.plan_days = int(check_option("plan_days", plan_days, 1, 1000, "doses"))
         self.plan_gap = int(check_option("plan_gap", plan_gap, 0, 1000, "days"))
+        self.numerics = check_choice("numerics", numerics, ("auto", "published", "accurate"))
         super().__init__(num_lanes, reward_weights=reward_weights)
 
         self.num_decisions = self.horizon if published else self.max_therapy_days
@@ -171,6 +178,7 @@ class GlioblastomaTask(TherapyTask):
         self._starts = np.zeros((lanes, kernel.START))
         self._width = width
         self._cells = np.zeros(2 * lanes * width)
+        self._accurate = AccurateLanes(self.length)
         self._state = np.zeros((lanes, kernel.STATE))
         self._dose_log = np.zeros((lanes, self.horizon if published else self.max_therapy_days + 2))
         self._seeds = np.zeros(lanes, np.uint64)
@@ -201,8 +209,8 @@ class GlioblastomaTask(TherapyTask):
         The growth stage of a lane is computed when its patient changes.
 
         Raises:
-            StabilityError: A patient's diffusion and proliferation are too large for a step of a
-                day on the grid of 1 mm.
+            StabilityError: (``numerics="published"``) A patient's diffusion and proliferation are
+                too large for a step of a day on the grid of 1 mm.
             DetectionError: A tumour is not detected within the horizon.
             DomainError: The domain is too small for a tumour.
             ValueError: The density observation cannot hold a patient's carrying capacity.
@@ -213,8 +221,9 @@ class GlioblastomaTask(TherapyTask):
             self._prepare(changed)
         self._seeds[lanes] = seeds
         self._episodes[lanes] = episodes
+        accurate = self._accurate.among(lanes) if self._accurate else None
         kernel.start_lanes(
-            lanes,
+            lanes if accurate is None else lanes[~accurate],
             self._cfg,
             self._start_rows,
             self._starts,
@@ -224,8 +233,19 @@ class GlioblastomaTask(TherapyTask):
             self._episodes,
             self._dose_log,
         )
+        if accurate is not None:
+            for lane in lanes[accurate].tolist():
+                self._accurate.start(
+                    lane, self._cfg, self._starts, self._state, self._seeds, self._episodes,
+                    self._dose_log,
+                )  # fmt: skip
         observation = np.empty((len(lanes), *self.observation_space.shape), np.float32)
         kernel.observe_lanes(lanes, self._width, self._cells, self._state, self._cfg, observation)
+        if accurate is not None:
+            for number in np.flatnonzero(accurate).tolist():
+                self._accurate.observe(
+                    int(lanes[number]), number, self._state, self._cfg, observation
+                )
         if self._shown.size:
             self._shown[lanes] = observation
         return observation
@@ -240,6 +260,11 @@ class GlioblastomaTask(TherapyTask):
         return observation
 
     def _lane_state(self) -> State:
+        if self._accurate:
+            raise NotImplementedError(
+                "a lane is computed by the accurate numerics, whose grid depends on the patient; "
+                "only lanes of the published numerics can be copied"
+            )
         # How a lane's tumour grew before detection stays with the lane: it is made again from the
         # patient when that is treated anew.
         state = {
@@ -254,12 +279,19 @@ class GlioblastomaTask(TherapyTask):
 
     def _prepare(self, lanes: NDArray[np.intp]) -> None:
         rows = self._patients[lanes]
+        if self._accurate:
+            self._accurate.drop(lanes)
         try:
             self._check_patients(rows)
+            accurate = self._computed_accurately(rows)
+            coarse = lanes[~accurate]
             start = kernel.start_patients
-            if len(lanes) >= _PARALLEL_PATIENTS:
+            if len(coarse) >= _PARALLEL_PATIENTS:
                 start = kernel.start_patients_parallel
-            start(lanes, self._patients, self._cfg, self._start_rows, self._starts)
+            if len(coarse):
+                start(coarse, self._patients, self._cfg, self._start_rows, self._starts)
+            if accurate.any():
+                self._accurate.prepare(lanes[accurate], self._patients, self._cfg, self._starts)
             starts = self._starts[lanes]
             late = starts[:, kernel.START_GROWTH] < 0.0
             if late.any():
@@ -267,7 +299,7 @@ class GlioblastomaTask(TherapyTask):
                     f"the tumour of {_name(rows, late)} does not reach "
                     f"{kernels.DETECTION_RADIUS:g} mm within {self._cfg[kernel.MAX_GROWTH]:g} d"
                 )
-            wide = starts[:, kernel.START_EDGE] > _BOUNDARY_DENSITY
+            wide = starts[:, kernel.START_EDGE] > kernel.EDGE_DENSITY
             if wide.any():
                 raise DomainError(
                     f"the tumour of {_name(rows, wide)} reaches the outer boundary before death; "
@@ -275,17 +307,24 @@ class GlioblastomaTask(TherapyTask):
                 )
         except ValueError:
             self._patients[lanes] = self._prepared[lanes] = np.nan  # nothing is prepared
+            self._accurate.drop(lanes)
             raise
         self._prepared[lanes] = rows
+
+    def _computed_accurately(self, rows: Floats) -> NDArray[np.bool_]:
+        """Which patients ``(k, fields)`` are computed by the accurate solver."""
+        if self.numerics == "auto":
+            return beyond_source_grid(rows)
+        return np.full(len(rows), self.numerics == "accurate")
 
     def _check_patients(self, rows: Floats) -> None:
         limit = kernels.largest_time_step(rows[:, 0], rows[:, 1], kernel.DX)
         unstable = limit < 1.0
-        if unstable.any():
+        if self.numerics == "published" and unstable.any():
             raise StabilityError(
-                f"the environment's step of 1 d on a grid of {kernel.DX:g} mm is too long for "
-                f"{_name(rows, unstable)}; allowed: at most 1/(2 D/dx^2 + rho) = "
-                f"{limit[unstable][0]:.4g} d"
+                f"numerics='published' has a step of 1 d on a grid of {kernel.DX:g} mm, which is "
+                f"too long for {_name(rows, unstable)}; allowed: at most 1/(2 D/dx^2 + rho) = "
+                f"{limit[unstable][0]:.4g} d; use numerics='auto' or 'accurate'"
             )
         dense = rows[:, 2] > _DENSITY_SCALE
         if self.observation == "density" and dense.any():
@@ -297,9 +336,12 @@ class GlioblastomaTask(TherapyTask):
     def step(self, actions: Floats, active: NDArray[np.bool_]) -> StepResult:
         """Advance the active lanes by one decision, to the end of the course if it was the last."""
         result = self.empty_result()
+        coarse = active
+        if self._accurate:
+            coarse = active & ~self._accurate.among(np.arange(self.num_lanes))
         self._advance(
             self._width,
-            active,
+            coarse,
             actions,
             self._cfg,
             self._cells,
@@ -316,6 +358,11 @@ class GlioblastomaTask(TherapyTask):
             result.outcome,
             result.success,
         )
+        if self._accurate:
+            self._accurate.step(
+                actions, active, self._cfg, self._state, self._patients, self._seeds,
+                self._episodes, self._dose_log, result,
+            )  # fmt: skip
         if self._shown.size:
             self._shown[:] = result.observation
         return result
@@ -444,8 +491,14 @@ class GlioblastomaTask(TherapyTask):
 
     def density(self, lane: int) -> Floats:
         """Density of a lane's tumour as a share of the carrying capacity, at 0, 1, 2, … mm."""
+        if lane in self._accurate:
+            return np.clip(self._accurate.density(lane, self.nodes), 0.0, 1.0)
         start = (2 * lane + int(self._state[lane, kernel.SIDE])) * self._width
         return np.clip(self._cells[start : start + self.nodes], 0.0, 1.0)
+
+    def numerics_of(self, lane: int) -> str:
+        """``"accurate"`` or ``"published"``: how a lane is computed."""
+        return "accurate" if lane in self._accurate else "published"
 
     def patient(self, lane: int) -> GlioblastomaPatient:
         """The patient of a lane."""

@@ -1,0 +1,143 @@
+"""Lanes whose patients the source's grid cannot resolve: their density on a grid of their own."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oncogym.envs.glioblastoma_radiation import accurate_kernels, split_kernels
+from oncogym.envs.glioblastoma_radiation import step_kernels as kernel
+from oncogym.envs.glioblastoma_radiation.kernels import largest_time_step
+from oncogym.envs.therapy import Floats, StepResult
+
+#: Step of the accurate solver [d] and its largest cell [mm].
+ACCURATE_STEP = 0.25
+ACCURATE_CELL = 0.25
+# Least width of a front, sqrt(D/rho), that the grid of 1 mm resolves [mm]: below it, fronts on the
+# grid run faster than they should, by up to 11 % at this width.
+_LEAST_FRONT = 0.5
+
+
+def accurate_grid(diffusion: float, dt: float, length: float) -> tuple[float, int]:
+    """Cell size [mm] and number of cells with which the heat kernel of a step is resolved.
+
+    Args:
+        diffusion: The smallest D on the grid [mm^2/d].
+        dt: Time step [d].
+        length: Size of the domain [mm].
+    """
+    wanted = min(ACCURATE_CELL, math.sqrt(diffusion * dt / 0.8))
+    cells = round(length / wanted)
+    return length / cells, cells
+
+
+def beyond_source_grid(rows: Floats) -> NDArray[np.bool_]:
+    """Patients ``(k, fields)`` whom a step of 1 d on a grid of 1 mm cannot follow.
+
+    The scheme is unbounded where D and rho are large, and where D is small against rho the front is
+    narrower than a cell.
+    """
+    diffusion, growth = rows[:, 0], rows[:, 1]
+    unbounded = largest_time_step(diffusion, growth, kernel.DX) < 1.0
+    return unbounded | (diffusion < _LEAST_FRONT**2 * growth)
+
+
+@dataclass
+class _Course:
+    """Density of one lane: at detection, and now."""
+
+    dx: float
+    taps: Floats
+    start: Floats
+    row: Floats
+
+
+class AccurateLanes:
+    """The lanes of a task that are computed by the accurate solver.
+
+    Args:
+        length: Size of the domain [mm].
+    """
+
+    def __init__(self, length: float) -> None:
+        self._length = length
+        self._courses: dict[int, _Course] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._courses)
+
+    def __contains__(self, lane: int) -> bool:
+        return lane in self._courses
+
+    def among(self, lanes: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Which of ``lanes`` ``(k,)`` are here."""
+        return np.array([lane in self._courses for lane in lanes.tolist()], np.bool_)
+
+    def drop(self, lanes: NDArray[np.intp]) -> None:
+        """Forget ``lanes``."""
+        for lane in lanes.tolist():
+            self._courses.pop(lane, None)
+
+    def prepare(
+        self, lanes: NDArray[np.intp], patients: Floats, cfg: Floats, starts: Floats
+    ) -> None:
+        """Growth stage and untreated death of the patients of ``lanes``, equal ones once."""
+        done: dict[bytes, int] = {}
+        for lane in lanes.tolist():
+            patient = patients[lane]
+            same = done.setdefault(patient.tobytes(), lane)
+            if same != lane:
+                other = self._courses[same]
+                starts[lane] = starts[same]
+                self._courses[lane] = _Course(
+                    other.dx, other.taps, other.start, np.empty_like(other.start)
+                )
+                continue
+            dx, cells = accurate_grid(patient[0], ACCURATE_STEP, self._length)
+            taps = split_kernels.heat_kernel(patient[0], ACCURATE_STEP, dx)
+            row = np.zeros(cells)
+            accurate_kernels.start_patient(lane, row, taps, dx, ACCURATE_STEP, patient, cfg, starts)
+            self._courses[lane] = _Course(dx, taps, row, np.empty_like(row))
+
+    def start(
+        self, lane: int, cfg: Floats, starts: Floats, state: Floats, seeds: NDArray[np.uint64],
+        episodes: NDArray[np.uint64], dose_log: Floats,
+    ) -> None:  # fmt: skip
+        """Put a lane at the day of detection."""
+        course = self._courses[lane]
+        course.row[:] = course.start
+        kernel.begin_course(lane, cfg, starts, state, dose_log)
+        accurate_kernels.first_look(lane, course.row, course.dx, state, cfg, seeds, episodes)
+
+    def observe(
+        self, lane: int, number: int, state: Floats, cfg: Floats, out: NDArray[np.float32]
+    ) -> None:
+        """Write the observation of a lane into ``out[number]``."""
+        course = self._courses[lane]
+        accurate_kernels.observe_row(lane, number, course.row, course.dx, state, cfg, out)
+
+    def step(
+        self, actions: Floats, active: NDArray[np.bool_], cfg: Floats, state: Floats,
+        patients: Floats, seeds: NDArray[np.uint64], episodes: NDArray[np.uint64],
+        dose_log: Floats, result: StepResult,
+    ) -> None:  # fmt: skip
+        """Advance the active ones of these lanes by one decision; the others are observed."""
+        for lane, course in self._courses.items():
+            if not active[lane]:
+                self.observe(lane, lane, state, cfg, result.observation)
+                continue
+            accurate_kernels.advance(
+                lane, course.row, course.taps, course.dx, ACCURATE_STEP, actions, cfg, state,
+                patients, seeds, episodes, dose_log, result.observation, result.reward_terms,
+                result.costs, result.terminated, result.truncated, result.outcome, result.success,
+            )  # fmt: skip
+
+    def density(self, lane: int, nodes: int) -> Floats:
+        """Density of a lane as a share of the carrying capacity at 0, 1, 2, … mm ``(nodes,)``."""
+        course = self._courses[lane]
+        return np.array(
+            [accurate_kernels.density_at(course.row, course.dx, float(x)) for x in range(nodes)]
+        )
