@@ -1,0 +1,121 @@
+"""Optimisers and algorithms of other packages: installed, found by name, used by every command."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+PACKAGES = Path(__file__).parent / "packages"
+ENV = "oncogym/ChemoDosingCohort-v0"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The packages as pip installs them, in a folder of their own; nothing is downloaded."""
+    target = tmp_path_factory.mktemp("site")
+    for name in ("oncogym_random_search", "oncogym_td3"):
+        source = shutil.copytree(PACKAGES / name, tmp_path_factory.mktemp("source") / name)
+        subprocess.run(
+            [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps",
+             "--no-build-isolation", "--target", str(target), str(source)],
+            check=True,
+        )  # fmt: skip
+    return target
+
+
+def call(site, *arguments, status=0):
+    """What a command prints that finds the packages."""
+    environment = {**os.environ, "PYTHONPATH": str(site), "OMP_WAIT_POLICY": "PASSIVE"}
+    done = subprocess.run(
+        [sys.executable, "-m", "oncogym", *arguments],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == status, done.stderr
+    return done.stdout if status == 0 else done.stderr
+
+
+def test_an_optimiser_of_another_package_is_an_optimiser(site, tmp_path):
+    assert "Random search" in call(site, "optimize", "--help")
+    common = ["optimize", ENV, "--method", "random", "--budget", "64", "--patients", "3", "--json"]
+    chosen = ["--set", "population=16", "--from-protocols"]
+    here = json.loads(call(site, *common, *chosen, "--out", str(tmp_path / "here")))
+    there = json.loads(call(site, *common, *chosen, "--workers", "1"))
+    assert here["method"] == "random"
+    assert here["settings"]["population"] == 16
+    assert (here["score"], here["plan"]) == (there["score"], there["plan"])
+    plan = str(tmp_path / "here" / "plan.json")
+    found = json.loads(
+        call(site, "evaluate", ENV, plan, "daily", "--baseline", "daily", "--patients", "3",
+             "--json")
+    )  # fmt: skip
+    assert "plan" in found["labels"]
+    error = call(site, *common, "--set", "populatoin=1", status=2)
+    assert "did you mean 'population'" in error
+
+
+def test_an_algorithm_of_another_package_is_an_algorithm(site, tmp_path):
+    pytest.importorskip("stable_baselines3")
+    assert "td3" in call(site, "train", "--help")
+    assert "noise: Standard deviation" in call(site, "train", "--algo", "td3", "--settings")
+    run = tmp_path / "run"
+    sizes = ["--steps", "240", "--lanes", "4", "--set", "layers=[8]", "--set", "batch_size=16",
+             "--set", "learning_starts=40", "--set", "evaluation_patients=8"]  # fmt: skip
+    common = ["train", ENV, "--algo", "td3", *sizes, "--json"]
+    result = json.loads(call(site, *common, "--out", str(run)))
+    assert (result["steps"], result["algorithm"]) == (240, "td3")
+    newest = sorted((run / "checkpoints").iterdir())[-1]
+    newest.unlink()
+    again = json.loads(call(site, "train", "--resume", str(run), "--json"))
+    assert again["resumed_from"] < again["steps"] == 240
+    found = json.loads(
+        call(site, "evaluate", ENV, str(run), "daily", "--baseline", "daily", "--patients", "3",
+             "--json")
+    )  # fmt: skip
+    assert "TD3" in found["labels"].values()
+
+
+def test_unknown_names_suggest_the_nearest(site):
+    assert "did you mean 'random'" in call(
+        site, "optimize", ENV, "--method", "randm", status=2
+    )
+    assert "did you mean 'td3'" in call(site, "train", ENV, "--algo", "td4", status=2)
+
+
+def test_every_optimiser_of_the_suite_keeps_the_contract():
+    from oncogym.agents.optimizers import find_optimizer, optimizers
+    from oncogym.agents.optimizers.objective import PlanObjective, protocol_plans
+    from oncogym.envs.problem import Problem
+
+    problem = Problem.resolve(ENV, {"decision_interval": 15.0}).drawn(4)
+    clinical = protocol_plans(problem)
+    for name, kind in optimizers().items():
+        assert (kind.name, kind.takes in ("plan", "slots")) == (name, True)
+        optimizer = find_optimizer(name)
+        objective = PlanObjective(problem)
+        if kind.takes == "slots":
+            with pytest.raises(NotImplementedError, match="time slots"):
+                optimizer.generations(objective, 1000)
+            continue
+        budget = optimizer.budget_of(objective, 6)
+        assert optimizer.generations(objective, budget) == 6
+        with pytest.raises(ValueError, match="budget is 1 plans"):
+            optimizer.generations(objective, 1)
+        seen = []
+        arguments = {"start": clinical, "progress": lambda *report: seen.append(report)}
+        found = [optimizer.optimize(objective, budget, seed, **arguments) for seed in (1, 1, 2)]
+        assert found[0].score == found[1].score >= objective.score(clinical).max()
+        assert np.array_equal(found[0].plan, found[1].plan)
+        assert kind.draws is not np.array_equal(found[0].plan, found[2].plan)
+        assert found[0].score == pytest.approx(objective.score(found[0].plan)[0], abs=1e-12)
+        assert found[0].history == [best for _, best, _ in seen][: len(found[0].history)]
+        assert found[0].method == name
+        if not kind.resumes:
+            with pytest.raises(ValueError, match="cannot be resumed"):
+                optimizer.optimize(objective, budget, resume=True)
