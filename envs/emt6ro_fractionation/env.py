@@ -99,14 +99,15 @@ start, and the limit kept.
 
 ## Range of validity
 
-* *Lattice.* A tumour that occupies the border of the lattice is cut off there; untreated ones reach
-  it 25 to 30 days after they were seeded, at some 1100 sites. `simulate` and `grow` warn
-  (`ModelRangeWarning`), `reset` refuses patients who begin so, environments flag it.
+* *Lattice.* A tumour that occupies the border of the lattice is cut off there: untreated ones reach
+  it 20 to 22 days after they were seeded, at some 700 sites, and stop at 1180. `simulate` and
+  `grow` warn (`ModelRangeWarning`), `reset` refuses patients who begin so, environments flag it,
+  as in untreated courses of the cohort's oldest tumours.
 * *Repair.* The duration of the repair, 3.34 h times exp(0.1492 R), is used by the source up to 4.5
   Gy at once and grows without bound: above 28.7 Gy it outlasts ten days, no cell ever dies, and the
   tumour seems healed. Already from about 19 Gy at once a larger dose leaves more sites at the end,
   because tumours die layer after layer. The law is taken to hold while a repair takes a quarter of
-  the time followed, at least 30 h: up to 19.3 Gy within a cell cycle (20 h) in 240 h. `max_dose`
+  the time followed, at least 30 h: up to 19.36 Gy within a cell cycle (20 h) in 240 h. `max_dose`
   cannot be larger; `simulate` warns of, and environments flag, what patients with slower repair
   get beyond it. Resting cells keep all damage and may be beyond the law at smaller doses a cycle.
 * *Survival* falls exponentially, without a shoulder, in all phases; the source uses it likewise.

@@ -66,7 +66,7 @@ class EMT6RoTask(TherapyTask):
         compression: Another compression than the fidelity's, 1 to 60.
         total_dose: Total dose [Gy].
         max_dose: Largest single dose [Gy], the physical value of action 1; at most what the law of
-            repair is taken for, 19.3 Gy in 240 h.
+            repair is taken for, 19.36 Gy in 240 h.
         dose_step: Grid of the doses [Gy]; 0.25 (sound) or 0.01 (published) by default.
         treatment_hours: Time in which doses may be given [h].
         hours: Time at which the course ends [h].

@@ -177,7 +177,7 @@ def initial_states(
             number, age = missing[int(np.argmax(outside))]
             raise ValueError(
                 f"age is {age:g} d, at which tumour {number} has reached the edge of the lattice; "
-                "allowed: an age at which it has not, 20 d for instance"
+                "allowed: an age at which it has not, 12 d for instance"
             )
         for row, key in enumerate(missing):
             fresh[key] = tuple(part[row] for part in state)
