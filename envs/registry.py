@@ -19,10 +19,15 @@ _TREATMENTS: dict[str, Treatment] = {}
 _PENDING: list[EntryPoint] | None = None
 
 
-def register_treatment(treatment: Treatment) -> None:
+def register_treatment(treatment: Treatment, *, offered: bool = False) -> None:
     """Add a treatment and register its environments with Gymnasium.
 
     Registering the same record twice does nothing.
+
+    Args:
+        treatment: The record.
+        offered: Whether every process that imports oncogym finds it, as it does the treatments of
+            the suite and those of entry points; pickles then refer to it by name.
 
     Raises:
         ValueError: Another treatment has the name, or a variant names an unknown cohort or
@@ -40,6 +45,8 @@ def register_treatment(treatment: Treatment) -> None:
             if name:
                 treatment.protocol(name)
     _TREATMENTS[treatment.name] = treatment
+    if offered:
+        _OFFERED.add(treatment.name)
     _register_with_gymnasium(treatment)
 
 
@@ -74,7 +81,7 @@ def discover() -> None:
             treatment = point.load()
             if not isinstance(treatment, Treatment):
                 raise TypeError(f"it is a {type(treatment).__name__}, not a Treatment")
-            register_treatment(treatment)
+            register_treatment(treatment, offered=True)
         except Exception as error:  # a stranger's package must not break `import oncogym`
             warnings.warn(
                 f"treatment entry point {point.name} = {point.value} was not loaded: {error!r}",

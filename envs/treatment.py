@@ -88,6 +88,14 @@ class Treatment:
     traces: Callable[[Any, int], Sequence[Trace]]
     page: str = ""
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Treatment:
+        return self  # nothing in it changes
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if self.name in _OFFERED and _TREATMENTS.get(self.name) is self:
+            return get_treatment, (self.name,)
+        return super().__reduce_ex__(protocol)
+
     def cohort(self, name: str) -> Cohort:
         """Return the cohort called ``name``.
 
@@ -147,3 +155,7 @@ class Treatment:
                 )
             record = self.patient.from_mapping(patient)
         return np.asarray(record.to_array(), np.float64)
+
+
+# Those that any process finds by their name, so that a pickle need not hold them.
+_OFFERED: set[str] = set()

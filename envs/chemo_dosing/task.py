@@ -17,6 +17,7 @@ from oncogym.envs.chemo_dosing.model import ChemoPatient
 from oncogym.envs.outcomes import Metric
 from oncogym.envs.protocols import Schedule, ScheduleError
 from oncogym.envs.therapy import Floats, StepResult, TherapyTask
+from oncogym.envs.threads import choose
 
 _OBJECTIVES: dict[str, dict[str, float]] = {
     "clinical": {
@@ -29,8 +30,6 @@ _OBJECTIVES: dict[str, dict[str, float]] = {
     # Minus the source's cost: 1.0 N(T)/N0 + 0.5 max X - 0.3 mean C + penalties.
     "published": {"final_cells": 1.0, "peak_toxicity": 0.5, "exposure": 0.3, "violation": 10.0},
 }
-# Below this number of lanes starting the threads costs more than they save.
-_PARALLEL_LANES = 256
 
 
 class ChemoTask(TherapyTask):
@@ -170,8 +169,6 @@ class ChemoTask(TherapyTask):
         self._seeds = np.zeros(lanes, np.uint64)
         self._episodes = np.zeros(lanes, np.uint64)
         self._all = np.arange(lanes)
-        parallel = lanes >= _PARALLEL_LANES
-        self._advance = kernel.advance_lanes_parallel if parallel else kernel.advance_lanes
 
     def reset(
         self,
@@ -185,8 +182,8 @@ class ChemoTask(TherapyTask):
         self._seeds[lanes] = seeds
         self._episodes[lanes] = episodes
         observation = np.empty((len(lanes), kernel.OBSERVED), np.float32)
-        parallel = len(lanes) >= _PARALLEL_LANES
-        start = kernel.start_lanes_parallel if parallel else kernel.start_lanes
+        large = len(lanes) >= self.parallel_lanes
+        start = choose(kernel.start_lanes, kernel.start_lanes_parallel, large)
         start(
             lanes,
             self._state,
@@ -202,7 +199,9 @@ class ChemoTask(TherapyTask):
     def step(self, actions: Floats, active: NDArray[np.bool_]) -> StepResult:
         """Advance the active lanes by one decision."""
         result = self.empty_result()
-        self._advance(
+        large = self.num_lanes >= self.parallel_lanes
+        advance = choose(kernel.advance_lanes, kernel.advance_lanes_parallel, large)
+        advance(
             active,
             actions,
             self._state,
@@ -224,8 +223,8 @@ class ChemoTask(TherapyTask):
         return result
 
     def _observe(self, lanes: NDArray[np.intp], observation: NDArray[np.float32]) -> None:
-        parallel = len(lanes) >= _PARALLEL_LANES
-        observe = kernel.observe_lanes_parallel if parallel else kernel.observe_lanes
+        large = len(lanes) >= self.parallel_lanes
+        observe = choose(kernel.observe_lanes, kernel.observe_lanes_parallel, large)
         observe(
             lanes,
             self._state,

@@ -23,6 +23,7 @@ from oncogym.envs.outcomes import Metric
 from oncogym.envs.plan_spaces import PlanSpace
 from oncogym.envs.protocols import Schedule, ScheduleError
 from oncogym.envs.therapy import Floats, StepResult, TherapyTask
+from oncogym.envs.threads import choose
 
 _OBJECTIVES: dict[str, dict[str, float]] = {
     "clinical": {"quality_days": 1.0, "excess": 5.0},
@@ -39,9 +40,8 @@ _MAX_GROWTH = 7300  # d
 _BOUNDARY_DENSITY = 1e-3
 _PLAN_DOSE = 12.0  # Gy; no field over 25 mm has a larger safe dose
 _DENSITY_SCALE = 1e5  # cells/mm^3, the upper bound of the published observation
-# Below this number of lanes, or of new patients, starting the threads costs more than they save.
-_PARALLEL_LANES = 256
-_PARALLEL_PATIENTS = 16
+# Below this number of lanes starting the threads costs more than they save for one decision.
+_PARALLEL_STEPS = 256
 
 
 class GlioblastomaTask(TherapyTask):
@@ -73,6 +73,8 @@ class GlioblastomaTask(TherapyTask):
         reward_weights: Weights that replace the objective's, by reward term.
     """
 
+    #: Growth before detection takes a hundred times as long as a decision.
+    parallel_lanes = 16
     reward_terms: ClassVar[tuple[str, ...]] = (
         "survival",
         "toxicity",
@@ -172,8 +174,6 @@ class GlioblastomaTask(TherapyTask):
         self._dose_log = np.zeros((lanes, self.horizon if published else self.max_therapy_days + 2))
         self._seeds = np.zeros(lanes, np.uint64)
         self._episodes = np.zeros(lanes, np.uint64)
-        parallel = lanes >= _PARALLEL_LANES
-        self._advance = kernel.advance_lanes_parallel if parallel else kernel.advance_lanes
 
     def _observation_space(self) -> Box:
         if self.observation == "density":
@@ -226,9 +226,8 @@ class GlioblastomaTask(TherapyTask):
         rows = self._patients[lanes]
         try:
             self._check_patients(rows)
-            start = kernel.start_patients
-            if len(lanes) >= _PARALLEL_PATIENTS:
-                start = kernel.start_patients_parallel
+            large = len(lanes) >= self.parallel_lanes
+            start = choose(kernel.start_patients, kernel.start_patients_parallel, large)
             start(lanes, self._patients, self._cfg, self._start_rows, self._starts)
             starts = self._starts[lanes]
             late = starts[:, kernel.START_GROWTH] < 0.0
@@ -266,7 +265,9 @@ class GlioblastomaTask(TherapyTask):
     def step(self, actions: Floats, active: NDArray[np.bool_]) -> StepResult:
         """Advance the active lanes by one decision, to the end of the course if it was the last."""
         result = self.empty_result()
-        self._advance(
+        large = self.num_lanes >= _PARALLEL_STEPS
+        advance = choose(kernel.advance_lanes, kernel.advance_lanes_parallel, large)
+        advance(
             self._width,
             active,
             actions,

@@ -22,13 +22,14 @@ from oncogym.envs.impt_beam_weighting.plan_library import (
 from oncogym.envs.plan_spaces import PlanSpace
 from oncogym.envs.protocols import Schedule, ScheduleError
 from oncogym.envs.therapy import Floats, StepResult
+from oncogym.envs.threads import choose
 
 AXES = ("x", "y", "z")
 # Readings of doses are keyed by their number, 64 for a fraction.
 _MOST_ORGANS = 13
 _MOST_FRACTIONS = 1000
-# Below this number of lanes starting the threads costs more than they save.
-_PARALLEL_LANES = 64
+# Below this number of lanes starting the threads costs more than they save for one fraction.
+_PARALLEL_STEPS = 64
 
 
 class Course:
@@ -92,8 +93,6 @@ class Course:
         self._state = np.zeros((lanes, kernel.ORGAN_STATE + kernel.PER_ORGAN * len(self.organs)))
         self._log = np.zeros((lanes, self.num_decisions, 5 + len(self.plans)))
         self._dose = np.zeros((lanes, self._tables.voxels))
-        parallel = lanes >= _PARALLEL_LANES
-        self._advance = kernel.advance_courses_parallel if parallel else kernel.advance_courses
 
     def _space(self, full: bool) -> Box:
         axes, organs = self.shift_axes, len(self.organs)
@@ -158,7 +157,9 @@ class Course:
     def step(self, actions: Floats, active: NDArray[np.bool_], result: StepResult) -> None:
         """Give a fraction in the active lanes."""
         tables = self._tables
-        self._advance(
+        large = len(active) >= _PARALLEL_STEPS
+        advance = choose(kernel.advance_courses, kernel.advance_courses_parallel, large)
+        advance(
             active, actions, self.options, tables.heads, tables.lattices, tables.doses,
             tables.normals, self._models, tables.limits, tables.prescriptions, self._patients,
             self._seeds, self._episodes, self._state, self._dose, self._log, result.observation,

@@ -24,11 +24,13 @@ from oncogym.envs.impt_beam_weighting.structures import REST
 from oncogym.envs.plan_spaces import PlanSpace
 from oncogym.envs.protocols import Schedule, ScheduleError
 from oncogym.envs.therapy import Floats, StepResult
+from oncogym.envs.threads import choose
 
 # More spots than this are weighed in groups of those whose doses lie near one another.
 _MOST_GROUPS = 64
 _GROUPS = 40
-_PARALLEL_LANES = 4
+# Below this number of lanes starting the threads costs more than they save.
+_PARALLEL_STEPS = 4
 _EQUAL = PLANS.index("equal")
 
 
@@ -119,7 +121,6 @@ class Refinement:
         self._state = np.zeros((lanes, kernel.STATE))
         self._organ_doses = np.zeros((lanes, len(self.organs), 2))
         self._trail = np.full((lanes, self.num_decisions + 1), np.nan)
-        self._advance = kernel.refine_parallel if lanes >= _PARALLEL_LANES else kernel.refine
 
     def reset(
         self,
@@ -140,7 +141,8 @@ class Refinement:
 
     def step(self, actions: Floats, active: NDArray[np.bool_], result: StepResult) -> None:
         """Change the weights of the active lanes."""
-        self._advance(
+        advance = choose(kernel.refine, kernel.refine_parallel, len(active) >= _PARALLEL_STEPS)
+        advance(
             active, actions, self._matrix, self._problem, self._structures, self._options,
             self._groups, self.initial, self._weights, self._state, self._organ_doses,
             result.observation, result.reward_terms, result.costs, result.terminated,
