@@ -41,5 +41,5 @@ def register_all() -> None:
         emt6ro_fractionation,
         impt_beam_weighting,
     ):
-        register_treatment(treatment)
+        register_treatment(treatment, offered=True)
     discover()

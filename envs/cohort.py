@@ -17,7 +17,8 @@ Sampler = Callable[[NDArray[np.uint64], NDArray[np.uint64], int], NDArray[np.flo
 
 # A finite cohort is the same for everybody: its patients hang on this constant, not on a user seed.
 _COHORT_SEED = 0x0C0
-_U64 = 0xFFFFFFFFFFFFFFFF
+# The seed of a list fills the upper 48 bits of its key.
+_SEEDS = 2**48
 
 
 @dataclass(frozen=True)
@@ -45,19 +46,22 @@ class Cohort:
     def patients(self, count: int, seed: int = 0) -> NDArray[np.float64]:
         """Return the first ``count`` patients as rows ``(count, fields)``.
 
-        ``seed`` selects a different list in an unlimited cohort and is ignored by a finite one,
-        whose list is fixed.
+        ``seed``, below 2**48, selects a different list in an unlimited cohort and is ignored by a
+        finite one, whose list is fixed.
 
         Raises:
-            ValueError: ``count`` is below 1 or above the cohort's size.
+            ValueError: ``count`` is below 1 or above the cohort's size, or ``seed`` no integer in
+                its range.
         """
+        if not isinstance(seed, (int, np.integer)) or not 0 <= seed < _SEEDS:
+            raise ValueError(f"seed is {seed!r}; allowed: an integer from 0 to {_SEEDS - 1}")
         if count < 1 or (self.size is not None and count > self.size):
             limit = "no upper limit" if self.size is None else f"at most {self.size}"
             raise ValueError(
                 f"cohort {self.name!r} was asked for {count} patients; allowed: at least 1, {limit}"
             )
         index = np.arange(count, dtype=np.uint64)
-        base = _COHORT_SEED if self.size is not None else (_COHORT_SEED ^ (seed << 16)) & _U64
+        base = _COHORT_SEED if self.size is not None else _COHORT_SEED ^ (int(seed) << 16)
         return self.sampler(np.full(count, base, np.uint64), index, self.stream)
 
     def draw(self, seeds: NDArray[np.uint64], episodes: NDArray[np.uint64]) -> NDArray[np.float64]:

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from oncogym.core.checks import whole_number
 from oncogym.core.errors import nearest
+from oncogym.envs.copies import copy_object
 from oncogym.envs.registry import get_treatment
 from oncogym.envs.snapshots import (
     Snapshot,
@@ -23,12 +25,13 @@ from oncogym.envs.snapshots import (
     write_lanes,
 )
 from oncogym.envs.therapy import TherapyTask
+from oncogym.envs.threads import limit
 from oncogym.envs.treatment import Treatment
 
 RENDER_MODES = ("ansi", "rgb_array")
 # Prefix of the task's arrays in an environment's snapshot.
 _OF_TASK = "task."
-_U64 = 0xFFFFFFFFFFFFFFFF
+_SMALL_SEEDS = 2**64
 
 
 class Lanes:
@@ -52,19 +55,33 @@ class Lanes:
     ) -> None:
         self.treatment = get_treatment(treatment) if isinstance(treatment, str) else treatment
         self.cohort = self.treatment.cohort(cohort)
-        self.task: TherapyTask = self.treatment.task(num_lanes, **options)
+        num_lanes = whole_number("num_lanes", num_lanes, 1, 2**31 - 1)
+        with limit(num_lanes < self.treatment.task.parallel_lanes):
+            self.task: TherapyTask = self.treatment.task(num_lanes, **options)
         fields = len(self.treatment.patient.FIELDS)
         self.patients = np.zeros((num_lanes, fields))
         self._fixed = None if patient is None else self.treatment.patient_rows(patient, 1)
         self._seeds = np.zeros(num_lanes, np.uint64)
         self._episodes = np.zeros(num_lanes, np.uint64)
         self._seeded = np.zeros(num_lanes, np.bool_)
+        self._generator: np.random.Generator | None = None
+        self._following = np.zeros(num_lanes, np.bool_)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Lanes:
+        return copy_object(self, memo, shared=("treatment", "cohort"))
 
     def seed(self, lanes: NDArray[np.intp], seeds: Sequence[int]) -> None:
         """Give ``lanes`` new random keys and start their episode count at 0."""
-        self._seeds[lanes] = [_fold(seed) for seed in seeds]
+        self._seeds[lanes] = [_key(seed) for seed in seeds]
         self._episodes[lanes] = 0
         self._seeded[lanes] = True
+        self._following[lanes] = False
+
+    def follow(self, generator: np.random.Generator) -> None:
+        """Draw the key of every further reset from ``generator``, until a lane is seeded anew."""
+        self._generator = generator
+        self._following[:] = True
+        self._seeded[:] = True
 
     def unseeded(self, lanes: NDArray[np.intp]) -> NDArray[np.intp]:
         """Those of ``lanes`` that have no random key yet."""
@@ -75,6 +92,8 @@ class Lanes:
 
         ``patient`` is what a user passed as ``options["patient"]`` (for these lanes), or ``None``.
         """
+        if self._generator is not None:
+            self._draw_keys(lanes[self._following[lanes]])
         if patient is not None:
             rows = self.treatment.patient_rows(patient, len(lanes))
         elif self._fixed is not None:
@@ -82,7 +101,8 @@ class Lanes:
         else:
             rows = self.cohort.draw(self._seeds[lanes], self._episodes[lanes])
         self.patients[lanes] = rows
-        observation = self.task.reset(lanes, rows, self._seeds[lanes], self._episodes[lanes])
+        with limit(self.task.num_lanes < self.task.parallel_lanes):
+            observation = self.task.reset(lanes, rows, self._seeds[lanes], self._episodes[lanes])
         self._episodes[lanes] += np.uint64(1)
         return observation
 
@@ -140,17 +160,46 @@ class Lanes:
             "seeded": self._seeded,
         }
 
+    def _draw_keys(self, lanes: NDArray[np.intp]) -> None:
+        assert self._generator is not None
+        if len(lanes):
+            self._seeds[lanes] = self._generator.integers(2**63, size=len(lanes))
+            self._episodes[lanes] = 0
 
-def _fold(seed: int) -> int:
-    """Fold an integer of any length (Gymnasium's own seeds have 128 bits) into 64 bits."""
-    seed = int(seed)
-    if seed < 0:
-        raise ValueError(f"seed is {seed}; allowed: an integer of at least 0")
-    folded = 0
-    while seed:
-        folded ^= seed & _U64
-        seed >>= 64
-    return folded
+
+def check_seed(seed: Any) -> int:
+    """Return ``seed`` as an integer of Python.
+
+    Raises:
+        ValueError: It is no integer, or below 0; the message names it.
+    """
+    if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"seed is {seed!r}; allowed: an integer of at least 0")
+    return int(seed)
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Return ``value`` if it is true or false."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name} is {value!r}; allowed: true or false")
+    return bool(value)
+
+
+def check_generator(value: Any) -> np.random.Generator:
+    """Return ``value`` if lanes can draw their keys from it."""
+    if not isinstance(value, np.random.Generator):
+        raise TypeError(f"np_random is a {type(value).__name__}; allowed: a numpy.random.Generator")
+    return value
+
+
+def _key(seed: int) -> int:
+    """The random key of a seed: itself below 2**64, mixed into 64 bits from there on.
+
+    Gymnasium's own seeds have 128 bits. NumPy's mixing keeps seeds apart that share some of them.
+    """
+    if seed < _SMALL_SEEDS:
+        return seed
+    return int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0])
 
 
 def check_reset_options(options: Mapping[str, Any] | None, known: tuple[str, ...]) -> None:
@@ -173,7 +222,8 @@ def draw_frame(lanes: Lanes, lane: int, render_mode: str) -> Any:
         return lanes.task.describe(lane)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    figure = lanes.treatment.picture(lanes.task, lane)
+    with limit(True):
+        figure = lanes.treatment.picture(lanes.task, lane)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copyreg
 import sys
 import warnings
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 from oncogym.core.errors import nearest
 from oncogym.envs.treatment import Treatment, Variant
@@ -14,15 +16,29 @@ ENTRY_POINT_GROUP = "oncogym.treatments"
 
 
 _TREATMENTS: dict[str, Treatment] = {}
-
-
 _PENDING: list[EntryPoint] | None = None
+# Those that any process finds by their name, so that a pickle need not hold them.
+_OFFERED: set[str] = set()
 
 
-def register_treatment(treatment: Treatment) -> None:
+def _reduce(treatment: Treatment) -> Any:
+    if treatment.name in _OFFERED and _TREATMENTS.get(treatment.name) is treatment:
+        return get_treatment, (treatment.name,)
+    return treatment.__reduce_ex__(4)
+
+
+copyreg.pickle(Treatment, _reduce)
+
+
+def register_treatment(treatment: Treatment, *, offered: bool = False) -> None:
     """Add a treatment and register its environments with Gymnasium.
 
     Registering the same record twice does nothing.
+
+    Args:
+        treatment: The record.
+        offered: Whether every process that imports oncogym finds it, as it does the treatments of
+            the suite and those of entry points; pickles then refer to it by name.
 
     Raises:
         ValueError: Another treatment has the name, or a variant names an unknown cohort or
@@ -40,6 +56,8 @@ def register_treatment(treatment: Treatment) -> None:
             if name:
                 treatment.protocol(name)
     _TREATMENTS[treatment.name] = treatment
+    if offered:
+        _OFFERED.add(treatment.name)
     _register_with_gymnasium(treatment)
 
 
@@ -74,7 +92,7 @@ def discover() -> None:
             treatment = point.load()
             if not isinstance(treatment, Treatment):
                 raise TypeError(f"it is a {type(treatment).__name__}, not a Treatment")
-            register_treatment(treatment)
+            register_treatment(treatment, offered=True)
         except Exception as error:  # a stranger's package must not break `import oncogym`
             warnings.warn(
                 f"treatment entry point {point.name} = {point.value} was not loaded: {error!r}",

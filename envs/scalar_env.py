@@ -8,15 +8,20 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from oncogym.envs.copies import copy_object
+from oncogym.envs.infos import flat_keys
 from oncogym.envs.lanes import (
     RENDER_MODES,
     Lanes,
+    check_flag,
+    check_generator,
     check_render_mode,
     check_reset_options,
+    check_seed,
     draw_frame,
 )
 from oncogym.envs.snapshots import Snapshot, owner_name
-from oncogym.envs.therapy import TherapyTask
+from oncogym.envs.therapy import TherapyTask, real_numbers
 from oncogym.envs.treatment import Treatment
 
 _LANE = np.zeros(1, np.intp)
@@ -31,6 +36,10 @@ class TherapyEnv(gymnasium.Env):
         cohort: Cohort from which every reset draws its patient.
         patient: A fixed patient instead, as a mapping of field values.
         render_mode: ``None``, ``"ansi"`` or ``"rgb_array"``.
+        flat_info: Give the same infos without nesting, for libraries that cannot read nested ones:
+            ``info["reward_terms/…"]`` and ``info["outcome/…"]``.
+        frameskip: 1 or ``None``. TorchRL's ``GymEnv`` hands this over with every environment that
+            it makes; as it cannot read nested infos, 1 makes ``flat_info`` true by default.
         **options: Options of the treatment's task, see its page.
 
     ``reset(options={"patient": …})`` fixes the patient of one episode. The keys of ``info`` are the
@@ -38,6 +47,13 @@ class TherapyEnv(gymnasium.Env):
     ``cost_*``, ``clipped`` (decisions of this episode whose action lay outside the box),
     ``outcome`` (clinical metrics so far, final when the episode ends) and ``is_success``. All are
     zero in the ``info`` of a reset.
+
+    ``reset(seed=…)`` takes any integer of at least 0. Unseeded resets go on with the stream of the
+    last seed; after ``np_random`` was set, each draws the key of its episode from that generator,
+    as in Gymnasium's own environments, until the next seed.
+
+    An environment starts no threads. A deep copy or a pickle has its own state and goes on as the
+    original would; what never changes is shared by copies.
     """
 
     metadata = {"render_modes": list(RENDER_MODES), "render_fps": 4}
@@ -49,18 +65,44 @@ class TherapyEnv(gymnasium.Env):
         cohort: str = "nominal",
         patient: dict[str, float] | None = None,
         render_mode: str | None = None,
+        flat_info: bool | None = None,
+        frameskip: int | None = None,
         **options: Any,
     ) -> None:
+        if frameskip not in (None, 1):
+            # The words by which TorchRL knows that it has to repeat actions itself.
+            raise TypeError(
+                f"got an unexpected keyword argument 'frameskip' of {frameskip!r}; allowed: 1"
+            )
+        self.flat_info = check_flag("flat_info", frameskip == 1 if flat_info is None else flat_info)
         self.render_mode = check_render_mode(render_mode)
         self._lanes = Lanes(treatment, 1, cohort, patient, **options)
         self.task: TherapyTask = self._lanes.task
         self.observation_space = self.task.observation_space
         self.action_space = self.task.action_space
         self._action_shape = self.action_space.shape
+        self._term_names = self.task.reward_terms
         self._cost_names = tuple(f"cost_{name}" for name in self.task.costs)
         self._metric_names = tuple(metric.name for metric in self.task.metrics)
+        if self.flat_info:
+            self._term_names = flat_keys("reward_terms", self._term_names)
+            self._metric_names = flat_keys("outcome", self._metric_names)
         self._running = False
         self._clipped = 0
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TherapyEnv:
+        return copy_object(self, memo, shared=("spec", "metadata"))
+
+    @property
+    def np_random(self) -> np.random.Generator:
+        """The generator that decides resets; see the class."""
+        generator: np.random.Generator = super().np_random
+        return generator
+
+    @np_random.setter
+    def np_random(self, value: np.random.Generator) -> None:
+        self._np_random, self._np_random_seed = check_generator(value), -1
+        self._lanes.follow(value)
 
     @property
     def treatment(self) -> Treatment:
@@ -77,29 +119,43 @@ class TherapyEnv(gymnasium.Env):
     ) -> tuple[NDArray[Any], dict[str, Any]]:
         """Start a treatment; see the class for ``options`` and ``info``."""
         check_reset_options(options, ("patient",))
-        super().reset(seed=seed)
         if seed is not None:
+            seed = check_seed(seed)
+            super().reset(seed=seed)
             self._lanes.seed(_LANE, [seed])
         elif len(self._lanes.unseeded(_LANE)):
             self._lanes.seed(_LANE, [int(self.np_random.integers(2**63))])
         observation = self._lanes.reset(_LANE, (options or {}).get("patient"))
         self._running = True
         self._clipped = 0
-        info: dict[str, Any] = {
-            "reward_terms": dict.fromkeys(self.task.reward_terms, 0.0),
-            "cost": 0.0,
-        }
-        info.update(dict.fromkeys(self._cost_names, 0.0))
-        info["clipped"] = 0
-        info["outcome"] = dict.fromkeys(self._metric_names, 0.0)
-        info["is_success"] = False
+        terms, costs = [0.0] * len(self._term_names), [0.0] * len(self._cost_names)
+        info = self._info(terms, costs, [0.0] * len(self._metric_names), False)
         return observation[0], info
+
+    def _info(
+        self, terms: list[float], costs: list[float], outcome: list[float], success: bool
+    ) -> dict[str, Any]:
+        named_terms = zip(self._term_names, terms, strict=True)
+        named_outcome = zip(self._metric_names, outcome, strict=True)
+        if self.flat_info:
+            info: dict[str, Any] = dict(named_terms)
+        else:
+            info = {"reward_terms": dict(named_terms)}
+        info["cost"] = sum(costs, 0.0)
+        info.update(zip(self._cost_names, costs, strict=True))
+        info["clipped"] = self._clipped
+        if self.flat_info:
+            info.update(named_outcome)
+        else:
+            info["outcome"] = dict(named_outcome)
+        info["is_success"] = success
+        return info
 
     def step(self, action: Any) -> tuple[NDArray[Any], float, bool, bool, dict[str, Any]]:
         """Take one decision.
 
         Raises:
-            ValueError: The action is not finite or has the wrong shape.
+            ValueError: The action is no array of finite real numbers or has the wrong shape.
             gymnasium.error.ResetNeeded: The episode is over or was never started.
         """
         if not self._running:
@@ -109,7 +165,7 @@ class TherapyEnv(gymnasium.Env):
             shape = np.shape(action)
             if shape != self._action_shape:
                 raise ValueError(f"the action has shape {shape}; allowed: {self._action_shape}")
-        actions, clipped = task.check_actions(np.asarray(action)[None], _ACTIVE)
+        actions, clipped = task.check_actions(np.asanyarray(action)[None], _ACTIVE)
         if clipped[0]:
             self._clipped += 1
         result = task.step(actions, _ACTIVE)
@@ -117,14 +173,8 @@ class TherapyEnv(gymnasium.Env):
         costs = result.costs[0].tolist()
         terminated, truncated = bool(result.terminated[0]), bool(result.truncated[0])
         self._running = not (terminated or truncated)
-        info: dict[str, Any] = {
-            "reward_terms": dict(zip(task.reward_terms, terms, strict=True)),
-            "cost": sum(costs, 0.0),
-        }
-        info.update(zip(self._cost_names, costs, strict=True))
-        info["clipped"] = self._clipped
-        info["outcome"] = dict(zip(self._metric_names, result.outcome[0].tolist(), strict=True))
-        info["is_success"] = terminated and bool(result.success[0])
+        success = terminated and bool(result.success[0])
+        info = self._info(terms, costs, result.outcome[0].tolist(), success)
         reward = task.weighted_sum(terms)
         return result.observation[0], reward, terminated, truncated, info
 
@@ -160,11 +210,11 @@ class TherapyEnv(gymnasium.Env):
 
     def to_physical(self, action: Any) -> dict[str, Any]:
         """The action in physical units, by name; units stand in ``task.action_parts``."""
-        return self.task.to_physical(action)
+        return self.task.to_physical(real_numbers("the action's components", action))
 
     def safe_action(self, action: Any) -> NDArray[np.float64]:
         """The largest safe action not above ``action``; see ``TherapyTask.safe_actions``."""
-        actions, _ = self.task.check_actions(np.asarray(action)[None], _ACTIVE)
+        actions, _ = self.task.check_actions(np.asanyarray(action)[None], _ACTIVE)
         return self.task.safe_actions(actions)[0]
 
     def render(self) -> Any:

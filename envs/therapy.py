@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from oncogym.core.checks import check_choice
 from oncogym.core.errors import nearest
 from oncogym.envs.buffers import BufferPool
+from oncogym.envs.copies import copy_object
 from oncogym.envs.outcomes import Metric
 from oncogym.envs.plan_spaces import Floats, PlanSpace, SlotSpace
 from oncogym.envs.protocols import Schedule
@@ -80,6 +81,10 @@ class TherapyTask(ABC):
     #: Lanes that optimisers step together at most: enough to fill the cores, small enough for the
     #: cache. A task with a large state lowers it.
     max_lanes: int = 8192
+    #: Fewer lanes than this are computed by the calling thread alone, from their making to their
+    #: end, so that a process with scalar environments and small batches may be forked. It is the
+    #: smallest batch for which any work of the task gains by threads.
+    parallel_lanes: ClassVar[int] = 256
     #: Default weights of the reward terms, by objective; those left out weigh nothing.
     objectives: ClassVar[Mapping[str, Mapping[str, float]]] = {}
     #: The objective of this task, one of :attr:`objectives`; set before the base is initialised.
@@ -104,6 +109,9 @@ class TherapyTask(ABC):
     action_space: Box
     #: The longest episode, in decisions.
     num_decisions: int
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TherapyTask:
+        return copy_object(self, memo)
 
     def __init__(
         self, num_lanes: int, *, reward_weights: Mapping[str, float] | None = None
@@ -381,13 +389,10 @@ class TherapyTask(ABC):
             active lanes whose action lay outside.
 
         Raises:
-            ValueError: The shape is wrong, or an active lane's action is not finite; the message
-                names the lane.
+            ValueError: The actions are not real numbers or of the wrong shape, or an active lane's
+                is not finite; the message names the lane.
         """
-        try:
-            batch = np.array(actions, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"actions are not numbers: {error}") from None
+        batch = real_numbers("actions", actions).astype(np.float64)
         if batch.shape != self._batch_shape:
             raise ValueError(
                 f"actions have shape {batch.shape}; allowed: {self._batch_shape}, one row of "
@@ -424,3 +429,25 @@ class TherapyTask(ABC):
         for column, weight in self._weighted_columns:
             reward += weight * terms[:, column]
         return reward
+
+
+def real_numbers(name: str, values: Any) -> NDArray[Any]:
+    """``values`` as an array of integers or floating-point numbers, as they are.
+
+    Raises:
+        ValueError: They are anything else, of which a conversion would lose or make up a part:
+            complex or boolean numbers, text, masked entries, objects, lists of unequal length.
+    """
+    try:
+        array = np.asanyarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name} are not numbers: {error}") from None
+    if array.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{name} are not numbers but {array.dtype}; allowed: integers or floating-point numbers"
+        )
+    if type(array) is not np.ndarray:
+        if np.ma.is_masked(array):
+            raise ValueError(f"{name} are masked in part; allowed: numbers everywhere")
+        array = np.asarray(array)
+    return array

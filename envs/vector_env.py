@@ -12,15 +12,20 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from oncogym.core.errors import nearest
+from oncogym.envs.copies import copy_object
+from oncogym.envs.infos import flat_keys
 from oncogym.envs.lanes import (
     RENDER_MODES,
     Lanes,
+    check_flag,
+    check_generator,
     check_render_mode,
     check_reset_options,
+    check_seed,
     draw_frame,
 )
 from oncogym.envs.snapshots import Snapshot, State, owner_name
-from oncogym.envs.therapy import Floats, TherapyTask
+from oncogym.envs.therapy import Floats, TherapyTask, real_numbers
 from oncogym.envs.treatment import Treatment
 
 
@@ -46,10 +51,21 @@ class TherapyVectorEnv(VectorEnv):
         num_envs: Number of lanes.
         autoreset_mode: ``"SameStep"`` (default: the last observation and info of an episode are in
             ``info["final_obs"]`` and ``info["final_info"]``), ``"NextStep"``, or ``"Disabled"``
-            (a finished lane stays as it is, its action is ignored and its reward is 0, until
-            ``reset(options={"reset_mask": …})``).
+            (a finished lane stays as it is until ``reset(options={"reset_mask": …})``: its
+            observation repeats, its action is ignored, its reward is 0, ``terminated`` and
+            ``truncated`` were true in the step of its end only, and its infos are masked out. So
+            Gymnasium's statistics count each episode once. ``SyncVectorEnv`` refuses to step
+            then).
         max_episode_steps: Truncate episodes at this many decisions.
+        flat_info: Give the same infos without nesting, ``info["outcome/…"]`` in place of
+            ``info["outcome"]["…"]``, for libraries that cannot read nested ones. ``final_info``
+            stays a dictionary, as with all vector environments of Gymnasium, but a flat one.
         cohort, patient, render_mode, **options: As in the scalar environment.
+
+    Batches of fewer than ``task.parallel_lanes`` start no threads.
+
+    After ``np_random`` was set, every unseeded start of a lane draws the key of its episode from
+    that generator, in the order of the lanes, until the lane is seeded.
     """
 
     def __init__(
@@ -62,9 +78,11 @@ class TherapyVectorEnv(VectorEnv):
         cohort: str = "nominal",
         patient: dict[str, float] | None = None,
         render_mode: str | None = None,
+        flat_info: bool = False,
         **options: Any,
     ) -> None:
         super().__init__()
+        self.flat_info = check_flag("flat_info", flat_info)
         self.autoreset_mode = _autoreset_mode(autoreset_mode)
         if max_episode_steps is not None and max_episode_steps < 1:
             raise ValueError(f"max_episode_steps is {max_episode_steps}; allowed: at least 1")
@@ -85,9 +103,21 @@ class TherapyVectorEnv(VectorEnv):
         self._all = np.arange(self.num_envs)
         self._elapsed = np.zeros(self.num_envs, np.int64)
         self._clipped = np.zeros(self.num_envs, np.int64)
-        self._terminated = np.zeros(self.num_envs, np.bool_)
-        self._truncated = np.zeros(self.num_envs, np.bool_)
+        self._over = np.zeros(self.num_envs, np.bool_)
         self._observation: NDArray[Any] | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TherapyVectorEnv:
+        return copy_object(self, memo, shared=("spec",))
+
+    @property
+    def np_random(self) -> np.random.Generator:
+        """The generator that decides unseeded starts; see the class."""
+        return super().np_random
+
+    @np_random.setter
+    def np_random(self, value: np.random.Generator) -> None:
+        self._np_random, self._np_random_seed = check_generator(value), -1
+        self._lanes.follow(value)
 
     @property
     def treatment(self) -> Treatment:
@@ -109,13 +139,13 @@ class TherapyVectorEnv(VectorEnv):
 
         Args:
             seed: Lane *i* is seeded with ``seed + i``; a sequence gives one seed a lane; ``None``
-                goes on with each lane's stream.
+                goes on with each lane's stream. Seeds are integers of at least 0, of any size.
             options: ``patient`` (one for all lanes, or a sequence of ``num_envs``) and
                 ``reset_mask`` (bool ``(num_envs,)``).
 
         Raises:
-            ValueError: An option is unknown or has the wrong form, or a masked reset comes before
-                the first full one.
+            ValueError: A seed is none, an option is unknown or has the wrong form, or a masked
+                reset comes before the first full one.
         """
         check_reset_options(options, ("patient", "reset_mask"))
         options = options or {}
@@ -148,7 +178,7 @@ class TherapyVectorEnv(VectorEnv):
         """
         if self._observation is None:
             raise gymnasium.error.ResetNeeded("call reset() before the first step()")
-        over = self._terminated | self._truncated
+        over = self._over.copy()
         active = ~over
         batch, clipped = self.task.check_actions(actions, active)
         result = self.task.step(batch, active)
@@ -167,13 +197,15 @@ class TherapyVectorEnv(VectorEnv):
                 observation[over] = self._start(np.flatnonzero(over))
             else:
                 observation[over] = self._observation[over]
-                terminated |= self._terminated
-                truncated |= self._truncated
         reward = self.task.weighted_reward(terms)
-        self._terminated, self._truncated = terminated.copy(), truncated.copy()
-        present = np.ones(self.num_envs, np.bool_)
-        clips = self._clipped.copy()
         done = terminated | truncated
+        present = np.ones(self.num_envs, np.bool_)
+        if self.autoreset_mode is AutoresetMode.DISABLED:
+            present = active
+            self._over = over | done
+        else:
+            self._over = done.copy()
+        clips = np.where(present, self._clipped, 0)
         final: dict[str, Any] = {}
         if self.autoreset_mode is AutoresetMode.SAME_STEP and done.any():
             lanes = np.flatnonzero(done)
@@ -268,19 +300,18 @@ class TherapyVectorEnv(VectorEnv):
 
     def to_physical(self, actions: Any) -> dict[str, Any]:
         """The actions in physical units, by name; units stand in ``task.action_parts``."""
-        return self.task.to_physical(actions)
+        return self.task.to_physical(real_numbers("actions", actions))
 
     def safe_actions(self, actions: Any) -> Floats:
         """The largest safe actions not above ``actions``; see ``TherapyTask.safe_actions``."""
-        batch, _ = self.task.check_actions(actions, ~(self._terminated | self._truncated))
+        batch, _ = self.task.check_actions(actions, ~self._over)
         return self.task.safe_actions(batch)
 
     def _start(self, lanes: NDArray[np.intp], patient: Any = None) -> NDArray[Any]:
         observation = self._lanes.reset(lanes, patient)
         self._elapsed[lanes] = 0
         self._clipped[lanes] = 0
-        self._terminated[lanes] = False
-        self._truncated[lanes] = False
+        self._over[lanes] = False
         return observation
 
     def _seed_lanes(self, lanes: NDArray[np.intp], seed: Any) -> None:
@@ -289,13 +320,14 @@ class TherapyVectorEnv(VectorEnv):
             if len(lanes):
                 self._lanes.seed(lanes, self.np_random.integers(2**63, size=len(lanes)).tolist())
             return
-        if isinstance(seed, (int, np.integer)):
-            super().reset(seed=int(seed))
-            seeds: list[int | None] = [int(seed) + lane for lane in range(self.num_envs)]
+        if hasattr(seed, "__len__"):
+            if len(seed) != self.num_envs:
+                raise ValueError(f"{len(seed)} seeds for {self.num_envs} lanes; give one a lane")
+            seeds = [None if one is None else check_seed(one) for one in seed]
         else:
-            seeds = list(seed)
-            if len(seeds) != self.num_envs:
-                raise ValueError(f"{len(seeds)} seeds for {self.num_envs} lanes; give one a lane")
+            seed = check_seed(seed)
+            super().reset(seed=seed)
+            seeds = [seed + lane for lane in range(self.num_envs)]
         given = np.array([lane for lane in lanes if seeds[lane] is not None], np.intp)
         self._lanes.seed(given, [s for s in (seeds[lane] for lane in given) if s is not None])
         self._seed_lanes(lanes, None)
@@ -330,15 +362,28 @@ class TherapyVectorEnv(VectorEnv):
         total = np.zeros(self.num_envs)
         for column in range(len(task.costs)):
             total += costs[:, column]
-        info: dict[str, Any] = {"reward_terms": {}, "_reward_terms": present}
-        _columns(info["reward_terms"], task.reward_terms, terms, present)
+        info: dict[str, Any] = {}
+        self._add_group(info, "reward_terms", task.reward_terms, terms, present)
         info["cost"], info["_cost"] = total, present
         _columns(info, [f"cost_{name}" for name in task.costs], costs, present)
         info["clipped"], info["_clipped"] = clips, present
-        info["outcome"], info["_outcome"] = {}, present
-        _columns(info["outcome"], [metric.name for metric in task.metrics], outcome, present)
+        self._add_group(info, "outcome", [m.name for m in task.metrics], outcome, present)
         info["is_success"], info["_is_success"] = success, present
         return info
+
+    def _add_group(
+        self,
+        info: dict[str, Any],
+        group: str,
+        names: Sequence[str],
+        table: Floats,
+        present: NDArray[np.bool_],
+    ) -> None:
+        if self.flat_info:
+            _columns(info, flat_keys(group, names), table, present)
+        else:
+            info[group], info[f"_{group}"] = {}, present
+            _columns(info[group], names, table, present)
 
 
 def _columns(

@@ -82,9 +82,7 @@ def test_an_algorithm_of_another_package_is_an_algorithm(site, tmp_path):
 
 
 def test_unknown_names_suggest_the_nearest(site):
-    assert "did you mean 'random'" in call(
-        site, "optimize", ENV, "--method", "randm", status=2
-    )
+    assert "did you mean 'random'" in call(site, "optimize", ENV, "--method", "randm", status=2)
     assert "did you mean 'td3'" in call(site, "train", ENV, "--algo", "td4", status=2)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from oncogym.core.errors import nearest
+from oncogym.envs.infos import read_info
 from oncogym.wrappers.checks import is_number, require_env, require_lanes
 from oncogym.wrappers.vector_spec import RecordedVectorWrapper
 
@@ -60,8 +61,8 @@ class RewardWeights(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
     def step(self, action: Any) -> Any:
         """Step the environment and reweigh."""
         observation, _, terminated, truncated, info = self.env.step(action)
-        terms = info["reward_terms"]
-        reward = sum((w * terms[name] for name, w in self.weights.items()), 0.0)
+        terms = ((read_info(info, "reward_terms", name), w) for name, w in self.weights.items())
+        reward = sum((w * term for term, w in terms), 0.0)
         return observation, reward, terminated, truncated, info
 
 
@@ -88,14 +89,10 @@ class VectorRewardWeights(RecordedVectorWrapper):
 def last_of_step(info: dict[str, Any], *path: str) -> np.ndarray:
     """An info array as the step left it, also where SAME_STEP has already reset the lane.
 
-    ``path`` leads to the array, for example ``("reward_terms", "dose")``.
+    ``path`` leads to the array, for example ``("reward_terms", "dose")``, in nested infos and in
+    flat ones.
     """
-    value: Any = info
-    for key in path:
-        value = value[key]
+    value = read_info(info, *path)
     if "final_info" not in info:
         return value
-    final: Any = info["final_info"]
-    for key in path:
-        final = final[key]
-    return np.where(info["_final_info"], final, value)
+    return np.where(info["_final_info"], read_info(info["final_info"], *path), value)

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from oncogym.envs.chemo_dosing import kernels
 from oncogym.envs.patient import PatientRecord
+from oncogym.envs.threads import choose
 
 FloatArray = NDArray[np.float64]
 
@@ -351,7 +352,7 @@ def _run(
 ) -> ChemoBatch:
     out = np.empty((max(len(times), len(patients)), len(kernels.OUTPUTS)))
     threaded = parallel and len(out) >= _PARALLEL_FROM
-    solve = kernels.simulate_plans_parallel if threaded else kernels.simulate_plans
+    solve = choose(kernels.simulate_plans, kernels.simulate_plans_parallel, threaded)
     solve(times, doses, patients, horizon, limit, out)
     columns = {name: out[:, j].copy() for j, name in enumerate(kernels.OUTPUTS)}
     log_cells = columns["final_log_cells"]

@@ -31,6 +31,7 @@ from oncogym.envs.chemo_dosing.kernels import (
     toxicity_peak_if_untreated,
 )
 from oncogym.envs.streams import normal_pair
+from oncogym.envs.twins import compile_twins
 
 # Columns of the state of a lane.
 (
@@ -320,23 +321,9 @@ def _advance_lanes(active, actions, state, patients, constants, history_time, hi
             success[lane] = False
 
 
-def _for_all_threads(function):
-    """Compile a function a second time, in parallel, under a name of its own.
-
-    Numba's file cache goes by a function's name and line: twins of one name would load each other's
-    code.
-    """
-    twin = type(function)(function.__code__, function.__globals__, f"{function.__name__}_parallel")
-    twin.__qualname__ = twin.__name__
-    return njit(cache=True, error_model="numpy", parallel=True)(twin)
-
-
-start_lanes = njit(cache=True, error_model="numpy")(_start_lanes)
-start_lanes_parallel = _for_all_threads(_start_lanes)
-observe_lanes = njit(cache=True, error_model="numpy")(_observe_lanes)
-observe_lanes_parallel = _for_all_threads(_observe_lanes)
-advance_lanes = njit(cache=True, error_model="numpy")(_advance_lanes)
-advance_lanes_parallel = _for_all_threads(_advance_lanes)
+start_lanes, start_lanes_parallel = compile_twins(_start_lanes, error_model="numpy")
+observe_lanes, observe_lanes_parallel = compile_twins(_observe_lanes, error_model="numpy")
+advance_lanes, advance_lanes_parallel = compile_twins(_advance_lanes, error_model="numpy")
 
 
 @njit(cache=True)

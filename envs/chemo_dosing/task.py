@@ -18,6 +18,7 @@ from oncogym.envs.outcomes import Metric
 from oncogym.envs.protocols import Schedule, ScheduleError
 from oncogym.envs.snapshots import State, lane_numbers
 from oncogym.envs.therapy import Floats, StepResult, TherapyTask
+from oncogym.envs.threads import choose
 from oncogym.envs.validity import OUT_OF_RANGE
 
 _OBJECTIVES: dict[str, dict[str, float]] = {
@@ -31,8 +32,6 @@ _OBJECTIVES: dict[str, dict[str, float]] = {
     # Minus the source's cost: 1.0 N(T)/N0 + 0.5 max X - 0.3 mean C + penalties.
     "published": {"final_cells": 1.0, "peak_toxicity": 0.5, "exposure": 0.3, "violation": 10.0},
 }
-# Below this number of lanes starting the threads costs more than they save.
-_PARALLEL_LANES = 256
 
 
 class ChemoTask(TherapyTask):
@@ -173,8 +172,6 @@ class ChemoTask(TherapyTask):
         self._seeds = np.zeros(lanes, np.uint64)
         self._episodes = np.zeros(lanes, np.uint64)
         self._all = np.arange(lanes)
-        parallel = lanes >= _PARALLEL_LANES
-        self._advance = kernel.advance_lanes_parallel if parallel else kernel.advance_lanes
 
     def reset(
         self,
@@ -188,8 +185,8 @@ class ChemoTask(TherapyTask):
         self._seeds[lanes] = seeds
         self._episodes[lanes] = episodes
         observation = np.empty((len(lanes), kernel.OBSERVED), np.float32)
-        parallel = len(lanes) >= _PARALLEL_LANES
-        start = kernel.start_lanes_parallel if parallel else kernel.start_lanes
+        large = len(lanes) >= self.parallel_lanes
+        start = choose(kernel.start_lanes, kernel.start_lanes_parallel, large)
         start(
             lanes,
             self._state,
@@ -205,7 +202,9 @@ class ChemoTask(TherapyTask):
     def step(self, actions: Floats, active: NDArray[np.bool_]) -> StepResult:
         """Advance the active lanes by one decision."""
         result = self.empty_result()
-        self._advance(
+        large = self.num_lanes >= self.parallel_lanes
+        advance = choose(kernel.advance_lanes, kernel.advance_lanes_parallel, large)
+        advance(
             active,
             actions,
             self._state,
@@ -248,8 +247,8 @@ class ChemoTask(TherapyTask):
         }
 
     def _observe(self, lanes: NDArray[np.intp], observation: NDArray[np.float32]) -> None:
-        parallel = len(lanes) >= _PARALLEL_LANES
-        observe = kernel.observe_lanes_parallel if parallel else kernel.observe_lanes
+        large = len(lanes) >= self.parallel_lanes
+        observe = choose(kernel.observe_lanes, kernel.observe_lanes_parallel, large)
         observe(
             lanes,
             self._state,

@@ -8,6 +8,7 @@ from numba import njit, prange
 
 from oncogym.envs.emt6ro_fractionation.frame_kernels import COUNTERS, RECORDED
 from oncogym.envs.emt6ro_fractionation.kernels import advance_tumour, record, seed_tumour
+from oncogym.envs.twins import compile_twins
 
 
 @njit(cache=True)
@@ -68,9 +69,7 @@ def _grow_one(fields, phase, mode, clocks, biology, settings, sites, seed, episo
                    seed, episode)  # fmt: skip
 
 
-@njit(cache=True, parallel=True)
-def grow_parallel(fields, phase, mode, clocks, biology, settings, sites, seed, episodes,
-                  until):  # fmt: skip
+def _grow_all(fields, phase, mode, clocks, biology, settings, sites, seed, episodes, until):
     """Grow a tumour from ``sites`` central sites into every row of the state arrays.
 
     ``until`` ``(tumours,)`` is the age of each in steps.
@@ -78,6 +77,9 @@ def grow_parallel(fields, phase, mode, clocks, biology, settings, sites, seed, e
     for row in prange(episodes.shape[0]):
         _grow_one(fields[row], phase[row], mode[row], clocks[row], biology, settings, sites, seed,
                   episodes[row], until[row])  # fmt: skip
+
+
+grow_all, grow_all_parallel = compile_twins(_grow_all)
 
 
 def empty_records(jobs, times):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from oncogym.envs.emt6ro_fractionation import batch_kernels, frame_kernels
 from oncogym.envs.emt6ro_fractionation.tumour import State
+from oncogym.envs.threads import choose
 
 # Jobs between two updates of a progress bar on the processor.
 _PART = 64
@@ -74,10 +75,10 @@ class Jobs:
         parallel: bool,
         part: int,
     ) -> Iterator[int]:
-        run = batch_kernels.simulate_jobs_parallel if parallel else batch_kernels.simulate_jobs
+        twins = batch_kernels.simulate_jobs, batch_kernels.simulate_jobs_parallel
         for piece in _pieces(len(self.tumour), part):
             size = piece.stop - piece.start
-            run(
+            choose(*twins, parallel and size > 1)(
                 self.tumour[piece], self.protocol[piece], *self.state,
                 np.repeat(self.biology[None], size, axis=0), self.settings, self.doses,
                 np.uint64(self.seed), self.episodes[piece], self.until, self.times, records[piece],

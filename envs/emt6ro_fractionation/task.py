@@ -32,6 +32,7 @@ from oncogym.envs.protocols import Schedule, ScheduleError
 from oncogym.envs.snapshots import Empty, Rows, copy_lanes, lane_numbers, write_lanes
 from oncogym.envs.snapshots import State as LaneState
 from oncogym.envs.therapy import Floats, StepResult, TherapyTask
+from oncogym.envs.threads import choose
 from oncogym.envs.validity import OUT_OF_RANGE
 
 _OBJECTIVES: dict[str, dict[str, float]] = {
@@ -46,8 +47,6 @@ _OBSERVATIONS = {
 _PHASES = ("G1", "S", "G2", "M", "D")
 # Grid of the source's doses, Gy.
 _PLAN_STEP = 0.25
-# One lane of work pays for the start of the threads.
-_PARALLEL_LANES = 2
 # Lanes that a GPU steps together at most, 0.45 MB each.
 _GPU_LANES = 8192
 
@@ -108,6 +107,8 @@ class EMT6RoTask(TherapyTask):
     )
     # A lane's lattice takes 140 kB, and one lane keeps a core busy.
     max_lanes = 64
+    #: One lane of work pays for the start of the threads.
+    parallel_lanes = 2
     numerical_options: ClassVar[tuple[str, ...]] = ("fidelity", "compression", "device")
     # A divisor of the source's grid that is exact in binary.
     delivery_options: ClassVar[Mapping[str, Any]] = {"dose_step": 2.0**-9}
@@ -207,8 +208,6 @@ class EMT6RoTask(TherapyTask):
         self._episodes = np.zeros(lanes, np.uint64)
         self._plans = np.zeros((lanes, kernel.PLAN))
         self._rows = np.zeros((lanes, frame_kernels.RECORDED), np.float32)
-        parallel = lanes >= _PARALLEL_LANES
-        self._advance = kernel.advance_lanes_parallel if parallel else kernel.advance_lanes
 
     def _observation_space(self) -> Box:
         if self.observation == "image":
@@ -326,7 +325,9 @@ class EMT6RoTask(TherapyTask):
         """Advance the active lanes by one decision, to the end of the course if it was the last."""
         result = self.empty_result()
         if self._gpu is None:
-            self._advance(
+            large = self.num_lanes >= self.parallel_lanes
+            advance = choose(kernel.advance_lanes, kernel.advance_lanes_parallel, large)
+            advance(
                 active, actions, self._options, self._settings, *self._tumours, self._counters,
                 self._biology, self._state, self._doses, self._history, self._seeds,
                 self._episodes, self._plans, self._rows,

@@ -29,6 +29,7 @@ from oncogym.envs.emt6ro_fractionation.parameters import (
 from oncogym.envs.emt6ro_fractionation.rules import STEPS_PER_HOUR
 from oncogym.envs.emt6ro_fractionation.tumour import State, Tumour
 from oncogym.envs.emt6ro_fractionation.validity import at_edge
+from oncogym.envs.threads import choose
 from oncogym.envs.validity import ModelRangeWarning
 
 #: How untreated growth differs from treatment: S varies by half an hour, not two. The reference
@@ -113,7 +114,8 @@ def _grow(
     if len(keys):
         settings = (parameters or GROWTH).settings(fidelity_of(fidelity))
         until = np.rint(slots).astype(np.int64) * (STEPS_PER_HOUR // 2)
-        batch_kernels.grow_parallel(
+        twins = batch_kernels.grow_all, batch_kernels.grow_all_parallel
+        choose(*twins, len(keys) > 1)(
             *state, biology(), settings, sites, np.uint64(_SEED), keys.astype(np.uint64), until
         )
     return state

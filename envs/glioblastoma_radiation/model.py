@@ -28,6 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 from oncogym.envs.glioblastoma_radiation import kernels, split_kernels
 from oncogym.envs.glioblastoma_radiation.accurate_lanes import accurate_grid
 from oncogym.envs.patient import PatientRecord
+from oncogym.envs.threads import choose
 from oncogym.envs.validity import ModelRangeWarning
 
 FloatArray = NDArray[np.float64]
@@ -345,14 +346,13 @@ class _Solver:
         out = np.zeros((len(doses), kernels.OUTCOMES))
         threads = parallel and len(doses) >= _PARALLEL_FROM
         if self.accurate:
-            solve = split_kernels.courses_split_parallel if threads else split_kernels.courses_split
-            solve(
+            twins = split_kernels.courses_split, split_kernels.courses_split_parallel
+            choose(*twins, threads)(
                 start.state, start.hi, start.days, doses, patients, self.rules,
                 self.layout(dx, cells), start.taps, out,
             )  # fmt: skip
         else:
-            solve = kernels.courses_parallel if threads else kernels.courses
-            solve(
+            choose(kernels.courses, kernels.courses_parallel, threads)(
                 start.state, start.hi, start.days, doses, patients, self.rules,
                 self.layout(dx, cells), True, out,
             )  # fmt: skip

@@ -25,6 +25,7 @@ from oncogym.envs.plan_spaces import PlanSpace
 from oncogym.envs.protocols import Schedule, ScheduleError
 from oncogym.envs.snapshots import State, lane_numbers
 from oncogym.envs.therapy import Floats, StepResult, TherapyTask
+from oncogym.envs.threads import choose
 from oncogym.envs.validity import OUT_OF_RANGE
 
 _OBJECTIVES: dict[str, dict[str, float]] = {
@@ -40,9 +41,8 @@ _OBSERVATIONS = {
 _MAX_GROWTH = 7300  # d
 _PLAN_DOSE = 12.0  # Gy; no field over 25 mm has a larger safe dose
 _DENSITY_SCALE = 1e5  # cells/mm^3, the upper bound of the published observation
-# Below this number of lanes, or of new patients, starting the threads costs more than they save.
-_PARALLEL_LANES = 256
-_PARALLEL_PATIENTS = 16
+# Below this number of lanes starting the threads costs more than they save for one decision.
+_PARALLEL_STEPS = 256
 
 
 class GlioblastomaTask(TherapyTask):
@@ -77,6 +77,8 @@ class GlioblastomaTask(TherapyTask):
         reward_weights: Weights that replace the objective's, by reward term.
     """
 
+    #: Growth before detection takes a hundred times as long as a decision.
+    parallel_lanes = 16
     reward_terms: ClassVar[tuple[str, ...]] = (
         "survival",
         "toxicity",
@@ -183,8 +185,6 @@ class GlioblastomaTask(TherapyTask):
         self._dose_log = np.zeros((lanes, self.horizon if published else self.max_therapy_days + 2))
         self._seeds = np.zeros(lanes, np.uint64)
         self._episodes = np.zeros(lanes, np.uint64)
-        parallel = lanes >= _PARALLEL_LANES
-        self._advance = kernel.advance_lanes_parallel if parallel else kernel.advance_lanes
         # After a weekend the source shows the state before it, which nothing else keeps.
         shown = (lanes, *self.observation_space.shape) if published and self.weekends else (0,)
         self._shown = np.zeros(shown, np.float32)
@@ -285,9 +285,8 @@ class GlioblastomaTask(TherapyTask):
             self._check_patients(rows)
             accurate = self._computed_accurately(rows)
             coarse = lanes[~accurate]
-            start = kernel.start_patients
-            if len(coarse) >= _PARALLEL_PATIENTS:
-                start = kernel.start_patients_parallel
+            large = len(coarse) >= self.parallel_lanes
+            start = choose(kernel.start_patients, kernel.start_patients_parallel, large)
             if len(coarse):
                 start(coarse, self._patients, self._cfg, self._start_rows, self._starts)
             if accurate.any():
@@ -339,7 +338,9 @@ class GlioblastomaTask(TherapyTask):
         coarse = active
         if self._accurate:
             coarse = active & ~self._accurate.among(np.arange(self.num_lanes))
-        self._advance(
+        large = self.num_lanes >= _PARALLEL_STEPS
+        advance = choose(kernel.advance_lanes, kernel.advance_lanes_parallel, large)
+        advance(
             self._width,
             coarse,
             actions,

@@ -13,6 +13,7 @@ from oncogym.envs.impt_beam_weighting import bragg, influence_kernels
 from oncogym.envs.impt_beam_weighting.checks import plain_array, real_array, real_number
 from oncogym.envs.impt_beam_weighting.errors import BeamMissesTargetError
 from oncogym.envs.impt_beam_weighting.phantom import Phantom
+from oncogym.envs.threads import choose
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -54,7 +55,7 @@ def trace(phantom: Phantom, angles: Sequence[float] | Floats, isocentre: Floats)
     points = phantom.points
     depths = np.empty((len(units), len(points)))
     spacing = np.asarray(phantom.spacing)
-    influence_kernels.water_depths(
+    choose(influence_kernels.water_depths, influence_kernels.water_depths_parallel)(
         points, units, phantom.density, np.asarray(phantom.origin) - 0.5 * spacing, spacing,
         float(phantom.outside), np.asarray(phantom.entrance or (0.0, 0.0, np.nan)), depths,
     )  # fmt: skip

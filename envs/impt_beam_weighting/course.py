@@ -25,15 +25,16 @@ from oncogym.envs.plan_spaces import PlanSpace
 from oncogym.envs.protocols import Schedule, ScheduleError
 from oncogym.envs.snapshots import State
 from oncogym.envs.therapy import Floats, StepResult
+from oncogym.envs.threads import choose
 
 AXES = ("x", "y", "z")
-# Constant data of the model and its kernel, the same in every copy.
-_SHARED = ("_tables", "_advance", "options", "plans", "organs", "action_parts")
+# Constant data of the model, the same in every copy.
+_SHARED = ("_tables", "options", "plans", "organs", "action_parts")
 # Readings of doses are keyed by their number, 64 for a fraction.
 _MOST_ORGANS = 13
 _MOST_FRACTIONS = 1000
-# Below this number of lanes starting the threads costs more than they save.
-_PARALLEL_LANES = 64
+# Below this number of lanes starting the threads costs more than they save for one fraction.
+_PARALLEL_STEPS = 64
 
 
 @lru_cache(maxsize=4)
@@ -112,7 +113,6 @@ class Course:
         self._state = np.zeros((lanes, kernel.ORGAN_STATE + kernel.PER_ORGAN * len(self.organs)))
         self._log = np.zeros((lanes, self.num_decisions, 5 + len(self.plans)))
         self._dose = np.zeros((lanes, self._tables.voxels))
-        self._choose_kernel()
 
     def _space(self, full: bool) -> Box:
         axes, organs = self.shift_axes, len(self.organs)
@@ -155,7 +155,7 @@ class Course:
     def __getstate__(self) -> dict[str, Any]:
         """The state of the lanes and the numbers of the anatomies, not their libraries."""
         state = self.__dict__.copy()
-        del state["_tables"], state["_rows"], state["_advance"]
+        del state["_tables"], state["_rows"]
         state["libraries"] = tuple(self.libraries)
         return state
 
@@ -165,11 +165,6 @@ class Course:
         self.__dict__.update(state)
         self.libraries = {}
         self._load(numbers)
-        self._choose_kernel()
-
-    def _choose_kernel(self) -> None:
-        parallel = len(self._models) >= _PARALLEL_LANES
-        self._advance = kernel.advance_courses_parallel if parallel else kernel.advance_courses
 
     def reset(
         self,
@@ -254,7 +249,9 @@ class Course:
     def step(self, actions: Floats, active: NDArray[np.bool_], result: StepResult) -> None:
         """Give a fraction in the active lanes."""
         tables = self._tables
-        self._advance(
+        large = len(active) >= _PARALLEL_STEPS
+        advance = choose(kernel.advance_courses, kernel.advance_courses_parallel, large)
+        advance(
             active, actions, self.options, tables.heads, tables.lattices, tables.doses,
             tables.normals, self._models, tables.limits, tables.prescriptions, self._patients,
             self._seeds, self._episodes, self._state, self._dose, self._log, result.observation,

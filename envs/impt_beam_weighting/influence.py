@@ -31,6 +31,7 @@ from oncogym.envs.impt_beam_weighting.errors import WeightError
 from oncogym.envs.impt_beam_weighting.phantom import Phantom
 from oncogym.envs.impt_beam_weighting.structures import StructureSet
 from oncogym.envs.impt_beam_weighting.units import GRAY, check_unit, quantity_of
+from oncogym.envs.threads import choose
 
 Floats = NDArray[np.float64]
 #: Entries below this share of the largest dose of a spot are left out.
@@ -307,7 +308,8 @@ class DoseInfluence:
         values = self.check_weights(weights)
         batch = np.atleast_2d(values)
         out = np.empty((len(batch), self.num_voxels))
-        objective_kernels.doses(self.data, self.indices, self.indptr, batch, out)
+        doses = choose(objective_kernels.doses, objective_kernels.doses_parallel)
+        doses(self.data, self.indices, self.indptr, batch, out)
         return out.reshape(*values.shape[:-1], self.num_voxels)
 
     def normalised(self, weights: ArrayLike, dose: float | None = None) -> Floats:
@@ -504,13 +506,15 @@ def pencil_beams(
         for b in blocks
     ]
     for block, (depths, off) in zip(blocks, parts, strict=True):
-        influence_kernels.count_entries(depths, off, *common, counts[block])
+        count = choose(influence_kernels.count_entries, influence_kernels.count_entries_parallel)
+        count(depths, off, *common, counts[block])
     indptr = np.concatenate([[0], np.cumsum(counts)])
     data = np.empty(indptr[-1], dtype)
     indices = np.empty(indptr[-1], np.int32)
     for block, (depths, off) in zip(blocks, parts, strict=True):
         pointers = indptr[block.start : block.stop + 1]
-        influence_kernels.fill_entries(depths, off, *common, pointers, data, indices)
+        fill = choose(influence_kernels.fill_entries, influence_kernels.fill_entries_parallel)
+        fill(depths, off, *common, pointers, data, indices)
     return DoseInfluence(
         data, indices, indptr, beams.num_spots, phantom.structures, phantom.prescription,
         beams.spot_layer, phantom.shape, phantom.spacing,

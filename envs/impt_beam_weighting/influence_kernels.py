@@ -5,6 +5,8 @@ import math
 import numpy as np
 from numba import njit, prange
 
+from oncogym.envs.twins import compile_twins
+
 
 @njit(cache=True)
 def _trace(x, y, ux, uy, limit, density, x0, y0, dx, dy):
@@ -50,8 +52,7 @@ def _trace(x, y, ux, uy, limit, density, x0, y0, dx, dy):
             return path, at
 
 
-@njit(cache=True, parallel=True)
-def water_depths(points, directions, density, low, spacing, outside, entrance, depths):
+def _water_depths(points, directions, density, low, spacing, outside, entrance, depths):
     """Water-equivalent depth of every point on every beam, into ``depths`` ``(beams, points)``.
 
     Args:
@@ -124,8 +125,7 @@ def sparse_row(
     return at
 
 
-@njit(cache=True, parallel=True)
-def count_entries(
+def _count_entries(
     depths, offsets, beam_layers, layer_spots, reach, spot_offset, tables, table_step, air, factor,
     cut, counts,
 ):  # fmt: skip
@@ -139,8 +139,7 @@ def count_entries(
         )  # fmt: skip
 
 
-@njit(cache=True, parallel=True)
-def fill_entries(
+def _fill_entries(
     depths, offsets, beam_layers, layer_spots, reach, spot_offset, tables, table_step, air, factor,
     cut, indptr, data, indices,
 ):  # fmt: skip
@@ -164,3 +163,8 @@ def fill_entries(
             n, depths, offsets, beam_layers, layer_spots, reach, spot_offset, tables, table_step,
             air, factor, cut, indptr[n], data, indices, True,
         )  # fmt: skip
+
+
+water_depths, water_depths_parallel = compile_twins(_water_depths)
+count_entries, count_entries_parallel = compile_twins(_count_entries)
+fill_entries, fill_entries_parallel = compile_twins(_fill_entries)

@@ -18,6 +18,7 @@ from oncogym.envs.impt_beam_weighting.checks import real_array, real_number
 from oncogym.envs.impt_beam_weighting.errors import PlanningWarning
 from oncogym.envs.impt_beam_weighting.influence import DoseInfluence
 from oncogym.envs.impt_beam_weighting.structures import REST, StructureSet
+from oncogym.envs.threads import choose
 
 Floats = NDArray[np.float64]
 
@@ -239,9 +240,8 @@ class Problem:
         """Objective and gradient ``(spots,)`` at float64 weights ``(spots,)``."""
         gradient = np.empty(self.num_spots)
         if len(self._chunks) > 2:
-            value = kernel.evaluate_parallel(
-                *self.matrix, self.terms, self.ridge, self._chunks, weights, gradient
-            )
+            evaluate = choose(kernel.evaluate_chunks, kernel.evaluate_chunks_parallel)
+            value = evaluate(*self.matrix, self.terms, self.ridge, self._chunks, weights, gradient)
         else:
             value = kernel.evaluate(*self.matrix, self.terms, self.ridge, weights, gradient)
         return value, gradient

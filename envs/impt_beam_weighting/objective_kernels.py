@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit, prange
 
 from oncogym.envs.impt_beam_weighting.tile_kernels import ROWS
+from oncogym.envs.twins import compile_twins
 from oncogym.envs.unowned import unowned
 
 
@@ -140,11 +141,10 @@ def evaluate(entries, columns, starts, tiles, terms, ridge, weights, gradient):
     return value + _ridge(ridge, weights, gradient)
 
 
-@njit(cache=True, parallel=True)
-def evaluate_parallel(
+def _evaluate_chunks(
     entries, columns, starts, tiles, terms, ridge, chunks, weights, gradient
 ):  # fmt: skip
-    """As :func:`evaluate`, by all threads.
+    """As :func:`evaluate`, chunk by chunk.
 
     The tiles come in fixed chunks (``chunks``: first tile of each, and their number) whose sums are
     added in order, so that the result does not depend on the number of threads.
@@ -170,8 +170,7 @@ def evaluate_parallel(
     return value + _ridge(ridge, weights, gradient)
 
 
-@njit(cache=True, parallel=True)
-def doses(data, indices, indptr, weights, out):
+def _doses(data, indices, indptr, weights, out):
     """Dose of every voxel for every row of weights, ``(lanes, spots)`` to ``(lanes, voxels)``."""
     for row in prange(len(indptr) - 1):
         for lane in range(len(weights)):
@@ -229,8 +228,7 @@ def lipschitz(entries, columns, starts, tiles, terms, ridge, spots, iterations):
     return largest + 2.0 * ridge
 
 
-@njit(cache=True, parallel=True)
-def accelerate(
+def _accelerate(
     entries, columns, starts, tiles, terms, ridge, steps, iterations, tolerance, weights, values,
     used,
 ):  # fmt: skip
@@ -288,3 +286,8 @@ def accelerate(
         ) + _ridge(ridge, now, gradient)
         used[lane] = count + 1
         weights[lane] = now
+
+
+evaluate_chunks, evaluate_chunks_parallel = compile_twins(_evaluate_chunks)
+doses, doses_parallel = compile_twins(_doses)
+accelerate, accelerate_parallel = compile_twins(_accelerate)

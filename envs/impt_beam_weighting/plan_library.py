@@ -45,6 +45,7 @@ from oncogym.envs.impt_beam_weighting.static_plans import (
 )
 from oncogym.envs.impt_beam_weighting.structures import REST, StructureSet
 from oncogym.envs.impt_beam_weighting.units import GRAY
+from oncogym.envs.threads import choose
 
 Floats = NDArray[np.float64]
 
@@ -130,7 +131,7 @@ def library_of_phantom(phantom: Phantom, beams: BeamSet | None = None) -> PlanLi
     def doses(voxels: NDArray[np.int64], lattice: Floats, average: bool) -> Floats:
         errors = lattice_points(lattice)
         out = np.empty((len(errors), len(weights), 1 if average else len(voxels)))
-        library_kernels.plan_doses(
+        choose(library_kernels.plan_doses, library_kernels.plan_doses_parallel)(
             np.ascontiguousarray(geometry.depths[:, voxels]),
             np.ascontiguousarray(geometry.offsets[:, voxels]),
             sideways, np.ascontiguousarray(errors[:, :2]), 1.0 + errors[:, 2],

@@ -1,13 +1,13 @@
 """Kernels of plan libraries: what each plan does to the voxels of interest under every error."""
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from oncogym.envs.impt_beam_weighting.influence_kernels import sparse_row
+from oncogym.envs.twins import compile_twins
 
 
-@njit(cache=True, parallel=True)
-def plan_doses(
+def _plan_doses(
     depths, offsets, sideways, shifts, factors, beam_layers, layer_spots, reach, spot_offset,
     tables, table_step, air, cut, weights, average, out,
 ):  # fmt: skip
@@ -55,3 +55,6 @@ def plan_doses(
         if average:
             for k in range(plans):
                 out[s, k, 0] = total[k] / voxels
+
+
+plan_doses, plan_doses_parallel = compile_twins(_plan_doses)

@@ -19,6 +19,7 @@ from oncogym.envs.impt_beam_weighting.errors import WeightError
 from oncogym.envs.impt_beam_weighting.influence import DoseInfluence
 from oncogym.envs.impt_beam_weighting.objective import Objective, Problem
 from oncogym.envs.impt_beam_weighting.units import GRAY
+from oncogym.envs.threads import choose
 
 Floats = NDArray[np.float64]
 
@@ -240,7 +241,7 @@ def accelerate(
     steps = np.array([1.0 / curvature[row.tobytes()] for row in table])
     values = np.empty(lanes)
     used = np.empty(lanes, np.int64)
-    kernel.accelerate(
+    choose(kernel.accelerate, kernel.accelerate_parallel)(
         *problem.matrix, np.ascontiguousarray(table), problem.ridge, steps, int(iterations),
         float(tolerance), weights, values, used,
     )  # fmt: skip

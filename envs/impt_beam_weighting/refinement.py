@@ -27,16 +27,18 @@ from oncogym.envs.plan_spaces import PlanSpace
 from oncogym.envs.protocols import Schedule, ScheduleError
 from oncogym.envs.snapshots import State
 from oncogym.envs.therapy import Floats, StepResult
+from oncogym.envs.threads import choose
 
 # More spots than this are weighed in groups of those whose doses lie near one another.
 _MOST_GROUPS = 64
 _GROUPS = 40
-_PARALLEL_LANES = 4
+# Below this number of lanes starting the threads costs more than they save.
+_PARALLEL_STEPS = 4
 _EQUAL = PLANS.index("equal")
 # Constant data of the model, the same in every copy.
 _SHARED = ("influence", "objective", "_structures", "_groups", "_matrix", "_problem")
 # Shared by copies, and cheap to pickle or made anew.
-_ALSO = ("_advance", "_options", "action_parts", "initial", "organs")
+_ALSO = ("_options", "action_parts", "initial", "organs")
 
 
 @lru_cache(maxsize=8)
@@ -112,7 +114,6 @@ class Refinement:
         self._state = np.zeros((lanes, kernel.STATE))
         self._organ_doses = np.zeros((lanes, len(self.organs), 2))
         self._trail = np.full((lanes, self.num_decisions + 1), np.nan)
-        self._choose_kernel()
 
     def _share(self, problem: Problem) -> None:
         """Take the arrays of a problem, which all refinements of it have in common."""
@@ -130,10 +131,6 @@ class Refinement:
         self._matrix = own.data, own.indices, own.indptr
         self._problem = (*problem.matrix, problem.terms)
 
-    def _choose_kernel(self) -> None:
-        parallel = len(self._weights) >= _PARALLEL_LANES
-        self._advance = kernel.refine_parallel if parallel else kernel.refine
-
     def __deepcopy__(self, memo: dict[int, Any]) -> Refinement:
         """A copy whose lanes are its own; the matrix and the problem are shared."""
         new = object.__new__(type(self))
@@ -144,14 +141,12 @@ class Refinement:
 
     def __getstate__(self) -> dict[str, Any]:
         """The state of the lanes, without matrix and problem."""
-        left_out = (*_SHARED, "_advance")
-        return {name: value for name, value in self.__dict__.items() if name not in left_out}
+        return {name: value for name, value in self.__dict__.items() if name not in _SHARED}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take up a state; a problem that this process does not have yet is made again."""
         self.__dict__.update(state)
         self._share(planning_problem(*self._source))
-        self._choose_kernel()
 
     def reset(
         self,
@@ -172,7 +167,8 @@ class Refinement:
 
     def step(self, actions: Floats, active: NDArray[np.bool_], result: StepResult) -> None:
         """Change the weights of the active lanes."""
-        self._advance(
+        advance = choose(kernel.refine, kernel.refine_parallel, len(active) >= _PARALLEL_STEPS)
+        advance(
             active, actions, self._matrix, self._problem, self._structures, self._options,
             self._groups, self.initial, self._weights, self._state, self._organ_doses,
             result.observation, result.reward_terms, result.costs, result.terminated,

@@ -59,6 +59,8 @@ class IMPTTask(TherapyTask):
         reward_weights: Weights that replace the objective's, by reward term.
     """
 
+    #: From here on refinements are shared out; a library of plans is made by all threads, too.
+    parallel_lanes = 4
     reward_terms: ClassVar[tuple[str, ...]] = (
         "coverage",
         "hot_spot",

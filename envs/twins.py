@@ -1,0 +1,25 @@
+"""Compiling one loop twice, for one thread and for all of them.
+
+A kernel file: it imports nothing but numpy, numba, math and other kernel files.
+"""
+
+from numba import njit
+
+
+def compile_twins(function, **options):
+    """Compile a function with ``prange`` loops serially and in parallel.
+
+    Numba's file cache goes by a function's name and line: twins of one name would load each other's
+    code, so the parallel one is called ``…_parallel``.
+
+    Args:
+        function: A plain function; its ``prange`` iterations do not depend on each other.
+        **options: Options of ``njit``.
+
+    Returns:
+        The serial and the parallel function.
+    """
+    twin = type(function)(function.__code__, function.__globals__, f"{function.__name__}_parallel")
+    twin.__qualname__ = twin.__name__
+    serial = njit(cache=True, **options)(function)
+    return serial, njit(cache=True, parallel=True, **options)(twin)
