@@ -314,8 +314,9 @@ def test_setting_attributes():
         env.set_attr("anything", 1, indices=[])
         env.reset()
     assert native.env.action_space.shape == (3, 1)  # the lanes' own space is as it was
-    with pytest.raises(AttributeError):
-        native.set_attr("patient", None)
+    for name in ("patient", "task", "np_random"):
+        with pytest.raises(AttributeError):
+            native.set_attr(name, None)
     assert_steps_alike(*seeded(native, plain), 3)
 
 

@@ -319,3 +319,77 @@ def test_a_value_that_is_not_finite_is_not_averaged_away():
         table.loc[2, "return"] = wrong
         with pytest.raises(ValueError, match=f"return of agent 'a', patient 0, is {wrong}"):
             per_patient(table, ["return"])
+
+
+def test_ends_are_the_order_statistics_just_outside_the_tails():
+    values = np.random.default_rng(17).normal(size=30)
+    drawn = []
+
+    def recorded(samples, axis):
+        result = np.mean(samples, axis=axis)
+        drawn.append(np.atleast_1d(result))
+        return result
+
+    interval = stratified_bootstrap(values, recorded, resamples=1000, confidence=0.9)
+    ordered = np.sort(np.concatenate(drawn[1:]))
+    assert len(ordered) == 1000
+    # 5 % of 999 steps is 49.95: rounded outwards, the 50th from either end.
+    assert (interval.low, interval.high) == (ordered[49], ordered[-50])
+    assert interval.estimate == drawn[0][0]
+
+
+def test_every_patient_of_a_stratum_may_be_drawn():
+    values = np.arange(10.0)
+    strata = np.repeat([0, 1], 5)
+    for half in (slice(0, 5), slice(5, 10)):  # strata stay where they are
+        for function, edge in ((np.min, "low"), (np.max, "high")):
+
+            def extreme(samples, axis, half=half, function=function):
+                return function(samples[..., half], axis=axis)
+
+            interval = stratified_bootstrap(values, extreme, strata=strata)
+            assert getattr(interval, edge) == function(values[half])
+
+
+def test_differences_hand_everything_on_to_the_bootstrap():
+    rng = np.random.default_rng(18)
+    a, b, strata = rng.normal(size=40), rng.normal(size=40), rng.integers(0, 2, size=40)
+    asked = {"resamples": 300, "confidence": 0.7, "seed": 4}
+
+    def gap(samples, axis):
+        return np.mean(samples[0] - samples[1], axis=axis)
+
+    expected = stratified_bootstrap([a, b], gap, strata=strata, **asked)
+    assert paired_difference(a, b, strata=strata, **asked) == expected
+    others = {"resamples": 40, "confidence": 0.9, "seed": 5, "strata": None}
+    for name, value in others.items():
+        assert paired_difference(a, b, **{"strata": strata, **asked, name: value}) != expected
+    expected = unpaired_difference(a, b[:30], **asked)
+    assert expected.estimate == pytest.approx(a.mean() - b[:30].mean())
+    for name, value in asked.items():
+        changed = {**asked, name: others[name]}
+        assert unpaired_difference(a, b[:30], **changed) != expected, (name, value)
+    low, high = b - 3.0, b + 3.0
+    expected = normalised_score(a, low, high, True, strata=strata, **asked)
+    for name, value in others.items():
+        changed = {"strata": strata, **asked, name: value}
+        assert normalised_score(a, low, high, True, **changed) != expected
+    groups = [(a, low, high)]
+    expected = aggregate_score(groups, **asked)
+    for name in asked:
+        assert aggregate_score(groups, **{**asked, name: others[name]}) != expected
+    expected = aggregate_score(groups, statistic=iqm)
+    assert expected.estimate == pytest.approx(
+        (iqm(a) - iqm(low)) / (iqm(high) - iqm(low)), rel=1e-12
+    )
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.99])
+def test_wilson_equals_scipy_at_any_confidence(confidence):
+    from scipy.stats import binomtest
+
+    for successes, n in ((3, 17), (90, 100), (0, 5), (5, 5)):
+        interval = wilson_interval(successes, n, confidence)
+        expected = binomtest(successes, n).proportion_ci(confidence, method="wilson")
+        assert interval.estimate == successes / n
+        assert (interval.low, interval.high) == pytest.approx(tuple(expected), abs=1e-12)

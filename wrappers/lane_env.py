@@ -73,18 +73,22 @@ class LaneEnv(gymnasium.Env):
         return scalar_spec(self._venv.env)
 
     @property
-    def np_random_seed(self) -> int | None:
+    def np_random_seed(self) -> int:
         """The seed with which this lane was last reset; a random one if it had none."""
         seed = self._venv.last_seeds[self.lane]
         return super().np_random_seed if seed is None else seed
 
     @property
-    def np_random(self) -> np.random.Generator:  # type: ignore[override]
+    def np_random(self) -> np.random.Generator:
         """A generator with :attr:`np_random_seed`; lanes draw from keys, not from it."""
         seed = self.np_random_seed
         if self._np_random is None or self._np_random_seed != seed:
             self._np_random, self._np_random_seed = seeding.np_random(seed)
         return self._np_random
+
+    @np_random.setter
+    def np_random(self, value: np.random.Generator) -> None:
+        raise AttributeError("native lanes draw from keys: give them seeds by seed() and reset()")
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -26,7 +26,7 @@ def _split(info: dict[str, Any], num_envs: int) -> list[dict[str, Any]]:
     for key, value in info.items():
         if _is_mask(key, value, info, num_envs):
             continue
-        mask = info.get(f"_{key}")
+        mask: Any = info.get(f"_{key}")
         masked = _is_mask(f"_{key}", mask, info, num_envs)
         parts = _split(value, num_envs) if isinstance(value, dict) else _cut(value, num_envs)
         for lane in np.flatnonzero(mask).tolist() if masked else range(num_envs):

@@ -53,7 +53,7 @@ class Multiplier:
         if self.cost_limit is not None:
             self.cost_limit = require_number("cost_limit", self.cost_limit)
 
-    def arguments(self) -> dict[str, float | None]:
+    def arguments(self) -> dict[str, Any]:
         """The arguments of a penalty with this multiplier, by name."""
         return {"multiplier": self.value, "cost_limit": self.cost_limit, "rate": self.rate}
 

@@ -39,7 +39,7 @@ class RecordedVectorWrapper(VectorWrapper):
         self._arguments = arguments
 
     @property
-    def spec(self) -> EnvSpec | None:
+    def spec(self) -> EnvSpec | None:  # type: ignore[override]
         """What ``gymnasium.make_vec`` builds native lanes in these wrappers from."""
         spec = copy.deepcopy(self.unwrapped.spec)
         if spec is None or not isinstance(self.unwrapped, TherapyVectorEnv):
@@ -68,7 +68,8 @@ def make_wrapped_lanes(
     """Native lanes in wrappers: entry points and arguments, innermost first."""
     env: VectorEnv = TherapyVectorEnv(num_envs=num_envs, **options)
     for wrapper, arguments in wrapped_in:
-        env = load_env_creator(wrapper)(env, **arguments)
+        make: Any = load_env_creator(wrapper)
+        env = make(env, **arguments)
     return env
 
 
