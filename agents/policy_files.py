@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
+import math
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,18 +20,27 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
+from oncogym.agents.documents import Document, is_number, shown
 from oncogym.core.files import (
     CorruptFileError,
     StrPath,
+    read_bytes,
     read_json,
     to_plain,
     write_bytes_atomic,
     write_json_atomic,
 )
+from oncogym.envs.archives import ArchiveError, read_archive
 
 FORMAT = "oncogym-policy"
 VERSION = 1
 ACTIVATIONS = ("tanh", "relu")
+#: Bytes of a policy's tensors at most, on disk and in memory: a network of 16 million weights.
+LARGEST = 1 << 26
+
+_LONGEST_DESCRIPTION = 1 << 22
+_MOST_UNITS, _MOST_LAYERS = 1_000_000, 64
+_DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
 
 
 @dataclass(frozen=True)
@@ -120,6 +131,9 @@ def write_policy(folder: StrPath, policy: Policy) -> Path:
 
     ``policy.json`` is taken away first and put back last, so that at any moment the folder holds a
     whole policy or none.
+
+    Raises:
+        ValueError: The tensors are larger than :data:`LARGEST`; nothing is written.
     """
     folder = Path(folder)
     data = dump_arrays(policy.tensors())
@@ -139,6 +153,8 @@ def write_policy(folder: StrPath, policy: Policy) -> Path:
         "about": dict(policy.about),
         "tensors": {"file": "policy.npz", "sha256": hashlib.sha256(data).hexdigest()},
     }
+    if len(data) > LARGEST:
+        raise ValueError(f"the tensors have {len(data)} bytes; allowed: at most {LARGEST}")
     to_plain(document)  # an option without a JSON form must not cost the policy that was there
     (folder / "policy.json").unlink(missing_ok=True)
     write_bytes_atomic(folder / "policy.npz", data)
@@ -149,59 +165,84 @@ def write_policy(folder: StrPath, policy: Policy) -> Path:
 def read_policy(folder: StrPath) -> Policy:
     """Read a policy written by :func:`write_policy`.
 
+    Nothing is believed before it is checked: the description decides which tensors there have to
+    be, of which shape, and only those are unpacked.
+
     Raises:
         FileNotFoundError: The folder has no complete policy.
-        CorruptFileError: A file is truncated, altered or not a policy; the message names it.
+        CorruptFileError: A file is truncated, altered, too large or not a policy; the message
+            names it and the place.
     """
     folder = Path(folder)
     path = folder / "policy.json"
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no policy: there is no {path.name}")
-    document = read_json(path)
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
+    found = read_json(path, _LONGEST_DESCRIPTION)
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise CorruptFileError(f"{path}: not an oncogym policy")
-    if document.get("version") != VERSION:
+    document = Document(found, str(path))
+    if document.values.get("version") != VERSION:
         raise CorruptFileError(
-            f"{path}: policy format {document.get('version')}; this oncogym reads {VERSION}"
+            f"{path}: policy format {shown(document.values.get('version'))}; this oncogym reads "
+            f"{VERSION}"
         )
-    tensors = _read_tensors(folder / "policy.npz", document)
+    network = document.inside("network")
+    sizes = network.whole_numbers("sizes", 1, _MOST_UNITS, _MOST_LAYERS)
+    normalised = document["normalisation"] is not None
+    shapes = _shapes(network, sizes, normalised)
+    spaces = [
+        _space(document.inside(name), units)
+        for name, units in (("observation_space", sizes[0]), ("action_space", sizes[-1]))
+    ]
+    tensors = _read_tensors(folder / "policy.npz", document, shapes)
+    layers = range(len(sizes) - 1)
+    numbers = document.inside("normalisation") if normalised else None
+    values: dict[str, Any] = {
+        "env_id": document.text("env_id"),
+        "treatment": document.text("treatment"),
+        "options": document.mapping("options"),
+        "observation_space": spaces[0],
+        "action_space": spaces[1],
+        "weights": tuple(tensors[f"weight_{layer}"] for layer in layers),
+        "biases": tuple(tensors[f"bias_{layer}"] for layer in layers),
+        "log_std": tensors["log_std"],
+        "activation": network.text("activation"),
+        "rescale_actions": document.flag("rescale_actions"),
+        "mean": tensors.get("observation_mean"),
+        "variance": tensors.get("observation_variance"),
+        "epsilon": 1e-8 if numbers is None else numbers.number("epsilon"),
+        "clip": 10.0 if numbers is None else numbers.number("clip"),
+        "about": document.mapping("about"),
+    }
     try:
-        layers = len(document["network"]["sizes"]) - 1
-        normalisation = document["normalisation"]
-        policy = Policy(
-            env_id=str(document["env_id"]),
-            treatment=str(document["treatment"]),
-            options=dict(document["options"]),
-            observation_space=_space(document["observation_space"]),
-            action_space=_space(document["action_space"]),
-            weights=tuple(tensors[f"weight_{layer}"] for layer in range(layers)),
-            biases=tuple(tensors[f"bias_{layer}"] for layer in range(layers)),
-            log_std=tensors["log_std"],
-            activation=document["network"]["activation"],
-            rescale_actions=bool(document["rescale_actions"]),
-            mean=None if normalisation is None else tensors["observation_mean"],
-            variance=None if normalisation is None else tensors["observation_variance"],
-            epsilon=1e-8 if normalisation is None else float(normalisation["epsilon"]),
-            clip=10.0 if normalisation is None else float(normalisation["clip"]),
-            about=dict(document["about"]),
-        )
-        if policy.sizes != document["network"]["sizes"]:
-            raise ValueError(f"sizes {document['network']['sizes']} but tensors {policy.sizes}")
-    except KeyError as error:
-        raise CorruptFileError(f"{path}: {error.args[0]} is missing") from error
-    except (TypeError, ValueError, AttributeError) as error:
+        return Policy(**values)
+    except ValueError as error:
         raise CorruptFileError(f"{path}: {error}") from error
-    return policy
 
 
-def _read_tensors(path: Path, document: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+def _shapes(network: Document, sizes: list[int], normalised: bool) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors of a network with these units."""
+    if len(sizes) < 2:
+        raise network.error("sizes", "units of at least two layers")
+    shapes: dict[str, tuple[int, ...]] = {"log_std": (sizes[-1],)}
+    for layer, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
+        shapes[f"weight_{layer}"], shapes[f"bias_{layer}"] = (inputs, outputs), (outputs,)
+    if normalised:
+        shapes["observation_mean"] = shapes["observation_variance"] = (sizes[0],)
+    if 4 * sum(map(math.prod, shapes.values())) > LARGEST:
+        raise network.error("sizes", f"tensors of at most {LARGEST} bytes")
+    return shapes
+
+
+def _read_tensors(
+    path: Path, document: Document, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, NDArray[Any]]:
     if not path.is_file():
         raise CorruptFileError(f"{path}: the file is missing beside its policy.json")
-    data = path.read_bytes()
-    wanted = (document.get("tensors") or {}).get("sha256")
-    if hashlib.sha256(data).hexdigest() != wanted:
+    data = read_bytes(path, LARGEST)
+    if hashlib.sha256(data).hexdigest() != document.inside("tensors").text("sha256"):
         raise CorruptFileError(f"{path}: truncated or altered ({len(data)} bytes, wrong sha256)")
-    return load_arrays(path, data)
+    return load_arrays(path, data, LARGEST, shapes)
 
 
 def dump_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
@@ -215,18 +256,22 @@ def dump_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     return buffer.getvalue()
 
 
-def load_arrays(path: Path, data: bytes) -> dict[str, NDArray[Any]]:
-    """The arrays of an ``.npz`` file's bytes, without unpickling.
+def load_arrays(
+    path: Path,
+    data: bytes,
+    most_bytes: int,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    kinds: str = "f",
+) -> dict[str, NDArray[Any]]:
+    """The arrays of an ``.npz`` file's bytes; see :func:`oncogym.envs.archives.read_archive`.
 
     Raises:
-        CorruptFileError: They are not a whole archive of plain arrays; the message names ``path``.
+        CorruptFileError: They are not a whole archive of such arrays; the message names ``path``.
     """
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except Exception as error:  # zipfile and numpy raise a dozen kinds on damaged bytes
-        reason = str(error) or type(error).__name__
-        raise CorruptFileError(f"{path}: truncated or altered ({reason})") from error
+        return read_archive(data, most_bytes, shapes=shapes, kinds=kinds)
+    except ArchiveError as error:
+        raise CorruptFileError(f"{path}: {error}") from error
 
 
 def _describe(space: Box) -> dict[str, Any]:
@@ -244,11 +289,30 @@ def _bound(values: NDArray[Any]) -> Any:
     return to_plain(first if (values == first).all() else values)
 
 
-def _space(document: Mapping[str, Any]) -> Box:
-    shape = tuple(int(size) for size in document["shape"])
-    dtype = np.dtype(document["dtype"])
-    low, high = (
-        np.broadcast_to(np.array(document[key], np.float64), shape).astype(dtype)
-        for key in ("low", "high")
-    )
-    return Box(low, high, shape, dtype.type)
+def _space(document: Document, units: int) -> Box:
+    """A space whose values make ``units`` numbers; nothing larger is made."""
+    shape = tuple(document.whole_numbers("shape", 1, _MOST_UNITS, 8))
+    if math.prod(shape) != units:
+        raise document.error("shape", f"sizes with the product {units}, as the network has units")
+    name = document.text("dtype")
+    if name not in _DTYPES:
+        raise document.error("dtype", ", ".join(_DTYPES))
+    low, high = (_limits(document, bound, shape).astype(name) for bound in ("low", "high"))
+    if not (low <= high).all():
+        raise document.error("high", "at least low, everywhere")
+    return Box(low, high, shape, np.dtype(name).type)
+
+
+def _limits(document: Document, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """One bound for all components, or nested lists of them; infinities are texts."""
+    value = document[name]
+    values = [value]
+    if isinstance(value, list):
+        for size in shape:
+            if not all(isinstance(item, list) and len(item) == size for item in values):
+                raise document.error(name, f"a number, or nested lists of the shape {shape}")
+            values = [part for item in values for part in item]
+    if not all(is_number(item) or item in ("inf", "-inf") for item in values):
+        raise document.error(name, 'numbers, "inf" and "-inf"')
+    flat = np.array([float(item) for item in values])
+    return np.broadcast_to(flat, shape) if len(flat) == 1 else flat.reshape(shape)

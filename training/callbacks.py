@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from tqdm import tqdm
 
+from oncogym.agents.documents import Document
 from oncogym.agents.policy_files import write_policy
 from oncogym.core.checkpoint import Checkpoint, write_checkpoint
 from oncogym.training.evaluator import Evaluator
@@ -28,6 +30,39 @@ class Best:
     score: float = -np.inf
     steps: int = 0
     arrays: Arrays = field(default_factory=dict)
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint) -> Best:
+        """The best policy when a checkpoint was written.
+
+        Raises:
+            CorruptFileError, KeyError, ValueError: It is damaged.
+        """
+        about = checkpoint.state["best"]
+        if about is None:
+            return cls()
+        document = Document(about, "best")
+        prefix = "best/"
+        return cls(
+            document.number("score"),
+            document.whole("steps", 0, checkpoint.steps),
+            {
+                name.removeprefix(prefix): array
+                for name, array in checkpoint.arrays.items()
+                if name.startswith(prefix)
+            },
+        )
+
+
+def seconds_and_scores(state: Mapping[str, Any]) -> tuple[float, dict[str, float]]:
+    """Duration [s] of a run up to a checkpoint and its last evaluation.
+
+    Raises:
+        CorruptFileError: The checkpoint is damaged.
+    """
+    document = Document(dict(state), "state")
+    last = document.inside("last")
+    return document.number("seconds", 0.0), {name: last.number(name) for name in last}
 
 
 class EpisodeScalars(BaseCallback):

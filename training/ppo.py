@@ -28,21 +28,29 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecNormalize
 
+from oncogym.agents.documents import Document
 from oncogym.agents.learned import PolicyAgent
 from oncogym.core.checkpoint import Checkpoint, newest_checkpoint
 from oncogym.core.files import (
     CorruptFileError,
     StrPath,
-    read_json,
     require_writable_folder,
     to_plain,
     write_json_atomic,
 )
 from oncogym.core.manifest import manifest
+from oncogym.core.run_lock import hold
 from oncogym.envs.options import resolve_options
 from oncogym.envs.registry import find_variant
 from oncogym.envs.vector_env import TherapyVectorEnv
-from oncogym.training.callbacks import Best, EpisodeScalars, Milestones, ProgressBar
+from oncogym.training.callbacks import (
+    Best,
+    EpisodeScalars,
+    Milestones,
+    ProgressBar,
+    seconds_and_scores,
+)
+from oncogym.training.run_folder import RunFolderError
 from oncogym.training.run_log import ProgressTable, TensorBoard
 from oncogym.training.settings import RunSettings, differences, make_settings
 from oncogym.training.state import restore_model
@@ -52,9 +60,7 @@ from oncogym.wrappers.sb3 import SB3VecEnv
 # digits: a run must not depend on the number of cores, nor on the executor that gives it some.
 _TORCH_THREADS = 1
 
-
-class RunFolderError(ValueError):
-    """A folder holds a run already, or does not hold the run that shall be resumed."""
+_LONGEST_CONFIGURATION = 1 << 24
 
 
 class SettingsMismatchError(ValueError):
@@ -135,6 +141,7 @@ def train_ppo(
         ValueError: A value is out of range.
         OutputFolderError: ``out`` cannot be written to.
         RunFolderError: ``out`` holds a run already.
+        RunLockedError: Another process works in ``out``.
     """
     settings = make_settings(
         env_id,
@@ -147,12 +154,16 @@ def train_ppo(
         base=base,
     )
     folder = require_writable_folder(out)
-    if (folder / "config.json").exists():
-        raise RunFolderError(f"{folder} holds a run already; resume it or choose another folder")
-    write_json_atomic(
-        folder / "config.json", manifest("train", seeds=settings.seed, settings=settings.to_json())
-    )
-    return _run(settings, folder, None, (), progress)
+    config = folder / "config.json"
+    with hold(folder):
+        if config.exists():
+            raise RunFolderError(
+                f"{folder} holds a run already; resume it or choose another folder"
+            )
+        write_json_atomic(
+            config, manifest("train", seeds=settings.seed, settings=settings.to_json())
+        )
+        return _run(settings, folder, None, (), progress)
 
 
 def resume_ppo(out: StrPath, *, progress: bool = False, **asked: Any) -> TrainResult:
@@ -173,16 +184,22 @@ def resume_ppo(out: StrPath, *, progress: bool = False, **asked: Any) -> TrainRe
         SettingsMismatchError: ``asked`` differs from the run; the message names what.
         CorruptFileError: The configuration, or every checkpoint, is damaged.
         OutputFolderError: ``out`` cannot be written to.
+        RunLockedError: Another process works in ``out``.
     """
     folder = Path(out)
-    config = folder / "config.json"
-    if not config.is_file():
+    if not (folder / "config.json").is_file():
         raise RunFolderError(f"{folder} holds no run to resume: there is no config.json")
-    document = read_json(config)
-    try:
-        settings = RunSettings.from_json(document["settings"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CorruptFileError(f"{config}: not the configuration of a run ({error!r})") from error
+    with hold(folder):
+        return _resume(folder, progress, asked)
+
+
+def _resume(folder: Path, progress: bool, asked: Mapping[str, Any]) -> TrainResult:
+    config = folder / "config.json"
+    document = Document.read(config, _LONGEST_CONFIGURATION)
+    settings = RunSettings.from_json(document.inside("settings"))
+    earlier = document.values.get("resumed", [])
+    if not isinstance(earlier, list):
+        raise document.error("resumed", "a list of the earlier times")
     changed = differences(settings, asked)
     if changed:
         raise SettingsMismatchError(f"{folder} cannot go on with other settings: {changed}")
@@ -192,8 +209,7 @@ def resume_ppo(out: StrPath, *, progress: bool = False, **asked: Any) -> TrainRe
         warnings.warn(f"damaged checkpoint passed over: {message}", RuntimeWarning, stacklevel=2)
     record = manifest("train --resume")
     record["from_step"] = checkpoint.steps if checkpoint else 0
-    document.setdefault("resumed", []).append(record)
-    write_json_atomic(config, document)
+    write_json_atomic(config, {**document.values, "resumed": [*earlier, record]})
     return _run(settings, folder, checkpoint, tuple(damaged), progress)
 
 
@@ -210,6 +226,7 @@ def _run(
         (folder / name).mkdir(exist_ok=True)
     table = ProgressTable(folder / "progress.csv", start)
     best = Best()
+    earlier: tuple[float, dict[str, float]] = (0.0, {})
     with _own_random_state():
         lanes = _lanes(settings)
         model = _model(settings, lanes)
@@ -217,23 +234,17 @@ def _run(
         if checkpoint is not None:
             try:
                 restore_model(model, start, state, dict(checkpoint.arrays))
-                if state["best"] is not None:
-                    prefix = "best/"
-                    best = Best(
-                        state["best"]["score"],
-                        state["best"]["steps"],
-                        {
-                            name.removeprefix(prefix): array
-                            for name, array in checkpoint.arrays.items()
-                            if name.startswith(prefix)
-                        },
-                    )
-            except (KeyError, RuntimeError) as error:
+                best = Best.from_checkpoint(checkpoint)
+                earlier = seconds_and_scores(state)
+            except (
+                AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError,
+                ValueError,
+            ) as error:  # fmt: skip
                 raise CorruptFileError(
                     f"checkpoint of step {start} in {folder} does not fit its run: {error}"
                 ) from error
-        milestones = Milestones(settings, folder, table, best, state.get("seconds", 0.0))
-        milestones.last = state.get("last", {})
+        milestones = Milestones(settings, folder, table, best, earlier[0])
+        milestones.last = earlier[1]
         if best.arrays:
             milestones.write_best()
         total = settings.updates * settings.steps_per_update

@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from oncogym.agents.documents import Document, shown
 from oncogym.agents.policy_files import ACTIVATIONS
 from oncogym.core.checks import check_choice, check_option, whole_number
 from oncogym.core.errors import nearest
-from oncogym.core.files import to_plain
+from oncogym.core.files import CorruptFileError, to_plain
 from oncogym.envs.options import resolve_options
 from oncogym.envs.registry import find_variant
 
 SCHEDULES = ("constant", "linear")
 #: Where the values that nobody sets come from: tuned for the environment, or SB3's own defaults.
 BASES = ("tuned", "sb3")
+
+_MOST_STEPS, _MOST_LANES, _MOST_SEED = 10**15, 10**7, 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -141,15 +144,35 @@ class RunSettings:
         return to_plain(dataclasses.asdict(self))
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> RunSettings:
+    def from_json(cls, document: Document) -> RunSettings:
         """Settings from :meth:`to_json`.
 
         Raises:
-            KeyError, TypeError, ValueError: Something is missing or of the wrong kind.
+            CorruptFileError: Something is missing, unknown or of the wrong kind.
         """
-        values = dict(document)
-        values["hyperparameters"] = Hyperparameters(**values["hyperparameters"])
-        return cls(**values)
+        inner = document.inside("hyperparameters")
+        for found, known in ((document, cls), (inner, Hyperparameters)):
+            names = {field.name for field in dataclasses.fields(known)}
+            for name in names - set(found):
+                raise found.error(name, "a value of a run")
+            for name in set(found) - names:
+                raise CorruptFileError(f"{found.place}: {shown(name)} is no setting of a run")
+        try:
+            hyperparameters = Hyperparameters(**inner.values)
+            find_variant(document.text("env_id"))
+        except CorruptFileError:
+            raise
+        except (OverflowError, TypeError, ValueError) as error:
+            raise CorruptFileError(f"{document.place}: {error}") from error
+        return cls(
+            env_id=document.text("env_id"),
+            steps=document.whole("steps", 1, _MOST_STEPS),
+            seed=document.whole("seed", 0, _MOST_SEED),
+            lanes=document.whole("lanes", 1, _MOST_LANES),
+            checkpoint_every=document.whole("checkpoint_every", 1, _MOST_STEPS),
+            options=document.mapping("options"),
+            hyperparameters=hyperparameters,
+        )
 
 
 def make_settings(
@@ -184,14 +207,14 @@ def make_settings(
             raise nearest("hyper-parameter", name, known)
         values[name] = value
     tuned_steps, tuned_lanes = values.pop("steps"), values.pop("lanes")
-    total = whole_number("steps", tuned_steps if steps is None else steps, 1, 10**15)
+    total = whole_number("steps", tuned_steps if steps is None else steps, 1, _MOST_STEPS)
     every = -(-total // 10) if checkpoint_every is None else checkpoint_every
     return RunSettings(
         env_id=variant.id,
         steps=total,
-        seed=whole_number("seed", 0 if seed is None else seed, 0, 2**32 - 1),
-        lanes=whole_number("lanes", tuned_lanes if lanes is None else lanes, 1, 10**7),
-        checkpoint_every=whole_number("checkpoint_every", every, 1, 10**15),
+        seed=whole_number("seed", 0 if seed is None else seed, 0, _MOST_SEED),
+        lanes=whole_number("lanes", tuned_lanes if lanes is None else lanes, 1, _MOST_LANES),
+        checkpoint_every=whole_number("checkpoint_every", every, 1, _MOST_STEPS),
         options=to_plain(dict(options or {})),
         hyperparameters=Hyperparameters(**values),
     )

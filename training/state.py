@@ -17,6 +17,9 @@ from oncogym.training.settings import RunSettings
 
 Arrays = dict[str, NDArray[Any]]
 
+# Of the Mersenne Twister's state.
+_GENERATOR_WORDS = 624
+
 
 def policy_arrays(model: PPO) -> Arrays:
     """The actor's tensors and the observation statistics, named as in a policy file."""
@@ -96,30 +99,58 @@ def restore_model(model: PPO, steps: int, state: dict[str, Any], arrays: Arrays)
     Lanes are not part of it: their treatments start anew.
 
     Raises:
-        KeyError, RuntimeError: The arrays do not fit the model.
+        IndexError, KeyError, OverflowError, RuntimeError, TypeError, ValueError: The arrays do
+            not fit the model.
     """
     model.policy.load_state_dict(
         {name: torch.tensor(arrays[f"policy/{name}"]) for name in model.policy.state_dict()}
     )
-    entries: dict[int, dict[str, torch.Tensor]] = {}
-    for name, array in arrays.items():
-        if name.startswith("optimizer/"):
-            _, index, key = name.split("/")
-            entries.setdefault(int(index), {})[key] = torch.tensor(array)
-    model.policy.optimizer.load_state_dict(
-        {"state": entries, "param_groups": state["optimizer_groups"]}
-    )
+    _restore_optimizer(model, state["optimizer_groups"], arrays)
     normalize = model.get_vec_normalize_env()
     if normalize is not None:
         for name, moments in _moments(normalize).items():
+            for part in ("mean", "var", "count"):
+                array = arrays[f"{name}/{part}"]
+                if array.shape != np.shape(getattr(moments, part)) or not (array >= -np.inf).all():
+                    raise ValueError(f"{name}/{part} has the shape {array.shape}")
             moments.mean = arrays[f"{name}/mean"].copy()
             moments.var = arrays[f"{name}/var"].copy()
             moments.count = float(arrays[f"{name}/count"])
     generator, position, has_gauss, cached = state["numpy_generator"]
+    if type(position) is not int or not 0 <= position <= _GENERATOR_WORDS:
+        raise ValueError(f"numpy_generator is at position {position}")  # numpy itself believes it
     np.random.set_state((generator, arrays["random/numpy"], position, has_gauss, cached))  # noqa: NPY002
     torch.set_rng_state(torch.tensor(arrays["random/torch"]))
     model.num_timesteps = steps
     model._n_updates = int(state["updates"])
+
+
+def _restore_optimizer(model: PPO, groups: Any, arrays: Arrays) -> None:
+    """Put back Adam's moments, of which torch checks neither shape nor kind."""
+    optimizer = model.policy.optimizer
+    own = optimizer.state_dict()["param_groups"]
+    kinds = [{name: _kind(value) for name, value in group.items()} for group in own]
+    if [{name: _kind(value) for name, value in group.items()} for group in groups] != kinds:
+        raise ValueError("the optimiser has other settings")
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    entries: dict[int, dict[str, torch.Tensor]] = {}
+    for name, array in arrays.items():
+        if name.startswith("optimizer/"):
+            _, index, key = name.split("/")
+            shape = () if key == "step" else tuple(parameters[int(index)].shape)
+            if array.dtype.kind != "f" or array.shape != shape:
+                raise ValueError(f"{name} has the shape {array.shape}, its parameter {shape}")
+            entries.setdefault(int(index), {})[key] = torch.tensor(array)
+    optimizer.load_state_dict({"state": entries, "param_groups": groups})
+
+
+def _kind(value: Any) -> Any:
+    """What stays the same when a setting of an optimiser is read from JSON."""
+    if isinstance(value, list | tuple):
+        return len(value)
+    if isinstance(value, bool) or value is None:
+        return type(value).__name__
+    return "number" if isinstance(value, int | float) else type(value).__name__
 
 
 def _moments(normalize: VecNormalize) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from oncogym.agents.documents import Document
 from oncogym.agents.optimizers import DifferentialEvolution, GeneticAlgorithm, PlanProblem
 from oncogym.agents.optimizers.problem import encoded, protocol_plans
-from oncogym.agents.plan import PatientPlans, PlanAgent
-from oncogym.core.files import read_json
+from oncogym.agents.plan import LONGEST, PatientPlans, PlanAgent
 from oncogym.evaluation.benchmark.plan_distance import search_own_plans
 from oncogym.evaluation.benchmark.presets import Preset
 from oncogym.evaluation.harness import Problem
@@ -31,7 +31,7 @@ def common_plan(
     """
     path = folder / _COMMON
     if path.exists():
-        return PlanAgent.load(path), read_json(path)["about"]
+        return PlanAgent.load(path), Document.read(path, LONGEST).mapping("about")
     cohort = problem.variant.options.get("cohort", "nominal")
     drawn = problem.treatment.cohort(cohort)
     count = min(drawn.distinct or preset.plan_patients, preset.plan_patients)

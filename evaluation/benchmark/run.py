@@ -20,6 +20,7 @@ from oncogym.core.files import (
     write_csv_atomic,
     write_json_atomic,
 )
+from oncogym.core.run_lock import hold
 from oncogym.envs import treatments
 from oncogym.envs.registry import find_variant
 from oncogym.evaluation.benchmark.plan_distance import distance_table, first_patients
@@ -74,6 +75,7 @@ def run_benchmark(
         UnknownNameError: An id does not exist.
         OutputFolderError: ``out`` cannot be written to.
         ValueError: ``out`` holds a benchmark with other settings.
+        RunLockedError: Another process works in ``out``.
         ExecutorError: The workers cannot do it.
     """
     presets = {env_id: preset.suited(find_variant(env_id)[1]) for env_id in env_ids}
@@ -81,6 +83,22 @@ def run_benchmark(
         env_id: resolve(env_id, patients=presets[env_id].patients, seed=seed) for env_id in env_ids
     }
     folder = require_writable_folder(out)
+    with hold(folder):
+        return _run_held(folder, preset, presets, problems, seed, manifest, say, executor, studies)
+
+
+def _run_held(
+    folder: Path,
+    preset: Preset,
+    presets: Mapping[str, Preset],
+    problems: Mapping[str, Problem],
+    seed: int,
+    manifest: Mapping[str, Any] | None,
+    say: Callable[[str], None],
+    executor: Executor | None,
+    studies: Sequence[Mapping[str, Any]],
+) -> dict[str, Comparison]:
+    """:func:`run_benchmark` in a folder that no other process works in."""
     _claim(folder, {"preset": asdict(preset), "seed": seed})
     comparisons = {}
     for env_id, problem in problems.items():
@@ -124,6 +142,8 @@ def clear(folder: Path) -> None:
         return
     if any(folder.iterdir()) and not (folder / "settings.json").exists():
         raise ValueError(f"{folder} is not a benchmark's folder; it is left as it is")
+    with hold(folder):  # never one that is being written
+        pass
     shutil.rmtree(folder)
 
 

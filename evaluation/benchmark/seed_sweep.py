@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oncogym.agents.task_spec import TaskSpec
+from oncogym.core.files import require_writable_folder
+from oncogym.core.run_lock import hold
 from oncogym.evaluation.harness import Problem
 from oncogym.parallel.base import Executor, ExecutorError, LanesExecutor
 
@@ -88,19 +89,25 @@ def train_seeds(
 
 
 def train(run: TrainingRun) -> TrainResult:
-    """Carry out one run, unless it is finished already."""
+    """Carry out one run, unless it is finished already.
+
+    Raises:
+        RunLockedError: Another process works in its folder; nothing is removed then.
+        RunFolderError: The folder holds what no run writes; nothing is removed then.
+    """
     from oncogym.training.ppo import resume_ppo, train_ppo
+    from oncogym.training.run_folder import clear_run
 
     _ = run.spec.treatment  # known from here on, also to a process that only received the run
-    if (run.folder / "result.json").is_file():
-        return resume_ppo(run.folder, progress=run.progress)
-    if run.folder.exists():
-        shutil.rmtree(run.folder)
-    return train_ppo(
-        run.env_id,
-        out=run.folder,
-        steps=run.steps,
-        seed=run.seed,
-        options=dict(run.options),
-        progress=run.progress,
-    )
+    with hold(require_writable_folder(run.folder)):
+        if (run.folder / "result.json").is_file():
+            return resume_ppo(run.folder, progress=run.progress)
+        clear_run(run.folder)
+        return train_ppo(
+            run.env_id,
+            out=run.folder,
+            steps=run.steps,
+            seed=run.seed,
+            options=dict(run.options),
+            progress=run.progress,
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from typing import Any
@@ -127,6 +128,7 @@ class GeneticAlgorithm:
                 schedule's score is not finite.
             SearchFolderError: The folder holds a search already, or (``resume``) one that began
                 with other settings; the message names them.
+            RunLockedError: Another process works in the folder.
             CorruptFileError: (``resume``) Every checkpoint is damaged.
             ExecutorError: The workers cannot do it.
         """
@@ -141,10 +143,11 @@ class GeneticAlgorithm:
         }
         search = _Search(problem, space, self.settings, generations, seed, executor)
         folder = None if self.folder is None else SearchFolder(self.folder, settings)
-        state = self._start(search, folder, progress)
-        while state.generation < generations - 1:
-            search.advance(state)
-            _report(state, folder, progress)
+        with contextlib.nullcontext() if folder is None else folder.held():
+            state = self._start(search, folder, progress)
+            while state.generation < generations - 1:
+                search.advance(state)
+                _report(state, folder, progress)
         started = time.perf_counter()
         before = problem.evaluations
         plan, score = search.final(state)

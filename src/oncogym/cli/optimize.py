@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 from pathlib import Path
@@ -30,6 +31,7 @@ from oncogym.cli.arguments import (
 from oncogym.cli.search_request import RESUMABLE, SearchRequest, read_request
 from oncogym.core.files import require_writable_folder, write_json_atomic
 from oncogym.core.manifest import manifest
+from oncogym.core.run_lock import hold
 from oncogym.evaluation.benchmark.plan_distance import search_own_plans
 from oncogym.evaluation.harness import Problem, resolve
 from oncogym.evaluation.plan_search import about_search, search_plan
@@ -126,22 +128,22 @@ def run(args: argparse.Namespace) -> int:
     optimizer = _optimizer(request, problem, search, out, resume=args.resume is not None)
     _check(optimizer, search, request.budget)
     about = manifest("optimize", {"seed": request.seed}, dataclasses.asdict(request))
-    with executor_of(args) as executor:
+    with executor_of(args) as executor, contextlib.ExitStack() as stack:
         if out:
-            require_writable_folder(out)
+            stack.enter_context(hold(require_writable_folder(out)))
         if out and request.method == RESUMABLE and args.resume is None:
             _claim(out, about)
         result = search_plan(
             optimizer, search, request.budget, request.seed, executor, request.method
         )
-    document = {
-        **about_search(result, problem.variant.id, cohort, count),
-        "message": result.message,
-        **_rows(result, problem),
-    }
-    if out:
-        result.agent().save(out / "plan.json", {**document, "history": result.history})
-        write_json_atomic(out / "manifest.json", about)
+        document = {
+            **about_search(result, problem.variant.id, cohort, count),
+            "message": result.message,
+            **_rows(result, problem),
+        }
+        if out:
+            result.agent().save(out / "plan.json", {**document, "history": result.history})
+            write_json_atomic(out / "manifest.json", about)
     if args.json:
         print(json.dumps(document, indent=2))
         return 0
@@ -167,9 +169,9 @@ def _run_each(args: argparse.Namespace, request: SearchRequest) -> int:
     optimizer = _differential_evolution(request, problem, search)
     _check(optimizer, search, request.budget)
     about = manifest("optimize", {"seed": request.seed}, dataclasses.asdict(request))
-    with executor_of(args) as executor:
+    with executor_of(args) as executor, contextlib.ExitStack() as stack:
         if args.out:
-            require_writable_folder(args.out)
+            stack.enter_context(hold(require_writable_folder(args.out)))
         agent, document = search_own_plans(
             problem,
             optimizer,
@@ -178,9 +180,9 @@ def _run_each(args: argparse.Namespace, request: SearchRequest) -> int:
             seed=request.seed,
             executor=executor,
         )
-    if args.out:
-        agent.save(args.out / "plans.json", problem.patients, document)
-        write_json_atomic(args.out / "manifest.json", about)
+        if args.out:
+            agent.save(args.out / "plans.json", problem.patients, document)
+            write_json_atomic(args.out / "manifest.json", about)
     if args.json:
         print(json.dumps(document, indent=2))
         return 0

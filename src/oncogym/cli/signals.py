@@ -1,4 +1,4 @@
-"""How a command ends when it is told to: soon, with all its processes, and with the usual status."""
+"""How a command ends when it is told to: soon, with its processes, and with the usual status."""
 
 from __future__ import annotations
 
