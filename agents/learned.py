@@ -187,7 +187,11 @@ def require_same_task(policy: Policy, task: TherapyTask) -> None:
         raise PolicyMismatchError(
             f"{where}: its treatment is {policy.treatment!r}, the task is a {type(task).__name__}"
         )
-    theirs, ours = _attributes(treatment.task(1, **policy.options)), _attributes(task)
+    try:
+        made = treatment.task(1, **policy.options)
+    except (TypeError, ValueError) as error:
+        raise PolicyMismatchError(f"{where}: its options make no task ({error})") from error
+    theirs, ours = _attributes(made), _attributes(task)
     for name in sorted(ours.keys() | theirs.keys()):
         if ours.get(name) != theirs.get(name):
             raise PolicyMismatchError(

@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oncogym.core.files import CorruptFileError, read_json, write_json_atomic
+from oncogym.core.documents import Document
+from oncogym.core.files import CorruptFileError, write_json_atomic
+
+#: Bytes of a plan file at most.
+LONGEST = 1 << 26
+
+_AXES = ("decisions", "action size")
+_AXES_OF_MANY = ("patients", *_AXES)
 
 
 class OpenLoopAgent:
@@ -54,7 +61,7 @@ class PlanAgent(OpenLoopAgent):
     """
 
     def __init__(self, actions: Any, label: str = "plan") -> None:
-        self.actions = table = _checked(actions, ("decisions", "action size"))
+        self.actions = table = _checked(actions, _AXES)
         self.label = label
         self._padded = np.vstack([table, np.zeros((1, table.shape[1]))])
 
@@ -78,11 +85,13 @@ class PlanAgent(OpenLoopAgent):
             CorruptFileError: The file is not a plan; the message names it and what is wrong.
             FileNotFoundError: There is no such file.
         """
-        document = read_json(path)
+        document = Document.read(path, LONGEST)
         try:
-            return cls(document["actions"], str(document["label"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise CorruptFileError(f"{path} is not a plan: {error!r}") from None
+            return cls(document.table("actions", _AXES), document.text("label"))
+        except CorruptFileError:
+            raise
+        except ValueError as error:
+            raise CorruptFileError(f"{path}: {error}") from None
 
 
 class PatientPlans(OpenLoopAgent):
@@ -97,7 +106,7 @@ class PatientPlans(OpenLoopAgent):
     """
 
     def __init__(self, actions: Any, label: str = "plan of each patient's own") -> None:
-        self.actions = table = _checked(actions, ("patients", "decisions", "action size"))
+        self.actions = table = _checked(actions, _AXES_OF_MANY)
         self.label = label
         self._padded = np.concatenate([table, np.zeros((len(table), 1, table.shape[2]))], axis=1)
 
@@ -143,12 +152,14 @@ class PatientPlans(OpenLoopAgent):
             FileNotFoundError: There is no such file.
             ValueError: They were made for other patients.
         """
-        document = read_json(path)
+        document = Document.read(path, LONGEST)
         try:
-            plans = cls(document["actions"], str(document["label"]))
-            made_for = str(document["patients"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise CorruptFileError(f"{path} holds no plans of patients: {error!r}") from None
+            plans = cls(document.table("actions", _AXES_OF_MANY), document.text("label"))
+        except CorruptFileError:
+            raise
+        except ValueError as error:
+            raise CorruptFileError(f"{path}: {error}") from None
+        made_for = document.text("patients")
         if made_for != _digest(patients):
             raise ValueError(
                 f"{path}: plans for {len(plans.actions)} other patients; allowed: the cohort, "
@@ -159,8 +170,7 @@ class PatientPlans(OpenLoopAgent):
 
 def load_plan(path: str | Path, patients: NDArray[np.float64]) -> PlanAgent | PatientPlans:
     """Read a plan file of either kind; see :meth:`PatientPlans.load` for errors."""
-    document = read_json(path)
-    if isinstance(document, dict) and "patients" in document:
+    if "patients" in Document.read(path, LONGEST):
         return PatientPlans.load(path, patients)
     return PlanAgent.load(path)
 

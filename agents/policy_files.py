@@ -7,6 +7,8 @@ Stable-Baselines3.
 from __future__ import annotations
 
 import hashlib
+import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +19,11 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from oncogym.core.archives import dump_arrays, load_arrays
+from oncogym.core.documents import Document, is_number, shown
 from oncogym.core.files import (
     CorruptFileError,
     StrPath,
+    read_bytes,
     read_json,
     to_plain,
     write_bytes_atomic,
@@ -29,6 +33,14 @@ from oncogym.core.files import (
 FORMAT = "oncogym-policy"
 VERSION = 2
 ACTIVATIONS = ("tanh", "relu")
+# Where the standard deviation of an action comes from.
+_DEVIATIONS = ("constant", "network")
+#: Bytes of a policy's tensors at most, on disk and in memory: a network of 16 million weights.
+LARGEST = 1 << 26
+
+_LONGEST_DESCRIPTION = 1 << 22
+_MOST_UNITS, _MOST_LAYERS = 1_000_000, 64
+_DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
 
 
 @dataclass(frozen=True)
@@ -107,44 +119,74 @@ class Policy:
                 "network": {"sizes": self.sizes, "activation": self.activation},
                 "rescale_actions": self.rescale_actions,
                 "squash": self.squash,
-                "deviation": "of the network" if self.log_std is None else "constant",
+                "deviation": _DEVIATIONS[self.log_std is None],
                 "normalisation": None if plain else {"epsilon": self.epsilon, "clip": self.clip},
                 "about": dict(self.about),
             }
         )
 
+    @staticmethod
+    def tensor_shapes(document: Document) -> dict[str, tuple[int, ...]]:
+        """Shapes of the tensors that go with a document.
+
+        Raises:
+            CorruptFileError: The document does not describe a network.
+        """
+        network = document.inside("network")
+        sizes = network.whole_numbers("sizes", 1, _MOST_UNITS, _MOST_LAYERS)
+        if len(sizes) < 2:
+            raise network.error("sizes", "units of at least two layers")
+        shapes: dict[str, tuple[int, ...]] = {}
+        if _has_constant_deviation(document):
+            shapes["log_std"] = (sizes[-1],)
+        for layer, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
+            shapes[f"weight_{layer}"], shapes[f"bias_{layer}"] = (inputs, outputs), (outputs,)
+        if document["normalisation"] is not None:
+            shapes["observation_mean"] = shapes["observation_variance"] = (sizes[0],)
+        if 4 * sum(map(math.prod, shapes.values())) > LARGEST:
+            raise network.error("sizes", f"tensors of at most {LARGEST} bytes")
+        return shapes
+
     @classmethod
-    def from_document(
-        cls, document: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]
-    ) -> Policy:
+    def from_document(cls, document: Document, tensors: Mapping[str, NDArray[Any]]) -> Policy:
         """The policy of :meth:`to_document` and its tensors.
 
         Raises:
-            KeyError, TypeError, ValueError, AttributeError: Something is missing or wrong.
+            CorruptFileError: Something is missing or wrong; the message names it.
         """
-        layers = len(document["network"]["sizes"]) - 1
-        normalisation = document["normalisation"]
-        policy = cls(
-            env_id=str(document["env_id"]),
-            treatment=str(document["treatment"]),
-            options=dict(document["options"]),
-            observation_space=_space(document["observation_space"]),
-            action_space=_space(document["action_space"]),
-            weights=tuple(tensors[f"weight_{layer}"] for layer in range(layers)),
-            biases=tuple(tensors[f"bias_{layer}"] for layer in range(layers)),
-            log_std=tensors["log_std"] if document["deviation"] == "constant" else None,
-            activation=document["network"]["activation"],
-            rescale_actions=bool(document["rescale_actions"]),
-            squash=bool(document["squash"]),
-            mean=None if normalisation is None else tensors["observation_mean"],
-            variance=None if normalisation is None else tensors["observation_variance"],
-            epsilon=1e-8 if normalisation is None else float(normalisation["epsilon"]),
-            clip=10.0 if normalisation is None else float(normalisation["clip"]),
-            about=dict(document["about"]),
-        )
-        if policy.sizes != document["network"]["sizes"]:
-            raise ValueError(f"sizes {document['network']['sizes']} but tensors {policy.sizes}")
-        return policy
+        shapes = cls.tensor_shapes(document)
+        for name, shape in shapes.items():
+            if name not in tensors or tensors[name].shape != shape:
+                raise CorruptFileError(f"{document.place}: the tensor {name} is not {shape}")
+        network = document.inside("network")
+        sizes = network.whole_numbers("sizes", 1, _MOST_UNITS, _MOST_LAYERS)
+        layers = range(len(sizes) - 1)
+        constant = _has_constant_deviation(document)
+        normalised = document["normalisation"] is not None
+        numbers = document.inside("normalisation") if normalised else None
+        units = sizes[-1] if constant else sizes[-1] // 2
+        values: dict[str, Any] = {
+            "env_id": document.text("env_id"),
+            "treatment": document.text("treatment"),
+            "options": document.mapping("options"),
+            "observation_space": _space(document.inside("observation_space"), sizes[0]),
+            "action_space": _space(document.inside("action_space"), units),
+            "weights": tuple(tensors[f"weight_{layer}"] for layer in layers),
+            "biases": tuple(tensors[f"bias_{layer}"] for layer in layers),
+            "log_std": tensors["log_std"] if constant else None,
+            "activation": network.text("activation"),
+            "rescale_actions": document.flag("rescale_actions"),
+            "squash": document.flag("squash"),
+            "mean": tensors.get("observation_mean"),
+            "variance": tensors.get("observation_variance"),
+            "epsilon": 1e-8 if numbers is None else numbers.number("epsilon"),
+            "clip": 10.0 if numbers is None else numbers.number("clip"),
+            "about": document.mapping("about"),
+        }
+        try:
+            return cls(**values)
+        except ValueError as error:
+            raise CorruptFileError(f"{document.place}: {error}") from error
 
     def _problem(self) -> str:
         if self.activation not in ACTIVATIONS:
@@ -181,9 +223,14 @@ def write_policy(folder: StrPath, policy: Policy) -> Path:
 
     ``policy.json`` is taken away first and put back last, so that at any moment the folder holds a
     whole policy or none.
+
+    Raises:
+        ValueError: The tensors are larger than :data:`LARGEST`; nothing is written.
     """
     folder = Path(folder)
     data = dump_arrays(policy.tensors())
+    if len(data) > LARGEST:
+        raise ValueError(f"the tensors have {len(data)} bytes; allowed: at most {LARGEST}")
     tensors = {"file": "policy.npz", "sha256": hashlib.sha256(data).hexdigest()}
     document = {**policy.to_document(), "tensors": tensors}
     to_plain(document)  # an option without a JSON form must not cost the policy that was there
@@ -196,38 +243,48 @@ def write_policy(folder: StrPath, policy: Policy) -> Path:
 def read_policy(folder: StrPath) -> Policy:
     """Read a policy written by :func:`write_policy`.
 
+    Nothing is believed before it is checked: the description decides which tensors there have to
+    be, of which shape, and only those are unpacked.
+
     Raises:
         FileNotFoundError: The folder has no complete policy.
-        CorruptFileError: A file is truncated, altered or not a policy; the message names it.
+        CorruptFileError: A file is truncated, altered, too large or not a policy; the message
+            names it and the place.
     """
     folder = Path(folder)
     path = folder / "policy.json"
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no policy: there is no {path.name}")
-    document = read_json(path)
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
+    found = read_json(path, _LONGEST_DESCRIPTION)
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise CorruptFileError(f"{path}: not an oncogym policy")
-    if document.get("version") != VERSION:
+    document = Document(found, str(path))
+    if document.values.get("version") != VERSION:
         raise CorruptFileError(
-            f"{path}: policy format {document.get('version')}; this oncogym reads {VERSION}"
+            f"{path}: policy format {shown(document.values.get('version'))}; this oncogym reads "
+            f"{VERSION}"
         )
-    tensors = _read_tensors(folder / "policy.npz", document)
-    try:
-        return Policy.from_document(document, tensors)
-    except KeyError as error:
-        raise CorruptFileError(f"{path}: {error.args[0]} is missing") from error
-    except (TypeError, ValueError, AttributeError) as error:
-        raise CorruptFileError(f"{path}: {error}") from error
+    shapes = Policy.tensor_shapes(document)
+    tensors = _read_tensors(folder / "policy.npz", document, shapes)
+    return Policy.from_document(document, tensors)
 
 
-def _read_tensors(path: Path, document: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+def _has_constant_deviation(document: Document) -> bool:
+    kind = document.text("deviation")
+    if kind not in _DEVIATIONS:
+        raise document.error("deviation", " or ".join(map(repr, _DEVIATIONS)))
+    return kind == _DEVIATIONS[0]
+
+
+def _read_tensors(
+    path: Path, document: Document, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, NDArray[Any]]:
     if not path.is_file():
         raise CorruptFileError(f"{path}: the file is missing beside its policy.json")
-    data = path.read_bytes()
-    wanted = (document.get("tensors") or {}).get("sha256")
-    if hashlib.sha256(data).hexdigest() != wanted:
+    data = read_bytes(path, LARGEST)
+    if hashlib.sha256(data).hexdigest() != document.inside("tensors").text("sha256"):
         raise CorruptFileError(f"{path}: truncated or altered ({len(data)} bytes, wrong sha256)")
-    return load_arrays(path, data)
+    return load_arrays(path, data, LARGEST, shapes)
 
 
 def _describe(space: Box) -> dict[str, Any]:
@@ -245,11 +302,30 @@ def _bound(values: NDArray[Any]) -> Any:
     return to_plain(first if (values == first).all() else values)
 
 
-def _space(document: Mapping[str, Any]) -> Box:
-    shape = tuple(int(size) for size in document["shape"])
-    dtype = np.dtype(document["dtype"])
-    low, high = (
-        np.broadcast_to(np.array(document[key], np.float64), shape).astype(dtype)
-        for key in ("low", "high")
-    )
-    return Box(low, high, shape, dtype.type)
+def _space(document: Document, units: int) -> Box:
+    """A space whose values make ``units`` numbers; nothing larger is made."""
+    shape = tuple(document.whole_numbers("shape", 1, _MOST_UNITS, 8))
+    if math.prod(shape) != units:
+        raise document.error("shape", f"sizes with the product {units}, as the network has units")
+    name = document.text("dtype")
+    if name not in _DTYPES:
+        raise document.error("dtype", ", ".join(_DTYPES))
+    low, high = (_limits(document, bound, shape).astype(name) for bound in ("low", "high"))
+    if not (low <= high).all():
+        raise document.error("high", "at least low, everywhere")
+    return Box(low, high, shape, np.dtype(name).type)
+
+
+def _limits(document: Document, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """One bound for all components, or nested lists of them; infinities are texts."""
+    value = document[name]
+    values = [value]
+    if isinstance(value, list):
+        for size in shape:
+            if not all(isinstance(item, list) and len(item) == size for item in values):
+                raise document.error(name, f"a number, or nested lists of the shape {shape}")
+            values = [part for item in values for part in item]
+    if not all(is_number(item) or item in ("inf", "-inf") for item in values):
+        raise document.error(name, 'numbers, "inf" and "-inf"')
+    flat = np.array([float(item) for item in values])
+    return np.broadcast_to(flat, shape) if len(flat) == 1 else flat.reshape(shape)

@@ -105,8 +105,8 @@ def test_every_optimiser_of_the_suite_keeps_the_contract():
         assert optimizer.generations(objective, budget) == 6
         with pytest.raises(ValueError, match="budget is 1 plans"):
             optimizer.generations(objective, 1)
-        seen = []
-        arguments = {"start": clinical, "progress": lambda *report: seen.append(report)}
+        seen: list[tuple[int, float, int]] = []
+        arguments = {"start": clinical, "progress": lambda *report, seen=seen: seen.append(report)}
         found = [optimizer.optimize(objective, budget, seed, **arguments) for seed in (1, 1, 2)]
         assert found[0].score == found[1].score >= objective.score(clinical).max()
         assert np.array_equal(found[0].plan, found[1].plan)

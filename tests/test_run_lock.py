@@ -11,13 +11,13 @@ import threading
 
 import pytest
 
-from oncogym.agents import run_lock
+from oncogym.core import run_lock
 from oncogym.core.files import OutputFolderError
 from oncogym.core.run_lock import LOCK_FILE, RunLockedError, hold, is_stale
 
 HOLDER = """
 import sys, time
-from oncogym.agents import run_lock
+from oncogym.core import run_lock
 if sys.argv[2] == "file":
     run_lock.fcntl = None
 with run_lock.hold(sys.argv[1]):

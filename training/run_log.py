@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,10 @@ from typing import Any
 import pandas as pd
 from torch.utils.tensorboard import SummaryWriter
 
-from oncogym.core.files import CorruptFileError, write_csv_atomic
+from oncogym.core.files import CorruptFileError, read_bytes, write_csv_atomic
+
+# Bytes of a table that is read: a million rows.
+_LONGEST = 1 << 28
 
 
 class ProgressTable:
@@ -32,11 +36,18 @@ class ProgressTable:
 
     def _read(self, last: int) -> None:
         try:
-            for row in pd.read_csv(self._path).to_dict("records"):
+            data = read_bytes(self._path, _LONGEST)
+            frame = pd.read_csv(io.BytesIO(data))
+            for name, column in frame.items():
+                if column.dtype.kind not in ("i" if name == "steps" else "if"):
+                    raise ValueError(f"{name} holds what is no number")
+            for row in frame.to_dict("records"):
                 step = int(row.pop("steps"))
                 if step <= last:
                     self._rows[step] = {str(k): v for k, v in row.items() if not pd.isna(v)}
-        except (KeyError, ValueError) as error:
+        except CorruptFileError:
+            raise
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise CorruptFileError(f"{self._path}: not the scalars of a run ({error})") from error
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:

@@ -28,15 +28,16 @@ import torch
 from oncogym.agents.learned import PolicyAgent
 from oncogym.agents.policy_files import Policy, write_policy
 from oncogym.core.checkpoint import Checkpoint, newest_checkpoint, write_checkpoint
+from oncogym.core.documents import Document
 from oncogym.core.files import (
     CorruptFileError,
     StrPath,
-    read_json,
     require_writable_folder,
     to_plain,
     write_json_atomic,
 )
 from oncogym.core.manifest import manifest
+from oncogym.core.run_lock import hold
 from oncogym.envs.problem import Problem
 from oncogym.training.algorithms.base import Learner
 from oncogym.training.evaluator import Evaluator
@@ -47,6 +48,9 @@ from oncogym.training.settings import RunSettings, differences, make_settings
 # A second thread hardly pays for networks and minibatches of this size, and would change the last
 # digits: a run must not depend on the number of cores, nor on the executor that gives it some.
 _TORCH_THREADS = 1
+
+
+_LONGEST_CONFIGURATION = 1 << 24
 
 
 class RunFolderError(ValueError):
@@ -139,6 +143,7 @@ def train(
         ValueError: A value is out of range.
         OutputFolderError: ``out`` cannot be written to.
         RunFolderError: ``out`` holds a run already.
+        RunLockedError: Another process works in ``out``.
     """
     settings = make_settings(
         env_id,
@@ -152,12 +157,15 @@ def train(
         base=base,
     )
     folder = require_writable_folder(out)
-    if (folder / "config.json").exists():
-        raise RunFolderError(f"{folder} holds a run already; resume it or choose another folder")
-    write_json_atomic(
-        folder / "config.json", manifest("train", seeds=settings.seed, settings=settings.to_json())
-    )
-    return _carry_out(settings, folder, None, (), progress)
+    config = folder / "config.json"
+    with hold(folder):
+        if config.exists():
+            raise RunFolderError(
+                f"{folder} holds a run already; resume it or choose another folder"
+            )
+        about = manifest("train", seeds=settings.seed, settings=settings.to_json())
+        write_json_atomic(config, about)
+        return _carry_out(settings, folder, None, (), progress)
 
 
 def resume(out: StrPath, *, progress: bool = False, **asked: Any) -> TrainResult:
@@ -177,16 +185,22 @@ def resume(out: StrPath, *, progress: bool = False, **asked: Any) -> TrainResult
         SettingsMismatchError: ``asked`` differs from the run; the message names what.
         CorruptFileError: The configuration, or every checkpoint, is damaged.
         OutputFolderError: ``out`` cannot be written to.
+        RunLockedError: Another process works in ``out``.
     """
     folder = Path(out)
-    config = folder / "config.json"
-    if not config.is_file():
+    if not (folder / "config.json").is_file():
         raise RunFolderError(f"{folder} holds no run to resume: there is no config.json")
-    document = read_json(config)
-    try:
-        settings = RunSettings.from_json(document["settings"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CorruptFileError(f"{config}: not the configuration of a run ({error!r})") from error
+    with hold(folder):
+        return _go_on(folder, progress, asked)
+
+
+def _go_on(folder: Path, progress: bool, asked: Mapping[str, Any]) -> TrainResult:
+    config = folder / "config.json"
+    document = Document.read(config, _LONGEST_CONFIGURATION)
+    settings = RunSettings.from_json(document.inside("settings"))
+    earlier = document.values.get("resumed", [])
+    if not isinstance(earlier, list):
+        raise document.error("resumed", "a list of the earlier times")
     changed = differences(settings, asked)
     if changed:
         raise SettingsMismatchError(f"{folder} cannot go on with other settings: {changed}")
@@ -196,8 +210,7 @@ def resume(out: StrPath, *, progress: bool = False, **asked: Any) -> TrainResult
         warnings.warn(f"damaged checkpoint passed over: {message}", RuntimeWarning, stacklevel=2)
     record = manifest("train --resume")
     record["from_step"] = checkpoint.steps if checkpoint else 0
-    document.setdefault("resumed", []).append(record)
-    write_json_atomic(config, document)
+    write_json_atomic(config, {**document.values, "resumed": [*earlier, record]})
     return _carry_out(settings, folder, checkpoint, tuple(damaged), progress)
 
 
@@ -324,19 +337,31 @@ class _Run:
         Raises:
             CorruptFileError: It does not fit the run.
         """
-        state = checkpoint.state
         try:
-            self._learner.restore(checkpoint.steps, state["learner"], dict(checkpoint.arrays))
-            self._earlier = float(state["seconds"])
-            self.last_evaluation = dict(state["last"])
+            state = Document(dict(checkpoint.state), "state")
+            self._learner.restore(
+                checkpoint.steps, state.mapping("learner"), dict(checkpoint.arrays)
+            )
+            self._earlier = state.number("seconds", 0.0)
+            last = state.inside("last")
+            self.last_evaluation = {name: last.number(name) for name in last}
             if state["best"] is not None:
-                self.best_return = float(state["best"]["return"])
-                self.best_steps = int(state["best"]["steps"])
+                best = state.inside("best")
+                self.best_return = best.number("return")
+                self.best_steps = best.whole("steps", 0, checkpoint.steps)
                 self._best = Policy.from_document(
-                    state["best"]["policy"], _without_prefix(checkpoint.arrays, _BEST)
+                    best.inside("policy"), _without_prefix(checkpoint.arrays, _BEST)
                 )
                 self._write_best()
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        except (
+            AttributeError,
+            IndexError,
+            KeyError,
+            OverflowError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:
             raise CorruptFileError(
                 f"checkpoint of step {checkpoint.steps} in {self._folder} does not fit its run: "
                 f"{error}"

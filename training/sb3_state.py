@@ -16,6 +16,8 @@ from stable_baselines3.common.vec_env import VecNormalize
 from oncogym.training.algorithms.base import Arrays
 
 _ARRAY = "array of the checkpoint"
+# Of the Mersenne Twister's state.
+_GENERATOR_WORDS = 624
 
 
 def save_model(model: BaseAlgorithm) -> tuple[dict[str, Any], Arrays]:
@@ -57,11 +59,15 @@ def restore_model(
     Raises:
         KeyError, RuntimeError, TypeError, ValueError: It does not fit the model.
     """
-    model.set_parameters(unpack(state["parameters"], arrays), exact_match=True)
+    _restore_parameters(model, unpack(state["parameters"], arrays))
     for name, value in unpack(state["variables"], arrays).items():
         with torch.no_grad():
             recursive_getattr(model, name).copy_(value)
     for name, moments in _moments(model.get_vec_normalize_env()).items():
+        for part in ("mean", "var", "count"):
+            array = arrays[f"{name}/{part}"]
+            if array.shape != np.shape(getattr(moments, part)) or not (array >= -np.inf).all():
+                raise ValueError(f"{name}/{part} has the shape {array.shape}")
         moments.mean = arrays[f"{name}/mean"].copy()
         moments.var = arrays[f"{name}/var"].copy()
         moments.count = float(arrays[f"{name}/count"])
@@ -71,10 +77,42 @@ def restore_model(
         for name, array in _replayed(buffer).items():
             array[: buffer.size()] = arrays[f"replayed/{name}"]
     generator, position, has_gauss, cached = state["numpy_generator"]
+    if type(position) is not int or not 0 <= position <= _GENERATOR_WORDS:
+        raise ValueError(f"numpy_generator is at position {position}")  # numpy itself believes it
     np.random.set_state((generator, arrays["random/numpy"], position, has_gauss, cached))  # noqa: NPY002
     torch.set_rng_state(torch.tensor(arrays["random/torch"]))
     model.num_timesteps = steps
     model._n_updates = int(state["updates"])
+
+
+def _restore_parameters(model: BaseAlgorithm, parameters: Mapping[str, Any]) -> None:
+    """Put back networks and optimisers; torch checks neither shape nor kind of Adam's moments."""
+    for name, saved in parameters.items():
+        part = recursive_getattr(model, name)
+        if not isinstance(part, torch.optim.Optimizer):
+            continue
+        kinds = [
+            [{key: _kind(value) for key, value in group.items()} for group in groups]
+            for groups in (part.state_dict()["param_groups"], saved["param_groups"])
+        ]
+        if kinds[0] != kinds[1]:
+            raise ValueError(f"{name} has other settings")
+        own = [p for group in part.param_groups for p in group["params"]]
+        for index, entries in saved["state"].items():
+            for key, value in entries.items():
+                shape = () if key == "step" else tuple(own[int(index)].shape)
+                if not torch.is_floating_point(value) or tuple(value.shape) != shape:
+                    raise ValueError(f"{name}: {key} of parameter {index} is not {shape}")
+    model.set_parameters(dict(parameters), exact_match=True)
+
+
+def _kind(value: Any) -> Any:
+    """What stays the same when a setting of an optimiser is read from JSON."""
+    if isinstance(value, list | tuple):
+        return len(value)
+    if isinstance(value, bool) or value is None:
+        return type(value).__name__
+    return "number" if isinstance(value, int | float) else type(value).__name__
 
 
 def pack(value: Any, arrays: Arrays, place: str) -> Any:

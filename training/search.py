@@ -29,6 +29,7 @@ from oncogym.core.files import (
     write_csv_atomic,
     write_json_atomic,
 )
+from oncogym.core.run_lock import hold
 from oncogym.training.algorithms import DEFAULT
 from oncogym.training.runs import TrainResult, resume, train
 from oncogym.training.settings import make_settings
@@ -74,6 +75,7 @@ def search(
         UnknownNameError: The environment or a hyper-parameter does not exist.
         ValueError: A value is out of range, or ``seeds`` is below 1; nothing is trained then.
         OutputFolderError: ``out`` cannot be written to.
+        RunLockedError: Another process works in ``out``.
     """
     if seeds < 1:
         raise ValueError(f"seeds is {seeds}; allowed: at least 1")
@@ -82,8 +84,9 @@ def search(
         _settings(env_id, algorithm, cell, steps, options)
     folder = require_writable_folder(out)
     rows: list[dict[str, Any]] = []
-    for number, cell in enumerate(cells):
-        for own_seed in range(seed, seed + seeds):
+    runs = [(cell, own_seed) for cell in cells for own_seed in range(seed, seed + seeds)]
+    with hold(folder):
+        for number, (cell, own_seed) in enumerate(runs):
             place = folder / _name(cell, own_seed)
             about = to_plain(
                 {
@@ -97,7 +100,7 @@ def search(
             )
             result = _finished(place, about)
             if result is None:
-                print(f"{number + 1} of {len(cells)}: {_name(cell, own_seed)}", file=sys.stderr)
+                print(f"{number + 1} of {len(runs)}: {_name(cell, own_seed)}", file=sys.stderr)
                 result = _run(env_id, algorithm, cell, own_seed, place, steps, options, progress)
                 write_json_atomic(place / _RESULT, {"about": about, "result": result})
             rows.append({**cell, "seed": own_seed, **result, "folder": place.name})

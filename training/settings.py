@@ -9,8 +9,9 @@ from importlib.resources import files
 from typing import Any
 
 from oncogym.core.checks import check_choice, whole_number
+from oncogym.core.documents import Document, shown
 from oncogym.core.errors import nearest
-from oncogym.core.files import to_plain
+from oncogym.core.files import CorruptFileError, to_plain
 from oncogym.envs.problem import Problem
 from oncogym.envs.registry import find_variant
 from oncogym.training.algorithms import find_algorithm
@@ -19,9 +20,10 @@ from oncogym.training.algorithms.base import Algorithm
 #: Where the values that nobody sets come from: tuned for the environment, or SB3's own defaults.
 BASES = ("tuned", "sb3")
 
+_MOST_STEPS, _MOST_SEED = 10**15, 2**32 - 1
 # Values of the YAML files that belong to the run and not to the algorithm: least and most.
 _OF_THE_RUN = {
-    "steps": (1, 10**15),
+    "steps": (1, _MOST_STEPS),
     "lanes": (1, 10**7),
     "evaluations": (1, 10**6),
     "evaluation_patients": (1, 10**6),
@@ -83,17 +85,37 @@ class RunSettings:
         return to_plain(values)
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> RunSettings:
+    def from_json(cls, document: Document) -> RunSettings:
         """Settings from :meth:`to_json`.
 
         Raises:
-            KeyError, TypeError, ValueError: Something is missing or of the wrong kind.
+            CorruptFileError: Something is missing, unknown or of the wrong kind.
         """
-        values = dict(document)
-        values["problem"] = Problem.from_json(values["problem"])
-        kind = find_algorithm(values["algorithm"]).Settings
-        values["hyperparameters"] = kind(**values["hyperparameters"])
-        return cls(**values)
+        names = {field.name for field in dataclasses.fields(cls)}
+        _require_names(document, names)
+        try:
+            kind = find_algorithm(document.text("algorithm")).Settings
+            inner = document.inside("hyperparameters")
+            _require_names(inner, {field.name for field in dataclasses.fields(kind)})
+            return cls(
+                algorithm=document.text("algorithm"),
+                problem=Problem.from_json(document.mapping("problem")),
+                seed=document.whole("seed", 0, _MOST_SEED),
+                checkpoint_every=document.whole("checkpoint_every", 1, _MOST_STEPS),
+                hyperparameters=kind(**inner.values),
+                **{name: document.whole(name, *ends) for name, ends in _OF_THE_RUN.items()},
+            )
+        except CorruptFileError:
+            raise
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
+            raise CorruptFileError(f"{document.place}: {error!r}") from error
+
+
+def _require_names(document: Document, names: set[str]) -> None:
+    for name in names - set(document):
+        raise document.error(name, "a value of a run")
+    for name in set(document) - names:
+        raise CorruptFileError(f"{document.place}: {shown(name)} is no setting of a run")
 
 
 def make_settings(

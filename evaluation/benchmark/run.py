@@ -15,6 +15,7 @@ from oncogym.agents.clinical import RandomAgent, clinical_agents
 from oncogym.core.checks import whole_number
 from oncogym.core.files import write_csv_atomic, write_json_atomic
 from oncogym.core.output_folder import OutputFolder
+from oncogym.core.run_lock import hold
 from oncogym.envs import treatments
 from oncogym.envs.problem import Problem
 from oncogym.envs.registry import find_variant
@@ -88,12 +89,32 @@ def run_benchmark(
             names that is not ours.
         ValueError: ``out`` holds a benchmark with other settings, an id is named twice, or the
             seeds are out of range.
+        RunLockedError: Another process works in ``out``.
         CorruptFileError: A finished part found in ``out`` is damaged.
         ExecutorError: The workers cannot do it.
         ReportError: All results are saved, but a figure or the report could not be made.
     """
     presets, problems = prepare(env_ids, preset, seed)
     output = open_benchmark(out)
+    with hold(output.path):
+        return _run_held(
+            output, preset, presets, problems, seed, manifest, say, executor, studies, drawings
+        )
+
+
+def _run_held(
+    output: OutputFolder,
+    preset: Preset,
+    presets: Mapping[str, Preset],
+    problems: Mapping[str, Problem],
+    seed: int,
+    manifest: Mapping[str, Any] | None,
+    say: Callable[[str], None],
+    executor: Executor | None,
+    studies: Sequence[Mapping[str, Any]],
+    drawings: Drawings | None,
+) -> dict[str, Comparison]:
+    """:func:`run_benchmark` in a folder that no other process works in."""
     claim_settings(output, "", settings_of(preset, seed))
     folders = places(problems)
     for env_id, problem in problems.items():

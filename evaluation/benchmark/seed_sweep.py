@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oncogym.core.files import CorruptFileError, OutputFolderError, read_json
+from oncogym.core.files import (
+    CorruptFileError,
+    OutputFolderError,
+    read_json,
+    require_writable_folder,
+)
+from oncogym.core.run_lock import hold
 from oncogym.envs.problem import Problem
 from oncogym.parallel.base import Executor, ExecutorError, LanesExecutor
 
@@ -106,21 +112,26 @@ def train_seeds(
 
 
 def train(run: TrainingRun) -> TrainResult:
-    """Carry out one run, unless it is finished already."""
-    from oncogym.training.runs import resume
-    from oncogym.training.runs import train as train_run
+    """Carry out one run, unless it is finished already.
 
-    if (run.folder / "result.json").is_file():
-        return resume(run.folder, progress=run.progress)
-    remove_run(run.folder)
-    return train_run(
-        run.problem,
-        run.algorithm,
-        out=run.folder,
-        steps=run.steps,
-        seed=run.seed,
-        progress=run.progress,
-    )
+    Raises:
+        RunLockedError: Another process works in its folder; nothing is removed then.
+        OutputFolderError: The folder holds what no run writes; nothing is removed then.
+    """
+    from oncogym.training import runs
+
+    with hold(require_writable_folder(run.folder)):
+        if (run.folder / "result.json").is_file():
+            return runs.resume(run.folder, progress=run.progress)
+        remove_run(run.folder)
+        return runs.train(
+            run.problem,
+            run.algorithm,
+            out=run.folder,
+            steps=run.steps,
+            seed=run.seed,
+            progress=run.progress,
+        )
 
 
 def require_no_run_files(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from typing import Any
@@ -119,6 +120,7 @@ class GeneticAlgorithm:
                 schedules are drawn), or ``resume`` comes without a folder.
             SearchFolderError: The folder holds a search already, or (``resume``) one that began
                 with other settings; the message names them.
+            RunLockedError: Another process works in the folder.
             CorruptFileError: (``resume``) Every checkpoint is damaged.
             ExecutorError: The workers cannot do it.
         """
@@ -138,10 +140,11 @@ class GeneticAlgorithm:
         }
         search = _Search(objective, space, self.settings, generations, seed, executor)
         place = None if folder is None else SearchFolder(folder, settings)
-        state = self._start(search, place, resume, progress)
-        while state.generation < generations - 1:
-            search.advance(state)
-            _report(state, place, progress)
+        with contextlib.nullcontext() if place is None else place.held():
+            state = self._start(search, place, resume, progress)
+            while state.generation < generations - 1:
+                search.advance(state)
+                _report(state, place, progress)
         started = time.perf_counter()
         before = objective.evaluations
         plan, score = search.final(state)

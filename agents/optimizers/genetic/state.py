@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from oncogym.core.checkpoint import (
     newest_checkpoint,
     write_checkpoint,
 )
+from oncogym.core.documents import is_number
 from oncogym.core.files import (
     CorruptFileError,
     StrPath,
@@ -24,6 +26,7 @@ from oncogym.core.files import (
     to_plain,
     write_csv_atomic,
 )
+from oncogym.core.run_lock import hold
 from oncogym.envs.therapy import Floats
 
 #: Checkpoints that are kept: the last, and one in case it is damaged.
@@ -41,6 +44,8 @@ COLUMNS = (
     "simulations",
     "seconds",
 )
+
+_ARRAYS = ("population", "scores", "recent", "recent_scores")
 
 
 class SearchFolderError(ValueError):
@@ -111,19 +116,28 @@ class SearchState:
         """The search that :meth:`to_checkpoint` wrote down.
 
         Raises:
-            KeyError, TypeError, ValueError: The checkpoint is not one of a genetic search.
+            AttributeError, KeyError, OverflowError, TypeError, ValueError: The checkpoint is not
+                one of a genetic search.
         """
         rng = np.random.default_rng()
         rng.bit_generator.state = checkpoint.state["generator"]
-        return cls(
-            rng=rng,
-            population=checkpoint.arrays["population"],
-            scores=checkpoint.arrays["scores"],
-            generation=checkpoint.steps,
-            history=list(checkpoint.state["history"]),
-            recent=checkpoint.arrays["recent"],
-            recent_scores=checkpoint.arrays["recent_scores"],
-        )
+        arrays = {name: checkpoint.arrays[name] for name in _ARRAYS}
+        size, slots = arrays["population"].shape
+        generations = len(arrays["recent"]) // max(size, 1)
+        for name, (kind, shape) in {
+            "population": ("i", (size, slots)),
+            "scores": ("f", (size,)),
+            "recent": ("i", (generations * size, slots)),
+            "recent_scores": ("f", (generations * size,)),
+        }.items():
+            if arrays[name].dtype.kind != kind or arrays[name].shape != shape or not size:
+                raise ValueError(f"{name} has the shape {arrays[name].shape}")
+        history = checkpoint.state["history"]
+        if len(history) != checkpoint.steps + 1 or not all(
+            set(row) == set(COLUMNS) and all(map(is_number, row.values())) for row in history
+        ):
+            raise ValueError("the history is not that of so many generations")
+        return cls(rng=rng, generation=checkpoint.steps, history=list(history), **arrays)
 
 
 class SearchFolder:
@@ -142,6 +156,17 @@ class SearchFolder:
     def checkpoints(self) -> Path:
         """Folder of the checkpoints."""
         return self.folder / "checkpoints"
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Work in the folder as the only process.
+
+        Raises:
+            OutputFolderError: It cannot be written to.
+            RunLockedError: Another process works there.
+        """
+        with hold(require_writable_folder(self.folder)):
+            yield
 
     def begin(self) -> None:
         """Make the folder ready for a new search.
@@ -177,7 +202,7 @@ class SearchFolder:
         try:
             changed = differences(checkpoint.state["settings"], self._settings)
             state = SearchState.from_checkpoint(checkpoint)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise CorruptFileError(
                 f"{self.checkpoints}: not the checkpoints of a genetic search ({error!r})"
             ) from error

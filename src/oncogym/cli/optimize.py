@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 from pathlib import Path
@@ -35,6 +36,7 @@ from oncogym.cli.search_request import SearchRequest, read_request
 from oncogym.core.files import write_json_atomic
 from oncogym.core.manifest import manifest
 from oncogym.core.output_folder import OutputFolder
+from oncogym.core.run_lock import hold
 from oncogym.envs.problem import MOST_PATIENTS, Problem
 from oncogym.evaluation.benchmark.plan_distance import search_own_plans
 from oncogym.evaluation.harness import resolve
@@ -141,8 +143,10 @@ def run(args: argparse.Namespace) -> int:
     optimizer = find_optimizer(request.method, request.set)
     _check(optimizer, objective, request.budget)
     about = manifest("optimize", {"seed": request.seed}, dataclasses.asdict(request))
-    with executor_of(args) as executor:
+    with executor_of(args) as executor, contextlib.ExitStack() as stack:
         output = None if out is None else _open(out, request, resume=args.resume is not None)
+        if output:
+            stack.enter_context(hold(output.path))
         if output and optimizer.resumes and args.resume is None:
             _claim(output, about)
         result = search_plan(
@@ -195,8 +199,10 @@ def _run_each(args: argparse.Namespace, request: SearchRequest) -> int:
     optimizer = find_optimizer(request.method, request.set)
     _check(optimizer, PlanObjective(problem.part(slice(0, 1))), request.budget)
     about = manifest("optimize", {"seed": request.seed}, dataclasses.asdict(request))
-    with executor_of(args) as executor:
+    with executor_of(args) as executor, contextlib.ExitStack() as stack:
         output = None if args.out is None else _open(args.out, request)
+        if output:
+            stack.enter_context(hold(output.path))
         agent, document = search_own_plans(
             problem,
             optimizer,

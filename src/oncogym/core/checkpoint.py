@@ -13,7 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oncogym.core.archives import dump_arrays, load_arrays
-from oncogym.core.files import CorruptFileError, to_plain, write_bytes_atomic
+from oncogym.core.documents import Document
+from oncogym.core.files import (
+    CorruptFileError,
+    parse_json,
+    read_bytes,
+    to_plain,
+    write_bytes_atomic,
+)
 
 #: Checkpoints that are kept unless a run says otherwise; older ones are removed.
 KEEP = 3
@@ -21,6 +28,10 @@ KEEP = 3
 _FORMAT = "oncogym-checkpoint"
 _NAME = re.compile(r"checkpoint_(\d{12})\.npz")
 _STATE = "state.json"
+
+#: Bytes of a checkpoint at most.
+LARGEST = 1 << 30
+_MOST_UNPACKED = 16
 
 
 @dataclass(frozen=True)
@@ -48,12 +59,16 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = KEEP) -> 
         "state": to_plain(checkpoint.state),
     }
     text = json.dumps(document, allow_nan=False).encode("utf-8")
-    path = folder / f"checkpoint_{checkpoint.steps:012d}.npz"
+    path = folder / _file_name(checkpoint.steps)
     data = dump_arrays({_STATE: np.frombuffer(text, np.uint8), **checkpoint.arrays})
     write_bytes_atomic(path, data)
     for old in list_checkpoints(folder)[keep:]:
         old.unlink(missing_ok=True)
     return path
+
+
+def _file_name(steps: int) -> str:
+    return f"checkpoint_{steps:012d}.npz"
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
@@ -69,18 +84,23 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CorruptFileError: It is truncated, altered or not a checkpoint; the message names it.
     """
-    data = path.read_bytes()
-    arrays = load_arrays(path, data)
+    data = read_bytes(path, LARGEST)
+    # What write_checkpoint writes is not compressed; a file that unpacks to many times its size is
+    # none of ours.
+    arrays = load_arrays(path, data, _MOST_UNPACKED * len(data), kinds="biuf")
     # The archive's own checksums leave its headers out.
     if dump_arrays(arrays) != data:
         raise CorruptFileError(f"{path}: altered")
-    try:
-        document = json.loads(arrays.pop(_STATE).tobytes().decode("utf-8"))
-        if document["format"] != _FORMAT or document["arrays"] != sorted(arrays):
-            raise ValueError("not a checkpoint, or arrays are missing")
-        return Checkpoint(int(document["steps"]), dict(document["state"]), arrays)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CorruptFileError(f"{path}: {error}") from error
+    text = arrays.pop(_STATE, None)
+    if text is None or text.dtype != np.uint8 or text.ndim != 1:
+        raise CorruptFileError(f"{path}: not a checkpoint, it has no {_STATE}")
+    document = Document(parse_json(text.tobytes(), f"{path}: {_STATE}"), f"{path}: {_STATE}")
+    if document["format"] != _FORMAT or document["arrays"] != sorted(arrays):
+        raise CorruptFileError(f"{path}: not a checkpoint, or arrays are missing")
+    steps = document.whole("steps", 0, 10**15)
+    if path.name != _file_name(steps):
+        raise CorruptFileError(f"{path}: holds step {steps}")
+    return Checkpoint(steps, document.mapping("state"), arrays)
 
 
 def newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = [
     "CorruptFileError",
     "OutputFolderError",
+    "parse_json",
+    "read_bytes",
     "read_json",
     "require_writable_folder",
     "to_plain",
@@ -173,29 +175,66 @@ def require_writable_folder(path: StrPath) -> Path:
     return folder
 
 
-def read_json(path: StrPath) -> Any:
+def read_json(path: StrPath, most_bytes: int = 1 << 28) -> Any:
     """The content of a JSON file.
 
     Raises:
         OSError: it cannot be opened.
-        CorruptFileError: it is no file, not UTF-8 or not JSON; the message has file, line and
-            fault.
+        CorruptFileError: it is no file, larger than `most_bytes`, not UTF-8 or not JSON; the
+            message has file, line and fault.
     """
     if os.path.exists(path) and not os.path.isfile(path):
         raise CorruptFileError(f"{path}: not a file")  # a pipe would be waited for
-    data = Path(path).read_bytes()
+    return parse_json(read_bytes(path, most_bytes), str(path))
+
+
+def read_bytes(path: StrPath, most_bytes: int) -> bytes:
+    """The content of a file that has no more than `most_bytes`.
+
+    Raises:
+        OSError: it cannot be opened.
+        CorruptFileError: it is larger.
+    """
+    with open(path, "rb") as stream:
+        data = stream.read(most_bytes + 1)
+    if len(data) > most_bytes:
+        raise CorruptFileError(f"{path}: larger than {most_bytes} bytes")
+    return data
+
+
+def parse_json(data: bytes, place: str) -> Any:
+    """JSON of unknown origin: without NaN and infinities, and no name twice in one object.
+
+    Raises:
+        CorruptFileError: it is something else; the message begins with `place`.
+    """
     if not data.strip():
-        raise CorruptFileError(f"{path}, line 1: the file is empty")
+        raise CorruptFileError(f"{place}, line 1: the file is empty")
     try:
-        return json.loads(data.decode("utf-8-sig"))
+        return json.loads(
+            data.decode("utf-8-sig"), parse_constant=_refuse, object_pairs_hook=_object
+        )
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise CorruptFileError(f"{path}, line {line}: not UTF-8 text ({error.reason})") from error
+        raise CorruptFileError(f"{place}, line {line}: not UTF-8 text ({error.reason})") from error
     except json.JSONDecodeError as error:
         raise CorruptFileError(
-            f"{path}, line {error.lineno}, column {error.colno}: {error.msg}"
+            f"{place}, line {error.lineno}, column {error.colno}: {error.msg}"
         ) from error
     except RecursionError as error:
-        raise CorruptFileError(f"{path}: nested too deeply") from error
-    except ValueError as error:  # an integer with thousands of digits
-        raise CorruptFileError(f"{path}: {error}") from error
+        raise CorruptFileError(f"{place}: nested too deeply") from error
+    except ValueError as error:  # an integer of thousands of digits, or one of the two below
+        raise CorruptFileError(f"{place}: {error}") from error
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(f"{word} is not a number of JSON")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in found if names.count(name) > 1)
+        raise ValueError(f"the name {twice!r} comes twice")
+    return found
