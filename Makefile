@@ -2,8 +2,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Test processes side by side; each loads about 1 GB.
+WORKERS ?= 2
+# Threads that wait for work must not spin beside another process.
+export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup test gpu benchmark docs interop lint clean clean-cache
+.PHONY: setup test check lowest gpu benchmark docs interop lint clean clean-cache
 
 # Makes .venv in the checkout and installs the project into it, editable.
 setup: $(STAMP)
@@ -13,9 +17,22 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
 	touch $@
 
-# All tests, the slow statistical ones included.
+# All tests, the slow statistical ones included; says why any is skipped.
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -rs
+
+# Before a commit: style, types, and the first case of each test that is not slow.
+check: lint
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -rs --quick
+
+# The quick tests with the lowest versions that pyproject.toml allows, in an environment of its own.
+# It holds gigabytes: only the newest PyTorch comes without CUDA.
+lowest:
+	$(PYTHON) -m venv build/lowest
+	build/lowest/bin/python -m pip install --quiet uv
+	build/lowest/bin/uv pip install --quiet --python build/lowest/bin/python \
+	  --resolution lowest-direct -e ".[dev]"
+	build/lowest/bin/python -m pytest -n $(WORKERS) --dist worksteal -rs --quick
 
 # On an NVIDIA GPU: its tests, its speed, and the source's tables by the exact law.
 gpu: setup
@@ -49,7 +66,8 @@ lint: setup
 	$(BIN)/ruff format --check .
 	rm -rf build/types
 	$(BIN)/python -m pip install --quiet --no-deps --target build/types .
-	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p oncogym
+	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml \
+	  --cache-dir ../../.mypy_cache -p oncogym
 
 # Compiled kernels; numba does not notice changes in functions inlined from other files.
 clean-cache:

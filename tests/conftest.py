@@ -1,11 +1,18 @@
-"""Shared fixtures: every registered environment, by id."""
+"""Shared fixtures and options: every registered environment by id, plan libraries made once."""
 
 from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+from dataclasses import fields
 
 import pytest
 
 import oncogym  # noqa: F401  (registers the environments)
+from oncogym.core.files import write_bytes_atomic
 from oncogym.envs import treatments
+from oncogym.envs.impt_beam_weighting import plan_library as library
 
 SUITE_IDS = [
     variant.id
@@ -15,6 +22,49 @@ SUITE_IDS = [
 ]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--quick",
+        action="store_true",
+        help="no test marked slow, and the first case only of each that has several",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("quick"):
+        return
+    seen: set[str] = set()
+    kept, left_out = [], []
+    for item in items:
+        function = item.nodeid.partition("[")[0]
+        again = function in seen or item.get_closest_marker("slow") is not None
+        (left_out if again else kept).append(item)
+        seen.add(function)
+    items[:] = kept
+    config.hook.pytest_deselected(items=left_out)
+
+
 @pytest.fixture(params=SUITE_IDS)
 def env_id(request: pytest.FixtureRequest) -> str:
     return request.param
+
+
+@pytest.fixture(autouse=True, scope="session")
+def plan_libraries(tmp_path_factory: pytest.TempPathFactory):
+    """Make the plan library of an anatomy once a session, whichever process asks for it first."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # the same for all workers
+    make = library.library_of_phantom
+
+    def kept(phantom, beams=None):
+        parts = [getattr(phantom, part.name) for part in fields(phantom)]
+        content = pickle.dumps((parts, beams))
+        path = folder / f"library-{hashlib.sha256(content).hexdigest()}.pickle"
+        if not path.exists():
+            write_bytes_atomic(path, pickle.dumps(make(phantom, beams)))
+        return pickle.loads(path.read_bytes())
+
+    library.library_of_phantom = kept
+    yield
+    library.library_of_phantom = make

@@ -35,8 +35,7 @@ from oncogym.envs.emt6ro_fractionation.tumour import SIDE, SITES, State, stack
 from oncogym.envs.emt6ro_fractionation.tumour_library import biology, library_bytes
 
 DATA = Path(__file__).parent / "data"
-REFERENCE = Path(__file__).resolve().parents[2] / "shared/reference/emt6ro/tumour-library"
-needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason="reference tumours not here")
+REFERENCE = DATA / "emt6ro_tumours"
 BMII = Protocol.parse("2@0;2@24;2@24;2@24;2@24", "BMII")
 
 
@@ -72,7 +71,6 @@ def single_cell(row=25, column=25, **clocks) -> State:
     return state
 
 
-@needs_reference
 @pytest.mark.parametrize("row", range(15))
 def test_first_steps_of_the_reference(row):
     """After one diffusion and after one step everything is determined; later, births are random."""
@@ -106,7 +104,6 @@ def test_first_steps_of_the_reference(row):
         np.testing.assert_allclose(fields.sum(axis=1), sums, rtol=1e-3)
 
 
-@needs_reference
 def test_reference_files_round_trip(tmp_path):
     tumour = read_tumour(REFERENCE / "tumor-3.txt")
     assert tumour.sites == 315
@@ -513,13 +510,13 @@ def test_shipped_tumours_are_like_the_reference_ones():
 @pytest.mark.slow
 def test_growth_from_ten_sites():
     """Specification 8.4: 331.1 sites at day 10 (sd 15.1, 10 runs), S with 2 h of spread."""
-    grown = grow(range(500, 530), 10.0, fidelity="exact", parameters=Parameters())
+    grown = grow(range(500, 512), 10.0, fidelity="exact", parameters=Parameters())
     sites = np.array([tumour.sites for tumour in grown])
-    error = np.hypot(15.1 / np.sqrt(10), sites.std(ddof=1) / np.sqrt(30))
+    # Held to what 30 tumours would have to meet.
+    error = np.hypot(15.1 / np.sqrt(10), 15.1 / np.sqrt(30))
     assert abs(sites.mean() - 331.1) < 4 * error
 
 
-@needs_reference
 @pytest.mark.slow
 def test_random_protocols_of_the_reference():
     """20 schedules, 100 runs each at m = 20, against 500 of the source's program each."""

@@ -15,6 +15,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
+from tg119 import tg119
 
 from oncogym.agents.clinical import clinical_agents
 from oncogym.envs import get_treatment
@@ -38,12 +39,6 @@ from oncogym.evaluation.harness import evaluate, evaluate_problem, resolve
 V0 = "oncogym/IMPTBeamWeighting-v0"
 PUBLISHED = "oncogym/IMPTBeamWeightingPublished-v0"
 COHORT = "oncogym/IMPTBeamWeightingCohort-v0"
-TG119 = Path(
-    os.environ.get(
-        "ONCOGYM_TG119",
-        Path(__file__).resolve().parents[2] / "shared" / "reference" / "impt_tg119.npz",
-    )
-)
 STILL = IMPTPatient(random_sd=0.0)
 
 
@@ -338,21 +333,17 @@ def test_matrix_without_a_grid_has_no_shifts(tmp_path):
     assert moved == straight
 
 
-@pytest.mark.skipif(not TG119.exists(), reason="the case is not part of the repository")
 @pytest.mark.slow
 def test_real_case_in_three_dimensions(tmp_path):
-    with np.load(TG119) as case:
-        matrix = csr_matrix((case["data"], case["indices"], case["indptr"]), case["shape"])
-        structures = [
-            Structure("target", case["OuterTarget"], "target", priority=1),
-            Structure("core", case["Core"], "oar", limit=25.0, priority=2),
-            Structure("body", case["BODY"], "body"),
-        ]
-        shape = tuple(int(n) for n in case["grid_size_xyz"][::-1])
-        spacing = (0.1 * float(case["spacing_mm"]),) * 3
+    case = tg119().cropped()
+    structures = [
+        Structure("target", case.target, "target", priority=1),
+        Structure("core", case.core, "oar", limit=25.0, priority=2),
+        Structure("body", case.body, "body"),
+    ]
     path = tmp_path / "tg119.npz"
     DoseInfluence.from_matrix(
-        matrix, structures, prescription=50.0, shape=shape, spacing=spacing
+        case.matrix, structures, prescription=50.0, shape=case.shape, spacing=case.spacing
     ).save(path)
     env = gym.make(V0, influence=str(path)).unwrapped
     assert env.action_space.shape == (8,)

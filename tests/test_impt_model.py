@@ -19,6 +19,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix, random_array
 from scipy.special import pbdv
+from tg119 import tg119
 
 from oncogym.core.errors import UnknownNameError
 from oncogym.envs.impt_beam_weighting import (
@@ -64,9 +65,6 @@ from oncogym.envs.impt_beam_weighting.static_plans import (
 from oncogym.envs.impt_beam_weighting.structures import REST
 
 ROOT = Path(__file__).resolve().parents[1]
-TG119 = Path(
-    os.environ.get("ONCOGYM_TG119", ROOT.parent / "shared" / "reference" / "impt_tg119.npz")
-)
 
 
 def reference():
@@ -1283,23 +1281,13 @@ def test_groups_out_of_range():
 # A real case
 
 
-@pytest.mark.skipif(not TG119.exists(), reason="the TG-119 case is not part of the repository")
 def test_a_real_matrix_takes_a_few_lines():
-    table = np.load(TG119)
-    x, y, z = table["grid_size_xyz"]
+    case = tg119()
     influence = DoseInfluence.from_matrix(
-        csr_matrix((table["data"], table["indices"], table["indptr"]), table["shape"]),
-        {"target": table["OuterTarget"], "core": table["Core"], "body": table["BODY"]},
-        prescription=50.0, shape=(z, y, x), spacing=[0.1 * float(table["spacing_mm"])] * 3,
+        case.matrix, {"target": case.target, "core": case.core, "body": case.body},
+        prescription=50.0, shape=case.shape, spacing=case.spacing,
     )  # fmt: skip
-    goal = Objective(
-        (
-            Term("target", "deviation", 50.0, 1000.0),
-            Term("core", "overdose", 25.0, 300.0),
-            Term(REST, "overdose", 30.0, 100.0),
-        )
-    )
-    weights = table["weights_reference"].astype(np.float64)
+    goal, weights = case.objective("target", "core"), case.weights
     value, gradient = Problem(influence, goal)(weights)
     assert value == pytest.approx(89.84, abs=0.005)
     found = dose_statistics(influence.dose(weights), influence)

@@ -1,0 +1,558 @@
+"""What README and docs state, held against the files that they name, to the printed precision."""
+
+from __future__ import annotations
+
+import math
+import re
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from oncogym.agents import clinical_agent
+from oncogym.evaluation.harness import evaluate, resolve
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "evaluation" / "results"
+MINUS = "\N{MINUS SIGN}"
+TREATMENTS = {
+    "chemotherapy": "ChemoDosingCohort-v0",
+    "glioblastoma": "GlioblastomaRadiationCohort-v0",
+    "proton therapy": "IMPTBeamWeightingCohort-v0",
+    "EMT6/Ro": "EMT6RoFractionationCohort-v0",
+}
+T_975 = 1.959964
+
+
+@cache
+def results(name):
+    return pd.read_csv(RESULTS / f"{name}.csv")
+
+
+def text_of(path):
+    """A document in one line, without code blocks."""
+    text = re.sub(r"^```.*?^```$", "", (ROOT / path).read_text(encoding="utf-8"), flags=re.M | re.S)
+    return " ".join(text.split())
+
+
+def tables_of(path):
+    """The tables of a document: rows of cells, without the line below the heads."""
+    lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
+    found, rows = [], []
+    for line in [*lines, ""]:
+        if line.startswith("|"):
+            cells = [cell.strip() for cell in line.strip("|").split("|")]
+            if not all(set(cell) <= {"-"} for cell in cells):
+                rows.append(cells)
+        elif rows:
+            found.append(rows)
+            rows = []
+    return found
+
+
+def table_of(path, *heads):
+    """The table whose first row begins with these heads; its other rows."""
+    (found,) = [rows for rows in tables_of(path) if rows[0][: len(heads)] == list(heads)]
+    return found[1:]
+
+
+def number(value, digits):
+    """A number as it is printed; what rounds to nothing has no sign."""
+    text = f"{value:.{digits}f}"
+    if float(text) == 0.0:
+        text = text.lstrip("-")
+    return text.replace("-", MINUS)
+
+
+def interval(mean, low, high, digits=2):
+    return f"{number(mean, digits)} [{number(low, digits)}, {number(high, digits)}]"
+
+
+def percent(mean, low=None, high=None):
+    text = f"{100.0 * mean:.0f} %"
+    return text if low is None else f"{text} [{100.0 * low:.0f}, {100.0 * high:.0f}]"
+
+
+def line_of(table, **keys):
+    chosen = results(table)
+    for key, value in keys.items():
+        chosen = chosen[chosen[key].isna() if value is None else chosen[key] == value]
+    assert len(chosen) == 1, (table, keys, len(chosen))
+    return chosen.iloc[0]
+
+
+def cell_of(table, digits=2, **keys):
+    line = line_of(table, **keys)
+    return interval(line["mean"], line["low"], line["high"], digits)
+
+
+def score(env, agent):
+    return cell_of("benchmark_quick", env=env, agent=agent, metric="normalised_score")
+
+
+def over_seeds(env):
+    """Mean and 95 % interval of the score over training seeds, by Student's t."""
+    scores = results("benchmark_seeds").query("env == @env")["normalised_score"]
+    half = stats.t.ppf(0.975, len(scores) - 1) * scores.std(ddof=1) / math.sqrt(len(scores))
+    return interval(scores.mean(), scores.mean() - half, scores.mean() + half)
+
+
+# The benchmark
+
+
+def test_rules_beside_ppo():
+    rows = {cells[0]: cells[1:] for cells in table_of("README.md", "cohort", "a rule")}
+    assert set(rows) == set(TREATMENTS)
+    rules = results("feedback_rules")
+
+    def rule(env, start):
+        chosen = rules[(rules["env"] == env) & rules["agent"].str.startswith(start)]
+        return number(chosen["score"].max(), 2)
+
+    glioblastoma, chemo = TREATMENTS["glioblastoma"], TREATMENTS["chemotherapy"]
+    protons, spheroids = TREATMENTS["proton therapy"], TREATMENTS["EMT6/Ro"]
+    greedy = score(glioblastoma, "greedy")
+    assert rows["glioblastoma"][1:] == [greedy, score(glioblastoma, "ppo")]
+    assert rows["chemotherapy"][1:] == [rule(chemo, "pacing"), score(chemo, "ppo")]
+    assert rows["proton therapy"][1:] == [rule(protons, "couch"), score(protons, "ppo")]
+    assert rows["EMT6/Ro"][1] == ""
+    assert rows["EMT6/Ro"][2].startswith(over_seeds(spheroids))
+    ends = over_seeds(spheroids).partition("[")[2].strip("]").replace(MINUS, "-").split(", ")
+    assert float(ends[0]) < 0.0 < float(ends[1])
+    text = text_of("README.md")
+    best = rules[rules["agent"].str.contains("three numbers|couch")]
+    success = dict(zip(best["env"], best["success"], strict=True))
+    ppo = {env: line_of("benchmark_quick", env=env, agent="ppo", metric="success")["mean"]
+           for env in (chemo, protons, glioblastoma)}  # fmt: skip
+    greedy = line_of("benchmark_quick", env=glioblastoma, agent="greedy", metric="success")["mean"]
+    assert (
+        f"{percent(ppo[chemo])} against {percent(success[chemo])} of the patients and "
+        f"{percent(ppo[protons])} against {percent(success[protons])}; greedy leads PPO, "
+        f"{percent(greedy)} against {percent(ppo[glioblastoma])}"
+    ) in text
+    assert f"is one, scores {score(protons, 'image_guided')}" in text
+
+
+# Names in the tables: those of the statistics, and those of the distances to own plans.
+AGENTS = {
+    "6 x 5 mg/L (score 0)": ("source_uniform", "6 x 5 mg/L, day 5 to 55"),
+    "daily, 60 x 0.5 mg/L": ("daily", "Daily, 60 x 0.5 mg/L"),
+    "open-loop plan (score 1)": ("plan", "DE open-loop plan"),
+    "PPO": ("ppo", "PPO"),
+    "30 x 2 Gy (score 0)": ("standard", "30 x 2 Gy, weekend breaks"),
+    "greedy at the safe dose": ("greedy", "Greedy at the safe dose"),
+    "static robust IMPT (score 0)": ("robust", "Static robust IMPT"),
+    "image guidance": ("image_guided", "Robust IMPT, image-guided"),
+    "clairvoyant, a bound": ("clairvoyant", "Clairvoyant (errors known)"),
+    "5 x 2 Gy (score 0)": ("bmii", ""),
+    "two times 5 Gy": ("two_5gy", ""),
+}
+
+
+def test_cohorts_of_the_benchmark():
+    env, seen = "", set()
+    for cohort, label, sees, found, success, way in table_of("README.md", "cohort", "agent"):
+        if cohort:
+            name, _, patients = cohort.partition(", ")
+            env = TREATMENTS[name]
+            seen.add(env)
+        agent, own = AGENTS[label]
+        line = line_of("benchmark_quick", env=env, agent=agent, metric="normalised_score")
+        assert patients == f"{line['patients']} patients"
+        fixed = {"(score 0)": "0", "(score 1)": "1"}
+        expected = next((v for k, v in fixed.items() if k in label), score(env, agent))
+        assert found == expected, (env, agent)
+        line = line_of("benchmark_quick", env=env, agent=agent, metric="success")
+        assert success == percent(line["mean"], line["low"], line["high"]), (env, agent)
+        if env == TREATMENTS["EMT6/Ro"]:
+            assert way == ""
+            continue
+        line = line_of("benchmark_own_plans", env=env, agent=own)
+        part = interval(line["part_of_the_way"], line["part_low"], line["part_high"])
+        assert way == ("0" if "(score 0)" in label else part), (env, agent)
+        assert line["patients"] == 64
+        assert sees
+    assert seen == set(TREATMENTS.values())
+
+
+def test_chemotherapy_in_detail():
+    names = {
+        "no treatment": "no_treatment", "6 x 5 mg/L (the source)": "source_uniform",
+        "weekly": "weekly", "daily": "daily", "threshold rule": "threshold",
+        "open-loop plan": "plan", "PPO, five seeds": "ppo",
+    }  # fmt: skip
+    rows = table_of("README.md", "agent", "sees", "log10 kill")
+    assert [row[0] for row in rows] == list(names)
+    fixed = {"source_uniform": "0", "plan": "1"}
+    for label, _, kill, control, days, found in rows:
+        agent = names[label]
+        for cell, metric, digits in (
+            (kill, "log10_kill", 2), (control, "tumour_control", 2), (days, "days_over_limit", 1),
+        ):  # fmt: skip
+            assert cell == cell_of("benchmark_chemo_outcomes", digits, agent=agent, metric=metric)
+        expected = cell_of("benchmark_chemo_outcomes", agent=agent, metric="normalised_score")
+        assert found == fixed.get(agent, expected)
+    # Another run of the same benchmark: nothing but PPO may differ.
+    quick = results("benchmark_quick").query("env == 'ChemoDosingCohort-v0'")
+    again = results("benchmark_chemo_outcomes")
+    both = quick.merge(again, on=["agent", "metric"], suffixes=("", "_again"))
+    fixed = both.query("agent != 'ppo'")
+    assert len(fixed) == 16
+    for name in ("mean", "low", "high"):
+        np.testing.assert_allclose(fixed[name], fixed[f"{name}_again"], atol=2e-4)
+
+
+def test_sentences_about_the_benchmark():
+    text = text_of("README.md")
+    gain = cell_of("benchmark_quick", env=TREATMENTS["EMT6/Ro"], agent="plan",
+                   metric="gain_over_baseline")  # fmt: skip
+    assert f"gains only {gain} of return over 5 x 2 Gy" in text
+    seeds = results("benchmark_seeds").query("env == 'EMT6RoFractionationCohort-v0'")
+    listed = [number(value, 2) for value in seeds["normalised_score"]]
+    assert f"seeds score {', '.join(listed[:-1])} and {listed[-1]}" in text
+
+
+def test_published_glioblastoma_runs():
+    text = text_of("README.md")
+    runs = results("glioblastoma_published_ppo")
+    ours, theirs = (runs.query("settings == @name") for name in ("ours", "sb3"))
+    assert len(ours) == len(theirs) == 5
+    assert (ours["last_days_extended"] == 92).all()
+    assert (runs["last_violation_rate"] == 0).all()
+    assert f"in {ours['seconds'].min():.0f} to {ours['seconds'].max():.0f} s a seed" in text
+    days = [f"{day:.0f}" for day in theirs["last_days_extended"]]
+    assert f"policies reach {', '.join(days[:-1])} and {days[-1]} days" in text
+    minutes = theirs["seconds"] / 60.0
+    assert f"{minutes.min():.0f} to {math.floor(minutes.max())} min a seed" in text
+    last = results("glioblastoma_published_ppo_curves").groupby(["settings", "seed"]).tail(1)
+    curves = last.set_index(["settings", "seed"])["days_extended"]
+    for _, run in runs.iterrows():
+        assert curves[run["settings"], run["seed"]] == run["last_days_extended"]
+
+
+# EMT6/Ro
+
+
+def pooled(fidelity, runs):
+    """Offset and slope of our fitness on the printed one, with 95 % intervals."""
+    chosen = results("emt6ro_tables").query("fidelity == @fidelity and runs == @runs")
+    lines = chosen.set_index("id")
+    offset = lines.loc["pooled_offset"]
+    low, high = re.search(r"interval (\S+) to ([^;]+);", offset["note"]).groups()
+    slope = lines.loc["pooled_slope"]
+    half = T_975 * float(re.search(r"standard error (\S+);", slope["note"])[1])
+    value = float(slope["obtained"])
+    return (
+        interval(float(offset["obtained"]), float(low), float(high), 1),
+        interval(value, value - half, value + half),
+        lines,
+    )
+
+
+def test_tables_of_the_spheroids():
+    text = text_of("README.md")
+    offset, slope, lines = pooled("accelerated", 500)
+    assert lines["ok"].astype(str).eq("True").all()
+    fitness = lines[lines.index.str.startswith("fitness_")]
+    assert len(fitness) == 28
+    ours, theirs = (fitness[name].astype(float) for name in ("obtained", "published"))
+    most = (ours - theirs).abs().max()
+    share = ((ours - theirs).abs() / theirs).max()
+    assert f"within {math.ceil(most)} sites ({100 * share:.1f} %)" in text
+    assert f"{ours.min():.0f} to {ours.max():.0f}; the offset of {offset} sites" in text
+    correlation = float(lines.loc["pooled_correlation", "obtained"])
+    assert f"Slope {slope}, correlation {correlation:.3f}" in text
+    offset, slope, _ = pooled("exact", 60)
+    assert f"the offset is {offset}, the slope {slope}" in text
+
+
+def test_both_laws_of_the_spheroids():
+    text = text_of("README.md")
+    both = results("emt6ro_tables").query("fidelity == 'accelerated - exact'").set_index("id")
+    sites = [abs(float(both.loc[f"course_{name}_sites", "obtained"])) for name in ("b1", "ga4")]
+    largest = max(
+        float(re.search(r"largest (\S+);", both.loc[f"course_{name}_sites", "note"])[1])
+        for name in ("b1", "ga4")
+    )
+    assert f"at most {sites[0]:.0f} and {sites[1]:.0f} sites, within {largest:.1f} standard" in text
+    table = results("emt6ro_equality")
+    ours = table[table["protocol"].str.startswith("R")]
+    assert set(ours["exact_runs"]) == set(ours["m20_runs"]) == {20}
+    difference = ours["m20_mean"] - ours["exact_mean"]
+    half = T_975 * math.sqrt((ours["m20_sd"] ** 2 + ours["exact_sd"] ** 2).sum() / 20) / len(ours)
+    mean = difference.mean()
+    assert f"On {len(ours)} random schedules, 20 runs each" in text
+    assert f"leaves {interval(mean, mean - half, mean + half, 1)} sites more" in text
+    fails = [int((ours[f"m20_{name}_p"] < 0.05).sum()) for name in ("t", "ks")]
+    assert f"p < 0.05 fail for {fails[0]} and {fails[1]} of the {len(ours)}" in text
+
+
+def test_schedules_of_the_sources_program():
+    text = text_of("README.md")
+    table = results("emt6ro_equality").merge(
+        pd.read_csv(ROOT / "tests/data/emt6ro_random_protocols_reference.csv"),
+        left_on="protocol", right_on="id",
+    )  # fmt: skip
+    assert len(table) == 20
+    found = {}
+    for law in ("exact", "m20"):
+        off = (table[f"{law}_mean"] - table["mean_sites"]).mean()
+        square = (
+            table[f"{law}_sd"] ** 2 / table[f"{law}_runs"] + table["sd_sites"] ** 2 / table["n"]
+        )
+        half = T_975 * math.sqrt(square.sum()) / len(table)
+        found[law] = interval(off, off - half, off + half, 1)
+    assert (
+        f"is off by {found['exact']} of about {table['mean_sites'].mean():.0f} sites, the "
+        f"compressed one by {found['m20']}"
+    ) in text
+
+
+def test_unseen_tumours():
+    text = text_of("README.md")
+
+    def value(agent, fidelity="accelerated"):
+        chosen = results("emt6ro_v0_unseen").query(
+            "agent == @agent and fidelity == @fidelity and metric == 'return'"
+        )
+        assert len(chosen) == 1
+        line = chosen.iloc[0]
+        return interval(line["mean"], line["low"], line["high"])
+
+    assert f"{value('bmii')} for 5 x 2 Gy, {value('ga4.0_1')} for the source's best" in text
+    assert f"{value('de_plan')} for the best open-loop plan (DE" in text
+    ppo = [value(f"ppo_{seed}") for seed in range(3)]
+    assert f"three seeds {ppo[0]}, {ppo[1]} and {ppo[2]} after" in text
+    ppo = [value(f"ppo_{seed}", "exact") for seed in range(3)]
+    assert f"DE plan gets {value('de_plan', 'exact')} and PPO {ppo[0]}, {ppo[1]} and {ppo[2]}" in (
+        text
+    )
+
+
+# Proton therapy
+
+
+def test_courses_of_protons():
+    names = {
+        "static IMPT": "nominal", "single-field uniform dose": "single_field",
+        "static robust IMPT": "robust", "robust IMPT, image-guided": "image_guided",
+        "clairvoyant, a bound": "clairvoyant",
+        **{f"PPO, seed {seed}": f"ppo_seed_{seed}" for seed in range(5)},
+    }  # fmt: skip
+    rows = table_of("README.md", "agent", "sees", "target D95 [Gy]")
+    assert [row[0] for row in rows] == list(names)
+    for label, _, coverage, excess, found in rows:
+        agent = names[label]
+        assert coverage == cell_of("impt_v0_unseen", 1, agent=agent, metric="d95")
+        assert excess == cell_of("impt_v0_unseen", 1, agent=agent, metric="organ_excess")
+        fixed = {"robust": "0", "clairvoyant": "1"}
+        expected = cell_of("impt_v0_unseen", agent=agent, metric="normalised_score")
+        assert found == fixed.get(agent, expected), label
+    table = results("impt_replanning").set_index("agent")
+    known, again = (table.loc[name] for name in ("clairvoyant", "replanned every fraction"))
+    assert again["low"] <= known["score_gy"] <= again["high"]
+
+
+# Robustness
+
+
+def missed(agent, when, metric="fitness"):
+    return line_of("robustness_emt6ro_missed", agent=agent, when=when, metric=metric,
+                   kind="missed" if when else "none")  # fmt: skip
+
+
+def test_missed_fractions_of_the_spheroids():
+    names = {"BMI": "bmi", "BMII": "bmii", "GA4.0-1": "ga4.0_1",
+             **{f"PPO, seed {seed}": f"ppo_{seed}" for seed in range(3)}}  # fmt: skip
+    order = {"first": 1, "second": 2, "third": 3, "fourth": 4, "last": None}
+    last = {"bmi": 8, "bmii": 5}
+    agent, count = "", 0
+    for course, fitness, which, dose, lost, share in table_of("docs/robustness.md", "course"):
+        if course:
+            agent = names[next(name for name in sorted(names, key=len, reverse=True)
+                               if course.startswith(name))]  # fmt: skip
+            assert fitness == number(missed(agent, 0)["plain"], 0)
+        line = missed(agent, order[which] or last[agent])
+        assert f"{line['dose_lost']:.4g}".startswith(dose.removesuffix(" Gy")) or (
+            number(line["dose_lost"], 1) == dose.removesuffix(" Gy")
+        )
+        assert lost == interval(line["loss"], line["loss_low"], line["loss_high"], 0)
+        assert share == number(line["loss"] / line["dose_lost"], 0)
+        count += 1
+    assert count == 18
+
+
+def test_sentences_about_missed_fractions():
+    text = text_of("docs/robustness.md")
+    table = results("robustness_emt6ro_missed").query("metric == 'fitness' and kind == 'missed'")
+    after = table[table["agent"].isin(["bmi", "bmii", "ga4.0_1"])].groupby("agent")["mean"].mean()
+    assert f"all three stand at {after.min():.0f} to {after.max():.0f}" in text
+    ppo = table[table["agent"].str.startswith("ppo") & (table["when"] <= 3)]["mean"]
+    assert f"It ends at {ppo.min():.0f} to {ppo.max():.0f}" in text
+    apart = [abs(missed(name, 1)["loss"] - missed(name, end)["loss"])
+             for name, end in (("bmi", 8), ("bmii", 5))]  # fmt: skip
+    assert f"({apart[0]:.0f} and {apart[1]:.0f} sites apart)" in text
+    lost = {name: missed(name, 1, "return")["loss"]
+            for name in ("bmii", "ga4.0_1", "ppo_0", "ppo_1", "ppo_2")}  # fmt: skip
+    ppo = [lost[f"ppo_{seed}"] for seed in range(3)]
+    assert (
+        f"loses {number(min(ppo), 2).lstrip(MINUS)} to {max(ppo):.2f} for the first fraction, "
+        f"against {lost['bmii']:.2f} for BMII and {lost['ga4.0_1']:.2f} for GA4.0-1"
+    ) in text
+
+
+def losses(name, agents, kind, size, metric, when=None):
+    """Losses of all agents whose names begin with one of ``agents``."""
+    chosen = results(f"robustness_{name}").query("kind == @kind and size == @size")
+    chosen = chosen[chosen["metric"].eq(metric) & chosen["agent"].str.startswith(agents)]
+    chosen = chosen if when is None else chosen[chosen["when"].isin(when)]
+    assert len(chosen)
+    return chosen.set_index(["agent", "when"])["loss"]
+
+
+def span(values, digits):
+    return f"{number(values.min(), digits)} to {number(values.max(), digits)}"
+
+
+def test_other_treatments_under_perturbations():
+    text = text_of("docs/robustness.md")
+    kill = losses("chemo", "ppo", "missed", 1.0, "log10_kill")
+    first = kill.xs(1, level="when")
+    assert f"PPO loses {span(first, 2)} decades with the first day, " in text
+    assert f"{span(kill.drop(index=1, level='when'), 2)} with any later one" in text
+    daily = losses("chemo", "daily", "missed", 1.0, "log10_kill")
+    assert f"a missed daily dose at most {daily.max():.1f}" in text
+    fixed = losses("chemo", "source_uniform", "missed", 1.0, "log10_kill")
+    assert fixed.round().eq(1.0).all()
+    noise = losses("chemo", "ppo", "observation_noise", 1.0, "log10_kill")
+    assert f"spread's size costs PPO {span(noise, 1)} decades" in text
+
+    short = losses("glioblastoma", "hypofractionated", "missed", 1.0, "quality_days")
+    assert set(short.round(1)) == {4.3}
+    reacting = losses("glioblastoma", ("greedy", "ppo"), "missed", 1.0, "quality_days")
+    assert reacting.max() <= 0.15
+    late = losses("glioblastoma", ("greedy", "ppo"), "delayed", 1.0, "return")
+    late = late[[when < late.xs(agent)[:].index.max() for agent, when in late.index]]
+    assert f"which costs {span(late, 0)} of return for all but their last" in text
+    days = losses("glioblastoma", ("greedy", "ppo"), "delayed", 1.0, "quality_days")
+    assert days.abs().max() <= 4.0
+    errors = losses("glioblastoma", "ppo", "dose_error", 0.2, "return")
+    assert f"which keeps a distance, {span(errors, 0)}" in text
+    further = losses("glioblastoma", "", "patient_spread", 1.0, "return")
+    assert f"returns rise by {span(-further, 0)}" in text
+
+    fixed = ("robust", "image", "clair")
+    assert f"static courses {span(losses('impt', fixed, 'missed', 1.0, 'return'), 1)} Gy" in text
+    assert f"({span(losses('impt', fixed, 'missed', 1.0, 'd95'), 1)} Gy of target D95)" in text
+    ppo = losses("impt", "ppo", "missed", 1.0, "return")
+    first, later, last = (ppo.xs(when, level="when") for when in (1, 24, 30))
+    assert (
+        f"{span(first, 2)} for the first, {span(later, 2)} for the 24th, {span(last, 1)} for the "
+        "last"
+    ) in text
+    assert f"fixed doses {span(losses('impt', fixed, 'dose_bias', 0.1, 'return'), 1)} Gy" in text
+    assert f"Gy, PPO {span(losses('impt', 'ppo', 'dose_bias', 0.1, 'return'), 1)}." in text
+    doubled = {name: losses("impt", name, "patient_spread", 1.0, "return")
+               for name in ("image", "ppo", "clair")}  # fmt: skip
+    assert (
+        f"image guidance {doubled['image'].item():.1f}, PPO {span(doubled['ppo'], 1)} and the "
+        f"clairvoyant bound {doubled['clair'].item():.1f}"
+    ) in text
+
+
+def test_errors_of_doses_of_the_spheroids():
+    text = text_of("docs/robustness.md")
+    each = losses("emt6ro", "", "dose_error", 0.05, "fitness")
+    assert f"of 5 % (each dose) {span(each.clip(lower=0), 0)} sites" in text
+    whole = losses("emt6ro", "", "dose_bias", 0.1, "fitness")
+    assert f"in all doses of a course {span(whole, 0)}, most for GA4.0-1" in text
+    assert whole.idxmax()[0] == "ga4.0_1"
+
+
+def test_treatments_of_the_examples_patients():
+    """What the README says of the 100 patients on whom the examples' agents are scored."""
+    found = resolve("oncogym/ChemoDosingCohort-v0", patients=100)
+    task = found.task(1)
+    agents = {name: clinical_agent(found.treatment, task, name)
+              for name in ("no_treatment", "daily")}  # fmt: skip
+    means = evaluate("oncogym/ChemoDosingCohort-v0", agents, patients=100)
+    means = means.groupby("agent")["return"].mean()
+    nothing, daily = (number(means[name], 2) for name in ("no_treatment", "daily"))
+    assert f"no treatment returns {nothing} and the daily protocol {daily}" in text_of("README.md")
+
+
+# Wording
+
+
+@pytest.mark.parametrize("path", ["README.md", "docs/robustness.md", "docs/add-a-treatment.md",
+                                  "docs/bring-your-own-policy.md"])  # fmt: skip
+def test_intervals_are_intervals_and_patients_are_they(path):
+    text = text_of(path)
+    assert "±" not in text
+    assert not re.search(r"\bpatient\b[^.|]*\b(he|him|his)\b", text)
+
+
+def test_every_results_file_is_named_by_a_document():
+    text = "".join((ROOT / path).read_text(encoding="utf-8")
+                   for path in ("README.md", "docs/robustness.md"))  # fmt: skip
+    named = set(re.findall(r"evaluation/results/(\w+\.csv)", text))
+    there = {path.name for path in RESULTS.glob("*.csv")}
+    assert named <= there
+    assert there - named == {"emt6ro_searches.csv", "impt_weights.csv"}
+
+
+# Values with their ends, by file.
+ENDS = (
+    ("mean", "low", "high"),
+    ("normalised_score", "low", "high"),
+    ("own_minus_agent", "low", "high"),
+    ("part_of_the_way", "part_low", "part_high"),
+    ("loss", "loss_low", "loss_high"),
+    ("score_gy", "low", "high"),
+)
+
+
+@cache
+def known_intervals():
+    """All intervals of the results, as they would be printed with up to two digits."""
+    found = set()
+    for path in RESULTS.glob("*.csv"):
+        table = results(path.stem)
+        for names in ENDS:
+            if not set(names) <= set(table):
+                continue
+            for values in table[list(names)].dropna().to_numpy():
+                found |= {interval(*values, digits) for digits in range(3)}
+                found |= {percent(*values)}
+                if names[0] == "loss":  # what is lost, or gained
+                    found |= {interval(*(-values[[0, 2, 1]]), digits) for digits in range(3)}
+    for fidelity, runs in (("accelerated", 500), ("exact", 60)):
+        found |= set(pooled(fidelity, runs)[:2])
+    return found | {over_seeds(env) for env in TREATMENTS.values()}
+
+
+# Differences between two lines of a file, and means over seeds, which have tests of their own.
+COMPUTED = {"2.3 [−0.8, 5.5]", "−1.7 [−4.6, 1.1]", "0.7 [−0.8, 2.2]"}  # noqa: RUF001
+
+
+@pytest.mark.parametrize("path", ["README.md", "docs/robustness.md"])
+def test_every_interval_is_one_of_the_results(path):
+    text = text_of(path)
+    stated = re.findall(rf"[{MINUS}-]?[\d.]+(?: %)? \[[{MINUS}-]?[\d.]+, [{MINUS}-]?[\d.]+\]", text)
+    assert len(stated) > 20
+    unknown = [one for one in stated if one.replace("-", MINUS) not in known_intervals() | COMPUTED]
+    assert not unknown
+
+
+def test_numbers_are_finite():
+    for path in RESULTS.glob("*.csv"):
+        table = pd.read_csv(path)
+        for name in ("mean", "low", "high"):
+            if name in table:
+                assert np.isfinite(table[name].to_numpy()).all(), path.name
+        if {"low", "mean", "high"} <= set(table):
+            assert (table["low"] <= table["mean"] + 1e-9).all(), path.name
+            assert (table["mean"] <= table["high"] + 1e-9).all(), path.name
