@@ -16,9 +16,10 @@ import pytest
 
 from oncogym.agents import PlanAgent, clinical_agent
 from oncogym.agents.clinical import RandomAgent
-from oncogym.agents.optimizers import DifferentialEvolution, PlanProblem
+from oncogym.agents.optimizers import PlanObjective, find_optimizer
 from oncogym.cli import main as cli
 from oncogym.envs import get_treatment, treatments
+from oncogym.envs.problem import Problem
 from oncogym.evaluation.benchmark import plans as benchmark_plans
 from oncogym.evaluation.benchmark.presets import PRESETS
 from oncogym.evaluation.benchmark.tables import against_plan, by_training_seed
@@ -98,20 +99,23 @@ def test_presets_are_the_documented_ones():
 # Differential evolution
 
 
-def small_search(seed, **settings):
+def small_problem():
     treatment = get_treatment("chemo_dosing")
     options = {"objective": "published", "decisions": "wait"}
-    problem = PlanProblem(treatment, options, treatment.cohorts["nominal"].patients(1))
-    optimizer = DifferentialEvolution(popsize=3, polish=False, **settings)
-    return optimizer.optimize(problem, 3 * problem.space.dimension * 4, seed=seed)
+    rows = treatment.cohorts["nominal"].patients(1)
+    return PlanObjective(Problem.of(treatment, options, patients=rows))
+
+
+def small_search(seed, start=None):
+    optimizer = find_optimizer("de", {"popsize": 3, "polish": False})
+    problem = small_problem()
+    return optimizer.optimize(problem, optimizer.budget_of(problem, 4), seed=seed, start=start)
 
 
 @pytest.mark.parametrize("given", [False, True], ids=["hypercube", "with plans"])
 def test_differential_evolution_hangs_on_its_seed(given):
-    settings = {}
-    if given:
-        settings = {"seeded_plans": small_search(0).plan[None]}
-    one, again, other = (small_search(seed, **settings) for seed in (3, 3, 4))
+    start = small_search(0).plan[None] if given else None
+    one, again, other = (small_search(seed, start) for seed in (3, 3, 4))
     assert np.array_equal(one.plan, again.plan)
     assert one.history == again.history
     assert not np.array_equal(one.plan, other.plan)
@@ -119,15 +123,7 @@ def test_differential_evolution_hangs_on_its_seed(given):
     if given:
         # The first population differs by seed, too, not only what is made of it.
         first = [
-            DifferentialEvolution(popsize=3, **settings)._initial(
-                PlanProblem(
-                    get_treatment("chemo_dosing"),
-                    {"objective": "published", "decisions": "wait"},
-                    get_treatment("chemo_dosing").cohorts["nominal"].patients(1),
-                ),
-                36,
-                seed,
-            )
+            find_optimizer("de", {"popsize": 3})._initial(small_problem(), 36, seed, start)
             for seed in (3, 4)
         ]
         assert np.array_equal(first[0][0], first[1][0])
@@ -206,8 +202,8 @@ def test_policies_are_chosen_on_the_validation_patients(name):
 def test_the_best_policy_of_a_run_is_kept_whichever_came_last(tmp_path, monkeypatch):
     pytest.importorskip("stable_baselines3")
     from oncogym.agents.learned import PolicyAgent
-    from oncogym.training import callbacks
-    from oncogym.training.ppo import train_ppo
+    from oncogym.training.evaluator import Evaluator
+    from oncogym.training.runs import train
 
     returns = iter([1.0, 5.0, 5.0, 3.0])
     seen = []
@@ -218,13 +214,13 @@ def test_the_best_policy_of_a_run_is_kept_whichever_came_last(tmp_path, monkeypa
 
     policies = []
 
-    def treat(self, policy):
-        policies.append(policy)
+    def treat(self, agent):
+        policies.append(agent.policy)
 
-    monkeypatch.setattr(callbacks.Evaluator, "__call__", treat)
-    monkeypatch.setattr(callbacks.Evaluator, "scalars", scalars)
-    result = train_ppo(
-        CHEMO, out=tmp_path / "run", steps=320, lanes=8, seed=1,
+    monkeypatch.setattr(Evaluator, "__call__", treat)
+    monkeypatch.setattr(Evaluator, "scalars", scalars)
+    result = train(
+        CHEMO, "ppo", out=tmp_path / "run", steps=320, lanes=8, seed=1,
         hyperparameters={"n_steps": 10, "batch_size": 40, "n_epochs": 2, "layers": [8],
                          "evaluations": 4, "evaluation_patients": 2},
     )  # fmt: skip
@@ -309,23 +305,23 @@ def test_a_benchmark_plans_trains_and_compares_on_one_problem(handed):
 def test_each_training_run_has_its_seed_its_folder_and_its_options(monkeypatch, tmp_path):
     pytest.importorskip("stable_baselines3")
     from oncogym.evaluation.benchmark import seed_sweep
-    from oncogym.training import ppo
+    from oncogym.training import runs
 
     asked = []
 
-    def train_ppo(env_id, *, out, **settings):
-        asked.append((env_id, out.name, settings))
-        out.mkdir()
+    def train(problem, algorithm, *, out, **settings):
+        asked.append((problem.env_id, algorithm, out.name, settings))
+        assert problem.options["horizon"] == 30
+        assert problem.cohort.name == "population"
         (out / "result.json").write_text("{}")
 
-    monkeypatch.setattr(ppo, "train_ppo", train_ppo)
+    monkeypatch.setattr(runs, "train", train)
     problem = resolve(CHEMO, patients=1)
-    seed_sweep.train_seeds(problem, tmp_path, [4, 7], steps=50, options={"horizon": 30})
+    seed_sweep.train_seeds(problem, tmp_path, "ppo", [4, 7], steps=50, options={"horizon": 30})
     assert asked == [
-        (CHEMO, f"ppo-{seed}", {"steps": 50, "seed": seed, "options": {"horizon": 30},
-                                "progress": True})
+        (CHEMO, "ppo", f"ppo-{seed}", {"steps": 50, "seed": seed, "progress": True})
         for seed in (4, 7)
-    ]  # fmt: skip
+    ]
 
 
 # Numbers of the tables
@@ -464,7 +460,7 @@ def test_optimize_searches_with_its_seed(capsys, tmp_path):
 def test_every_command_hands_on_its_seed(monkeypatch, tmp_path, capsys):
     pytest.importorskip("stable_baselines3")
     from oncogym.cli import benchmark, evaluate, optimize, robustness
-    from oncogym.training import ppo
+    from oncogym.training import runs
 
     seen = {}
 
@@ -479,7 +475,7 @@ def test_every_command_hands_on_its_seed(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(optimize, "search_plan", noting("optimize"))
     monkeypatch.setattr(robustness, "run_robustness", noting("robustness"))
     monkeypatch.setattr(benchmark, "run_benchmark", noting("benchmark"))
-    monkeypatch.setattr(ppo, "train_ppo", noting("train"))
+    monkeypatch.setattr(runs, "train", noting("train"))
     for command in (
         ["evaluate", CHEMO, "daily", "random"], ["optimize", CHEMO],
         ["robustness", CHEMO, "daily", "random"], ["train", CHEMO, "--out", str(tmp_path / "a")],
@@ -492,7 +488,8 @@ def test_every_command_hands_on_its_seed(monkeypatch, tmp_path, capsys):
         assert settings["seed"] == 23
         assert problem.seeds[0] == 23
         assert agents["random"]._seed == 23
-    (_, problem, _, seed, *_), _ = seen["optimize"]
+    (_, objective, _, seed, *_), _ = seen["optimize"]
+    problem = objective.problem
     assert seed == 23
     population = get_treatment("chemo_dosing").cohorts["population"]
     assert np.array_equal(problem.patients, population.patients(len(problem.patients), 23))

@@ -13,16 +13,12 @@ import pandas as pd
 import pytest
 
 from oncogym.agents.clinical import clinical_agent
-from oncogym.agents.optimizers import DifferentialEvolution
+from oncogym.agents.optimizers import find_optimizer
 from oncogym.agents.plan import PlanAgent
 from oncogym.agents.rollout import rollout
 from oncogym.envs import find_variant
-from oncogym.evaluation.benchmark import plan_distance as own_plans
-from oncogym.evaluation.benchmark.plan_distance import (
-    distance_table,
-    first_patients,
-    search_own_plans,
-)
+from oncogym.evaluation.benchmark import plan_distance
+from oncogym.evaluation.benchmark.plan_distance import distance_table, search_own_plans
 from oncogym.evaluation.benchmark.tables import against_plan, by_training_seed
 from oncogym.evaluation.comparison import Comparison
 from oncogym.evaluation.harness import evaluate, evaluate_problem, resolve
@@ -341,7 +337,7 @@ def test_a_comparison_keeps_replicas_baseline_and_reference_apart():
 
 def test_own_plans_belong_to_the_first_patients_and_their_keys():
     problem = resolve(CHEMO, patients=8, seed=5)
-    first = first_patients(problem, 3)
+    first = problem.part(slice(0, 3))
     np.testing.assert_array_equal(first.patients, problem.patients[:3])
     assert first.seeds.tolist() == [5, 6, 7]
     agents = {"base": constant(0.0), "plan": constant(0.03)}
@@ -360,28 +356,28 @@ def test_own_plans_belong_to_the_first_patients_and_their_keys():
 
 
 def test_the_search_of_own_plans_gets_patients_keys_seed_and_replicates(monkeypatch):
-    problem = first_patients(resolve(CHEMO, patients=8, seed=5), 3)
+    problem = resolve(CHEMO, patients=8, seed=5).part(slice(0, 3))
     taken = {}
 
-    def spy(spec, patients, keys, optimizer, budget, **others):
-        taken.update(spec=spec, patients=patients, keys=keys, budget=budget, **others)
-        others["progress"](len(patients))
+    def spy(problem, optimizer, budget, **others):
+        taken.update(problem=problem, budget=budget, **others)
+        others["progress"](len(problem.patients))
         found = [
             SimpleNamespace(score=score, evaluations=10, seconds=2.0, settings={"popsize": 1})
             for score in (1.0, 2.0, 6.0)
         ]
         return "agent", found
 
-    monkeypatch.setattr(own_plans, "own_plans", spy)
-    optimizer = DifferentialEvolution(popsize=1)
+    monkeypatch.setattr(plan_distance, "plans_per_patient", spy)
+    optimizer = find_optimizer("de", {"popsize": 1})
     agent, about = search_own_plans(
         problem, optimizer, 77, search_options={"stop_on_failure": False}, replicates=3, seed=9
     )
     assert agent == "agent"
-    np.testing.assert_array_equal(taken["patients"], problem.patients)
-    assert taken["keys"].tolist() == [5, 6, 7]
+    np.testing.assert_array_equal(taken["problem"].patients, problem.patients)
+    assert taken["problem"].seeds.tolist() == [5, 6, 7]
     assert (taken["budget"], taken["seed"], taken["replicates"]) == (77, 9, 3)
-    assert taken["spec"].options["stop_on_failure"] is False
+    assert taken["problem"].options["stop_on_failure"] is False
     assert (about["score"], about["evaluations"], about["seconds"]) == (3.0, 30, 6.0)
     assert (about["patients"], about["cohort"]) == (3, "held_out")
     assert about["settings"] == {"popsize": 1, "replicates": 3}

@@ -7,9 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from oncogym.agents.optimizers import DifferentialEvolution, GeneticAlgorithm, GeneticSettings
-from oncogym.agents.optimizers.polish import polish
-from oncogym.agents.optimizers.problem import PlanProblem, protocol_plans
+from oncogym.agents.optimizers import PlanObjective, find_optimizer
+from oncogym.agents.optimizers.lbfgs import polish
+from oncogym.agents.optimizers.objective import protocol_plans
+from oncogym.envs.problem import Problem
 from oncogym.envs.registry import find_variant
 
 
@@ -48,7 +49,7 @@ def steep(plans):
 @pytest.mark.parametrize("polished", [False, True])
 def test_plans_without_a_finite_score_never_win(wrong, polished):
     hill = Hill(lambda plans: np.where(plans[:, 0] > 0.5, wrong, paraboloid(plans)))
-    found = DifferentialEvolution(polish=polished).optimize(hill, 3000, seed=1)
+    found = find_optimizer("de", {"polish": polished}).optimize(hill, 3000, seed=1)
     assert found.plan == pytest.approx(np.full(3, 0.3), abs=2e-3)
     assert found.score == pytest.approx(2.0, abs=1e-4)
     assert np.isfinite(found.history).all()
@@ -58,7 +59,7 @@ def test_plans_without_a_finite_score_never_win(wrong, polished):
 
 def test_the_optimum_may_lie_at_the_edge_of_what_can_be_scored():
     hill = Hill(lambda plans: np.where(plans[:, 0] > 0.25, np.nan, paraboloid(plans)))
-    found = DifferentialEvolution().optimize(hill, 3000, seed=1)
+    found = find_optimizer("de").optimize(hill, 3000, seed=1)
     assert found.plan == pytest.approx([0.25, 0.3, 0.3], abs=2e-3)
     assert found.score == pytest.approx(2.0 - 0.05**2, abs=1e-4)
 
@@ -66,7 +67,7 @@ def test_the_optimum_may_lie_at_the_edge_of_what_can_be_scored():
 def test_no_finite_score_at_all_is_an_error_that_counts_them():
     hill = Hill(lambda plans: np.where(plans[:, 0] > 0.5, np.nan, -np.inf))
     with pytest.raises(ValueError, match=r"none of the 36 plans .* \(\d+ are not a number\)"):
-        DifferentialEvolution().optimize(hill, 3000)
+        find_optimizer("de").optimize(hill, 3000)
     assert hill.evaluations == 36
 
 
@@ -75,11 +76,11 @@ def test_an_error_of_the_model_keeps_its_name():
         raise ValueError("patient 3 has no tumour")
 
     with pytest.raises(ValueError, match="patient 3 has no tumour"):
-        DifferentialEvolution().optimize(Hill(refuse), 3000)
+        find_optimizer("de").optimize(Hill(refuse), 3000)
 
 
 def test_a_finite_problem_says_nothing_of_failures():
-    found = DifferentialEvolution(polish=False).optimize(Hill(paraboloid), 720, seed=4)
+    found = find_optimizer("de", {"polish": False}).optimize(Hill(paraboloid), 720, seed=4)
     assert "finite" not in found.message
 
 
@@ -103,7 +104,7 @@ def test_polish_of_a_course_in_other_units_is_the_same_plan(factor):
 
     def finished(scale):
         options = {"reward_weights": {name: scale * value for name, value in weights.items()}}
-        problem = PlanProblem(treatment, options, row)
+        problem = PlanObjective(Problem.of(treatment, options, patients=row))
         start = np.full(problem.space.dimension, 0.05)
         return polish(problem, start, float(problem.score(start)[0]))
 
@@ -115,9 +116,9 @@ def test_polish_of_a_course_in_other_units_is_the_same_plan(factor):
 
 def test_polish_of_usual_returns_is_that_of_version_0():
     """Bits of the committed chemotherapy plan: returns near 1 are searched in their own unit."""
-    treatment, _ = find_variant("oncogym/ChemoDosing-v0")
-    problem = PlanProblem(treatment, {}, treatment.cohort("nominal").patients(1))
-    start = protocol_plans(treatment, treatment.task(1), problem.space)[0]
+    nominal = Problem.resolve("oncogym/ChemoDosing-v0").drawn(1)
+    problem = PlanObjective(nominal)
+    start = protocol_plans(nominal)[0]
     _, score = polish(problem, start, float(problem.score(start)[0]))
     assert score == pytest.approx(13.891142235258263, abs=1e-9)
 
@@ -141,14 +142,14 @@ def test_polish_turns_back_from_what_has_no_score():
 
 
 def test_the_genetic_algorithm_refuses_what_it_cannot_rank():
-    treatment, _ = find_variant("oncogym/EMT6RoFractionation-v0")
-
-    class Broken(PlanProblem):
+    class Broken(PlanObjective):
         def score_actions(self, actions, draw=0, executor=None):
             scores = actions.sum(axis=(1, 2))
             scores[-1] = np.inf
             return scores
 
-    problem = Broken(treatment, {"fidelity": "screening"}, treatment.cohort("nominal").patients(1))
+    emt6ro = Problem.resolve("oncogym/EMT6RoFractionation-v0", {"fidelity": "screening"})
+    search = find_optimizer("ga", {"population": 8, "parents": 4, "elites": 2})
+    broken = Broken(emt6ro.drawn(1))
     with pytest.raises(ValueError, match="scores a schedule as inf"):
-        GeneticAlgorithm(GeneticSettings(population=8, parents=4, elites=2)).optimize(problem, 16)
+        search.optimize(broken, 16)
