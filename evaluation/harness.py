@@ -128,12 +128,12 @@ def choose_patients(
         ValueError: See :func:`resolve`.
     """
     asked = dict(options or {})
-    resolve_options(treatment, variant, asked)  # names and types
     if asked.get("max_episode_steps") is not None:
         raise ValueError(
             f"option 'max_episode_steps' is {asked['max_episode_steps']!r}; allowed: in training "
             "only, patients are treated to the end here"
         )
+    resolve_options(treatment, variant, asked)  # names and types
     name, patient = asked.get("cohort"), asked.get("patient")
     if None not in (cohort, name) and cohort != name:
         raise ValueError(f"cohort is {cohort!r}, and option 'cohort' is {name!r}; allowed: one")
