@@ -145,6 +145,9 @@ CASES = [
     (["train", CHEMO, "--option", "cohort=population", "--cohort", "nominal"], "'population'"),
     (["train", CHEMO, "--option", 'patient={"emax": 1}', "--cohort", "nominal"], "'nominal'"),
     (["train", CHEMO, "--option", "max_episode_steps=soon"], "'soon'"),
+    (["train", CHEMO, "--option", "max_episode_steps=0", "--out", "new"], "is 0"),
+    (["train", CHEMO, "--option", 'patient={"emax": 1e9}', "--out", "new"], "emax"),
+    (["speed", "emt6ro", "--train"], "'emt6ro'"),
     (["train", CHEMO, "--set", f"layers={DEEP}"], "'layers'"),
     (["train", CHEMO, "--set", "layers=[]"], "layers"),
     (["train", CHEMO, "--set", "gamma=NaN"], "NaN"),
@@ -214,4 +217,5 @@ def test_bad_usage_is_refused_by_name_before_anything_is_done(arguments, message
     assert "\x1b" not in captured.err
     after = contents(place)
     assert {name: after.get(name) for name in before} == before
+    assert "new" not in after
     assert not [name for name in after if name.endswith((".csv", ".html", ".png", "result.json"))]

@@ -50,6 +50,8 @@ def refused(number):
         (OSError(errno.EMFILE, "Too many open files"), 3),
         (PermissionError(errno.EACCES, "Permission denied", "x"), 3),
         (MemoryError(), 3),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 40000000000 bytes"), 3),
+        (RuntimeError("unexpected"), 70),
         (RecursionError("maximum recursion depth exceeded"), 3),
         (DeviceError("no NVIDIA GPU is found"), 3),
         (ExecutorError("a worker was lost"), 3),

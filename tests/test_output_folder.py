@@ -10,7 +10,12 @@ import pytest
 from oncogym.cli.main import main
 from oncogym.core.files import CorruptFileError, OutputFolderError
 from oncogym.core.output_folder import LIST, OutputFolder
-from oncogym.evaluation.benchmark.folder import find_benchmark, open_benchmark, places
+from oncogym.evaluation.benchmark.folder import (
+    find_benchmark,
+    open_benchmark,
+    places,
+    require_room,
+)
 from oncogym.evaluation.benchmark.presets import PRESETS
 from oncogym.evaluation.benchmark.seed_sweep import remove_run
 
@@ -202,8 +207,9 @@ def test_settings_of_others_make_no_benchmark(tmp_path, settings):
     put(tmp_path / "report.html")
     with pytest.raises(OutputFolderError, match="not a benchmark's folder"):
         find_benchmark(tmp_path)
+    preset = PRESETS["quick"]
     with pytest.raises(OutputFolderError, match="is there and not one of the files"):
-        open_benchmark(tmp_path)
+        require_room(open_benchmark(tmp_path), {CHEMO: preset}, 0, [CHEMO])
     assert files(tmp_path) == ["report.html", "settings.json"]
 
 
@@ -234,6 +240,16 @@ def test_environments_of_the_same_name_have_folders_of_their_own():
         "oncogym/A-v0": "oncogym_A-v0/",
         "other/a-v0": "other_a-v0/",
     }
+
+
+def test_a_foreign_file_in_the_way_keeps_a_fresh_start_from_moving_anything(tmp_path, capsys):
+    older_benchmark(tmp_path)
+    put(tmp_path / "ChemoDosing-v0" / "plan.json")
+    before = files(tmp_path)
+    command = ["benchmark", "--fresh", "--out", str(tmp_path), "--envs", "ChemoDosing-v0"]
+    assert main(command) == 2
+    assert "plan.json is there" in capsys.readouterr().err
+    assert files(tmp_path) == before
 
 
 # --- training runs -----------------------------------------------------------------------------
@@ -282,6 +298,7 @@ WEEKLY = [CHEMO, "weekly", "--patients", "2"]
         (["train", CHEMO], "progress.csv"),
         (["train", CHEMO], "policy/policy.json"),
         (["benchmark", "--envs", CHEMO], "summary.csv"),
+        (["benchmark", "--envs", "ChemoDosing-v0", CHEMO], f"{CHEMO}/figures/01.png"),
         (["benchmark", "--envs", CHEMO], f"{CHEMO}/plan.json"),
         (["benchmark", "--envs", CHEMO], f"{CHEMO}/ppo-0/config.json"),
         (["reproduce", "chemo"], "checks.json"),

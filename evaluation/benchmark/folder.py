@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
@@ -75,37 +75,46 @@ def place_names(place: str, preset: Preset, seed: int) -> list[str]:
 _SEARCH_FILES = ("history.csv", "checkpoints/checkpoint_*.npz")
 
 
-def claim_settings(output: OutputFolder, place: str, settings: dict[str, Any]) -> None:
+def require_room(
+    output: OutputFolder, presets: Mapping[str, Preset], seed: int, env_ids: Iterable[str]
+) -> None:
+    """Raise :class:`OutputFolderError` if a file is in the way of a benchmark that is not ours."""
+    output.require_own(_ROOT)
+    for env_id, place in places(env_ids).items():
+        names = [*place_names(place, presets[env_id], seed)]
+        output.require_own([*names, *(place + name for name in comparison.FILES)])
+
+
+def check_settings(output: OutputFolder, place: str, settings: Mapping[str, Any]) -> None:
     """Refuse to mix the parts of two different benchmarks in one folder.
 
     Raises:
         ValueError: The folder holds a benchmark with other settings.
-        OutputFolderError: It holds settings that are not ours.
+        CorruptFileError: Its settings are damaged.
     """
-    name = place + _SETTINGS
-    path = output.path / name
-    if output.owns(path) and path.exists():
-        found = read_json(path)
-        if found != settings:
-            raise ValueError(
-                f"{path.parent} holds a benchmark with other settings ({found}); choose another "
-                "folder or start afresh"
-            )
-    output.write(name, partial(write_json_atomic, value=settings))
+    path = output.path / place / _SETTINGS
+    if path.exists() and (found := read_json(path)) != settings:
+        raise ValueError(
+            f"{path.parent} holds a benchmark with other settings ({found}); choose another folder "
+            "or start afresh"
+        )
+
+
+def write_settings(output: OutputFolder, place: str, settings: Mapping[str, Any]) -> None:
+    """Say whose the parts in the folder are."""
+    output.write(place + _SETTINGS, partial(write_json_atomic, value=settings))
 
 
 def open_benchmark(folder: StrPath) -> OutputFolder:
     """A folder in which a benchmark begins or goes on; it is made if it is missing.
 
     Raises:
-        OutputFolderError: It cannot be written to, holds the results of another job, or a file of
-            one of the benchmark's names that is not ours.
+        OutputFolderError: It cannot be written to, or holds the results of another job.
         CorruptFileError: Its list of files is damaged.
     """
     output = OutputFolder.claim(folder, JOB)
     if OutputFolder.find(folder) is None:
-        output = OutputFolder(output.path, JOB, _files_without_list(output.path))
-    output.require_own(_ROOT)
+        return OutputFolder(output.path, JOB, _files_without_list(output.path))
     return output
 
 
@@ -168,18 +177,13 @@ def _settings_in(folder: Path) -> tuple[Preset, int] | None:
     return Preset(**preset), seed
 
 
-def check_parts(
-    output: OutputFolder, place: str, problem: Problem, preset: Preset, seed: int
-) -> None:
+def check_parts(folder: Path, problem: Problem, preset: Preset, seed: int) -> None:
     """Make sure that the finished parts of one environment can be read, before any work.
 
     Raises:
-        OutputFolderError: A file is in the way that is not ours.
         CorruptFileError: A part is damaged; the message names the file.
         ValueError: The plans are for other patients.
     """
-    output.require_own([*place_names(place, preset, seed), *(place + n for n in comparison.FILES)])
-    folder = output.path / place
     if (folder / COMMON).exists():
         PlanAgent.load(folder / COMMON)
         read_search(folder / COMMON)

@@ -21,12 +21,14 @@ from oncogym.envs.problem import Problem
 from oncogym.envs.registry import find_variant
 from oncogym.evaluation.benchmark.folder import (
     check_parts,
-    claim_settings,
+    check_settings,
     learning_curve,
     open_benchmark,
     place_names,
     places,
+    require_room,
     settings_of,
+    write_settings,
 )
 from oncogym.evaluation.benchmark.plan_distance import distance_table
 from oncogym.evaluation.benchmark.plans import common_plan, plans_of_patients
@@ -115,11 +117,16 @@ def _run_held(
     drawings: Drawings | None,
 ) -> dict[str, Comparison]:
     """:func:`run_benchmark` in a folder that no other process works in."""
-    claim_settings(output, "", settings_of(preset, seed))
+    require_room(output, presets, seed, problems)
     folders = places(problems)
+    settings = {"": settings_of(preset, seed)}
+    settings |= {folders[one]: settings_of(presets[one], seed) for one in problems}
+    for place, own in settings.items():
+        check_settings(output, place, own)
     for env_id, problem in problems.items():
-        check_parts(output, folders[env_id], problem, presets[env_id], seed)
-        claim_settings(output, folders[env_id], settings_of(presets[env_id], seed))
+        check_parts(output.path / folders[env_id], problem, presets[env_id], seed)
+    for place, own in settings.items():
+        write_settings(output, place, own)
     attempts = drawings or Drawings(output.path)
     comparisons = {}
     for env_id, problem in problems.items():

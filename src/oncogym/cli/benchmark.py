@@ -22,7 +22,7 @@ from oncogym.cli.arguments import (
 )
 from oncogym.core.files import to_plain
 from oncogym.core.manifest import manifest
-from oncogym.evaluation.benchmark.folder import find_benchmark
+from oncogym.evaluation.benchmark.folder import find_benchmark, require_room
 from oncogym.evaluation.benchmark.presets import PRESETS
 from oncogym.evaluation.benchmark.run import (
     MOST_TRAINING_SEEDS,
@@ -87,13 +87,14 @@ def run(args: argparse.Namespace) -> int:
     if args.training_seeds is not None:
         preset = replace(preset, training_seeds=args.training_seeds)
     env_ids = args.envs or default_envs()
-    prepare(env_ids, preset, args.seed)
+    presets, problems = prepare(env_ids, preset, args.seed)
     studies = [read_study(folder) for folder in _different(args.robustness)]
     _require_training()
     about = manifest("benchmark", {"seed": args.seed}, settings_of(args))
     with executor_of(args) as executor:
         earlier = find_benchmark(out) if args.fresh else None
         if earlier is not None:
+            require_room(earlier, presets, args.seed, problems)
             earlier.begin_afresh()
         drawings = Drawings(out)
         comparisons = run_benchmark(

@@ -57,7 +57,7 @@ def status_of(error: BaseException) -> int:
         return BROKEN_PIPE
     if isinstance(error, ReportError):
         return NO_REPORT
-    if isinstance(error, (MemoryError, RecursionError, DeviceError)):
+    if isinstance(error, (MemoryError, RecursionError, DeviceError)) or _is_torch_memory(error):
         return MACHINE
     if isinstance(error, ModuleNotFoundError):
         return BAD_USAGE if _missing_extra(error) else BUG
@@ -84,6 +84,11 @@ def message_of(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         text = f"out of memory ({text})"
     return f"error: {text}"
+
+
+def _is_torch_memory(error: BaseException) -> bool:
+    """Whether torch could not get memory, for which it has no type of error on the processor."""
+    return type(error) is RuntimeError and "t allocate memory" in str(error)
 
 
 def _missing_extra(error: ModuleNotFoundError) -> bool:

@@ -6,6 +6,8 @@ import argparse
 import json
 import math
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from tqdm import tqdm
@@ -63,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
     settings = Settings(args.seed, args.seconds, args.train, choose_device(args.device))
     about = manifest("speed", {"seed": args.seed}, settings_of(args))
     jobs = [job for name in args.names or models() for job in find_jobs(name, settings)]
+    if args.train:
+        _require_training(args.names, settings)
     found: list[Measurement] = []
     with tqdm(jobs, desc="speed", unit="job", file=sys.stderr, disable=None) as bar:
         for job in bar:
@@ -75,6 +79,18 @@ def run(args: argparse.Namespace) -> int:
         print(table(found))
     missed = any(one.ok is False for one in found)
     return 1 if args.check and missed else 0
+
+
+def _require_training(names: Sequence[str], settings: Settings) -> None:
+    """Refuse ``--train`` for a model that is named and has no training to time.
+
+    Raises:
+        ValueError: There is such a model.
+    """
+    without = replace(settings, train=False)
+    for name in names:
+        if len(find_jobs(name, settings)) == len(find_jobs(name, without)):
+            raise ValueError(f"--train has no meaning for {name!r}: no training of it is timed")
 
 
 def _seconds(text: str) -> float:
