@@ -552,3 +552,31 @@ def test_labels_say_the_unit_of_the_dose(tmp_path):
     env.step(env.action_space.sample())
     found = env.unwrapped.treatment.traces(env.unwrapped.task, 0)
     assert all("[Gy]" not in f"{one.label} {one.time_label}" for one in found)
+
+
+def test_files_that_change_are_read_again(tmp_path):
+    path = tmp_path / "own.npz"
+
+    def write(voxels, scale):
+        rows = scale * np.random.default_rng(0).random((64, 5))
+        parts = {"lesion": np.arange(voxels)}
+        DoseInfluence.from_matrix(
+            rows, parts, prescription=50.0, shape=(8, 8), spacing=(0.3, 0.3)
+        ).save(path)
+
+    for name in IDS[:2]:
+        write(4, 1.0)
+        env = gym.make(name, influence=str(path))
+        env.reset(seed=0)
+        kept = pickle.dumps(env)
+        write(20, 2.0)
+        fresh = gym.make(name, influence=str(path))
+        fresh.reset(seed=0)
+        action = np.full(env.action_space.shape, 0.5, np.float32)
+        # A larger target, by another matrix.
+        assert fresh.step(action)[4]["outcome"] != env.step(action)[4]["outcome"]
+        with pytest.raises(ValueError, match=r"own\.npz has changed"):
+            pickle.loads(kept)
+        path.unlink()
+        with pytest.raises(FileNotFoundError):
+            pickle.loads(kept)

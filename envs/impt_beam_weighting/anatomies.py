@@ -9,6 +9,7 @@ import numpy as np
 
 from oncogym.core.errors import nearest
 from oncogym.envs import streams
+from oncogym.envs.impt_beam_weighting.archive import file_digest
 from oncogym.envs.impt_beam_weighting.phantom import Phantom
 from oncogym.envs.impt_beam_weighting.phantoms import PHANTOMS, phantom, phantom_structures
 
@@ -18,9 +19,9 @@ VARIED = "abutting"
 _SEED = 0x1A9
 _STREAM = 16
 _CENTRE = 20.0  # cm
+_FILES = (".json", ".npz")
 
 
-@lru_cache(maxsize=256)
 def anatomy(source: str, number: int = 0) -> Phantom:
     """The phantom called ``source``, or in the file of that name; its variation ``number``.
 
@@ -32,13 +33,29 @@ def anatomy(source: str, number: int = 0) -> Phantom:
         UnknownNameError: There is neither such a phantom nor such a file.
         PhantomFileError: The file is malformed.
         ValueError: The phantom has no variations.
+        FileNotFoundError: There is no such file.
     """
+    return _anatomy(source, number, source_digest(source))
+
+
+def source_digest(source: str) -> str:
+    """Digest of a phantom's file, or nothing for a phantom of the suite.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    is_file = source not in PHANTOMS and source.lower().endswith(_FILES)
+    return file_digest(source) if is_file else ""
+
+
+@lru_cache(maxsize=256)
+def _anatomy(source: str, number: int, digest: str) -> Phantom:
     if number and source != VARIED:
         raise ValueError(
             f"anatomy is {number} for phantom {source!r}; allowed: 0, only {VARIED!r} has others"
         )
     if source not in PHANTOMS:
-        if source.lower().endswith((".json", ".npz")):
+        if source.lower().endswith(_FILES):
             return Phantom.load(Path(source))
         raise nearest("phantom", source, PHANTOMS)
     if not number:

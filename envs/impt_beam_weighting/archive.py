@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import math
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +167,25 @@ def reading(path: str | Path, what: str) -> Iterator[None]:
         zipfile.LargeZipFile,
     ) as error:
         raise PhantomFileError(f"{path}: no {what}: {error}") from error
+
+
+def file_digest(path: str | Path) -> str:
+    """Digest of a file's content, by which a cache tells whether it is still the same.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    found = Path(path).stat()
+    return _digest(str(path), found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=64)
+def _digest(path: str, changed: int, size: int) -> str:
+    found = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()
 
 
 def _read_about(file: zipfile.ZipFile, parts: Mapping[str, zipfile.ZipInfo]) -> dict[str, Any]:

@@ -18,7 +18,9 @@ from oncogym.envs.impt_beam_weighting.model import Tables
 from oncogym.envs.impt_beam_weighting.plan_library import (
     PLANS,
     PlanLibrary,
+    check_same,
     influence_library,
+    model_digest,
     phantom_library,
 )
 from oncogym.envs.plan_spaces import PlanSpace
@@ -38,7 +40,7 @@ _PARALLEL_STEPS = 64
 
 
 @lru_cache(maxsize=4)
-def _tables(source: str, influence: str | None, numbers: tuple[int, ...]) -> Tables:
+def _tables(source: str, influence: str | None, numbers: tuple[int, ...], digest: str) -> Tables:
     """Tables of several anatomies, put together once for all tasks that have them."""
     return Tables.of([_library(source, influence, number) for number in numbers])
 
@@ -71,6 +73,7 @@ class Course:
         plan_phases: int,
     ) -> None:
         self._source, self._influence = phantom, influence
+        self._digest = model_digest(phantom, influence)
         self._plan_phases = plan_phases
         self.libraries: dict[int, PlanLibrary] = {}
         self._load([0])
@@ -137,7 +140,7 @@ class Course:
             if number not in self.libraries:
                 self.libraries[number] = _library(self._source, self._influence, number)
         self._rows = {number: row for row, number in enumerate(self.libraries)}
-        self._tables = _tables(self._source, self._influence, tuple(self.libraries))
+        self._tables = _tables(self._source, self._influence, tuple(self.libraries), self._digest)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Course:
         """A copy whose lanes are its own; libraries and their tables are shared."""
@@ -164,6 +167,7 @@ class Course:
         numbers = list(state.pop("libraries"))
         self.__dict__.update(state)
         self.libraries = {}
+        check_same(self._source, self._influence, self._digest)
         self._load(numbers)
 
     def reset(

@@ -40,6 +40,34 @@ settings are not identifiable from what it prints (`oncogym reproduce impt`).
 Displacements then move the patient through an unchanged dose cloud, and there is no range error.
 More than 64 groups of spots are put together to 40 by where their doses lie.
 
+- *Structures* are masks (truth values, or nothing but 0 and 1 of any type) of the grid's shape or
+  flat, or flat lists of different voxel numbers. What is neither, or belongs to another grid or
+  order of axes, is refused by name.
+- *Prescription.* None is assumed: without `prescription=…` planning, and the environment, ask for
+  it, and `dose_statistics` gives NaN for V95, V107 and the conformity index. Phantom files alike.
+- *Limits.* An organ without one is not spared by the standard objective; a `PlanningWarning` names
+  it.
+- *Unit.* `unit="Gy"` (absorbed dose) or `"Gy (RBE)"`; it stands in the file, in plans, statistics,
+  texts and pictures, and holds for prescription and limits too.
+
+**Import.** `DoseInfluence.from_matrad("case.mat", prescription=…, limits={"cord": 45})` reads `dij`
+and `cst`; files of MATLAB's HDF5 form (`-v7.3`) need h5py (`pip install 'oncogym[matlab]'`).
+`DoseInfluence.from_pyradplan(dij, cst, …)` takes pyRadPlan's objects. Positions decide where a
+structure lies: origin and direction cosines of its grid (of matRad the coordinates x, y, z) and of
+the doses. Where voxels coincide, structures are moved exactly; where they do not, that is an error,
+or with `resample=True` each dose voxel belongs to the structures of the nearest CT voxel, and a
+warning names structures that reach beyond the dose grid. A constant RBE (`dij.RBE`) is applied, the
+dose then is in Gy (RBE). Of a variable RBE (alpha and beta matrices) there is no influence matrix:
+the physical dose is taken, with a warning. `quantity="physical"` or `"constant_rbe"` ask for one.
+
+**Planning** does not depend on units: what an objective is without dose is the measure of its
+values, and scale and tolerance of the search, the temperatures of worst-case planning, aim, free
+dose and ridge of the standard objective are relative to it, to the prescription and to the largest
+entry of the matrix. `Plan.converged` is measured by `Plan.optimality`, not taken from the search.
+
+**Copies** (`copy.deepcopy`, `pickle`) of an environment hold the state of its lanes and refer to
+the tables of the model; a process that unpickles one makes those that it does not have yet.
+
 ## Action Space
 
 `Box(0, 1, (8,), float32)` (with a phantom):

@@ -284,9 +284,7 @@ class DoseInfluence:
             WeightError: There are not as many as spots, or one is negative or not finite; the
                 message names the first such spot.
         """
-        values = np.ascontiguousarray(
-            real_array(weights, "weights", WeightError, finite=False)
-        ).reshape(np.shape(weights))
+        values = real_array(weights, "weights", WeightError, finite=False)
         if values.ndim not in (1, 2) or values.shape[-1] != self.num_spots:
             raise WeightError(
                 f"weights have shape {values.shape}; allowed: ({self.num_spots},) or (lanes, "
@@ -297,7 +295,7 @@ class DoseInfluence:
             raise WeightError(
                 f"the weight of spot {place[-1]} is {values[place]}; allowed: finite, at least 0"
             )
-        return values
+        return np.ascontiguousarray(values)
 
     def dose(self, weights: ArrayLike) -> Floats:
         """Dose of weights: ``(spots,)`` to ``(voxels,)``, or with a leading axis of lanes.

@@ -21,7 +21,8 @@ from scipy.sparse import csr_matrix
 from oncogym.envs.impt_beam_weighting import beams as pencil
 from oncogym.envs.impt_beam_weighting import bragg
 from oncogym.envs.impt_beam_weighting import plan_library_kernels as library_kernels
-from oncogym.envs.impt_beam_weighting.anatomies import anatomy
+from oncogym.envs.impt_beam_weighting.anatomies import anatomy, source_digest
+from oncogym.envs.impt_beam_weighting.archive import file_digest
 from oncogym.envs.impt_beam_weighting.beams import BeamSet
 from oncogym.envs.impt_beam_weighting.checks import real_array
 from oncogym.envs.impt_beam_weighting.influence import (
@@ -100,16 +101,47 @@ class PlanLibrary:
         return len(self.fine) - 1
 
 
-@lru_cache(maxsize=160)
 def phantom_library(source: str, number: int = 0) -> PlanLibrary:
     """The library of an anatomy, see :func:`anatomy`; kept in memory once made (about a second)."""
+    return _phantom_library(source, number, source_digest(source))
+
+
+def influence_library(path: str) -> PlanLibrary:
+    """The library of a user's influence matrix in a file of :meth:`DoseInfluence.save`."""
+    return _influence_library(path, file_digest(path))
+
+
+@lru_cache(maxsize=160)
+def _phantom_library(source: str, number: int, digest: str) -> PlanLibrary:
     return library_of_phantom(anatomy(source, number))
 
 
 @lru_cache(maxsize=4)
-def influence_library(path: str) -> PlanLibrary:
-    """The library of a user's influence matrix in a file of :meth:`DoseInfluence.save`."""
+def _influence_library(path: str, digest: str) -> PlanLibrary:
     return library_of_influence(DoseInfluence.load(Path(path)))
+
+
+def model_digest(source: str, influence: str | None) -> str:
+    """Digest of the file that a model is made of, or nothing without one.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    return source_digest(source) if influence is None else file_digest(influence)
+
+
+def check_same(source: str, influence: str | None, digest: str) -> None:
+    """Raise an error if the file of a model is no longer the one of this digest.
+
+    Raises:
+        ValueError: It has changed.
+        FileNotFoundError: There is no such file.
+    """
+    if model_digest(source, influence) != digest:
+        raise ValueError(
+            f"{influence or source} has changed since the environment was made; allowed: the same "
+            "file"
+        )
 
 
 def library_of_phantom(phantom: Phantom, beams: BeamSet | None = None) -> PlanLibrary:

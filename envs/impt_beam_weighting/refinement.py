@@ -18,7 +18,7 @@ from oncogym.envs.impt_beam_weighting.anatomies import anatomy
 from oncogym.envs.impt_beam_weighting.beams import BeamSet
 from oncogym.envs.impt_beam_weighting.influence import DoseInfluence, pencil_beams
 from oncogym.envs.impt_beam_weighting.objective import Problem
-from oncogym.envs.impt_beam_weighting.plan_library import PLANS
+from oncogym.envs.impt_beam_weighting.plan_library import PLANS, check_same, model_digest
 from oncogym.envs.impt_beam_weighting.planner import standard_goal
 from oncogym.envs.impt_beam_weighting.published import PublishedModel
 from oncogym.envs.impt_beam_weighting.static_plans import NOMINAL_AIM, equal_weights
@@ -42,7 +42,7 @@ _ALSO = ("_options", "action_parts", "initial", "organs")
 
 
 @lru_cache(maxsize=8)
-def planning_problem(source: str, influence: str | None) -> Problem:
+def _planning_problem(source: str, influence: str | None, digest: str) -> Problem:
     """The problem of a refinement: the source's, a phantom's, or a user's; made once."""
     if influence is not None:
         found = _few_groups(DoseInfluence.load(Path(influence)))
@@ -82,8 +82,8 @@ class Refinement:
         coverage: float,
         hot: float,
     ) -> None:
-        self._source = phantom, influence
-        problem = planning_problem(phantom, influence)
+        self._source = phantom, influence, model_digest(phantom, influence)
+        problem = _planning_problem(*self._source)
         self._share(problem)
         own = self.influence
         self.organs = own.structures.oars
@@ -146,7 +146,8 @@ class Refinement:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take up a state; a problem that this process does not have yet is made again."""
         self.__dict__.update(state)
-        self._share(planning_problem(*self._source))
+        check_same(*self._source)
+        self._share(_planning_problem(*self._source))
 
     def reset(
         self,

@@ -168,11 +168,11 @@ def six_panels(
     axes = [figure.add_subplot(2, 3, n, projection="3d" if n == 4 else None) for n in range(1, 7)]
     shades = colours(influence.structures)
     _draw_phantom(axes[0], plane, influence.structures, shades, layout)
-    draw_dose(axes[1], plane, shades, influence.prescription)
+    draw_dose(axes[1], plane, shades, influence.prescribed)
     draw_dvh(axes[2], influence, {"": [dose]})
     surface = axes[3]
     assert isinstance(surface, Axes3D)
-    _draw_surface(surface, plane, influence.prescription)
+    _draw_surface(surface, plane, influence.prescribed)
     if layout is None:
         _draw_groups(axes[4], influence, values)
         _draw_lines(axes[5], plane, influence)
@@ -344,7 +344,7 @@ def draw_dvh(
     structures = influence.structures
     shades = colours(structures)
     top = 1.08 * max(float(np.max(doses)) for doses in plans.values())
-    top = right or max(top, 1.15 * influence.prescription)
+    top = right or max(top, 1.15 * influence.prescribed)
     grid = np.linspace(0.0, top, _POINTS)
     for style, doses in zip(("-", "--", ":"), plans.values(), strict=False):
         for one in structures:
@@ -364,7 +364,7 @@ def draw_dvh(
     for one in structures:
         if one.limit is not None:
             axis.axvline(one.limit, color=shades[one.name], linestyle=(0, (4, 3)), linewidth=1.0)
-    axis.axvline(influence.prescription, color=_TARGET, linestyle=(0, (4, 3)), linewidth=1.0)
+    axis.axvline(influence.prescribed, color=_TARGET, linestyle=(0, (4, 3)), linewidth=1.0)
     axis.axhline(95.0, color="0.6", linewidth=0.8)
     axis.set(xlabel="dose [Gy]", ylabel="volume [%]", xlim=(0.0, top), ylim=(0.0, 103.0))
     axis.grid(alpha=0.25)
@@ -457,7 +457,7 @@ def _draw_lines(axis: Axes, plane: Plane, influence: DoseInfluence) -> None:
     axis.plot(plane.x, plane.dose[row], color=_BEAMS[0], label=f"along {plane.axes[0]}")
     axis.plot(plane.y, plane.dose[:, column], color=_BEAMS[1],
               label=f"along {plane.axes[1]}")  # fmt: skip
-    axis.axhline(influence.prescription, color=_TARGET, linestyle=(0, (4, 3)), linewidth=1.0)
+    axis.axhline(influence.prescribed, color=_TARGET, linestyle=(0, (4, 3)), linewidth=1.0)
     axis.set(xlabel="position [cm]", ylabel="dose [Gy]")
     axis.set_ylim(bottom=0.0)
     axis.grid(alpha=0.25)

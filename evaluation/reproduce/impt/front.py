@@ -128,7 +128,7 @@ def _shown(found: Front) -> list[int]:
     influence = plans.case(found.name).influence
     limit = influence.structures[found.organ].limit or np.inf
     table = found.table.sort_values("organ_max")
-    covering = table[table["D95"] >= influence.prescription]
+    covering = table[table["D95"] >= influence.prescribed]
     kept = table[table["organ_max"] <= limit]
     middle = covering if len(covering) else table
     best = kept.sort_values("D95", ascending=False)
@@ -151,9 +151,9 @@ def _draw_points(axis: Axes, found: Front, shown: Sequence[int]) -> None:
     if limit is not None:
         axis.axvline(limit, color=shades[found.organ], linestyle=(0, (4, 3)), linewidth=1.2,
                      label=f"limit of the {found.organ}, {limit:g} Gy")  # fmt: skip
-    axis.axhline(case.influence.prescription, color=shades[case.influence.structures.target],
+    axis.axhline(case.influence.prescribed, color=shades[case.influence.structures.target],
                  linestyle=(0, (4, 3)), linewidth=1.2,
-                 label=f"prescription, {case.influence.prescription:g} Gy")  # fmt: skip
+                 label=f"prescription, {case.influence.prescribed:g} Gy")  # fmt: skip
     axis.set(xlabel=f"largest dose of the {found.organ} [Gy]", ylabel="D95 of the target [Gy]")
     axis.set_xlim(left=0.0)
     axis.margins(y=0.12)
@@ -167,7 +167,7 @@ def _draw_map(axis: Axes, found: Front, number: int, letter: str) -> None:
     influence = case.influence
     dose = influence.dose(found.weights[number])
     plane = plane_of(influence, dose, case.phantom)
-    draw_dose(axis, plane, colours(influence.structures), influence.prescription, bar=letter == "c",
+    draw_dose(axis, plane, colours(influence.structures), influence.prescribed, bar=letter == "c",
               legend=letter == "c", top=75.0)  # fmt: skip
     target = case.phantom.points[influence.structures[influence.structures.target].voxels]
     middle, reach = target.mean(axis=0), 6.5

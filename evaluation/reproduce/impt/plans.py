@@ -157,7 +157,7 @@ def pencil_beam_plan(name: str) -> Floats:
         aim = float(name.removeprefix("impt_"))
         return plan(influence, aiming(aim), iterations=ITERATIONS, tolerance=0.0).weights
     robust = name.removeprefix("robust_")
-    aim = influence.prescription + ROBUST_AIM
+    aim = influence.prescribed + ROBUST_AIM
     return plan(found.scenarios, aiming(aim), robust=robust, iterations=800, insist=False).weights
 
 

@@ -86,7 +86,7 @@ def _true_shifts(problem: Problem) -> NDArray[np.float64]:
 def _score(dose: NDArray[np.float64], phantom: Phantom) -> float:
     numbers = dose_statistics(dose, phantom)
     structures = phantom.structures
-    prescription = phantom.prescription
+    prescription = phantom.prescribed
     target = numbers[structures.target]
     organs = [numbers[name] for name in structures.oars]
     means = sum(one["mean"] for one in organs) + numbers[REST]["mean"]
