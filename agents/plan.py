@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oncogym.agents.documents import Document
+from oncogym.core.documents import Document
 from oncogym.core.files import CorruptFileError, write_json_atomic
 
 #: Bytes of a plan file at most.

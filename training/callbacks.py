@@ -14,9 +14,9 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from tqdm import tqdm
 
-from oncogym.agents.documents import Document
 from oncogym.agents.policy_files import write_policy
 from oncogym.core.checkpoint import Checkpoint, write_checkpoint
+from oncogym.core.documents import Document
 from oncogym.training.evaluator import Evaluator
 from oncogym.training.run_log import ProgressTable
 from oncogym.training.settings import RunSettings

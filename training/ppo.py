@@ -28,9 +28,9 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecNormalize
 
-from oncogym.agents.documents import Document
 from oncogym.agents.learned import PolicyAgent
 from oncogym.core.checkpoint import Checkpoint, newest_checkpoint
+from oncogym.core.documents import Document
 from oncogym.core.files import (
     CorruptFileError,
     StrPath,

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from oncogym.agents.documents import Document, shown
 from oncogym.agents.policy_files import ACTIVATIONS
 from oncogym.core.checks import check_choice, check_option, whole_number
+from oncogym.core.documents import Document, shown
 from oncogym.core.errors import nearest
 from oncogym.core.files import CorruptFileError, to_plain
 from oncogym.envs.options import resolve_options

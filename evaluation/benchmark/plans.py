@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from oncogym.agents.documents import Document
 from oncogym.agents.optimizers import DifferentialEvolution, GeneticAlgorithm, PlanProblem
 from oncogym.agents.optimizers.problem import encoded, protocol_plans
 from oncogym.agents.plan import LONGEST, PatientPlans, PlanAgent
+from oncogym.core.documents import Document
 from oncogym.evaluation.benchmark.plan_distance import search_own_plans
 from oncogym.evaluation.benchmark.presets import Preset
 from oncogym.evaluation.harness import Problem

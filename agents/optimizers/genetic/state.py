@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from oncogym.agents.documents import is_number
 from oncogym.agents.optimizers.genetic.schedules import Schedules
 from oncogym.core.checkpoint import (
     Checkpoint,
@@ -19,6 +18,7 @@ from oncogym.core.checkpoint import (
     newest_checkpoint,
     write_checkpoint,
 )
+from oncogym.core.documents import is_number
 from oncogym.core.files import (
     CorruptFileError,
     StrPath,

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oncogym.agents.documents import Document
 from oncogym.agents.policy_files import dump_arrays, load_arrays
+from oncogym.core.documents import Document
 from oncogym.core.files import (
     CorruptFileError,
     parse_json,
