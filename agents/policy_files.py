@@ -305,7 +305,7 @@ def _bound(values: NDArray[Any]) -> Any:
 def _space(document: Document, units: int) -> Box:
     """A space whose values make ``units`` numbers; nothing larger is made."""
     shape = tuple(document.whole_numbers("shape", 1, _MOST_UNITS, 8))
-    if math.prod(shape) != units:
+    if not shape or math.prod(shape) != units:
         raise document.error("shape", f"sizes with the product {units}, as the network has units")
     name = document.text("dtype")
     if name not in _DTYPES:

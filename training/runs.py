@@ -11,6 +11,7 @@ import contextlib
 import math
 import os
 import random
+import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -43,7 +44,7 @@ from oncogym.training.algorithms.base import Learner
 from oncogym.training.evaluator import Evaluator
 from oncogym.training.progress import ProgressBar
 from oncogym.training.run_log import ProgressTable, TensorBoard
-from oncogym.training.settings import RunSettings, differences, make_settings
+from oncogym.training.settings import FEW_UPDATES, RunSettings, differences, make_settings
 
 # A second thread hardly pays for networks and minibatches of this size, and would change the last
 # digits: a run must not depend on the number of cores, nor on the executor that gives it some.
@@ -222,6 +223,16 @@ def _carry_out(
     progress: bool,
 ) -> TrainResult:
     start = checkpoint.steps if checkpoint else 0
+    about = f"{settings.updates} updates of {settings.steps_per_update} decisions"
+    if settings.updates < FEW_UPDATES:
+        warnings.warn(
+            f"a run of {about} hardly learns anything; take more steps, or fewer lanes than "
+            f"{settings.lanes}",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    if progress:
+        print(f"{settings.env_id}: {about}", file=sys.stderr)
     for name in ("checkpoints", "tensorboard"):
         (folder / name).mkdir(exist_ok=True)
     total = settings.updates * settings.steps_per_update

@@ -21,6 +21,10 @@ from oncogym.training.algorithms.base import Algorithm
 BASES = ("tuned", "sb3")
 
 _MOST_STEPS, _MOST_SEED = 10**15, 2**32 - 1
+#: A run of fewer updates hardly learns anything.
+FEW_UPDATES = 20
+# What a short run gets by having fewer lanes, but not fewer than these.
+_ENOUGH_UPDATES, _LEAST_LANES = 50, 8
 # Values of the YAML files that belong to the run and not to the algorithm: least and most.
 _OF_THE_RUN = {
     "steps": (1, _MOST_STEPS),
@@ -137,7 +141,8 @@ def make_settings(
         algorithm: Name of the algorithm.
         steps: Decisions, all lanes together.
         seed: Seed, 0 by default.
-        lanes: Treatments in parallel.
+        lanes: Treatments in parallel; by default those of the file, and fewer in a run so short that
+            it would have less than 20 updates.
         checkpoint_every: Decisions between checkpoints, by default a tenth of the run.
         options: Options of the environment, on top of those of its id.
         hyperparameters: Values in place of those of the file.
@@ -164,15 +169,31 @@ def make_settings(
         name: whole_number(name, values.pop(name), least, most)
         for name, (least, most) in _OF_THE_RUN.items()
     }
+    chosen = method.Settings(**values)
+    if lanes is None and (hyperparameters or {}).get("lanes") is None:
+        own["lanes"] = _fewer_lanes(method, chosen, own["lanes"], own["steps"])
     every = -(-own["steps"] // 10) if checkpoint_every is None else checkpoint_every
     return RunSettings(
         algorithm=algorithm,
         problem=problem,
         seed=whole_number("seed", 0 if seed is None else seed, 0, 2**32 - 1),
         checkpoint_every=whole_number("checkpoint_every", every, 1, 10**15),
-        hyperparameters=method.Settings(**values),
+        hyperparameters=chosen,
         **own,
     )
+
+
+def _fewer_lanes(method: Algorithm, settings: Any, lanes: int, steps: int) -> int:
+    """The tuned number of lanes, or as few as give a short run updates enough to learn from."""
+
+    def updates(lanes: int) -> int:
+        return -(-steps // method.steps_per_update(settings, lanes, steps))
+
+    if updates(lanes) >= FEW_UPDATES:
+        return lanes
+    while lanes > _LEAST_LANES and updates(lanes) < _ENOUGH_UPDATES:
+        lanes //= 2
+    return max(lanes, 1)
 
 
 def read_hyperparameters(method: Algorithm, env_id: str, base: str = "tuned") -> dict[str, Any]:

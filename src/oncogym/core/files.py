@@ -195,11 +195,13 @@ def read_bytes(path: StrPath, most_bytes: int) -> bytes:
         OSError: it cannot be opened.
         CorruptFileError: it is larger.
     """
+    data = bytearray()
     with open(path, "rb") as stream:
-        data = stream.read(most_bytes + 1)
-    if len(data) > most_bytes:
-        raise CorruptFileError(f"{path}: larger than {most_bytes} bytes")
-    return data
+        while part := stream.read(1 << 20):  # a device has no size to look at beforehand
+            data += part
+            if len(data) > most_bytes:
+                raise CorruptFileError(f"{path}: larger than {most_bytes} bytes")
+    return bytes(data)
 
 
 def parse_json(data: bytes, place: str) -> Any:
