@@ -141,8 +141,8 @@ def make_settings(
         algorithm: Name of the algorithm.
         steps: Decisions, all lanes together.
         seed: Seed, 0 by default.
-        lanes: Treatments in parallel; by default those of the file, and fewer in a run so short that
-            it would have less than 20 updates.
+        lanes: Treatments in parallel; by default those of the file, and fewer in a run that would
+            have less than 20 updates with them.
         checkpoint_every: Decisions between checkpoints, by default a tenth of the run.
         options: Options of the environment, on top of those of its id.
         hyperparameters: Values in place of those of the file.
