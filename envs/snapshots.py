@@ -156,7 +156,7 @@ def copy_lanes(arrays: State, rows: Rows, empty: Empty = np.empty) -> dict[str, 
 
 def write_lanes(arrays: State, rows: Rows, values: State) -> None:
     """Write ``values``, one row a lane, into the lanes ``rows`` of each array."""
-    source: Rows | None = None
+    source: NDArray[np.intp] | None = None
     for name, array in arrays.items():
         if isinstance(rows, slice) or len(rows) < len(array):
             array[rows] = values[name]

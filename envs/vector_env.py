@@ -294,8 +294,7 @@ class TherapyVectorEnv(VectorEnv):
             "observation": observation,
             "elapsed": self._elapsed,
             "clipped": self._clipped,
-            "terminated": self._terminated,
-            "truncated": self._truncated,
+            "over": self._over,
         }
 
     def to_physical(self, actions: Any) -> dict[str, Any]:

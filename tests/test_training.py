@@ -195,10 +195,13 @@ def test_a_checkpoint_restores_everything(finished):
     kinds = {name.split("/")[0] for name in saved.arrays}
     assert kinds == {
         "best",
+        "lanes",
         "observation_statistics",
         "parameters",
         "random",
         "return_statistics",
+        "seen",
+        "totals",
     }
 
 
@@ -225,6 +228,36 @@ def test_an_interrupted_run_goes_on_to_the_same_step(interrupted, finished):
     kept = table["steps"] <= start
     pd.testing.assert_frame_equal(table[kept], before[kept])
     assert read_json(interrupted / "config.json")["resumed"][0]["from_step"] == start
+
+
+@pytest.mark.parametrize(
+    ("env_id", "algorithm", "settings"),
+    [
+        (COHORT, PPO, SMALL),
+        ("oncogym/IMPTBeamWeighting-v0", PPO, {**SMALL, "steps": 480}),
+        (COHORT, "sac", {"steps": 320, "lanes": 4, "seed": 1, "hyperparameters": {
+            "learning_starts": 40, "batch_size": 16, "layers": [8], "evaluations": 4}}),
+    ],
+)  # fmt: skip
+def test_a_resumed_run_equals_an_undisturbed_one(env_id, algorithm, settings, tmp_path):
+    whole = train(env_id, algorithm, out=tmp_path / "whole", **settings)
+    for left in (1, 2):
+        folder = tmp_path / f"interrupted {left}"
+        shutil.copytree(whole.folder, folder)
+        for path in checkpoints.list_checkpoints(folder / "checkpoints")[:left]:
+            path.unlink()
+        (folder / "result.json").unlink()
+        assert resume(folder).resumed_from < whole.steps
+        one, two = (newest(place) for place in (whole.folder, folder))
+        first, second = (checkpoints.read_checkpoint(path) for path in (one, two))
+        assert first.arrays.keys() == second.arrays.keys()
+        for name, array in first.arrays.items():
+            assert array.tobytes() == second.arrays[name].tobytes(), name
+        tables = [pd.read_csv(place / "progress.csv") for place in (whole.folder, folder)]
+        clocks = [name for name in tables[0] if name.startswith("time/")]
+        pd.testing.assert_frame_equal(
+            *(table.drop(columns=clocks) for table in tables), check_exact=True, check_like=True
+        )
 
 
 def test_a_finished_run_is_not_trained_further(finished, tmp_path):

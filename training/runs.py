@@ -172,9 +172,10 @@ def train(
 def resume(out: StrPath, *, progress: bool = False, **asked: Any) -> TrainResult:
     """Go on with a run from its newest checkpoint that can be read.
 
-    Networks, optimiser, normalisation, random numbers and counts go on where they were; lanes start
-    new treatments. The run ends at the step at which it would have ended undisturbed. A damaged
-    checkpoint is passed over with a warning that names it.
+    Networks, optimiser, normalisation, random numbers, lanes and counts go on where they were, so
+    that the run ends as it would have ended undisturbed, bit for bit; only the lanes of a task
+    without snapshots start new treatments. A damaged checkpoint is passed over with a warning that
+    names it.
 
     Args:
         out: Run folder.

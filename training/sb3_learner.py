@@ -23,6 +23,7 @@ from oncogym.agents.policy_files import Policy
 from oncogym.envs.problem import Problem
 from oncogym.envs.vector_env import TherapyVectorEnv
 from oncogym.training.algorithms.base import Arrays, Watcher, lane_seed
+from oncogym.training.sb3_lanes import restore_lanes, save_lanes
 from oncogym.training.sb3_state import restore_model, save_model
 from oncogym.wrappers.sb3 import SB3VecEnv
 
@@ -112,12 +113,15 @@ class SB3Learner:
         self.model.learn(until - self.steps, callbacks, reset_num_timesteps=False)
 
     def save(self) -> tuple[dict[str, Any], Arrays]:
-        """The model's state; see :mod:`oncogym.training.sb3_state`."""
-        return save_model(self.model)
+        """The model's state and that of its lanes."""
+        state, arrays = save_model(self.model)
+        state["lanes"], of_lanes = save_lanes(self.model, self._lanes)
+        return state, {**arrays, **of_lanes}
 
     def restore(self, steps: int, state: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
         """Put back what :meth:`save` took."""
         restore_model(self.model, steps, state, arrays)
+        restore_lanes(self.model, self._lanes, state["lanes"], arrays)
 
     def export(self, about: Mapping[str, Any]) -> Policy:
         """The actor and the observation statistics."""

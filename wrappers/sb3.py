@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -16,6 +16,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 
 from oncogym.core.errors import nearest
+from oncogym.envs.snapshots import Snapshot
 from oncogym.envs.vector_env import TherapyVectorEnv
 from oncogym.wrappers.checks import require_lanes
 from oncogym.wrappers.lane_env import LaneEnv
@@ -200,6 +201,40 @@ class SB3VecEnv(VecEnv):
                 }
             )
         self._clear(lanes)
+
+    def snapshot(self) -> tuple[Snapshot, dict[str, NDArray[Any]]]:
+        """The lanes as they are, and the totals of their episodes so far.
+
+        Raises:
+            gymnasium.error.ResetNeeded: The environment was never reset.
+            NotImplementedError: The task has no snapshots.
+        """
+        base: Any = self.env.unwrapped
+        return base.snapshot(), {name: total.copy() for name, total in self._totals().items()}
+
+    def restore(self, snapshot: Snapshot, totals: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        """Put back what :meth:`snapshot` gave; returns the observations of all lanes.
+
+        Raises:
+            NotImplementedError: The task has no snapshots.
+            KeyError, ValueError: It does not fit.
+        """
+        base: Any = self.env.unwrapped
+        for name, total in self._totals().items():
+            if totals[name].shape != total.shape:
+                raise ValueError(f"{name} has shape {totals[name].shape}; allowed: {total.shape}")
+            total[...] = totals[name]
+        observation = base.restore(snapshot)
+        self._begun = True
+        return np.asarray(observation)
+
+    def _totals(self) -> dict[str, NDArray[Any]]:
+        return {
+            "returns": self._returns,
+            "lengths": self._lengths,
+            "terms": self._terms,
+            "costs": self._costs,
+        }
 
     def close(self) -> None:
         """Close the vector environment."""

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 # call. OpenMP reads this when its library is loaded, for lanes with their first parallel step.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from oncogym import envs as envs  # noqa: E402
+from oncogym import envs as envs
 
 try:
     __version__ = version("oncogym")

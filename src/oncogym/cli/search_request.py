@@ -98,11 +98,11 @@ def _asked(args: argparse.Namespace) -> dict[str, Any]:
         values[name] = read_pairs(values[name])
     for name in LIMITS:
         if getattr(args, name) is not None:
-            kind = optimizers().get(values["method"] or DEFAULT)
-            own = () if kind is None else dataclasses.fields(kind.Settings)
-            if own and args.resume is None and name not in {one.name for one in own}:
+            method = values["method"] or DEFAULT
+            own = dataclasses.fields(find_optimizer(method).Settings)
+            if args.resume is None and name not in {one.name for one in own}:
                 option = "--" + name.replace("_", "-")
-                raise ValueError(f"{option} has no meaning for --method {kind.name}")
+                raise ValueError(f"{option} has no meaning for --method {method}")
             if name in values["set"]:
                 raise ValueError(f"{name} is given twice, by --set and by an option of its own")
             values["set"][name] = getattr(args, name)

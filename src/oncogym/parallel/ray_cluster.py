@@ -212,7 +212,7 @@ def _same_handler(ray: Any) -> Iterator[None]:
         yield
         return
     handler = signal.getsignal(signal.SIGTERM)
-    utils = getattr(ray._private, "utils", None)
+    utils: Any = getattr(ray._private, "utils", None)
     setter = getattr(utils, "set_sigterm_handler", None)
     if setter is not None:
         utils.set_sigterm_handler = lambda handler: None
