@@ -37,7 +37,7 @@ class ProgressTable:
     def _read(self, last: int) -> None:
         try:
             data = read_bytes(self._path, _LONGEST)
-            frame = pd.read_csv(io.BytesIO(data))
+            frame = pd.read_csv(io.BytesIO(data), float_precision="round_trip")
             for name, column in frame.items():
                 if column.dtype.kind not in ("i" if name == "steps" else "if"):
                     raise ValueError(f"{name} holds what is no number")

@@ -1,4 +1,4 @@
-"""The lanes of a Stable-Baselines3 model in a checkpoint, so that a run goes on as if nothing was."""
+"""The lanes of a Stable-Baselines3 model in a checkpoint: a run goes on as if nothing had been."""
 
 from __future__ import annotations
 
