@@ -60,8 +60,9 @@ def check_pool(method, expected, batches):
             assert found == expected[env_id], env_id
         for env_id, digest in batches.items():
             assert pool.apply_async(batch, (env_id,)).get(SECONDS) == digest, env_id
-        threaded = bool(batches) and method == "fork"
-        assert pool.apply_async(threads.serial_only).get(SECONDS) == threaded
+        if method != "forkserver":  # whose server has PyTorch
+            threaded = bool(batches) and method == "fork"
+            assert pool.apply_async(threads.serial_only).get(SECONDS) == threaded
 
 
 def check_async(method, env_id, expected):

@@ -49,7 +49,6 @@ NO_THREADS = """
         env.reset(seed=0)
         env.step(np.full(env.action_space.shape, 0.1, np.float32))
         env.render()
-        env.reset()
         lanes = find_variant(env_id)[0].task.parallel_lanes - 1
         batch = gym.make_vec(env_id, num_envs=lanes, cohort="nominal", **options)
         batch.reset(seed=0)
