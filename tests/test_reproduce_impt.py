@@ -188,13 +188,17 @@ def test_six_panels_of_a_matrix_with_three_axes():
     organ[3, 7, 2:6] = True
     matrix = rng.random((target.size, 5)) * (rng.random((target.size, 5)) < 0.5)
     influence = DoseInfluence.from_matrix(
-        matrix, {"target": target.ravel(), "organ": organ.ravel()}, shape=shape, spacing=(0.5,) * 3
+        matrix,
+        {"target": target.ravel(), "organ": organ.ravel()},
+        prescription=60.0,
+        shape=shape,
+        spacing=(0.5,) * 3,
     )
     figure = impt_drawing.six_panels(influence, np.ones(5))
     axes = [axis for axis in figure.axes if axis.get_label() != "<colorbar>"]
     assert "plane 2 of axis 0" in axes[0].get_title(loc="left")
     assert axes[0].get_xlabel() == "axis 1 [cm]"
-    flat = DoseInfluence.from_matrix(matrix, {"target": target.ravel()})
+    flat = DoseInfluence.from_matrix(matrix, {"target": target.ravel()}, prescription=60.0)
     with pytest.raises(ValueError, match="two or three axes"):
         impt_drawing.six_panels(flat, np.ones(5))
 
