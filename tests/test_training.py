@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -33,7 +36,7 @@ from oncogym.training.ppo import (  # noqa: E402
     resume_ppo,
     train_ppo,
 )
-from oncogym.training.settings import make_settings  # noqa: E402
+from oncogym.training.settings import make_settings, read_hyperparameters  # noqa: E402
 from oncogym.training.state import policy_arrays, restore_model, save_model  # noqa: E402
 
 ENV = "oncogym/ChemoDosing-v0"
@@ -430,3 +433,120 @@ def test_stable_baselines_own_defaults_are_a_base():
     assert not chosen["normalize_observation"]
     with pytest.raises(ValueError, match="did you mean 'sb3'"):
         make_settings("ChemoDosing-v0", base="sb33")
+
+
+def test_short_runs_make_small_updates():
+    """Tuned runs stay what they were; much shorter ones get 50 updates instead of one."""
+    short = make_settings(COHORT, steps=20_000)
+    assert (short.lanes, short.hyperparameters.n_steps) == (13, 30)
+    assert short.updates == 52
+    assert short.warning == ""
+    assert short.amount == "52 updates of 390 decisions (13 lanes, 30 decisions each)"
+    assert short.steps_per_update % short.hyperparameters.batch_size == 0
+    for env_id in [v.id for t in treatments().values() for v in t.variants]:
+        if not env_id.startswith("oncogym/"):
+            continue
+        tuned = make_settings(env_id)
+        assert tuned.updates >= 20
+        values = read_hyperparameters(env_id)
+        assert (tuned.lanes, tuned.hyperparameters.n_steps) == (values["lanes"], values["n_steps"])
+        assert tuned.hyperparameters.batch_size == values["batch_size"]
+        for steps in (400, 3000, 19_000):
+            assert make_settings(env_id, steps=steps).updates >= 50
+    # What the benchmark's quick preset trains has 40 updates, and keeps them.
+    quick = make_settings("EMT6RoFractionationCohort-v0", steps=40_000)
+    assert (quick.lanes, quick.hyperparameters.n_steps, quick.updates) == (64, 16, 40)
+
+
+@pytest.mark.parametrize(
+    ("asked", "lanes", "n_steps"),
+    [
+        ({"lanes": 512}, 512, 1),
+        ({"hyperparameters": {"n_steps": 60}}, 8, 60),
+        ({"lanes": 512, "hyperparameters": {"n_steps": 30}}, 512, 30),
+        ({"base": "sb3"}, 1, 2048),
+    ],
+)
+def test_what_the_user_sets_stays(asked, lanes, n_steps):
+    settings = make_settings(COHORT, steps=20_000, **asked)
+    assert (settings.lanes, settings.hyperparameters.n_steps) == (lanes, n_steps)
+    assert bool(settings.warning) == (settings.updates < 20)
+
+
+def test_a_run_of_few_updates_warns(tmp_path):
+    with pytest.warns(RuntimeWarning, match="make only 2 updates of 80 decisions"):
+        train_ppo(ENV, out=tmp_path / "a", **{**SMALL, "steps": 160})
+
+
+def test_a_full_disk_costs_no_more_than_the_work_since_the_last_checkpoint(tmp_path, monkeypatch):
+    replace, count = os.replace, []
+
+    def full(source, target):
+        count.append(target)
+        if len(count) > 12:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space left") as found:
+        train_ppo(COHORT, out=tmp_path / "a", **SMALL)
+    assert found.value.errno == errno.ENOSPC
+    monkeypatch.undo()
+    assert not list((tmp_path / "a").rglob("*.tmp"))
+    assert not (tmp_path / "a" / "run.lock").exists()
+    result = resume_ppo(tmp_path / "a")
+    assert result.steps == TOTAL
+    assert result.resumed_from
+    assert result.damaged == ()
+
+
+def test_training_without_standard_error(tmp_path):
+    command = f"exec {sys.executable} -m oncogym.cli.main train {ENV} --steps 1000 --out run"
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{command} 2>&-"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    assert (tmp_path / "run" / "result.json").is_file()
+
+
+def test_a_run_in_use_is_left_alone(interrupted, tmp_path):
+    from oncogym.core.run_lock import RunLockedError, hold
+    from oncogym.evaluation.benchmark.seed_sweep import train_seeds
+    from oncogym.evaluation.harness import resolve
+
+    found = []
+
+    def others():
+        for work in (
+            lambda: resume_ppo(interrupted),
+            lambda: train_ppo(COHORT, out=interrupted, **SMALL),
+            lambda: train_seeds(resolve(COHORT, patients=1), tmp_path, [3], steps=1000),
+        ):
+            with pytest.raises(RunLockedError, match="another thread"):
+                work()
+            found.append(work)
+
+    live = tmp_path / "ppo-3"
+    interrupted.rename(live)
+    interrupted.symlink_to(live)
+    before = sorted(path.name for path in live.rglob("*"))
+    with hold(live):
+        thread = threading.Thread(target=others)
+        thread.start()
+        thread.join()
+    assert len(found) == 3
+    assert sorted(path.name for path in live.rglob("*")) == before
+
+
+def test_a_seed_sweep_removes_nothing_but_runs(tmp_path):
+    from oncogym.evaluation.benchmark.seed_sweep import train_seeds
+    from oncogym.evaluation.harness import resolve
+
+    place = tmp_path / "ppo-1"
+    (place / "policy").mkdir(parents=True)
+    (place / "config.json").write_text("{}")
+    (place / "policy" / "thesis.tex").write_text("years of work")
+    with pytest.raises(RunFolderError, match=r"policy/thesis\.tex, which is not of a training run"):
+        train_seeds(resolve(COHORT, patients=1), tmp_path, [1], steps=1000)
+    assert (place / "policy" / "thesis.tex").read_text() == "years of work"
+    assert (place / "config.json").exists()

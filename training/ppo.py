@@ -8,18 +8,14 @@ patients) and, at the end, ``result.json``.
 from __future__ import annotations
 
 import contextlib
-import os
 import random
+import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-# Threads that wait by spinning cost most of the speed as soon as another process wants a core. The
-# OpenMP runtime reads this once, when torch loads it.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import torch
@@ -132,7 +128,9 @@ def train_ppo(
         checkpoint_every: Decisions between checkpoints, by default a tenth of the run.
         options: Options of the environment, on top of those of its id.
         hyperparameters: Values that replace those of ``ppo.yml``, see
-            :class:`oncogym.training.settings.Hyperparameters`.
+            :class:`oncogym.training.settings.Hyperparameters`. A run much shorter than the tuned
+            one gets smaller updates, see :func:`oncogym.training.settings.make_settings`; it warns
+            when there are few all the same.
         base: ``"tuned"``, or ``"sb3"`` for Stable-Baselines3's own defaults instead.
         progress: Show a bar on standard error.
 
@@ -163,6 +161,8 @@ def train_ppo(
         write_json_atomic(
             config, manifest("train", seeds=settings.seed, settings=settings.to_json())
         )
+        if settings.warning:
+            warnings.warn(settings.warning, RuntimeWarning, stacklevel=2)
         return _run(settings, folder, None, (), progress)
 
 
@@ -249,7 +249,8 @@ def _run(
             milestones.write_best()
         total = settings.updates * settings.steps_per_update
         callbacks: list[BaseCallback] = [EpisodeScalars(), milestones]
-        if progress:
+        if progress and sys.stderr is not None:  # there is none where it was closed
+            print(f"{settings.env_id}: {settings.amount}", file=sys.stderr)
             callbacks.append(ProgressBar(total, milestones))
         logger = Logger(None, [table, TensorBoard(folder / "tensorboard", start)])
         model.set_logger(logger)

@@ -20,6 +20,13 @@ SCHEDULES = ("constant", "linear")
 #: Where the values that nobody sets come from: tuned for the environment, or SB3's own defaults.
 BASES = ("tuned", "sb3")
 
+#: A run of fewer updates is made of smaller ones where the user leaves the choice, or warns.
+FEW_UPDATES = 20
+#: So many updates such a run gets.
+UPDATES = 50
+# Below these, an update learns little from what it collects.
+_LEAST_LANES, _LEAST_BATCH = 8, 64
+
 _MOST_STEPS, _MOST_LANES, _MOST_SEED = 10**15, 10**7, 2**32 - 1
 
 
@@ -139,6 +146,24 @@ class RunSettings:
         """Number of updates in the whole run."""
         return -(-self.steps // self.steps_per_update)
 
+    @property
+    def amount(self) -> str:
+        """How much the run does, in words."""
+        return (
+            f"{self.updates} update{'s' * (self.updates != 1)} of {self.steps_per_update} "
+            f"decisions ({self.lanes} lanes, {self.hyperparameters.n_steps} decisions each)"
+        )
+
+    @property
+    def warning(self) -> str:
+        """What is wrong with a run that is too short to learn much; empty where nothing is."""
+        if self.updates >= FEW_UPDATES:
+            return ""
+        return (
+            f"{self.steps} steps make only {self.amount}; a policy hardly changes in fewer than "
+            f"{FEW_UPDATES}: train for more steps, or with fewer lanes or a smaller n_steps"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """The settings as plain data."""
         return to_plain(dataclasses.asdict(self))
@@ -190,6 +215,10 @@ def make_settings(
 
     ``base`` is ``"tuned"`` (the environment's entry) or ``"sb3"`` (Stable-Baselines3's defaults).
 
+    Tuned values are meant for runs of the tuned length. Where ``steps`` would make fewer than
+    :data:`FEW_UPDATES` of them, those of ``lanes``, ``n_steps`` and ``batch_size`` that are not
+    given are made smaller, so that the run has :data:`UPDATES`; longer runs are what they were.
+
     Raises:
         UnknownNameError: An environment, option, hyper-parameter or base does not exist.
         ValueError: A value is out of range.
@@ -209,15 +238,43 @@ def make_settings(
     tuned_steps, tuned_lanes = values.pop("steps"), values.pop("lanes")
     total = whole_number("steps", tuned_steps if steps is None else steps, 1, _MOST_STEPS)
     every = -(-total // 10) if checkpoint_every is None else checkpoint_every
+    chosen = Hyperparameters(**values)
+    number = whole_number("lanes", tuned_lanes if lanes is None else lanes, 1, _MOST_LANES)
+    if base == "tuned":
+        given = {*(hyperparameters or {}), *(() if lanes is None else ("lanes",))}
+        number, chosen = _suited(total, number, chosen, given)
     return RunSettings(
         env_id=variant.id,
         steps=total,
         seed=whole_number("seed", 0 if seed is None else seed, 0, _MOST_SEED),
-        lanes=whole_number("lanes", tuned_lanes if lanes is None else lanes, 1, _MOST_LANES),
+        lanes=number,
         checkpoint_every=whole_number("checkpoint_every", every, 1, _MOST_STEPS),
         options=to_plain(dict(options or {})),
-        hyperparameters=Hyperparameters(**values),
+        hyperparameters=chosen,
     )
+
+
+def _suited(
+    steps: int, lanes: int, chosen: Hyperparameters, given: set[str]
+) -> tuple[int, Hyperparameters]:
+    """``lanes`` and hyper-parameters for a run of ``steps``; what is ``given`` stays."""
+    before = lanes * chosen.n_steps
+    if -(-steps // before) >= FEW_UPDATES:
+        return lanes, chosen
+    room = max(steps // UPDATES, 2)
+    n_steps, batch_size = chosen.n_steps, chosen.batch_size
+    if "lanes" not in given:
+        lanes = min(lanes, max(room // n_steps, min(_LEAST_LANES, room)))
+    if "n_steps" not in given:
+        n_steps = min(n_steps, max(room // lanes, 1))
+    if "batch_size" not in given:
+        # As many minibatches as before, but none too small to say where to go.
+        collected = lanes * n_steps
+        parts = max(1, min(before // batch_size, collected // _LEAST_BATCH))
+        while collected % parts:
+            parts -= 1
+        batch_size = min(batch_size, max(collected // parts, 2))
+    return lanes, dataclasses.replace(chosen, n_steps=n_steps, batch_size=batch_size)
 
 
 def read_hyperparameters(env_id: str, base: str = "tuned") -> dict[str, Any]:
