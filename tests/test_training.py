@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -36,7 +39,11 @@ from oncogym.training.runs import (  # noqa: E402
     resume,
     train,
 )
-from oncogym.training.settings import make_settings  # noqa: E402
+from oncogym.training.settings import (  # noqa: E402
+    FEW_UPDATES,
+    make_settings,
+    read_hyperparameters,
+)
 
 ENV = "oncogym/ChemoDosing-v0"
 COHORT = "oncogym/ChemoDosingCohort-v0"
@@ -557,3 +564,101 @@ def test_an_unknown_algorithm_suggests_the_nearest():
     with pytest.raises(UnknownNameError, match="did you mean 'ppo'"):
         find_algorithm("pppo")
     assert {"ppo", "sac"} <= set(algorithm_names())
+
+
+def test_short_runs_make_small_updates():
+    """Tuned runs stay what they were; much shorter ones get 50 updates instead of one."""
+    short = make_settings(COHORT, PPO, steps=20_000)
+    assert (short.lanes, short.hyperparameters.n_steps, short.updates) == (8, 30, 84)
+    for env_id in [v.id for t in treatments().values() for v in t.variants]:
+        if not env_id.startswith("oncogym/"):
+            continue
+        method = find_algorithm(PPO)
+        tuned, values = make_settings(env_id, PPO), read_hyperparameters(method, env_id)
+        assert tuned.updates >= FEW_UPDATES
+        assert (tuned.lanes, tuned.steps) == (values["lanes"], values["steps"])
+    # What the benchmark's quick preset trains has 40 updates, and keeps them.
+    quick = make_settings("EMT6RoFractionationCohort-v0", PPO, steps=40_000)
+    assert (quick.lanes, quick.hyperparameters.n_steps, quick.updates) == (64, 16, 40)
+    # What a user sets stays.
+    assert make_settings(COHORT, PPO, steps=20_000, lanes=512).lanes == 512
+
+
+def test_a_run_says_how_many_updates_it_has_and_warns_of_few(tmp_path, capsys):
+    with pytest.warns(RuntimeWarning, match="a run of 2 updates of 80 decisions hardly learns"):
+        train(ENV, PPO, out=tmp_path / "a", progress=True, **{**SMALL, "steps": 160})
+    assert "2 updates of 80 decisions" in capsys.readouterr().err
+
+
+def test_a_full_disk_costs_no_more_than_the_work_since_the_last_checkpoint(tmp_path, monkeypatch):
+    replace, count = os.replace, []
+
+    def full(source, target):
+        count.append(target)
+        if len(count) > 12:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space left") as found:
+        train(COHORT, PPO, out=tmp_path / "a", **SMALL)
+    assert found.value.errno == errno.ENOSPC
+    monkeypatch.undo()
+    assert not list((tmp_path / "a").rglob("*.tmp"))
+    assert not (tmp_path / "a" / "run.lock").exists()
+    result = resume(tmp_path / "a")
+    assert result.steps == TOTAL
+    assert result.resumed_from
+    assert result.damaged == ()
+
+
+def test_training_without_standard_error(tmp_path):
+    command = f"exec {sys.executable} -m oncogym.cli.main train {ENV} --steps 1000 --out run"
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{command} 2>&-"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    assert (tmp_path / "run" / "result.json").is_file()
+
+
+def test_a_run_in_use_is_left_alone(interrupted, tmp_path):
+    from oncogym.core.run_lock import RunLockedError, hold
+    from oncogym.evaluation.benchmark.seed_sweep import train_seeds
+    from oncogym.evaluation.harness import resolve
+
+    found = []
+
+    def others():
+        for work in (
+            lambda: resume(interrupted),
+            lambda: train(COHORT, PPO, out=interrupted, **SMALL),
+            lambda: train_seeds(resolve(COHORT, patients=1), tmp_path, [3], steps=1000),
+        ):
+            with pytest.raises(RunLockedError, match="another thread"):
+                work()
+            found.append(work)
+
+    live = tmp_path / "ppo-3"
+    interrupted.rename(live)
+    interrupted.symlink_to(live)
+    before = sorted(path.name for path in live.rglob("*"))
+    with hold(live):
+        thread = threading.Thread(target=others)
+        thread.start()
+        thread.join()
+    assert len(found) == 3
+    assert sorted(path.name for path in live.rglob("*")) == before
+
+
+def test_a_seed_sweep_removes_nothing_but_runs(tmp_path):
+    from oncogym.evaluation.benchmark.seed_sweep import train_seeds
+    from oncogym.evaluation.harness import resolve
+
+    place = tmp_path / "ppo-1"
+    (place / "policy").mkdir(parents=True)
+    (place / "config.json").write_text("{}")
+    (place / "policy" / "thesis.tex").write_text("years of work")
+    with pytest.raises(RunFolderError, match=r"policy/thesis\.tex, which is not of a training run"):
+        train_seeds(resolve(COHORT, patients=1), tmp_path, [1], steps=1000)
+    assert (place / "policy" / "thesis.tex").read_text() == "years of work"
+    assert (place / "config.json").exists()

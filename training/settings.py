@@ -81,6 +81,24 @@ class RunSettings:
         """Number of updates in the whole run."""
         return -(-self.steps // self.steps_per_update)
 
+    @property
+    def amount(self) -> str:
+        """How much the run does, in words."""
+        return (
+            f"{self.updates} update{'s' * (self.updates != 1)} of {self.steps_per_update} "
+            f"decisions ({self.lanes} lanes, {self.hyperparameters.n_steps} decisions each)"
+        )
+
+    @property
+    def warning(self) -> str:
+        """What is wrong with a run that is too short to learn much; empty where nothing is."""
+        if self.updates >= FEW_UPDATES:
+            return ""
+        return (
+            f"{self.steps} steps make only {self.amount}; a policy hardly changes in fewer than "
+            f"{FEW_UPDATES}: train for more steps, or with fewer lanes or a smaller n_steps"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """The settings as plain data."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
@@ -147,6 +165,10 @@ def make_settings(
         options: Options of the environment, on top of those of its id.
         hyperparameters: Values in place of those of the file.
         base: ``"tuned"`` (the environment's entry) or ``"sb3"`` (Stable-Baselines3's defaults).
+
+    Tuned values are meant for runs of the tuned length. Where ``steps`` would make fewer than
+    :data:`FEW_UPDATES` of them, those of ``lanes``, ``n_steps`` and ``batch_size`` that are not
+    given are made smaller, so that the run has :data:`UPDATES`; longer runs are what they were.
 
     Raises:
         UnknownNameError: An environment, option, algorithm, hyper-parameter or base does not exist.

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 import traceback
 from collections.abc import Sequence
-
-# Threads that wait for work must not spin: beside any other busy process that costs milliseconds a
-# call. OpenMP reads this when its library is loaded, so it stands before every import that does.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import oncogym
 from oncogym.cli import (

@@ -44,6 +44,7 @@ def ends_on_signals(main: _Main) -> _Main:
     def run(argv: Sequence[str] | None = None) -> int:
         if argv is not None or threading.current_thread() is not threading.main_thread():
             return main(argv)
+        _occupy_standard_streams()
         received: list[int] = []
 
         def end(number: int, frame: FrameType | None) -> None:
@@ -73,6 +74,20 @@ def ends_on_signals(main: _Main) -> _Main:
         _leave(received[0])
 
     return run
+
+
+def _occupy_standard_streams() -> None:
+    """Put the null device where standard input, output or error is closed.
+
+    The next file that is opened would take its place, and with it whatever is written to it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if number == 0 else "w"))  # noqa: SIM115
 
 
 def _limit_patience() -> None:
