@@ -632,7 +632,7 @@ def test_a_run_in_use_is_left_alone(interrupted, tmp_path):
         for work in (
             lambda: resume(interrupted),
             lambda: train(COHORT, PPO, out=interrupted, **SMALL),
-            lambda: train_seeds(resolve(COHORT, patients=1), tmp_path, [3], steps=1000),
+            lambda: train_seeds(resolve(COHORT, patients=1), tmp_path, PPO, [3], steps=1000),
         ):
             with pytest.raises(RunLockedError, match="another thread"):
                 work()
@@ -658,7 +658,7 @@ def test_a_seed_sweep_removes_nothing_but_runs(tmp_path):
     (place / "policy").mkdir(parents=True)
     (place / "config.json").write_text("{}")
     (place / "policy" / "thesis.tex").write_text("years of work")
-    with pytest.raises(RunFolderError, match=r"policy/thesis\.tex, which is not of a training run"):
-        train_seeds(resolve(COHORT, patients=1), tmp_path, [1], steps=1000)
+    with pytest.raises(OutputFolderError, match="a training run would write over it"):
+        train_seeds(resolve(COHORT, patients=1), tmp_path, PPO, [1], steps=1000)
     assert (place / "policy" / "thesis.tex").read_text() == "years of work"
     assert (place / "config.json").exists()
