@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -11,8 +12,26 @@ import pytest
 from oncogym.envs import treatments
 
 ROOT = Path(__file__).resolve().parents[1]
-LAYERS = ("envs", "wrappers", "agents", "training", "evaluation")
-SOURCES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))
+#: From the ground up: a floor imports itself and those below.
+FLOORS = ("core", "parallel", "envs", "wrappers", "agents", "training", "evaluation", "cli")
+#: Floors that lie in src; the others are folders at the top.
+INNER = {name: ROOT / "src" / "oncogym" / name for name in ("core", "parallel", "cli")}
+PLACES = {name: INNER.get(name, ROOT / name) for name in FLOORS}
+SOURCES = sorted(path for place in PLACES.values() for path in place.rglob("*.py"))
+
+
+def floor_of(path: Path) -> str:
+    return next(name for name, place in PLACES.items() if place in path.parents)
+
+
+def module_of(path: Path) -> str:
+    """Dotted name of a source file."""
+    name = floor_of(path)
+    parts = path.relative_to(PLACES[name]).with_suffix("").parts
+    return ".".join(("oncogym", name, *(part for part in parts if part != "__init__")))
+
+
+MODULES = {module_of(path): path for path in SOURCES}
 
 
 def imports(path: Path) -> set[str]:
@@ -34,23 +53,78 @@ def test_every_folder_is_in_the_package_mapping():
     tomllib = pytest.importorskip("tomllib")
     config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     listed = set(config["tool"]["setuptools"]["packages"])
-    there = {
-        ".".join(("oncogym", *path.parent.relative_to(ROOT).parts))
-        for layer in LAYERS
-        for path in (ROOT / layer).rglob("__init__.py")
-    }
+    there = {module_of(path) for path in SOURCES if path.name == "__init__.py"}
     assert listed == there | {"oncogym"}
-    folders = {path.parent for layer in LAYERS for path in (ROOT / layer).rglob("*.py")}
-    assert all((folder / "__init__.py").exists() for folder in folders)
+    assert all((path.parent / "__init__.py").exists() for path in SOURCES)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_imports_point_one_way(path):
-    layer = LAYERS.index(path.relative_to(ROOT).parts[0])
+    own = FLOORS.index(floor_of(path))
     for name in imports(path):
         parts = name.split(".")
-        if parts[0] == "oncogym" and len(parts) > 1 and parts[1] in LAYERS:
-            assert LAYERS.index(parts[1]) <= layer, f"{path} imports {name}"
+        if parts[0] == "oncogym" and len(parts) > 1 and parts[1] in FLOORS:
+            assert FLOORS.index(parts[1]) <= own, f"{path} imports {name}"
+
+
+def test_no_import_goes_in_a_circle():
+    """Imports within functions count, and those for type checking too."""
+    arrows = {
+        module: {name for name in imports(path) if name in MODULES and name != module}
+        for module, path in MODULES.items()
+    }
+    # A package is imported with each of its modules; what counts is who is named.
+    done: set[str] = set()
+
+    def visit(module: str, way: tuple[str, ...]) -> None:
+        if module in way:
+            circle = " -> ".join((*way[way.index(module) :], module))
+            raise AssertionError(f"imports in a circle: {circle}")
+        if module in done:
+            return
+        for other in sorted(arrows[module]):
+            visit(other, (*way, module))
+        done.add(module)
+
+    for module in sorted(arrows):
+        visit(module, ())
+
+
+def test_the_plug_in_points_name_no_plug_in():
+    """An optimiser or algorithm is named in its own file, its settings, and as the default."""
+    from oncogym.agents.optimizers import optimizers
+    from oncogym.training.algorithms import algorithm_names
+
+    exempt = {PLACES["agents"] / "optimizers" / "__init__.py",
+              PLACES["training"] / "algorithms" / "__init__.py"}  # fmt: skip
+    names = {*optimizers(), *algorithm_names()}
+    own = [PLACES["agents"] / "optimizers", PLACES["training"] / "algorithms"]
+    models = {t.name for t in treatments().values()}
+    for path in SOURCES:
+        parts = path.relative_to(ROOT).parts
+        if path in exempt or (parts[0] == "envs" and parts[1] in models):
+            continue
+        if parts[:2] == ("evaluation", "reproduce") or any(place in path.parents for place in own):
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        strings = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant)}
+        assert not names & {s for s in strings if isinstance(s, str)}, path
+    text = (PLACES["training"] / "runs.py").read_text(encoding="utf-8").lower()
+    assert not [name for name in algorithm_names() if name in text.split()]
+    assert "stable_baselines3" not in text
+
+
+def test_generic_code_knows_no_unit():
+    """Gray, hours and milligrams belong to the models; the plan space carries unit and grid."""
+    models = {t.name for t in treatments().values()}
+    for path in SOURCES:
+        parts = path.relative_to(ROOT).parts
+        if parts[0] == "envs" and (parts[1] in models or len(parts) > 2):
+            continue
+        if parts[:2] == ("evaluation", "reproduce"):
+            continue
+        words = set(re.findall(r"[A-Za-z/]+", path.read_text(encoding="utf-8")))
+        assert not words & {"Gy", "mg/L", "slot_hours"}, path
 
 
 @pytest.mark.parametrize(
@@ -61,11 +135,10 @@ def test_kernels_are_pure(path):
     for name in imports(path):
         top = name.split(".")[0]
         if top == "oncogym":
-            parts = name.split(".")[1:]
-            file = ROOT.joinpath(*parts).with_suffix(".py")
-            if not file.exists():
-                file = ROOT.joinpath(*parts[:-1]).with_suffix(".py")
-            assert file.exists(), f"{path} imports {name}, which is no kernel file"
+            file = MODULES.get(name) or MODULES.get(name.rpartition(".")[0])
+            assert file is not None, f"{path} imports {name}, which is no kernel file"
+            if file.name == "__init__.py":
+                continue
             assert uses_numba(file), f"{path} imports {name}, which is no kernel file"
         else:
             assert top in {"numpy", "numba", "math", "__future__"}, f"{path} imports {name}"
@@ -75,7 +148,7 @@ def test_only_named_files_use_cuda_and_only_functions_import_them():
     """What needs a GPU is imported when one is asked for: installs without it work as before."""
     named = {p for p in SOURCES if p.stem == "gpu" or p.stem.startswith("cuda_")}
     assert named == {p for p in SOURCES if "numba.cuda" in imports(p)}
-    modules = {"oncogym." + ".".join(p.relative_to(ROOT).with_suffix("").parts) for p in named}
+    modules = {module_of(path) for path in named}
     for path in set(SOURCES) - named:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in tree.body:
@@ -87,9 +160,9 @@ def test_only_named_files_use_cuda_and_only_functions_import_them():
 def test_a_wheel_has_every_asset_of_the_report():
     tomllib = pytest.importorskip("tomllib")
     config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    assert config["tool"]["setuptools"]["package-data"]["oncogym.evaluation"] == ["assets/*"]
-    folder = ROOT / "evaluation" / "assets"
-    text = (ROOT / "evaluation" / "report.py").read_text(encoding="utf-8")
+    assert config["tool"]["setuptools"]["package-data"]["oncogym.evaluation.report"] == ["assets/*"]
+    folder = ROOT / "evaluation" / "report" / "assets"
+    text = (ROOT / "evaluation" / "report" / "page.py").read_text(encoding="utf-8")
     assert all(f'"{path.name}"' in text for path in folder.iterdir())
 
 
