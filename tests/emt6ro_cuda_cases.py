@@ -97,8 +97,25 @@ def courses(device: str) -> dict[str, np.ndarray]:
     return {"sites": found.sites, "burden": found.burden, "records": found.courses}
 
 
-def treatment(device: str, formulation: str, observation: str) -> dict[str, np.ndarray]:
-    """Two lanes of young tumours through a short treatment of the task."""
+def detour(task: EMT6RoTask, rows: np.ndarray) -> np.ndarray:
+    """Change lanes, treat other patients, and come back by a snapshot; the observations then."""
+    lanes, keys = np.arange(2), np.full(2, 77, np.uint64)
+    kept = task.snapshot()
+    task.reset(lanes, rows[::-1], keys, keys)
+    task.restore(kept, lanes[::-1])
+    one = task.snapshot(np.array([1]))
+    task.restore(task.snapshot(np.array([0])), np.array([1]))
+    task.restore(one, np.array([0]))
+    return task.observe()
+
+
+def treatment(
+    device: str, formulation: str, observation: str, interrupted: bool = False
+) -> dict[str, np.ndarray]:
+    """Two lanes of young tumours through a short treatment of the task.
+
+    If it is ``interrupted``, the lanes are taken elsewhere and back before each decision.
+    """
     task = EMT6RoTask(
         2, formulation=formulation, observation=observation, fidelity="screening", hours=1.0,
         treatment_hours=1.0, min_wait=0.5, max_wait=0.5, device=device,
@@ -110,6 +127,8 @@ def treatment(device: str, formulation: str, observation: str) -> dict[str, np.n
     active = np.ones(2, np.bool_)
     terms = []
     for _ in range(task.num_decisions):
+        if interrupted:
+            assert detour(task, rows).tobytes() == seen[-1].tobytes()
         result = task.step(actions, active)
         active = active & ~result.terminated
         seen.append(result.observation.copy())
@@ -165,7 +184,7 @@ def main(tumours: str, file: str) -> None:
         out[f"{law} counters"] = counters
     out |= {f"courses {name}": value for name, value in courses("cuda").items()}
     for name, arguments in TREATMENTS.items():
-        found = treatment("cuda", *arguments)
+        found = treatment("cuda", *arguments, interrupted=True)
         out |= {f"{name} {part}": value for part, value in found.items()}
     np.savez(file, **out)
 

@@ -58,8 +58,13 @@ class Case:
         """Reset all lanes with patients of their own; the observations."""
         lanes = np.arange(task.num_lanes)
         seeds, episodes = (seed + lanes).astype(np.uint64), np.full(len(lanes), 2, np.uint64)
-        patients = self.treatment.cohort(cohort or self.cohort).draw(seeds, episodes)
-        return task.reset(lanes, patients, seeds, episodes)
+        return task.reset(lanes, self.patients(len(lanes), seed, cohort), seeds, episodes)
+
+    def patients(self, lanes: int, seed: int = 0, cohort: str | None = None) -> np.ndarray:
+        """Patients of the lanes that :meth:`start` resets."""
+        seeds = (seed + np.arange(lanes)).astype(np.uint64)
+        episodes = np.full(lanes, 2, np.uint64)
+        return self.treatment.cohort(cohort or self.cohort).draw(seeds, episodes)
 
     def actions(self, task: TherapyTask, decisions: int) -> np.ndarray:
         rng = np.random.default_rng(1)
@@ -449,16 +454,17 @@ def test_arrays_that_are_no_snapshot_are_refused(arrays, message):
 def test_plan_libraries_are_shared():
     case = suite_case("oncogym/IMPTBeamWeightingCohort-v0")
     task, other = case.task(2), case.task(3)
-    patients = np.array([[1.0, 0.1, 0.0, 0.0, 0.01, 0.2], [0.0, 0.0, 0.2, 0.0, 0.0, 0.1]])
     keys = np.arange(2, dtype=np.uint64)
+    # Anatomies that other tests treat, whose libraries are made.
+    patients = case.patients(2)
+    patients[1, 0] = 0.0
     task.reset(np.arange(2), patients, keys, keys)
     snapshot = task.snapshot()
     tables = (task.course._tables.doses, task.course.library(0).doses)
     for array in snapshot.arrays.values():
         assert not any(np.shares_memory(array, table) for table in tables)
     assert snapshot.nbytes < 0.01 * sum(table.nbytes for table in tables)
-    # In the other task anatomy 1 is new, and has another number there than here.
-    assert list(task.course.libraries) == [0, 1]
+    assert list(other.course.libraries) == [0]
     other.restore(snapshot, np.array([2, 0]))
     for here, there in ((0, 2), (1, 0)):
         assert other.course.library(there) is task.course.library(here)
@@ -469,15 +475,17 @@ def test_libraries_are_found_by_patient_whatever_their_order():
     """Each task numbers its libraries, and is as wide, as it met them."""
     case = suite_case("oncogym/IMPTBeamWeightingCohort-v0", fractions=3)
     first, second = case.task(1), case.task(2)
-    row = np.array([[3.0, 0.1, 0.0, 0.0, 0.01, 0.2]])
+    patients = case.patients(3)
+    assert len(set(patients[:, 0])) == 3
     key = np.zeros(1, np.uint64)
-    first.reset(np.array([0]), row, key, key)
-    for lane, anatomy in ((0, 5.0), (1, 1.0)):
-        second.reset(np.array([lane]), np.array([[anatomy, *row[0, 1:]]]), key, key)
+    first.reset(np.array([0]), patients[:1], key, key)
+    for lane, row in ((0, patients[1:2]), (1, patients[2:])):
+        second.reset(np.array([lane]), row, key, key)
     action = case.actions(first, 1)[0]
     first.step(action, np.ones(1, np.bool_))
     second.restore(first.snapshot(), np.array([1]))
-    assert second.course.anatomy(1) == 3
+    assert second.course.anatomy(1) == patients[0, 0]
+    assert second.course._models[1] != first.course._models[0]
     one = first.step(action, np.ones(1, np.bool_))
     two = second.step(np.repeat(action, 2, axis=0), np.array([False, True]))
     assert_equal_rows([one], [0], [two], [1])
@@ -519,11 +527,14 @@ def test_growth_before_detection_is_not_in_a_snapshot_nor_done_again(monkeypatch
 # Environments
 
 ENVIRONMENTS = {
-    "chemo": ("oncogym/ChemoDosingCohort-v0", {"horizon": 8.0, "observation": "measurable"}),
+    "chemo": (
+        "oncogym/ChemoDosingCohort-v0",
+        {"horizon": 8.0, "max_wait": 8.0, "observation": "measurable"},
+    ),
     "glioblastoma": ("oncogym/GlioblastomaRadiationCohort-v0", {"max_therapy_days": 6}),
     "emt6ro": (
         "oncogym/EMT6RoFractionation-v0",
-        {"fidelity": "screening", "hours": 24.0, "treatment_hours": 24.0},
+        {"fidelity": "screening", "hours": 24.0, "treatment_hours": 24.0, "max_wait": 24.0},
     ),
     "impt": ("oncogym/IMPTBeamWeighting-v0", {"fractions": 4}),
     "impt_published": ("oncogym/IMPTBeamWeightingPublished-v0", {"fractions": 3}),
@@ -603,9 +614,9 @@ def test_a_checkpointed_scalar_environment_goes_on_undisturbed(name):
     with pytest.raises(gym.error.ResetNeeded):
         env.snapshot()
     seen, _ = env.reset(seed=11)
-    action = np.full(env.action_space.shape, 1.2)  # clipped and counted
-    for _ in range(2):
-        seen = env.step(action)[0]
+    action = np.full(env.action_space.shape, 0.1)
+    for clipped in (action - 0.3, action):
+        seen = env.step(clipped)[0]
     saved = pickle.loads(pickle.dumps(env.snapshot()))
     assert twin.restore(saved).tobytes() == seen.tobytes()
     assert twin.patient == env.patient
@@ -618,7 +629,7 @@ def test_a_checkpointed_scalar_environment_goes_on_undisturbed(name):
     # An episode that is over stays so, and the next patient is the same.
     env.reset()
     env.step(action)
-    env.restore(twin.snapshot())
+    assert_same(env.restore(twin.snapshot()), one[0])
     for which in (env, twin):
         with pytest.raises(gym.error.ResetNeeded):
             which.step(action)
