@@ -14,8 +14,6 @@ from oncogym.wrappers.vector_spec import scalar_spec
 if TYPE_CHECKING:
     from gymnasium.envs.registration import EnvSpec
 
-    from oncogym.wrappers.sb3 import SB3VecEnv
-
 # What describes lanes together: no lane has it.
 _OF_ALL_LANES = (
     "num_envs",
@@ -34,7 +32,7 @@ class LaneEnv(gymnasium.Env):
     together.
     """
 
-    def __init__(self, venv: SB3VecEnv, lane: int) -> None:
+    def __init__(self, venv: Any, lane: int) -> None:
         self._venv = venv
         self.lane = lane
         self.observation_space = venv.observation_space

@@ -1,5 +1,6 @@
 """IMPT beam weighting: proton dose influence, planning, and 30 fractions under errors."""
 
+from oncogym.envs.impt_beam_weighting import importers as importers
 from oncogym.envs.impt_beam_weighting.beams import BeamSet
 from oncogym.envs.impt_beam_weighting.dose_statistics import dose_statistics, dvh
 from oncogym.envs.impt_beam_weighting.env import TREATMENT

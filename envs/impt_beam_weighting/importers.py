@@ -43,7 +43,7 @@ from oncogym.envs.impt_beam_weighting.grids import (
     check_size,
     check_spacing,
 )
-from oncogym.envs.impt_beam_weighting.influence import DoseInfluence, influence_rows
+from oncogym.envs.impt_beam_weighting.influence import READERS, DoseInfluence, influence_rows
 from oncogym.envs.impt_beam_weighting.matlab import Struct, cells, is_struct, read_mat, text
 from oncogym.envs.impt_beam_weighting.objective import warn_unspared
 from oncogym.envs.impt_beam_weighting.quantity import choose_quantity
@@ -559,3 +559,6 @@ def _pyradplan_grid(grid: Any, where: str) -> Grid:
         None if origin is None else check_origin(origin, f"the origin of {where}"),
         np.eye(3) if direction is None else check_direction(direction, f"the direction of {where}"),
     )
+
+
+READERS.update(matrad=from_matrad, pyradplan=from_pyradplan)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,10 @@ def scenarios(shift: float = 0.3, range_error: float = 0.03, axes: int = 2) -> l
             place[axis] = sign * shift
             found.append(Scenario(tuple(place)))
     return [*found, *(Scenario((0.0,) * axes, 1.0 + sign * range_error) for sign in (-1.0, 1.0))]
+
+
+#: Readers of other programs' matrices by name; the importers, which stand on this file, add them.
+READERS: dict[str, Callable[..., DoseInfluence]] = {}
 
 
 @dataclass(frozen=True)
@@ -257,9 +261,7 @@ class DoseInfluence:
 
         Arguments and errors: :func:`oncogym.envs.impt_beam_weighting.importers.from_matrad`.
         """
-        from oncogym.envs.impt_beam_weighting import importers
-
-        return importers.from_matrad(path, **options)
+        return READERS["matrad"](path, **options)
 
     @classmethod
     def from_pyradplan(cls, dij: Any, cst: Any, **options: Any) -> DoseInfluence:
@@ -267,9 +269,7 @@ class DoseInfluence:
 
         Arguments and errors: :func:`oncogym.envs.impt_beam_weighting.importers.from_pyradplan`.
         """
-        from oncogym.envs.impt_beam_weighting import importers
-
-        return importers.from_pyradplan(dij, cst, **options)
+        return READERS["pyradplan"](dij, cst, **options)
 
     def to_matrix(self) -> csr_matrix:
         """The matrix ``(voxels, spots)`` as SciPy sparse rows; shares memory."""

@@ -42,10 +42,12 @@ from oncogym.evaluation.report.drawings import Drawings
 from oncogym.evaluation.report.plots import plot_history
 from oncogym.evaluation.report.suite import suite_report
 from oncogym.parallel.base import Executor
+from oncogym.training.algorithms import DEFAULT, find_algorithm
 
 PLAN = "plan"
-LEARNT = "ppo"
-#: PPO runs with different seeds at most.
+#: The agent that is trained unless a preset names another algorithm.
+LEARNT = DEFAULT
+#: Training runs with different seeds at most.
 MOST_TRAINING_SEEDS = 1000
 # Training takes no larger seed.
 _LARGEST_SEED = 2**32 - 1
@@ -196,7 +198,8 @@ def _benchmark_one(
     say(f"{env_id}: searching an open-loop plan")
     plan, search = common_plan(problem, preset, folder, seed, executor)
     agents[PLAN] = plan
-    say(f"{env_id}: training PPO, {preset.training_seeds} seed(s)")
+    title = find_algorithm(preset.algorithm).title
+    say(f"{env_id}: training {title}, {preset.training_seeds} seed(s)")
     runs = train_seeds(
         problem,
         folder,
@@ -215,7 +218,7 @@ def _benchmark_one(
         reference=PLAN,
         left_out=left_out,
         seed=seed,
-        replicas={LEARNT: [run.agent("PPO") for run in runs]},
+        replicas={preset.algorithm: [run.agent(title) for run in runs]},
         executor=executor,
     )
     comparison.extras["What finding the policies took"] = pd.DataFrame(
@@ -227,7 +230,7 @@ def _benchmark_one(
             },
             *(
                 {
-                    "method": f"PPO, seed {run.seed}",
+                    "method": f"{title}, seed {run.seed}",
                     "simulated decisions": run.steps,
                     "seconds": run.seconds,
                 }
@@ -240,11 +243,11 @@ def _benchmark_one(
             },
         ]
     )
-    comparison.extras["Differences of PPO to the best open-loop plan"] = against_plan(
-        comparison, LEARNT, seed
+    comparison.extras[f"Differences of {title} to the best open-loop plan"] = against_plan(
+        comparison, preset.algorithm, title, seed
     )
-    comparison.extras["PPO by training seed"] = by_training_seed(
-        comparison, LEARNT, [run.seed for run in runs], seed
+    comparison.extras[f"{title} by training seed"] = by_training_seed(
+        comparison, preset.algorithm, [run.seed for run in runs], seed
     )
     if preset.own_plan_patients:
         first = problem.part(slice(0, preset.own_plan_patients))
@@ -255,10 +258,10 @@ def _benchmark_one(
         caption = f"Distance to the best plan of each patient's own (first {count} patients)"
         comparison.extras[caption] = distance_table(comparison, own, seed)
     curves = {f"seed {run.seed}": learning_curve(run.folder) for run in runs}
-    title = "PPO: return on the validation patients while it learns"
+    caption = f"{title}: return on the validation patients while it learns"
     axes = ("decisions", "mean return")
-    comparison.figures[title] = plot_history(curves, *axes, mean=True)
-    comparison.charts[title] = lines_chart(curves, *axes, mean=True)
+    comparison.figures[caption] = plot_history(curves, *axes, mean=True)
+    comparison.charts[caption] = lines_chart(curves, *axes, mean=True)
     return comparison
 
 

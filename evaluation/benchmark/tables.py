@@ -11,13 +11,13 @@ from oncogym.evaluation.metrics import normalised_scores, per_patient
 from oncogym.evaluation.statistics import paired_difference
 
 
-def against_plan(comparison: Comparison, learnt: str, seed: int) -> pd.DataFrame:
+def against_plan(comparison: Comparison, learnt: str, title: str, seed: int) -> pd.DataFrame:
     """Paired differences of the agent ``learnt`` to the reference in the headline metrics."""
     rows = []
     tables = per_patient(comparison.results, comparison.headline_metrics)
     for metric in comparison.headline_metrics:
         pair = (tables[name][metric].to_numpy() for name in (learnt, comparison.reference))
-        rows.append({"metric": metric, "PPO minus plan": paired_difference(*pair, seed=seed)})
+        rows.append({"metric": metric, f"{title} minus plan": paired_difference(*pair, seed=seed)})
     return pd.DataFrame(rows)
 
 

@@ -15,7 +15,7 @@ from oncogym.agents.optimizers.genetic.schedules import Limits, Schedules, repai
 
 Mutation = Callable[[Schedules, float, np.random.Generator, Limits, bool], Schedules]
 
-#: The fill-up mutation stops above this share of the total budget: 8 of 10 Gy in the study.
+#: The fill-up mutation stops above this share of the total budget: 8 of 10 in the study.
 FILL_SHARE = 0.8
 
 # Draws of a slot for a part of a split dose; in the study one for each child of a generation.

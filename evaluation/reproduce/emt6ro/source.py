@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from oncogym.cli.arguments import natural, positive
+from oncogym.core.argument_types import natural, positive
 from oncogym.envs.device import DEVICES
 from oncogym.evaluation.reproduce.checks import Arguments, Check, Source, register
 from oncogym.evaluation.reproduce.emt6ro.checks import all_checks

@@ -9,14 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from oncogym.core.argument_types import positive, seed_number, whole
 from oncogym.core.errors import ReportError
 from oncogym.envs.problem import MOST_PATIENTS
 from oncogym.parallel import EXECUTORS, Executor, open_executor
 
 # Values of options nest no deeper; what is deeper is a slip, and ends in the limits of Python.
 _DEEPEST = 32
-# No command takes a larger number.
-_LARGEST = 10**15
 
 
 def add_executor(parser: argparse.ArgumentParser) -> None:
@@ -119,27 +118,6 @@ def _inside(value: Any) -> list[Any]:
     if isinstance(value, dict):
         return list(value.values())
     return value if isinstance(value, list) else []
-
-
-def whole(low: int, high: int = _LARGEST) -> Callable[[str], int]:
-    """A type for argparse: an integer from ``low`` to ``high``."""
-
-    def read(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = low - 1
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(
-                f"{reprlib.repr(text)} is not an integer from {low} to {high}"
-            )
-        return value
-
-    return read
-
-
-#: An integer of at least 0, of at least 1, a random seed, for argparse.
-natural, positive, seed_number = whole(0), whole(1), whole(0, 2**32 - 1)
 
 
 def named(text: str) -> str:

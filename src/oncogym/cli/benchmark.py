@@ -11,15 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from oncogym.cli.arguments import (
-    add_common,
-    add_executor,
-    executor_of,
-    named,
-    path,
-    settings_of,
-    whole,
-)
+from oncogym.cli.arguments import add_common, add_executor, executor_of, named, path, settings_of
+from oncogym.core.argument_types import whole
 from oncogym.core.files import to_plain
 from oncogym.core.manifest import manifest
 from oncogym.evaluation.benchmark.folder import find_benchmark, require_room

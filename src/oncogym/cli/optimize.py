@@ -27,12 +27,10 @@ from oncogym.cli.arguments import (
     executor_of,
     named,
     path,
-    positive,
     save_then_print,
-    seed_number,
-    whole,
 )
 from oncogym.cli.search_request import SearchRequest, read_request
+from oncogym.core.argument_types import positive, seed_number, whole
 from oncogym.core.files import write_json_atomic
 from oncogym.core.manifest import manifest
 from oncogym.core.output_folder import OutputFolder

@@ -10,14 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from oncogym.cli.arguments import (
-    add_options,
-    named,
-    path,
-    positive,
-    read_pairs,
-    seed_number,
-)
+from oncogym.cli.arguments import add_options, named, path, read_pairs
+from oncogym.core.argument_types import positive, seed_number
 from oncogym.core.files import to_plain
 from oncogym.envs.registry import find_variant
 from oncogym.evaluation.benchmark.seed_sweep import require_no_run_files
