@@ -261,8 +261,7 @@ def test_a_resumed_run_equals_an_undisturbed_one(env_id, algorithm, settings, tm
         for name, array in first.arrays.items():
             assert array.tobytes() == second.arrays[name].tobytes(), name
         tables = [
-            pd.read_csv(place / "progress.csv", float_precision="round_trip")
-            for place in (whole.folder, folder)
+            pd.read_csv(place / "progress.csv", dtype=str) for place in (whole.folder, folder)
         ]
         clocks = [name for name in tables[0] if name.startswith("time/")]
         pd.testing.assert_frame_equal(

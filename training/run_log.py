@@ -37,14 +37,12 @@ class ProgressTable:
     def _read(self, last: int) -> None:
         try:
             data = read_bytes(self._path, _LONGEST)
-            frame = pd.read_csv(io.BytesIO(data), float_precision="round_trip")
-            for name, column in frame.items():
-                if column.dtype.kind not in ("i" if name == "steps" else "if"):
-                    raise ValueError(f"{name} holds what is no number")
+            # As text first: pandas reads numbers but for their last digit.
+            frame = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False)
             for row in frame.to_dict("records"):
                 step = int(row.pop("steps"))
                 if step <= last:
-                    self._rows[step] = {str(k): v for k, v in row.items() if not pd.isna(v)}
+                    self._rows[step] = {str(k): float(v) for k, v in row.items() if v != ""}
         except CorruptFileError:
             raise
         except (KeyError, OverflowError, TypeError, ValueError) as error:

@@ -4,12 +4,11 @@ Importing the package registers its environments with Gymnasium, and those of in
 that offer a treatment under the entry-point group ``oncogym.treatments``.
 """
 
-import os
 from importlib.metadata import PackageNotFoundError, version
 
-# Threads that wait for work must not spin: beside any other busy process that costs milliseconds a
-# call. OpenMP reads this when its library is loaded, for lanes with their first parallel step.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+from oncogym.sleeping_threads import let_waiting_threads_sleep
+
+let_waiting_threads_sleep()  # before anything that starts threads is imported
 
 from oncogym import envs as envs
 

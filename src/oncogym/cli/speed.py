@@ -13,9 +13,13 @@ from typing import Any
 from tqdm import tqdm
 
 from oncogym.cli.arguments import add_common, named, settings_of
+from oncogym.core.argument_types import positive
+from oncogym.core.errors import nearest
 from oncogym.core.files import to_plain
 from oncogym.core.manifest import manifest
 from oncogym.envs.device import DEVICES, choose_device
+from oncogym.evaluation.neighbours import CASES, TRAINING, installed, measure
+from oncogym.evaluation.neighbours import table as neighbours_table
 from oncogym.evaluation.speed import Measurement, Settings, find_jobs, models, table
 
 
@@ -49,6 +53,12 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--check", action="store_true", help="exit with status 1 when a target is missed"
     )
+    parser.add_argument(
+        "--neighbours", type=positive, metavar="N",
+        help="time N processes that step native lanes beside each other against one alone, for "
+        "each library that they may import first (with --train: PPO, too); models: "
+        + ", ".join(CASES),
+    )  # fmt: skip
     add_common(parser)
     parser.set_defaults(run=run)
 
@@ -62,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
         DeviceError: The device is not there.
         ModuleNotFoundError: ``--train`` was given without the ``train`` extra.
     """
+    if args.neighbours:
+        return _run_neighbours(args)
     settings = Settings(args.seed, args.seconds, args.train, choose_device(args.device))
     about = manifest("speed", {"seed": args.seed}, settings_of(args))
     jobs = [job for name in args.names or models() for job in find_jobs(name, settings)]
@@ -91,6 +103,28 @@ def _require_training(names: Sequence[str], settings: Settings) -> None:
     for name in names:
         if len(find_jobs(name, settings)) == len(find_jobs(name, without)):
             raise ValueError(f"--train has no meaning for {name!r}: no training of it is timed")
+
+
+def _run_neighbours(args: argparse.Namespace) -> int:
+    for name in args.names:
+        if name not in CASES:
+            raise nearest("model", name, CASES)
+    if args.device != "cpu":
+        raise ValueError(f"--neighbours is not for the device {args.device}; allowed: cpu")
+    about = manifest("speed", {"seed": args.seed}, settings_of(args))
+    names = [*(args.names or CASES), *([TRAINING] if args.train else [])]
+    jobs = [(what, first) for what in names for first in installed()]
+    found = []
+    with tqdm(jobs, desc="speed", unit="case", file=sys.stderr, disable=None) as bar:
+        for what, first in bar:
+            bar.set_postfix_str(f"{what}, {first} first")
+            found.append(measure(what, first, args.neighbours, args.seconds))
+    if args.json:
+        rows = [one.to_json() for one in found]
+        print(json.dumps(to_plain({"neighbours": rows, "manifest": about}), indent=2))
+    else:
+        print(neighbours_table(found))
+    return 1 if args.check and not all(one.ok for one in found) else 0
 
 
 def _seconds(text: str) -> float:
