@@ -189,12 +189,13 @@ def _lanes(case: Case) -> tuple[Callable[[], int], float]:
 
 
 def _training() -> tuple[Callable[[], int], float]:
-    from oncogym.training.ppo import train_ppo
+    from oncogym.training.algorithms import DEFAULT
+    from oncogym.training.runs import train
 
     def do() -> int:
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder) / "run"
-            return train_ppo(_TRAINING_ENV, out=place, steps=_TRAINING_STEPS, lanes=1024,
+            return train(_TRAINING_ENV, DEFAULT, out=place, steps=_TRAINING_STEPS, lanes=1024,
                              hyperparameters={"n_steps": 15}).steps  # fmt: skip
 
     return do, 1e6

@@ -16,6 +16,10 @@ from oncogym.core.files import CorruptFileError, read_bytes, write_csv_atomic
 _LONGEST = 1 << 28
 
 
+def _number(text: str) -> float:
+    return int(text) if text.lstrip("-").isdigit() else float(text)
+
+
 class ProgressTable:
     """One row for each step at which something was recorded, written to a CSV file on request.
 
@@ -42,7 +46,7 @@ class ProgressTable:
             for row in frame.to_dict("records"):
                 step = int(row.pop("steps"))
                 if step <= last:
-                    self._rows[step] = {str(k): float(v) for k, v in row.items() if v != ""}
+                    self._rows[step] = {str(k): _number(v) for k, v in row.items() if v != ""}
         except CorruptFileError:
             raise
         except (KeyError, OverflowError, TypeError, ValueError) as error:
