@@ -280,7 +280,7 @@ def _run_out(lane, width, cells, state, patients, cfg):
         state[lane, END] = when
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def observe_scalars(lane, number, state, cfg, out):
     """Write what an observation has beside the density into ``out[number]``, float32."""
     kind = cfg[OBSERVATION]
@@ -330,7 +330,7 @@ def observe_lanes(lanes, width, cells, state, cfg, out):
         _observe(lanes[number], number, width, cells, state, cfg, out)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def decide(lane, actions, cfg, state, terms, costs, dose_log):
     """Take the dose of a decision from the budget and score it against its limit.
 
@@ -384,13 +384,13 @@ def decide(lane, actions, cfg, state, terms, costs, dose_log):
     return dose, days, toxicity, finish
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def is_over(lane, state):
     """Whether the patient is dead or the follow-up ends."""
     return state[lane, END] >= 0.0 or state[lane, DAY] >= state[lane, LAST_DAY]
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def leave_therapy(lane, state, cfg):
     """Note that no dose follows."""
     if cfg[PUBLISHED] == 0.0:
@@ -398,7 +398,7 @@ def leave_therapy(lane, state, cfg):
         state[lane, THERAPY] = state[lane, DAY] - state[lane, GROWTH]
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def clear_lane(lane, terms, costs, terminated, truncated, success):
     """Set the results of a lane's decision to nothing."""
     for column in range(TERMS):
@@ -409,7 +409,7 @@ def clear_lane(lane, terms, costs, terminated, truncated, success):
     success[lane] = False
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def score(lane, quality0, toxicity, edge, state, cfg, seeds, episodes, terms, costs, terminated,
           truncated, outcome, success):  # fmt: skip
     """What a decision brought; ``edge`` is the density at the outer boundary as a share of K.
