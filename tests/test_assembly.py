@@ -49,9 +49,9 @@ def search(monkeypatch):
     """What the benchmark's common plan would be searched with."""
     asked = {}
 
-    def stop(optimizer, problem, budget, seed, executor, title):
-        asked.update(optimizer=optimizer, problem=problem, budget=budget, seed=seed,
-                     executor=executor)  # fmt: skip
+    def stop(optimizer, objective, budget, seed, executor, title, **others):
+        asked.update(optimizer=optimizer, objective=objective, budget=budget, seed=seed,
+                     executor=executor, **others)  # fmt: skip
         raise SearchedError
 
     monkeypatch.setattr(benchmark_plans, "search_plan", stop)
@@ -68,29 +68,30 @@ def test_common_plans_are_searched_on_the_population(name, preset, search, tmp_p
     with pytest.raises(SearchedError):
         benchmark_plans.common_plan(problem, suited, tmp_path, 5, executor)
     treatment = problem.treatment
-    found = search["problem"].patients
+    found = search["objective"].problem.patients
     assert len(found) == suited.plan_patients
     assert np.array_equal(found, treatment.cohorts["population"].patients(len(found), 5))
     held_out = {row.tobytes() for row in treatment.cohorts["held_out"].patients(1000)}
     assert not {row.tobytes() for row in found} & held_out
     assert search["seed"] == 5
     assert search["executor"] is executor
-    # Differential evolution does not count its first generation.
-    generations = search["optimizer"].generations(search["problem"], search["budget"])
-    assert generations == suited.plan_generations + (variant.effort.optimizer == "ga")
+    generations = search["optimizer"].generations(search["objective"], search["budget"])
+    assert generations == suited.plan_generations
+    assert search["resume"] is search["optimizer"].resumes
+    assert (search["start"] is None) is (search["optimizer"].takes == "slots")
     for key, value in variant.effort.search_options.items():
-        assert search["problem"]._spec.options[key] == value
+        assert search["objective"].problem.options[key] == value
 
 
 def test_presets_are_the_documented_ones():
     quick, full = PRESETS["quick"], PRESETS["full"]
-    assert (quick.patients, quick.plan_patients, quick.plan_generations) == (256, 96, 30)
+    assert (quick.patients, quick.plan_patients, quick.plan_generations) == (256, 96, 31)
     assert (quick.training_seeds, quick.own_plan_patients) == (1, 64)
-    assert (full.patients, full.plan_patients, full.plan_generations) == (1000, 128, 300)
+    assert (full.patients, full.plan_patients, full.plan_generations) == (1000, 128, 301)
     assert (full.training_seeds, full.own_plan_patients) == (10, 256)
     assert {preset.training_steps for preset in PRESETS.values()} == {None}
     spheroids = quick.suited(COHORTS["emt6ro_fractionation"])
-    assert (spheroids.patients, spheroids.plan_patients, spheroids.plan_generations) == (96, 16, 9)
+    assert (spheroids.patients, spheroids.plan_patients, spheroids.plan_generations) == (96, 16, 10)
     assert spheroids.training_steps == 40_000
     for name in ("chemo_dosing", "glioblastoma_radiation", "impt_beam_weighting"):
         assert quick.suited(COHORTS[name]) == quick

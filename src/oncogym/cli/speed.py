@@ -18,8 +18,8 @@ from oncogym.core.errors import nearest
 from oncogym.core.files import to_plain
 from oncogym.core.manifest import manifest
 from oncogym.envs.device import DEVICES, choose_device
-from oncogym.evaluation.neighbours import CASES, TRAINING, installed, measure
-from oncogym.evaluation.neighbours import table as neighbours_table
+from oncogym.evaluation.reproduce.neighbours import CASES, TRAINING, installed, measure
+from oncogym.evaluation.reproduce.neighbours import table as neighbours_table
 from oncogym.evaluation.speed import Measurement, Settings, find_jobs, models, table
 
 

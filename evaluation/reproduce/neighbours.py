@@ -122,7 +122,7 @@ def _run(what: str, first: str, processes: int, seconds: float) -> list[tuple[fl
     program = (
         f"import {first}\n"
         "import sys\n"
-        "from oncogym.evaluation.neighbours import work\n"
+        "from oncogym.evaluation.reproduce.neighbours import work\n"
         "work(sys.argv[1], float(sys.argv[2]))"
     )
     # What this process has set for itself would answer the question for them.
