@@ -41,8 +41,6 @@ def resolve_options(
                 f"option {name!r} of {variant.id} is {reprlib.repr(value)}; allowed: "
                 f"{describe(types[name])}"
             )
-        if name == "max_episode_steps" and value is not None and value < 1:
-            raise ValueError(f"option {name!r} of {variant.id} is {value}; allowed: at least 1")
     merged = {**variant.options, **(options or {})}
     environment = {name: merged.pop(name) for name in ENVIRONMENT_OPTIONS if name in merged}
     return merged, environment

@@ -25,6 +25,7 @@ from oncogym.envs.plan_spaces import Floats
 from oncogym.envs.registry import find_variant, get_treatment, register_treatment
 from oncogym.envs.therapy import TherapyTask
 from oncogym.envs.treatment import Treatment, Variant
+from oncogym.parallel.base import ExecutorError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -44,17 +45,13 @@ _REPLICATE_SHIFT = np.uint64(32)
 _Names = tuple[str, str, str]
 
 
-class UnknownTreatmentError(UnknownNameError):
-    """A process received a problem whose treatment it does not know."""
-
-
 @dataclass(frozen=True, eq=False)
 class Problem:
     """Which treatment, in which variant and with which options, of whom, under which chance.
 
     Training, optimisers, controllers, executors and evaluation all take it. Pickled, it is names,
     options, rows and keys: the process that receives it finds the treatment in its own registry or
-    in the module of the task class.
+    in the module of the task class, or raises ``ExecutorError``.
 
     Attributes:
         treatment: The treatment.
@@ -146,7 +143,7 @@ class Problem:
             chosen,
             np.empty((0, len(treatment.patient.FIELDS))),
             np.empty(0, np.uint64),
-            None if steps is None else whole_number("max_episode_steps", steps, 1, 10**9),
+            None if steps is None else whole_number("option 'max_episode_steps'", steps, 1, 10**9),
         )
         return problem if patients is None else problem.with_patients(patients, seeds)
 
@@ -379,9 +376,9 @@ def _find(name: str, module: str, qualname: str) -> Treatment:
         found = _register_from(module, name)
     there = (found.task.__module__, found.task.__qualname__)
     if there != (module, qualname):
-        raise UnknownTreatmentError(
-            f"the treatment {name!r} has the task {'.'.join(there)} here, not {module}.{qualname}; "
-            "use the executor 'lanes' for a treatment that is not installed"
+        raise ExecutorError(
+            f"the treatment {name!r} of a worker has the task {'.'.join(there)}, not "
+            f"{module}.{qualname}; use the executor 'lanes' for a treatment that is not installed"
         )
     return found
 
@@ -398,7 +395,7 @@ def _register_from(module: str, name: str) -> Treatment:
             if isinstance(value, Treatment) and value.name == name:
                 register_treatment(value)
                 return value
-    raise UnknownTreatmentError(
+    raise ExecutorError(
         f"a worker does not know the treatment {name!r}: install its package there, with an entry "
         "point in the group oncogym.treatments, or use the executor 'lanes'"
     )

@@ -188,9 +188,9 @@ def test_policies_are_chosen_on_the_validation_patients(name):
 
     variant, treatment = COHORTS[name], get_treatment(name)
     options = {"fidelity": "screening"} if name == "emt6ro_fractionation" else {}
-    settings = make_settings(variant.id, seed=9, options=options)
+    settings = make_settings(variant.id, "ppo", seed=9, options=options)
     evaluator = Evaluator(settings)
-    count = min(settings.hyperparameters.evaluation_patients, 256)
+    count = min(settings.evaluation_patients, 256)
     assert evaluator.cohort == "validation"
     assert np.array_equal(
         evaluator._patients, treatment.cohorts["validation"].patients(256)[:count]
@@ -258,7 +258,8 @@ def handed(monkeypatch, tmp_path):
         found["plan"] = (problem, preset, seed, executor)
         return "the plan", {"method": "m", "evaluations": 3, "seconds": 1.0}
 
-    def train_seeds(problem, folder, seeds, *, steps, options, executor):
+    def train_seeds(problem, folder, algorithm, seeds, *, steps, options, executor):
+        assert algorithm == "ppo"
         found["training"] = (problem, list(seeds), steps, options, executor)
         return [
             SimpleNamespace(seed=n, folder=folder, agent=lambda label, n=n: f"{label} {n}")

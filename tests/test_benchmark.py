@@ -30,7 +30,7 @@ from oncogym.evaluation.report.suite import print_suite
 from oncogym.evaluation.robustness.study import Request, run_robustness
 
 pytest.importorskip("stable_baselines3")
-SMALL = Preset("small", patients=24, plan_patients=4, plan_generations=2, training_seeds=2,
+SMALL = Preset("small", patients=24, plan_patients=4, plan_generations=3, training_seeds=2,
                training_steps=10_000, own_plan_patients=8)  # fmt: skip
 ENV = "oncogym/ChemoDosingCohort-v0"
 

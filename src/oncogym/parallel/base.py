@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
@@ -98,6 +99,31 @@ class LanesExecutor(Executor):
     def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """``[function(item) for item in items]``; nothing is pickled."""
         return [function(item) for item in items]
+
+
+def seal(function: Callable[[Item], Result], item: Item) -> bytes:
+    """A piece of work that a worker opens itself with :func:`open_sealed`.
+
+    A pool takes an error while it unpickles for its own end; this way it is the work's.
+
+    Raises:
+        ExecutorError: The function or the item cannot be sent to another process.
+    """
+    # Not with the module: most programs need no processes.
+    import cloudpickle
+
+    try:
+        return cloudpickle.dumps((function, item))
+    except (AttributeError, TypeError, pickle.PicklingError) as error:
+        raise ExecutorError(
+            f"the work cannot be sent to another process ({error}); use the executor 'lanes'"
+        ) from error
+
+
+def open_sealed(sealed: bytes) -> Any:
+    """Do a piece of work that was sealed."""
+    function, item = pickle.loads(sealed)
+    return function(item)
 
 
 def usable_cores() -> int:

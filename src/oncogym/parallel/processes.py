@@ -1,9 +1,8 @@
-"""Processes on this machine: the pool of joblib."""
+"""Processes on this machine: loky, the pool behind joblib."""
 
 from __future__ import annotations
 
 import os
-import pickle
 import runpy
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +15,8 @@ from oncogym.parallel.base import (
     Item,
     Result,
     checked_workers,
+    open_sealed,
+    seal,
     thread_settings,
     usable_cores,
 )
@@ -23,7 +24,7 @@ from oncogym.parallel.lifeline import FOLLOW_PARENT, kill, no_interrupt_for_chil
 
 
 class JoblibExecutor(Executor):
-    """Sends the work to processes of joblib's pool (loky).
+    """Sends the work to processes of loky, the pool behind joblib.
 
     The processes start with the first work and live until :meth:`close`. They share the cores:
     each computes with as many threads as there are cores for it. When one dies, what it and the
@@ -41,7 +42,7 @@ class JoblibExecutor(Executor):
 
     def __init__(self, workers: int | None = None) -> None:
         # Not with the module: it takes a third of a second, and most programs need no processes.
-        from joblib.externals import loky
+        import loky
 
         self._loky: Any = loky
         cores = usable_cores()
@@ -79,7 +80,7 @@ class JoblibExecutor(Executor):
             with no_interrupt_for_children():  # the first piece starts the processes
                 for index in range(len(items)):
                     if index not in done:
-                        futures[pool.submit(function, items[index])] = index
+                        futures[pool.submit(open_sealed, seal(function, items[index]))] = index
             for future in self._loky.as_completed(futures):
                 try:
                     done[futures[future]] = future.result()
@@ -87,12 +88,6 @@ class JoblibExecutor(Executor):
                     lost = error
         except broken as error:  # while the work was handed in
             lost = error
-        except pickle.PicklingError as error:
-            _cancel(futures)
-            raise ExecutorError(
-                f"the work cannot be sent to another process ({error.__cause__ or error}); use the "
-                "executor 'lanes'"
-            ) from error
         except Exception:
             _cancel(futures)
             raise

@@ -23,6 +23,8 @@ from oncogym.parallel.base import (
     Item,
     Result,
     checked_workers,
+    open_sealed,
+    seal,
     thread_settings,
     usable_cores,
 )
@@ -83,7 +85,7 @@ class RayExecutor(Executor):
             num_cpus=1,
             max_retries=ATTEMPTS - 1,
             runtime_env={"env_vars": settings},
-        )(_call)
+        )(open_sealed)
         try:
             self._require_same_versions()
         except BaseException:
@@ -153,7 +155,7 @@ class RayExecutor(Executor):
         try:
             while len(done) < len(items):
                 while len(waiting) < limit and (index := next(following, None)) is not None:
-                    waiting[call.remote(function, items[index])] = index
+                    waiting[call.remote(seal(function, items[index]))] = index
                 ready, _ = self._ray.wait(list(waiting))
                 for reference in ready:
                     result = self._ray.get(reference)
@@ -163,12 +165,6 @@ class RayExecutor(Executor):
         except (errors.WorkerCrashedError, errors.NodeDiedError) as error:
             raise ExecutorError(
                 f"Ray workers died {ATTEMPTS} times over the same work: {error}"
-            ) from error
-        except TypeError as error:
-            if "serialize" not in str(error):
-                raise
-            raise ExecutorError(
-                f"the work cannot be sent to another process ({error}); use the executor 'lanes'"
             ) from error
         return [done[index] for index in range(len(items))]
 
@@ -230,10 +226,6 @@ def _require_answer(address: str) -> None:
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), _TIMEOUT).close()
-
-
-def _call(function: Callable[[Item], Result], item: Item) -> Result:
-    return function(item)
 
 
 def versions(names: Sequence[str]) -> dict[str, str]:
