@@ -91,7 +91,7 @@ def test_a_file_of_plans_is_for_its_patients_only(tmp_path, problem, found):
     document = json.loads(path.read_text())
     del document["actions"]
     path.write_text(json.dumps(document))
-    with pytest.raises(ValueError, match=r"plans\.json holds no plans"):
+    with pytest.raises(ValueError, match=r"plans\.json: actions is missing"):
         load_plan(path, problem.patients)
 
 

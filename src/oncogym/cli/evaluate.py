@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import Any
 
+from oncogym.agents.clinical import clinical_agent
 from oncogym.cli.arguments import (
     add_common,
     add_executor,
@@ -38,7 +39,9 @@ def add_parser(commands: Any) -> None:
     )
     add_patients(parser, 200)
     parser.add_argument(
-        "--baseline", type=named, help="agent that scores 0 (default: the id's clinical one)"
+        "--baseline",
+        type=named,
+        help="agent that scores 0 (default: the id's clinical one, which then takes part)",
     )
     parser.add_argument(
         "--reference", type=named, help="agent that scores 1 (default: no normalised score)"
@@ -65,6 +68,9 @@ def run(args: argparse.Namespace) -> int:
         None if name is None else names.get(name, name)
         for name in (args.baseline or problem.variant.baseline, args.reference)
     )
+    usual = problem.variant.baseline
+    if args.baseline is None and usual and usual not in agents:
+        agents = {usual: clinical_agent(problem.treatment, problem.task(1), usual), **agents}
     check_ends(agents, str(baseline), reference)
     about = manifest("evaluate", {"seed": args.seed}, settings_of(args))
     with executor_of(args) as executor:
