@@ -178,7 +178,9 @@ def _lanes(case: Case) -> tuple[Callable[[], int], float]:
 
     env = gymnasium.make_vec(case.env_id, num_envs=case.lanes, **dict(case.options))
     env.reset(seed=0)
-    actions = np.random.default_rng(0).random((_BATCHES, *env.action_space.shape), np.float32)
+    actions = np.random.default_rng(0).random(
+        (_BATCHES, *(env.action_space.shape or ())), np.float32
+    )
 
     def do() -> int:
         for batch in actions:
