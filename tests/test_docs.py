@@ -77,6 +77,21 @@ def test_the_guide_to_treatments_shows_what_the_toy_package_holds():
     assert entry in (package / "pyproject.toml").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(
+    ("guide", "name"),
+    [("add-an-optimizer", "oncogym_random_search"), ("add-an-algorithm", "oncogym_td3")],
+)
+def test_guides_show_what_the_packages_hold(guide, name):
+    package = ROOT / "tests" / "packages" / name
+    source = (package / f"{name}.py").read_text(encoding="utf-8")
+    blocks = code_blocks(DOCS / f"{guide}.md", "python")
+    assert len(blocks) >= 3
+    for block in blocks:
+        assert block in source, block
+    (entry,) = code_blocks(DOCS / f"{guide}.md", "toml")
+    assert entry in (package / "pyproject.toml").read_text(encoding="utf-8")
+
+
 def test_the_guide_to_policies_runs_as_it_stands(tmp_path):
     signature, *example = code_blocks(DOCS / "bring-your-own-policy.md", "python")
     assert signature.startswith("def predict")
