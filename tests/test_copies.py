@@ -68,7 +68,8 @@ def test_scalar_copies_go_on_as_the_original_would(env_id, how):
 
 @pytest.mark.parametrize("how", COPIES)
 def test_vector_copies_go_on_as_the_original_would(env_id, how):
-    env = gym.make_vec(env_id, num_envs=3, max_episode_steps=3, cohort="nominal", **options(env_id))
+    chosen = {"cohort": "nominal", **options(env_id)}
+    env = gym.make_vec(env_id, num_envs=3, max_episode_steps=3, **chosen)
     env.reset(seed=9)
     course(env, 2, 3)
     twin = COPIES[how](env)

@@ -131,7 +131,6 @@ def damage(document, place, value):
         (("summary", 3), None, r"summary\[3\] is None"),
         (("summary", 3, "mean"), "del", r"summary\[3\] has no 'mean'"),
         (("summary", 3, "mean"), "high", "'mean'.* is 'high'; allowed: a finite number or null"),
-        (("summary", 3, "loss"), float("nan"), "'loss'.* is nan"),
         (("summary", 3, "agent"), "nobody", "'agent'.* is 'nobody'"),
         (("summary", 3, "size"), -1.0, "'size'.* is -1.0"),
         (("summary", 3, "when"), 0.5, "'when'.* is 0.5"),
@@ -149,6 +148,15 @@ def test_a_damaged_study_is_refused_by_its_place(study, tmp_path, place, value, 
     with pytest.raises(
         CorruptFileError, match=f"{DOCUMENT} is no study of this version: .*{message}"
     ):
+        read_study(tmp_path)
+
+
+def test_a_study_with_what_json_has_no_number_for_is_refused(study, tmp_path):
+    document = damage(
+        json.loads(json.dumps(study.document())), ("summary", 3, "loss"), float("nan")
+    )
+    (tmp_path / DOCUMENT).write_text(json.dumps(document))
+    with pytest.raises(CorruptFileError, match=f"{DOCUMENT}: NaN is not a number of JSON"):
         read_study(tmp_path)
 
 

@@ -54,7 +54,12 @@ class ProgressTable:
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
         """Add values to the row of ``step``."""
-        self._rows.setdefault(step, {}).update(scalars)
+        # Python's numbers: a float32 would be written with fewer digits than it is read back with.
+        plain = {
+            name: value if isinstance(value, int) else float(value)
+            for name, value in scalars.items()
+        }
+        self._rows.setdefault(step, {}).update(plain)
 
     def save(self) -> None:
         """Write the file."""
