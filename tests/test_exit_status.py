@@ -158,8 +158,8 @@ def test_closed_and_full_streams_end_no_command(command, status):
 def test_nobody_reads_on(tmp_path):
     """More than a pipe holds, and a reader who has left."""
     code = (
-        "import sys; from oncogym.evaluation import cli; from oncogym.cli import "
-        "envs; envs.run = lambda args: print('x' * 1000000) or 0; sys.exit(cli.main(['envs']))"
+        "import sys; from oncogym.cli import envs; from oncogym.cli.main import main; "
+        "envs.run = lambda args: print('x' * 1000000) or 0; sys.exit(main(['envs']))"
     )
     script = f'{sys.executable} -c "{code}" | true; exit ${{PIPESTATUS[0]}}'
     done = subprocess.run(["bash", "-c", script], capture_output=True, timeout=60)
@@ -191,10 +191,9 @@ def test_files_that_are_opened_later_do_not_get_the_number_of_a_closed_stream(tm
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signals_end_a_command_with_their_status(number, status):
     code = (
-        "import sys, time; from oncogym.evaluation import cli; from oncogym.cli "
-        "import envs\n"
+        "import sys, time; from oncogym.cli import envs; from oncogym.cli.main import main\n"
         "def run(args):\n    print('ready', file=sys.stderr, flush=True)\n    time.sleep(60)\n"
-        "envs.run = run\nsys.exit(cli.main(['envs']))"
+        "envs.run = run\nsys.argv[1:] = ['envs']\nsys.exit(main())"
     )
     with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) as process:
         assert process.stderr.readline() == b"ready\n"

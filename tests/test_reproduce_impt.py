@@ -157,7 +157,16 @@ def test_saved_plans_come_back_exactly(small, tmp_path):
         plans.load_plan(tmp_path / "nowhere.npz")
     for path, error in ((tmp_path / "nowhere.npz", FileNotFoundError), (broken, CorruptFileError)):
         with pytest.raises(error):
-            run(command, "reproduce", "impt", "--plan", str(path), "--figures", str(tmp_path / "f"))
+            run(
+                command,
+                "reproduce",
+                "impt",
+                "--plan",
+                str(path),
+                "--figures",
+                "--out",
+                str(tmp_path / "f"),
+            )
 
 
 def test_six_panels_state_their_units(small):
