@@ -58,7 +58,7 @@ PRESETS = {
             "full",
             patients=1000,
             plan_patients=128,
-            plan_generations=310,
+            plan_generations=301,
             training_seeds=10,
             own_plan_patients=256,
         ),
