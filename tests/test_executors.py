@@ -177,7 +177,8 @@ def test_training_does_not_depend_on_the_executor(name, tmp_path):
     # What an interrupted run left behind is not gone on with.
     left = tmp_path / "there" / "ppo-2"
     left.mkdir(parents=True)
-    (left / "config.json").write_text("{}")
+    (left / "config.json").write_bytes((tmp_path / "here/ppo-2/config.json").read_bytes())
+    (left / "progress.csv").write_text("steps\n1\n")
     with opened(name) as pool:
         there = train_seeds(problem, tmp_path / "there", "ppo", [1, 2], steps=5000, executor=pool)
     for one, other in zip(here, there, strict=True):
