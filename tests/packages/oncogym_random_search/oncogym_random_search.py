@@ -42,11 +42,10 @@ class RandomSearch:
         return generations * self.settings.population
 
     def generations(self, problem, budget):
-        if budget < self.settings.population:
-            raise ValueError(
-                f"budget is {budget} plans; allowed: at least {self.settings.population}"
-            )
-        return budget // self.settings.population
+        least = self.settings.population
+        if budget < least:
+            raise ValueError(f"budget is {budget} plans; allowed: at least {least}")
+        return budget // least
 
     def optimize(
         self,
