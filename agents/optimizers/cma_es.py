@@ -8,7 +8,6 @@ Hansen, "A restart CMA evolution strategy with increasing population size", CEC 
 from __future__ import annotations
 
 import math
-import time
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -18,11 +17,11 @@ import numpy as np
 from oncogym.agents.optimizers.base import (
     OptimizeResult,
     Progress,
-    plain_settings,
     register_optimizer,
     require_no_folder,
 )
 from oncogym.agents.optimizers.objective import PlanObjective, as_objective
+from oncogym.agents.optimizers.record import SearchRecord
 from oncogym.core.checks import check_option, whole_number
 from oncogym.core.files import StrPath
 from oncogym.envs.therapy import Floats
@@ -125,7 +124,8 @@ class CMAES:
         require_no_folder(self, folder, resume)
         objective: PlanObjective = as_objective(problem)
         self.generations(objective, budget)
-        search = _Search(objective, budget, executor, progress)
+        record = SearchRecord(objective, progress)
+        search = _Search(objective, budget, executor, record)
         mean = search.begin(start)
         population, number = self.population(objective), 0
         while search.left >= population:
@@ -135,7 +135,9 @@ class CMAES:
             if not self.settings.restarts:
                 break
             population *= 2
-        return search.result(self, seed, budget, number)
+        score, plan = search.best
+        message = f"{number} climb(s), {len(record.history)} generations"
+        return record.result(self, plan, score, seed=seed, budget=budget, message=message)
 
 
 class _Search:
@@ -146,17 +148,14 @@ class _Search:
         objective: PlanObjective,
         budget: int,
         executor: Executor | None,
-        progress: Progress | None,
+        record: SearchRecord,
     ) -> None:
         self._objective = objective
         self._executor = executor
-        self._progress = progress
-        self._before = objective.evaluations
-        self._started = time.perf_counter()
+        self._record = record
         self._lower = objective.space.lower
         self._width = objective.space.upper - objective.space.lower
-        self._best = (-math.inf, np.empty(0))
-        self._history: list[float] = []
+        self.best = (-math.inf, np.empty(0))
         self.left = budget
 
     def begin(self, start: Floats | None) -> Floats:
@@ -166,7 +165,7 @@ class _Search:
         reach = np.where(self._width > 0.0, self._width, 1.0)
         units = np.clip((np.asarray(start, np.float64) - self._lower) / reach, 0.0, 1.0)
         self._scores(units[: self.left])
-        return units[0] if not len(self._best[1]) else (self._best[1] - self._lower) / reach
+        return units[0] if not len(self.best[1]) else (self.best[1] - self._lower) / reach
 
     def climb(self, mean: Floats, sigma: float, population: int, seed: int) -> None:
         """Generations until the distribution has converged or the budget is spent."""
@@ -187,7 +186,7 @@ class _Search:
                 units = np.array([strategy.ask() for _ in range(population)])
                 scores = self._scores(units)
                 finite = np.isfinite(scores)
-                if not len(self._best[1]):
+                if not len(self.best[1]):
                     raise ValueError(
                         f"none of the {len(scores)} plans of the first generation has a finite "
                         "score; there is nothing to improve"
@@ -195,26 +194,7 @@ class _Search:
                 worst = -scores[finite].min() if finite.any() else 0.0
                 costs = np.where(finite, -scores, worst + 1.0 + abs(worst))
                 strategy.tell(list(zip(units, costs, strict=True)))
-                self._history.append(self._best[0])
-                if self._progress is not None:
-                    used = self._objective.evaluations - self._before
-                    self._progress(len(self._history), self._best[0], used)
-
-    def result(self, optimizer: CMAES, seed: int, budget: int, climbs: int) -> OptimizeResult:
-        """The best plan that was scored."""
-        score, plan = self._best
-        return OptimizeResult(
-            plan=plan,
-            actions=self._objective.actions(plan),
-            score=score,
-            history=self._history,
-            evaluations=self._objective.evaluations - self._before,
-            seconds=time.perf_counter() - self._started,
-            method=optimizer.name,
-            seed=seed,
-            message=f"{climbs} climb(s), {len(self._history)} generations",
-            settings={**plain_settings(optimizer), "budget": budget},
-        )
+                self._record.report(self.best[0])
 
     def _scores(self, units: Floats) -> Floats:
         plans = self._lower + self._width * units
@@ -222,6 +202,6 @@ class _Search:
         self.left -= len(plans)
         ranked = np.where(np.isfinite(scores), scores, -math.inf)
         best = int(np.argmax(ranked))
-        if ranked[best] > self._best[0]:
-            self._best = (float(ranked[best]), plans[best])
+        if ranked[best] > self.best[0]:
+            self.best = (float(ranked[best]), plans[best])
         return scores

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +11,12 @@ from scipy.optimize import differential_evolution
 from oncogym.agents.optimizers.base import (
     OptimizeResult,
     Progress,
-    plain_settings,
     register_optimizer,
     require_no_folder,
 )
 from oncogym.agents.optimizers.lbfgs import polish
 from oncogym.agents.optimizers.objective import PlanObjective, as_objective
+from oncogym.agents.optimizers.record import SearchRecord
 from oncogym.core.checks import check_choice, check_option, whole_number
 from oncogym.core.files import StrPath
 from oncogym.envs.therapy import Floats
@@ -142,9 +141,7 @@ class DifferentialEvolution:
         settings = self.settings
         generations = self.generations(objective, budget)
         population = self.population(objective)
-        started = time.perf_counter()
-        before = objective.evaluations
-        history: list[float] = []
+        record = SearchRecord(objective, progress)
         failed = [0, 0]  # plans without a finite score, populations so far
 
         def cost(columns: Floats) -> Floats:
@@ -165,16 +162,11 @@ class DifferentialEvolution:
                     )
                 )
             if failed[1] == 1:
-                report(float(scores[finite].max()))
+                record.report(float(scores[finite].max()))
             return np.where(finite, -scores, np.inf)
 
-        def report(best: float) -> None:
-            history.append(best)
-            if progress is not None:
-                progress(len(history), best, objective.evaluations - before)
-
         def after(intermediate_result: Any) -> None:
-            report(-float(intermediate_result.fun))
+            record.report(-float(intermediate_result.fun))
 
         try:
             result = differential_evolution(
@@ -200,18 +192,7 @@ class DifferentialEvolution:
             message += f" {failed[0]} plans had no finite score."
         if settings.polish:
             plan, score = polish(objective, plan, score, executor)
-        return OptimizeResult(
-            plan=plan,
-            actions=objective.actions(plan),
-            score=score,
-            history=history,
-            evaluations=objective.evaluations - before,
-            seconds=time.perf_counter() - started,
-            method=self.name,
-            seed=seed,
-            message=message,
-            settings={**plain_settings(self), "budget": budget},
-        )
+        return record.result(self, plan, score, seed=seed, budget=budget, message=message)
 
     def _initial(
         self, objective: PlanObjective, population: int, seed: int, start: Floats | None

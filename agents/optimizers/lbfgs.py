@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +13,11 @@ from scipy.optimize import minimize
 from oncogym.agents.optimizers.base import (
     OptimizeResult,
     Progress,
-    plain_settings,
     register_optimizer,
     require_no_folder,
 )
 from oncogym.agents.optimizers.objective import PlanObjective, as_objective
+from oncogym.agents.optimizers.record import SearchRecord
 from oncogym.core.checks import whole_number
 from oncogym.core.files import StrPath
 from oncogym.envs.therapy import Floats
@@ -114,7 +113,7 @@ class LBFGS:
         require_no_folder(self, folder, resume)
         objective: PlanObjective = as_objective(problem)
         most = self.generations(objective, budget)
-        started, before = time.perf_counter(), objective.evaluations
+        record = SearchRecord(objective, progress)
         plans = np.empty((0, objective.space.dimension)) if start is None else np.array(start)
         if not len(plans):
             plans = 0.5 * (objective.space.lower + objective.space.upper)[None]
@@ -122,13 +121,6 @@ class LBFGS:
         if not np.isfinite(scores).any():
             raise ValueError(f"none of the {len(plans)} plans to start from has a finite score")
         first = int(np.nanargmax(np.where(np.isfinite(scores), scores, np.nan)))
-        history: list[float] = []
-
-        def report(best: float) -> None:
-            history.append(best)
-            if progress is not None:
-                progress(len(history), best, objective.evaluations - before)
-
         plan, score = polish(
             objective,
             plans[first],
@@ -136,20 +128,10 @@ class LBFGS:
             executor,
             iterations=self.settings.iterations,
             slopes=most,
-            report=report,
+            report=record.report,
         )
-        return OptimizeResult(
-            plan=plan,
-            actions=objective.actions(plan),
-            score=score,
-            history=history,
-            evaluations=objective.evaluations - before,
-            seconds=time.perf_counter() - started,
-            method=self.name,
-            seed=seed,
-            message=f"{len(history)} slopes",
-            settings={**plain_settings(self), "budget": budget},
-        )
+        message = f"{len(record.history)} slopes"
+        return record.result(self, plan, score, seed=seed, budget=budget, message=message)
 
 
 def polish(
