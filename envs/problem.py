@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oncogym.core.checks import whole_number
+from oncogym.core.documents import Document
 from oncogym.core.errors import UnknownNameError
 from oncogym.core.files import to_plain
 from oncogym.envs import streams
@@ -291,28 +292,39 @@ class Problem:
         )
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Problem:
+    def from_json(cls, document: Document | Mapping[str, Any]) -> Problem:
         """The problem of :meth:`to_json`; its id has to be registered.
 
         Raises:
             UnknownNameError: The id, the cohort or an option does not exist.
-            KeyError, TypeError, ValueError: Something is missing or of the wrong kind.
+            CorruptFileError: Something is missing or of the wrong kind.
+            ValueError: An option is out of range.
         """
-        row = document["patient"]
-        own = row is not None
+        if not isinstance(document, Document):
+            document = Document(dict(document), "problem")
+        own = document["patient"] is not None
         problem = cls.resolve(
-            document["env"],
-            {**document["options"], "max_episode_steps": document["max_episode_steps"]},
-            cohort=None if own else document["cohort"],
+            document.text("env"),
+            {
+                **document.mapping("options"),
+                "max_episode_steps": document["max_episode_steps"],
+            },
+            cohort=None if own else document.text("cohort"),
         )
-        fields = len(problem.treatment.patient.FIELDS)
+        kind = problem.treatment.patient
         if own:
-            problem.treatment.patient.from_array(row)
-            problem = replace(problem, cohort=_own_cohort(np.asarray(row, np.float64)))
+            row = document.table("patient", ("fields",))
+            kind.from_array(row)
+            problem = replace(problem, cohort=_own_cohort(row))
+        rows = document.table("patients", ("patients", "fields"))
+        seeds = document.whole_numbers("seeds", 0, 2**64 - 1, MOST_PATIENTS)
+        fields = len(kind.FIELDS)
+        if rows.size and rows.shape[1] != fields:
+            raise document.error("patients", f"rows of {fields} numbers")
+        if len(seeds) != len(rows):
+            raise document.error("seeds", f"{len(rows)} integers, one a patient")
         return replace(
-            problem,
-            patients=np.asarray(document["patients"], np.float64).reshape(-1, fields),
-            seeds=np.array(document["seeds"], np.uint64),
+            problem, patients=rows.reshape(-1, fields), seeds=np.array(seeds, np.uint64)
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -12,14 +12,16 @@ import numpy as np
 import pytest
 import slot_toy
 
-from oncogym.agents.optimizers import GeneticAlgorithm, GeneticSettings, PlanProblem
+from oncogym.agents.optimizers import PlanObjective
+from oncogym.agents.optimizers.genetic import GeneticAlgorithm, GeneticSettings
 from oncogym.agents.optimizers.genetic.state import SearchFolder, SearchState
 from oncogym.agents.plan import PatientPlans, PlanAgent, load_plan
 from oncogym.agents.policy_files import LARGEST, Policy, dump_arrays, read_policy, write_policy
 from oncogym.core.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from oncogym.core.documents import Document
 from oncogym.core.files import CorruptFileError, parse_json, to_plain
-from oncogym.envs.archives import ArchiveError, read_archive
+from oncogym.core.archives import ArchiveError, read_archive
+from oncogym.envs.problem import Problem
 from oncogym.training.settings import RunSettings, make_settings
 
 #: Bytes that reading a damaged file may take at most.
@@ -53,8 +55,8 @@ def policy():
 
 def write_genetic(folder):
     settings = GeneticSettings(population=8, parents=6, elites=2, finalists=3)
-    problem = PlanProblem(slot_toy.TREATMENT, {}, np.array([[1.0]]))
-    GeneticAlgorithm(settings, folder=folder).optimize(problem, 24, 0)
+    objective = PlanObjective(Problem.of(slot_toy.TREATMENT, {}, patients=np.array([[1.0]])))
+    GeneticAlgorithm(settings).optimize(objective, 24, 0, folder=folder)
     return sorted((folder / "checkpoints").iterdir())[-1]
 
 
@@ -80,7 +82,7 @@ def write_state(folder):
 
 def write_config(folder):
     path = folder / "config.json"
-    settings = make_settings("oncogym/ChemoDosing-v0", options={"cohort": "population"})
+    settings = make_settings("oncogym/ChemoDosing-v0", "ppo", options={"cohort": "population"})
     path.write_text(json.dumps({"settings": settings.to_json(), "command": "train"}, indent=1))
     return path
 

@@ -121,7 +121,7 @@ class RunSettings:
             _require_names(inner, {field.name for field in dataclasses.fields(kind)})
             return cls(
                 algorithm=document.text("algorithm"),
-                problem=Problem.from_json(document.mapping("problem")),
+                problem=Problem.from_json(document.inside("problem")),
                 seed=document.whole("seed", 0, _MOST_SEED),
                 checkpoint_every=document.whole("checkpoint_every", 1, _MOST_STEPS),
                 hyperparameters=kind(**inner.values),
