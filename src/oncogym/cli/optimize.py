@@ -24,6 +24,7 @@ from oncogym.cli.arguments import (
     add_common,
     add_executor,
     add_options,
+    cohort_name,
     executor_of,
     named,
     path,
@@ -70,8 +71,9 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument(
         "--cohort",
-        type=named,
-        help="cohort of the patients (default: the one that the id resets to)",
+        type=cohort_name,
+        help="cohort of the patients, or a JSON file with one of your own (default: the one that "
+        "the id resets to)",
     )
     parser.add_argument(
         "--patients",

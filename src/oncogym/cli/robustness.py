@@ -14,7 +14,7 @@ from oncogym.cli.arguments import (
     executor_of,
     named,
     path,
-    read_pairs,
+    read_options,
     save_then_print,
     settings_of,
 )
@@ -61,16 +61,17 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the study, print, and save where asked."""
     requests = read_requests(args.perturb) if args.perturb else None
+    options = read_options(args.option)
     problem = resolve(
         args.env,
         cohort=args.cohort,
         patients=args.patients,
         seed=args.seed,
-        options=read_pairs(args.option),
+        options=options,
     )
     agents, _ = load_agents(problem, args.agents, args.seed)
     fitting_requests(requests, problem.task(1), args.seed)
-    about = manifest("robustness", {"seed": args.seed}, settings_of(args))
+    about = manifest("robustness", {"seed": args.seed}, settings_of(args, option=options))
     with executor_of(args) as executor:
         if args.out is not None:
             OutputFolder.claim(args.out, "robustness", FILES)

@@ -11,9 +11,10 @@ from typing import Any
 
 from oncogym.agents.optimizers import DEFAULT, find_optimizer, optimizers
 from oncogym.agents.optimizers.base import plain_settings
-from oncogym.cli.arguments import read_pairs
+from oncogym.cli.arguments import read_options, read_pairs
 from oncogym.core.checks import whole_number
 from oncogym.core.files import CorruptFileError, read_json, to_plain
+from oncogym.envs.cohort import CohortName
 from oncogym.envs.problem import MOST_PATIENTS
 from oncogym.envs.registry import find_variant
 
@@ -44,7 +45,7 @@ class SearchRequest:
     method: str = DEFAULT
     budget: int = 0
     seed: int = 0
-    cohort: str | None = None
+    cohort: CohortName | None = None
     patients: int | None = None
     replicates: int = 1
     option: dict[str, Any] = field(default_factory=dict)
@@ -94,8 +95,8 @@ def read_request(args: argparse.Namespace) -> SearchRequest:
 def _asked(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments that were given, by name."""
     values = {f.name: getattr(args, f.name) for f in dataclasses.fields(SearchRequest)}
-    for name in ("option", "set"):
-        values[name] = read_pairs(values[name])
+    values["option"] = read_options(values["option"])
+    values["set"] = read_pairs(values["set"])
     for name in LIMITS:
         if getattr(args, name) is not None:
             method = values["method"] or DEFAULT
