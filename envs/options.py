@@ -9,7 +9,6 @@ from typing import Any
 
 from oncogym.core.errors import nearest
 from oncogym.core.files import to_plain
-from oncogym.envs.cohort import Cohort
 from oncogym.envs.option_types import describe, fits, parameter_types
 from oncogym.envs.treatment import Treatment, Variant
 
@@ -18,7 +17,7 @@ ENVIRONMENT_OPTIONS = ("cohort", "patient", "max_episode_steps")
 
 # Of the environment options that JSON can express; records and rows are checked by the treatment.
 _ENVIRONMENT_TYPES: dict[str, Any] = {
-    "cohort": str | Mapping | Cohort,
+    "cohort": str | Mapping,
     "max_episode_steps": int | None,
 }
 

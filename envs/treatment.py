@@ -114,7 +114,7 @@ class Treatment:
         own = None
         if isinstance(name, Mapping):
             own = Cohort.from_json(name, self.patient)
-        elif isinstance(name, str) and name not in self.cohorts and name.endswith(FILE_ENDING):
+        elif name not in self.cohorts and name.endswith(FILE_ENDING):
             own = Cohort.from_file(name, self.patient)
         if own is not None:
             if own.name in (*self.cohorts, OWN_PATIENT):

@@ -33,7 +33,7 @@ def add_parser(commands: Any) -> None:
         "evaluate",
         help="compare agents on the same patients",
         description="Treat the same patients, with the same random streams, with every agent and "
-        "print statistics with 95 %% intervals. AGENT is a clinical protocol of the treatment, "
+        "print statistics with 95 % intervals. AGENT is a clinical protocol of the treatment, "
         "'random', the folder of a trained policy, or a plan.json; without any, all protocols. "
         "--option patient={...} treats one patient of your own.",
     )

@@ -20,6 +20,8 @@ from oncogym.envs.registry import find_variant
 
 #: Settings with an option of their own on the command line.
 LIMITS = ("max_dose", "min_gap")
+# Setting of methods that otherwise score some plans on top of their budget.
+_WITHIN = "within_budget"
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class SearchRequest:
         replicates: Simulations of each patient.
         option: Options of the environment.
         set: Settings of the method.
-        from_protocols: Begin with the clinical protocols.
+        from_protocols: Begin with the clinical protocols; by default wherever plans are searched.
         each: Find a plan of its own for each patient; ``cohort`` is then by default that of
             evaluations.
     """
@@ -50,7 +52,7 @@ class SearchRequest:
     replicates: int = 1
     option: dict[str, Any] = field(default_factory=dict)
     set: dict[str, Any] = field(default_factory=dict)
-    from_protocols: bool = False
+    from_protocols: bool | None = None
     each: bool = False
 
     def __post_init__(self) -> None:
@@ -64,6 +66,10 @@ class SearchRequest:
                 f"{self.patients} patients, {self.replicates} times each; allowed: together at "
                 f"most {MOST_PATIENTS} simulations of a plan"
             )
+        kind = find_optimizer(self.method)
+        # The command promises a budget; what comes on top of it elsewhere is within it here.
+        if _WITHIN in {one.name for one in dataclasses.fields(kind.Settings)}:
+            object.__setattr__(self, "set", {_WITHIN: True, **self.set})
         optimizer = find_optimizer(self.method, self.set)
         # All of them, in JSON's types: a search that goes on is compared with what is asked then.
         object.__setattr__(self, "set", to_plain(plain_settings(optimizer)))
@@ -74,6 +80,8 @@ class SearchRequest:
             for name, given in foreign.items():
                 if given:
                     raise ValueError(f"{name} has no meaning for --method {self.method}")
+        if self.from_protocols is None:
+            object.__setattr__(self, "from_protocols", optimizer.takes == "plan")
 
 
 def read_request(args: argparse.Namespace) -> SearchRequest:
@@ -110,7 +118,8 @@ def _asked(args: argparse.Namespace) -> dict[str, Any]:
     if values["env"] is not None:
         values["env"] = find_variant(values["env"])[1].id
     # False and empty are what argparse leaves where nothing was said; 0 is a value.
-    return {k: v for k, v in values.items() if v is not None and v is not False and v != {}}
+    unsaid = {name: None if name == "from_protocols" else False for name in values}
+    return {k: v for k, v in values.items() if v is not None and v is not unsaid[k] and v != {}}
 
 
 def _resumed(folder: Path, asked: Mapping[str, Any]) -> SearchRequest:
