@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,11 @@ import pytest
 import slot_toy
 
 from oncogym.agents.clinical import clinical_agent
-from oncogym.core.files import CorruptFileError
+from oncogym.core.errors import UnknownNameError
+from oncogym.core.files import CorruptFileError, write_json_atomic
 from oncogym.envs.problem import Problem
 from oncogym.envs.treatment import Effort
-from oncogym.evaluation.benchmark.folder import find_benchmark
+from oncogym.evaluation.benchmark.folder import find_benchmark, settings_of
 from oncogym.evaluation.benchmark.plans import common_plan
 from oncogym.evaluation.benchmark.presets import PRESETS, Preset
 from oncogym.evaluation.benchmark.run import (
@@ -33,6 +35,7 @@ pytest.importorskip("stable_baselines3")
 SMALL = Preset("small", patients=24, plan_patients=4, plan_generations=3, training_seeds=2,
                training_steps=10_000, own_plan_patients=8)  # fmt: skip
 ENV = "oncogym/ChemoDosingCohort-v0"
+OTHER = "oncogym/ChemoDosing-v0"
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +163,54 @@ def test_other_settings_are_refused(finished):
     folder, _ = finished
     with pytest.raises(ValueError, match="other settings"):
         run_benchmark([ENV], SMALL, folder, seed=4)
+
+
+class StoppedError(Exception):
+    """Instead of hours of work."""
+
+
+@pytest.fixture
+def reported(tmp_path, monkeypatch):
+    """A folder whose report shows one environment, and the ids of those that are worked on."""
+    write_json_atomic(tmp_path / "settings.json", settings_of(SMALL, 3))
+    pd.DataFrame({"env": [ENV, ENV], "agent": "daily"}).to_csv(tmp_path / "summary.csv")
+    begun = []
+
+    def work(problem, *_):
+        begun.append(problem.env_id)
+        if problem.env_id == OTHER:
+            raise StoppedError
+        return SimpleNamespace(write_tables=lambda *_: None, draw=lambda *_: None)
+
+    monkeypatch.setattr("oncogym.evaluation.benchmark.run._benchmark_one", work)
+    return tmp_path, begun
+
+
+def test_a_report_keeps_the_environments_that_it_shows(reported):
+    folder, begun = reported
+    said = []
+    with pytest.raises(StoppedError):
+        run_benchmark([OTHER], SMALL, folder, seed=3, say=said.append)
+    assert begun == [ENV, OTHER]
+    assert said == [f"the report in {folder} keeps {ENV}"]
+
+
+def test_a_report_with_other_settings_is_not_added_to(reported):
+    folder, begun = reported
+    with pytest.raises(ValueError, match="other settings"):
+        run_benchmark([OTHER], SMALL, folder, seed=4)
+    assert begun == []
+
+
+def test_an_environment_of_a_report_that_is_gone_is_named(reported):
+    folder, begun = reported
+    pd.DataFrame({"env": ["gone/Away-v0"]}).to_csv(folder / "summary.csv")
+    with pytest.raises(UnknownNameError, match=r"'gone/Away-v0'.*choose another folder"):
+        run_benchmark([OTHER], SMALL, folder, seed=3)
+    (folder / "summary.csv").write_text("agent\ndaily\n")
+    with pytest.raises(CorruptFileError, match=r"summary\.csv"):
+        run_benchmark([OTHER], SMALL, folder, seed=3)
+    assert begun == []
 
 
 @pytest.mark.parametrize(
