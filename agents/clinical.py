@@ -49,8 +49,10 @@ class RuleAgent:
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
     ) -> tuple[NDArray[np.float64], Any]:
-        """Apply the rule to each observation."""
-        return self._rule.decide(self._task, observation), state
+        """Apply the rule to each observation; ``state`` is what the rule remembers."""
+        if state is not None and episode_start is not None and np.any(episode_start):
+            state = np.where(np.asarray(episode_start)[:, None], np.nan, state)
+        return self._rule.actions(self._task, observation, state)
 
 
 class RandomAgent:
@@ -99,7 +101,7 @@ def clinical_agent(treatment: Treatment, task: TherapyTask, name: str) -> Agent:
     protocol = treatment.protocol(name)
     if isinstance(protocol, Rule):
         try:
-            protocol.decide(task, np.zeros((1, *task.observation_space.shape), np.float32))
+            protocol.actions(task, np.zeros((1, *task.observation_space.shape), np.float32))
         except HiddenError:
             if not protocol.options:
                 raise

@@ -73,9 +73,10 @@ STATE = 16
     MEASURABLE,
     MARKER_NOISE,
     MARKER_DELAY,
+    MARKER_LIMIT,  # ln(cells)
     TOX_NOISE,
-) = range(18)
-SETTINGS = 18
+) = range(19)
+SETTINGS = 19
 
 # Numbers of reward terms, costs, outcome metrics and observed values.
 TERMS = 9
@@ -148,6 +149,7 @@ def _observe_lanes(lanes, state, history_time, history_logn, seeds, episodes, cf
                 seen -= 1
             z_marker, z_tox = normal_pair(seeds[lane], episodes[lane], _NOISE_STREAM, step)
             logn = history_logn[seen, lane] + cfg[MARKER_NOISE] * z_marker
+            logn = max(logn, cfg[MARKER_LIMIT])
             tox = tox * math.exp(cfg[TOX_NOISE] * z_tox)
             drug = state[lane, LAST_DOSE]
         doses_left = 1.0

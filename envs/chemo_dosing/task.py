@@ -58,6 +58,7 @@ class ChemoTask(TherapyTask):
         success_tcp: Tumour-control probability that counts as success.
         marker_noise: Standard deviation of ln(marker) (``"measurable"``).
         marker_delay: Days by which the marker lags (``"measurable"``).
+        marker_limit: Fewest cells that the marker shows; fewer read as so many (``"measurable"``).
         toxicity_noise: Standard deviation of ln(measured toxicity) (``"measurable"``).
         reward_weights: Weights that replace the objective's, by reward term.
     """
@@ -107,6 +108,7 @@ class ChemoTask(TherapyTask):
         success_tcp: float = 0.5,
         marker_noise: float = 0.2,
         marker_delay: float = 3.0,
+        marker_limit: float = 1e6,
         toxicity_noise: float = 0.1,
         reward_weights: Mapping[str, float] | None = None,
     ) -> None:
@@ -158,6 +160,8 @@ class ChemoTask(TherapyTask):
         cfg[kernel.MEASURABLE] = float(self.observation == "measurable")
         cfg[kernel.MARKER_NOISE] = check_option("marker_noise", marker_noise, 0.0, 10.0)
         cfg[kernel.MARKER_DELAY] = check_option("marker_delay", marker_delay, 0.0, 3650.0, "days")
+        limit = check_option("marker_limit", marker_limit, 1e-300, 1e300, "cells")
+        cfg[kernel.MARKER_LIMIT] = math.log(limit)
         cfg[kernel.TOX_NOISE] = check_option("toxicity_noise", toxicity_noise, 0.0, 10.0)
         self._cfg = cfg
 

@@ -40,7 +40,7 @@ _OBJECTIVES: dict[str, dict[str, float]] = {
     "published": {"fitness": 1.0},
 }
 _OBSERVATIONS = {
-    "summary": kernel.SEE_SUMMARY,
+    "full": kernel.SEE_SUMMARY,
     "image": kernel.SEE_IMAGE,
     "measurable": kernel.SEE_SIZE,
 }
@@ -60,7 +60,7 @@ class EMT6RoTask(TherapyTask):
             ``"published"`` (it waits first, as the source's pairs do).
         objective: Default reward weights, ``"clinical"`` or ``"published"``; by default that of
             the formulation.
-        observation: ``"summary"``, ``"image"`` or ``"measurable"``.
+        observation: ``"full"``, ``"image"`` or ``"measurable"``.
         fidelity: ``"exact"``, ``"accelerated"`` or ``"screening"``, see ``simulate``.
         compression: Another compression than the fidelity's, 1 to 60.
         total_dose: Total dose [Gy].
@@ -119,7 +119,7 @@ class EMT6RoTask(TherapyTask):
         *,
         formulation: str = "sound",
         objective: str | None = None,
-        observation: str = "summary",
+        observation: str = "full",
         fidelity: str = "accelerated",
         compression: int | None = None,
         total_dose: float = 10.0,
