@@ -88,6 +88,8 @@ class ChemoTask(TherapyTask):
         OUT_OF_RANGE,
     )
 
+    exact_measurement: ClassVar[Mapping[str, Any]] = {"marker_noise": 0.0, "toxicity_noise": 0.0}
+
     def __init__(
         self,
         num_lanes: int,
@@ -235,6 +237,17 @@ class ChemoTask(TherapyTask):
         observation = np.empty((len(rows), kernel.OBSERVED), np.float32)
         self._observe(rows, observation)
         return observation
+
+    def observation_deviation(self, observation: NDArray[Any], patients: Floats) -> Floats:
+        """Errors of toxicity and marker; see :meth:`TherapyTask.observation_deviation`."""
+        deviation = np.zeros(np.shape(observation))
+        if self.observation == "measurable":
+            deviation[:, 2] = self._cfg[kernel.TOX_NOISE] * np.asarray(observation)[:, 2]
+            # The marker is shown relative to ln of the cells at the start.
+            start = np.log(patients[:, ChemoPatient.FIELDS.index("initial_cells")])
+            scale = np.maximum(start, kernel.LEAST_LOGN)
+            deviation[:, 3] = self._cfg[kernel.MARKER_NOISE] / scale
+        return deviation
 
     def _lane_state(self) -> State:
         return {
