@@ -48,9 +48,9 @@ What `"measurable"` (default of the cohort) takes for granted in a clinic:
 The limit is `marker_limit`, the delay `marker_delay`. A tumour of 1 mg, some 10^6 cells, is what
 chorionic gonadotrophin, a very sensitive marker, shows (ClinLab Navigator, "Human Chorionic
 Gonadotropin Tumor Marker"); after one decade of kill of the source's 10^7 cells it is mute. Nothing
-in a clinic reads 10^-3 cells, which is where a cured course ends; whether it is cured shows in no observation. Errors, delay and interval
-are choices of the size that laboratories state, not fits; the drug's concentration is not measured,
-as is usual outside therapeutic drug monitoring.
+in a clinic reads 10^-3 cells, which is where a cured course ends; whether it is cured shows in no
+observation. Errors, delay and interval are choices of the size that laboratories state, not fits;
+the drug's concentration is not measured, as is usual outside therapeutic drug monitoring.
 
 ## Rewards
 

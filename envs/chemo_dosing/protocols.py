@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from oncogym.envs.chemo_dosing.model import ChemoPatient
 from oncogym.envs.chemo_dosing.step_kernels import safe_doses
-from oncogym.envs.protocols import ClinicalProtocol, Rule, Schedule, ScheduleError
+from oncogym.envs.protocols import ClinicalProtocol, HiddenError, Rule, Schedule, ScheduleError
 
 Floats = NDArray[np.float64]
 
@@ -25,7 +25,7 @@ def _threshold(task: Any, observation: NDArray[np.float32]) -> NDArray[np.float6
     those of the source's patient.
     """
     if task.observation != "full":
-        raise ScheduleError(
+        raise HiddenError(
             "the threshold rule needs the concentration: use observation='full', "
             f"not {task.observation!r}"
         )
@@ -200,6 +200,9 @@ PROTOCOLS: dict[str, ClinicalProtocol] = {
         memory=2,
     ),
     "threshold": Rule(
-        "Threshold rule", _threshold, "largest dose whose exact toxicity peak stays in the limit"
+        "Threshold rule",
+        _threshold,
+        "largest dose whose exact toxicity peak stays in the limit",
+        {"observation": "full"},
     ),
 }

@@ -105,7 +105,7 @@ PROTOCOLS: dict[str, ClinicalProtocol] = {
         "Fraction by response",
         _when_shrunk,
         "a fraction once the radius has fallen by a share or stopped falling, within two waits",
-        settings={"dose": 3.0, "share": 0.05, "least": 18.0, "longest": 30.0},
+        settings={"dose": 3.5, "share": 0.05, "least": 18.0, "longest": 36.0},
         grid={
             "dose": (2.0, 2.5, 3.5, 4.5),
             "share": (0.0, 0.05, 0.1),

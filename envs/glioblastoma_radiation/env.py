@@ -223,7 +223,12 @@ TREATMENT = Treatment(
         Variant(
             "oncogym/GlioblastomaRadiationCohort-v0",
             "as GlioblastomaRadiation-v0 with a new patient at every reset",
-            options={"cohort": "population", "observation": "measurable"},
+            options={
+                "cohort": "population",
+                "observation": "measurable",
+                # Long enough for a plan to be a clinical course with weekends.
+                "plan_days": 47,
+            },
             evaluation_cohort="held_out",
             baseline="standard",
         ),

@@ -264,7 +264,7 @@ TREATMENT = Treatment(
         Variant(
             "oncogym/IMPTBeamWeightingCohort-v0",
             "as IMPTBeamWeighting-v0 with new anatomy and error magnitudes at every reset",
-            options={"cohort": "population"},
+            options={"cohort": "population", "plan_phases": 3},
             evaluation_cohort="held_out",
             baseline="robust",
         ),
