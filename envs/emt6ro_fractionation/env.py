@@ -219,14 +219,14 @@ _EFFORT = Effort(
     optimizer="ga",
     limits={
         "quick": {
-            "patients": 96,
+            "patients": 16,
             "plan_patients": 16,
             "plan_generations": 10,
             "training_steps": 40_000,
             "own_plan_patients": 0,
         },
         "full": {
-            "patients": 256,
+            "patients": 64,
             "plan_patients": 32,
             "plan_generations": 52,
             "own_plan_patients": 0,

@@ -19,6 +19,7 @@ from oncogym.core.run_lock import hold
 from oncogym.envs import treatments
 from oncogym.envs.problem import Problem
 from oncogym.envs.registry import find_variant
+from oncogym.evaluation.benchmark.controllers import controllers_of
 from oncogym.evaluation.benchmark.folder import (
     check_parts,
     check_settings,
@@ -196,6 +197,7 @@ def _benchmark_one(
         agents = {name: agents[name] for name in wanted if name in agents}
     agents |= full_state_twins(problem, agents)
     agents["random"] = RandomAgent(int(np.prod(task.action_space.shape)), seed)
+    agents |= controllers_of(preset, seed)
     say(f"{env_id}: searching an open-loop plan")
     plan, search = common_plan(problem, preset, folder, seed, executor)
     agents[PLAN] = plan
