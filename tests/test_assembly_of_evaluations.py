@@ -446,6 +446,12 @@ def test_a_study_puts_agents_sizes_and_patients_together_rightly(monkeypatch):
                     np.testing.assert_array_equal(own[column], expected[column], column)
                 lost = size * agent.actions[0, 0] * 10.0
                 assert own["dose_lost"].tolist() == pytest.approx([lost] * 5)
+    # The intervals are resampled by the study's own seed.
+    summaries = [
+        summarise_losses(study.results, problem, seed=seed, resamples=20) for seed in (4, 0)
+    ]
+    pd.testing.assert_frame_equal(study.summary, summaries[0], check_exact=True)
+    assert not study.summary.equals(summaries[1])
     given = study.results[study.results["kind"] == "dose_bias"].set_index("agent")["total_dose"]
     factors = given["weak"].to_numpy() / given["strong"].to_numpy()
     assert factors == pytest.approx(np.full(5, 1.0 / 3.0))
