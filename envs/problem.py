@@ -323,9 +323,7 @@ class Problem:
             raise document.error("patients", f"rows of {fields} numbers")
         if len(seeds) != len(rows):
             raise document.error("seeds", f"{len(rows)} integers, one a patient")
-        return replace(
-            problem, patients=rows.reshape(-1, fields), seeds=np.array(seeds, np.uint64)
-        )
+        return replace(problem, patients=rows.reshape(-1, fields), seeds=np.array(seeds, np.uint64))
 
     def __reduce__(self) -> tuple[Any, ...]:
         rest = (self.patients, self.seeds, self.max_episode_steps)

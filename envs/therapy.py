@@ -102,6 +102,13 @@ class TherapyTask(ABC):
     #: of delivery keeps to no grid.
     delivery_options: ClassVar[Mapping[str, Any]] = {}
 
+    #: Options under which every observed number is without error of measurement, and the course is
+    #: the same.
+    exact_measurement: ClassVar[Mapping[str, Any]] = {}
+
+    #: What the observation shows, the option of that name where a task has one.
+    observation: str = ""
+
     #: Where the task computes, ``"cpu"`` or ``"cuda"``.
     device: str = "cpu"
 
@@ -236,6 +243,49 @@ class TherapyTask(ABC):
             "observe()"
         )
 
+    @property
+    def sees(self) -> str:
+        """What an agent that acts by the observation sees, ``"measurable"`` or ``"full state"``."""
+        return "measurable" if self.observation == "measurable" else "full state"
+
+    def observation_deviation(self, observation: NDArray[Any], patients: Floats) -> Floats:
+        """Standard deviation of the error with which each observed number is measured.
+
+        It depends on the task's options but not on its lanes. Where the error is proportional to
+        the number, so is the deviation. Zero means that the number is exact, and infinity that it
+        says nothing of its own: a reading that was shown before, or a function of other readings.
+
+        Args:
+            observation: Observations ``(k, …)``, usually exact ones (see
+                :attr:`exact_measurement`); a deviation is in the unit of its number.
+            patients: Patient rows ``(k, fields)``, for numbers that are relative to the patient.
+
+        Returns:
+            Deviations of the observations' shape; by default all are exact.
+        """
+        return np.zeros(np.shape(observation))
+
+    def rekey(
+        self,
+        lanes: NDArray[np.intp],
+        seeds: NDArray[np.uint64],
+        episodes: NDArray[np.uint64] | None = None,
+    ) -> None:
+        """Draw the further chance of lanes from other random keys; what has happened stays.
+
+        Args:
+            lanes: Lane numbers ``(k,)``.
+            seeds: Random key of each ``(k,)``. A task whose lanes keep no ``seeds`` has no chance.
+            episodes: Second half of the keys ``(k,)``; by default it stays.
+
+        Raises:
+            NotImplementedError: The task does not name its arrays.
+        """
+        state = self._named_state()
+        for name, values in (("seeds", seeds), ("episodes", episodes)):
+            if name in state and values is not None:
+                state[name][lanes] = values
+
     def snapshot(self, lanes: NDArray[np.intp] | None = None) -> Snapshot:
         """The state of lanes that were reset, copied; what :meth:`restore` puts back.
 
@@ -283,7 +333,8 @@ class TherapyTask(ABC):
         """Every array of this task that a lane's future or description depends on, by name.
 
         The arrays themselves, or views of them that have the lanes as the first axis. Scratch
-        memory that each step writes anew, and constants, do not belong here.
+        memory that each step writes anew, and constants, do not belong here. Random keys are called
+        ``seeds`` and ``episodes``, so that :meth:`rekey` finds them.
 
         Raises:
             NotImplementedError: A subclass does not define it.

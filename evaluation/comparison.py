@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ from oncogym.evaluation.report.plots import (
     plot_intervals,
     plot_schedules,
 )
+from oncogym.evaluation.rivals import KeyNumber, best_of, key_number, rivals_of, sees_of
 from oncogym.evaluation.statistics import Interval
 from oncogym.parallel.base import Executor
 
@@ -89,6 +91,10 @@ class Comparison:
         courses: What happened to the first patients under each agent.
         labels: What each agent is called in tables and figures.
         learnt: The agents that were trained with one seed or several.
+        sees: What each agent sees, see :func:`oncogym.evaluation.rivals.sees_of`.
+        rival: The rule, protocol or controller with the highest mean return of those that see no
+            more than what was trained, or than what is measured where nothing was.
+        key: The best trained agent against ``rival``, if there are both.
         extras: Further numbers for the report: tables by caption.
         figures: Further figures by caption.
         charts: The same figures as data, for those that the report draws itself; see
@@ -108,6 +114,9 @@ class Comparison:
     courses: Courses
     labels: dict[str, str]
     learnt: tuple[str, ...] = ()
+    sees: dict[str, str] = field(default_factory=dict)
+    rival: str = ""
+    key: KeyNumber | None = None
     extras: dict[str, pd.DataFrame] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
     charts: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -123,6 +132,7 @@ class Comparison:
         left_out: Mapping[str, str] | None = None,
         seed: int = 0,
         replicas: Mapping[str, Sequence[Agent]] | None = None,
+        optimised: Collection[str] = (),
         executor: Executor | None = None,
     ) -> Comparison:
         """Evaluate and summarise.
@@ -135,6 +145,7 @@ class Comparison:
             left_out: Protocols that could not take part, and why.
             seed: Seed of the bootstrap.
             replicas: Agents trained with several seeds, by a common name.
+            optimised: Agents that are plans of an optimiser, no rules of a clinic.
             executor: Who treats the patients; by default this process.
 
         Raises:
@@ -152,6 +163,8 @@ class Comparison:
                 table = evaluate_problem(problem, {name: agent}, executor)
                 tables.append(table.assign(training_seed=number))
         results = pd.concat(tables, ignore_index=True)
+        sees = {name: sees_of(problem, agent) for name, agent in everyone.items()}
+        rivals = rivals_of(sees, replicas, {*optimised, "random"})
         scores: dict[str, dict[str, Interval]] = {}
         no_scale = {"mean": "no reference agent was named"}
         for statistic in ("mean", "iqm") if reference is not None else ():
@@ -174,6 +187,9 @@ class Comparison:
             courses=Courses.record(problem, everyone),
             labels=labels_of(everyone),
             learnt=tuple(replicas),
+            sees=sees,
+            rival=best_of(results, rivals),
+            key=key_number(results, replicas, rivals, seed=seed),
         )
 
     @property
@@ -216,6 +232,8 @@ class Comparison:
             "no_scale": self.no_scale,
             "left_out": self.left_out,
             "labels": self.labels,
+            "sees": self.sees,
+            "key": None if self.key is None else dataclasses.asdict(self.key),
             "summary": self.summary.to_dict(orient="records"),
             "normalised_scores": self.scores,
             "success": self.success,
@@ -271,8 +289,8 @@ class Comparison:
 
     @property
     def protagonists(self) -> list[str]:
-        """Baseline, reference and what was trained: the agents that a summary shows."""
-        chosen = (self.baseline, self.reference, *self.learnt)
+        """Baseline, reference, best rival and what was trained: the agents that a summary shows."""
+        chosen = (self.baseline, self.reference, self.rival, *self.learnt)
         return list(dict.fromkeys(name for name in chosen if name))
 
     def save(self, folder: Path, manifest: Mapping[str, Any]) -> None:
@@ -327,7 +345,7 @@ class Comparison:
             figures["Normalised score of each agent"] = plot_intervals(
                 scores,
                 "normalised score",
-                {"clinical": 0.0, "best open-loop plan": 1.0},
+                {self.labels[self.baseline]: 0.0, self.labels[self.reference]: 1.0},
             )
         label = f"{metric.label} [{metric.unit}]" if metric.unit else metric.label
         figures[f"{metric.label} over the patients"] = plot_distribution(

@@ -354,7 +354,7 @@ def comparison_by_hand():
 
 def test_differences_to_the_plan_and_scores_of_each_seed():
     comparison = comparison_by_hand()
-    table = against_plan(comparison, "ppo", "PPO", 0).set_index("metric")["PPO minus plan"]
+    table = against_plan(comparison, "ppo", "PPO", "high", 0).set_index("metric")["PPO minus plan"]
     assert table["return"].estimate == pytest.approx(18.0 - 13.0)
     assert table["log10_kill"].estimate == pytest.approx(2.0 * (18.0 - 13.0))
     assert table["cost"].estimate == pytest.approx(0.25)

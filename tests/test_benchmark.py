@@ -26,6 +26,7 @@ from oncogym.evaluation.benchmark.run import (
 )
 from oncogym.evaluation.harness import evaluate, resolve
 from oncogym.evaluation.metrics import success_rates
+from oncogym.evaluation.overview import overview
 from oncogym.evaluation.report.suite import print_suite
 from oncogym.evaluation.robustness.study import Request, run_robustness
 
@@ -62,23 +63,62 @@ def test_tables_report_and_figures_are_complete(finished):
             assert title in titles
     page = (folder / "report.html").read_text(encoding="utf-8")
     parts = ["Overview", "mean [95 % interval]", "worst tenth", "normalised score, and paired",
-             "What finding the policies took", '"kind":"lines"', 'id="all-environments"',
-             '"kind":"courses"']  # fmt: skip
+             "What finding the policies took", '"kind":"lines"', '"kind":"courses"']  # fmt: skip
     places = [page.index(part) for part in parts]
     assert places == sorted(places)
     assert (folder / "summary.csv").exists()
     assert list((folder / "ChemoDosingCohort-v0" / "figures").glob("*.png"))
 
 
-def test_printed_tables_end_with_the_aggregate(finished, capsys):
+def test_one_table_a_treatment_fits_the_terminal(finished, capsys):
     _, comparison = finished
     print_suite({ENV: comparison})
-    text = capsys.readouterr().out
-    parts = ["log10 kill", "Success", "worst tenth", "Normalised score and gain",
-             "over the environments (1)", "Clinical baseline"]  # fmt: skip
-    places = [text.index(part) for part in parts]
-    assert places == sorted(places)
-    assert comparison.protagonists == [comparison.baseline, PLAN, LEARNT]
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) < 30
+    starts = {label[:6].strip() for label in comparison.labels.values()}
+    table = [line for line in lines if line[:6].strip() in starts]
+    assert len(table) >= len(comparison.labels)
+    assert all(len(line) <= 100 for line in lines[3:-1])
+    head = next(line for line in lines if line.startswith("agent"))
+    for column in ("sees", "outcome", "success", "cost", "score", "return minus best rule"):
+        assert column in head
+    assert "log10 kill [log10 cells]" in lines[-1]
+    assert comparison.protagonists == [comparison.baseline, PLAN, comparison.rival, LEARNT]
+
+
+def test_what_everybody_sees_is_said(finished):
+    _, comparison = finished
+    sees = comparison.sees
+    assert sees["daily"] == sees[PLAN] == sees["random"] == "nothing"
+    assert sees["pacing"] == sees[LEARNT] == "measurable"
+    assert sees["pacing@full"] == "full state"
+    document = comparison.document()
+    assert document["sees"] == sees
+    assert document["key"]["trained"] == LEARNT
+
+
+def test_the_key_number_is_against_the_best_that_sees_no_more(finished):
+    _, comparison = finished
+    means = comparison.results.groupby("agent")["return"].mean()
+    fit = [n for n, seen in comparison.sees.items() if seen in ("nothing", "measurable")]
+    best = max((n for n in fit if n not in (PLAN, LEARNT, "random")), key=lambda n: means[n])
+    assert comparison.rival == comparison.key.rival == best
+    assert comparison.key.difference.estimate == pytest.approx(means[LEARNT] - means[best])
+    assert "@full" not in best
+    table = overview(comparison).set_index("agent")
+    gap = table.loc[comparison.labels[LEARNT], "minus_rival"]
+    assert gap.estimate == pytest.approx(means[LEARNT] - means[best])
+    assert table["return"].is_monotonic_decreasing
+
+
+def test_what_measuring_costs_is_in_the_tables(finished):
+    _, comparison = finished
+    prices = comparison.extras["What knowing and measuring are worth"].set_index("against")
+    means = comparison.results.groupby("agent")["return"].mean()
+    own = prices.loc[comparison.labels["capped_pacing"]]
+    assert own["return"].estimate == pytest.approx(
+        means["capped_pacing@full"] - means["capped_pacing"]
+    )
 
 
 def test_optimiser_beats_clinical_beats_nothing(finished):
@@ -126,7 +166,8 @@ def test_genetic_search_goes_on_from_its_checkpoints(tmp_path):
     for folder in folders:
         folder.mkdir()
     plan, about = common_plan(problem, SMALL, folders[0], 1, None)
-    assert plan.label == "GA open-loop plan"
+    assert plan.label.startswith("Plan (")
+    assert "Genetic algorithm" in plan.label
     assert (about["method"], len(about["history"])) == ("Genetic algorithm", 3)
     assert about["evaluations"] == 3 * 40 + 8 * 4  # one nominal patient; eight finalists
     shutil.copytree(folders[0] / "plan-search", folders[1] / "plan-search")

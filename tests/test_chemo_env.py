@@ -134,8 +134,26 @@ def test_waiting_actions_reproduce_any_schedule():
     assert np.allclose(task.given(0), [(3.25, 1.0), (42.5, 8.377)])
 
 
+@pytest.mark.parametrize("limit", [1e6, 1e3])
+def test_the_marker_is_mute_below_its_limit(limit):
+    options = {"observation": "measurable", "marker_noise": 0.0, "marker_delay": 0.0}
+    seen = gym.make("oncogym/ChemoDosing-v0", **options, marker_limit=limit)
+    true = gym.make("oncogym/ChemoDosing-v0")
+    seen.reset(seed=0)
+    true.reset(seed=0)
+    readings = []
+    for _ in range(59):
+        action = np.array([0.05], np.float32)
+        readings.append((seen.step(action)[0][3], true.step(action)[0][3]))
+    read, truth = np.array(readings).T
+    assert np.array_equal(read, np.maximum(truth, np.float32(np.log(limit / 1e7) / np.log(1e7))))
+    assert truth[-1] < read[-1]
+    with pytest.raises(ValueError, match="marker_limit"):
+        gym.make("oncogym/ChemoDosing-v0", marker_limit=0.0)
+
+
 def test_measurable_observation_is_noisy_late_and_hides_the_drug():
-    options = {"observation": "measurable", "toxicity_noise": 0.0}
+    options = {"observation": "measurable", "toxicity_noise": 0.0, "marker_limit": 1.0}
     quiet = gym.make("oncogym/ChemoDosing-v0", **options, marker_noise=0.0, marker_delay=3.0)
     full = gym.make("oncogym/ChemoDosing-v0")
     quiet.reset(seed=0)

@@ -30,12 +30,27 @@ outside the box are clipped and counted in `info["clipped"]`; non-finite ones ra
 | 0 | time / horizon | the same |
 | 1 | concentration / max_dose | last dose / max_dose |
 | 2 | toxicity / limit | with log-normal noise (`toxicity_noise`) |
-| 3 | ln(N/N0) / max(ln N0, 1) | noisy (`marker_noise`), late (`marker_delay`, 3 d) tumour marker |
+| 3 | ln(N/N0) / max(ln N0, 1) | of a tumour marker: noisy, late, blind below its limit |
 | 4 | budget left, fraction | the same |
 | 5 | doses left, fraction (1 without a limit) | the same |
 | 6 | time since the last dose / horizon (1 before the first) | the same |
 
 The patient's parameters (elimination, EC50, Emax, growth, recovery) are never observed.
+
+What `"measurable"` (default of the cohort) takes for granted in a clinic:
+
+| number | instrument | interval | error | limit of detection |
+|---|---|---|---|---|
+| toxicity | blood count | each decision | 10 % (`toxicity_noise`) | none |
+| tumour cells | blood marker, 3 d late | each decision | 20 % (`marker_noise`) | 10^6 cells |
+| doses, days, budget | treatment record | each decision | exact | |
+
+The limit is `marker_limit`, the delay `marker_delay`. A tumour of 1 mg, some 10^6 cells, is what
+chorionic gonadotrophin, a very sensitive marker, shows (ClinLab Navigator, "Human Chorionic
+Gonadotropin Tumor Marker"); after one decade of kill of the source's 10^7 cells it is mute. Nothing
+in a clinic reads 10^-3 cells, which is where a cured course ends; whether it is cured shows in no
+observation. Errors, delay and interval are choices of the size that laboratories state, not fits;
+the drug's concentration is not measured, as is usual outside therapeutic drug monitoring.
 
 ## Rewards
 
@@ -83,7 +98,7 @@ more than ten times ln N0 (at least ten). `simulate` refuses doses above 1e6 mg/
 
 See `ChemoTask`: `decisions`, `objective`, `observation`, `horizon`, `decision_interval`,
 `max_dose`, `dose_budget`, `hard_budget`, `max_doses`, `max_wait`, `first_day`, `toxicity_limit`,
-`stop_on_failure`, `success_tcp`, `marker_noise`, `marker_delay`, `toxicity_noise`,
+`stop_on_failure`, `success_tcp`, `marker_noise`, `marker_delay`, `marker_limit`, `toxicity_noise`,
 `reward_weights`; and of every environment: `cohort`, `patient`, `render_mode`.
 
 ## Vectorized environment
@@ -93,7 +108,8 @@ See `ChemoTask`: `decisions`, `objective`, `observation`, `horizon`, `decision_i
 
 ## Version History
 
-* v0: first version.
+* v0: first version. Before its first release the cohort's observation became `"measurable"`, and
+  its marker got a limit of detection.
 """
 
 from __future__ import annotations
@@ -143,7 +159,7 @@ TREATMENT = Treatment(
         Variant(
             "oncogym/ChemoDosingCohort-v0",
             "as ChemoDosing-v0 with a new patient at every reset",
-            options={"cohort": "population"},
+            options={"cohort": "population", "observation": "measurable"},
             evaluation_cohort="held_out",
             baseline="source_uniform",
         ),

@@ -73,9 +73,10 @@ STATE = 16
     MEASURABLE,
     MARKER_NOISE,
     MARKER_DELAY,
+    MARKER_LIMIT,  # ln(cells)
     TOX_NOISE,
-) = range(18)
-SETTINGS = 18
+) = range(19)
+SETTINGS = 19
 
 # Numbers of reward terms, costs, outcome metrics and observed values.
 TERMS = 9
@@ -90,7 +91,7 @@ _EPS = 1e-9
 # start that the observation can show; beyond these the laws are not meant to hold.
 SCALE, LOG_SCALE = 100.0, 10.0
 # ln N0 counts as at least this much in the observation: one cell would make it 0.
-_LEAST_LOGN = 1.0
+LEAST_LOGN = 1.0
 
 
 @njit(cache=True, error_model="numpy", forceinline=True)
@@ -135,7 +136,7 @@ def _observe_lanes(lanes, state, history_time, history_logn, seeds, episodes, cf
     for row in prange(lanes.shape[0]):
         lane = lanes[row]
         start = state[lane, START_LOGN]
-        scale = max(start, _LEAST_LOGN)
+        scale = max(start, LEAST_LOGN)
         horizon = cfg[HORIZON]
         time = state[lane, TIME]
         logn = state[lane, LOGN]
@@ -148,6 +149,7 @@ def _observe_lanes(lanes, state, history_time, history_logn, seeds, episodes, cf
                 seen -= 1
             z_marker, z_tox = normal_pair(seeds[lane], episodes[lane], _NOISE_STREAM, step)
             logn = history_logn[seen, lane] + cfg[MARKER_NOISE] * z_marker
+            logn = max(logn, cfg[MARKER_LIMIT])
             tox = tox * math.exp(cfg[TOX_NOISE] * z_tox)
             drug = state[lane, LAST_DOSE]
         doses_left = 1.0
@@ -284,7 +286,7 @@ def _advance_lanes(active, actions, state, patients, constants, history_time, hi
             overdose = max(given - cfg[BUDGET], 0.0)
             at_end = 1.0 if finished else 0.0
             start = state[lane, START_LOGN]
-            changed = abs(logn - start) > LOG_SCALE * max(start, _LEAST_LOGN)
+            changed = abs(logn - start) > LOG_SCALE * max(start, LEAST_LOGN)
             if changed or peak > SCALE * limit:
                 state[lane, BEYOND] = 1.0
 

@@ -58,6 +58,7 @@ class ChemoTask(TherapyTask):
         success_tcp: Tumour-control probability that counts as success.
         marker_noise: Standard deviation of ln(marker) (``"measurable"``).
         marker_delay: Days by which the marker lags (``"measurable"``).
+        marker_limit: Fewest cells that the marker shows; fewer read as so many (``"measurable"``).
         toxicity_noise: Standard deviation of ln(measured toxicity) (``"measurable"``).
         reward_weights: Weights that replace the objective's, by reward term.
     """
@@ -87,6 +88,8 @@ class ChemoTask(TherapyTask):
         OUT_OF_RANGE,
     )
 
+    exact_measurement: ClassVar[Mapping[str, Any]] = {"marker_noise": 0.0, "toxicity_noise": 0.0}
+
     def __init__(
         self,
         num_lanes: int,
@@ -107,6 +110,7 @@ class ChemoTask(TherapyTask):
         success_tcp: float = 0.5,
         marker_noise: float = 0.2,
         marker_delay: float = 3.0,
+        marker_limit: float = 1e6,
         toxicity_noise: float = 0.1,
         reward_weights: Mapping[str, float] | None = None,
     ) -> None:
@@ -158,6 +162,8 @@ class ChemoTask(TherapyTask):
         cfg[kernel.MEASURABLE] = float(self.observation == "measurable")
         cfg[kernel.MARKER_NOISE] = check_option("marker_noise", marker_noise, 0.0, 10.0)
         cfg[kernel.MARKER_DELAY] = check_option("marker_delay", marker_delay, 0.0, 3650.0, "days")
+        limit = check_option("marker_limit", marker_limit, 1e-300, 1e300, "cells")
+        cfg[kernel.MARKER_LIMIT] = math.log(limit)
         cfg[kernel.TOX_NOISE] = check_option("toxicity_noise", toxicity_noise, 0.0, 10.0)
         self._cfg = cfg
 
@@ -231,6 +237,17 @@ class ChemoTask(TherapyTask):
         observation = np.empty((len(rows), kernel.OBSERVED), np.float32)
         self._observe(rows, observation)
         return observation
+
+    def observation_deviation(self, observation: NDArray[Any], patients: Floats) -> Floats:
+        """Errors of toxicity and marker; see :meth:`TherapyTask.observation_deviation`."""
+        deviation = np.zeros(np.shape(observation))
+        if self.observation == "measurable":
+            deviation[:, 2] = self._cfg[kernel.TOX_NOISE] * np.asarray(observation)[:, 2]
+            # The marker is shown relative to ln of the cells at the start.
+            start = np.log(patients[:, ChemoPatient.FIELDS.index("initial_cells")])
+            scale = np.maximum(start, kernel.LEAST_LOGN)
+            deviation[:, 3] = self._cfg[kernel.MARKER_NOISE] / scale
+        return deviation
 
     def _lane_state(self) -> State:
         return {

@@ -40,7 +40,7 @@ _OBJECTIVES: dict[str, dict[str, float]] = {
     "published": {"fitness": 1.0},
 }
 _OBSERVATIONS = {
-    "summary": kernel.SEE_SUMMARY,
+    "full": kernel.SEE_SUMMARY,
     "image": kernel.SEE_IMAGE,
     "measurable": kernel.SEE_SIZE,
 }
@@ -60,7 +60,7 @@ class EMT6RoTask(TherapyTask):
             ``"published"`` (it waits first, as the source's pairs do).
         objective: Default reward weights, ``"clinical"`` or ``"published"``; by default that of
             the formulation.
-        observation: ``"summary"``, ``"image"`` or ``"measurable"``.
+        observation: ``"full"``, ``"image"`` or ``"measurable"``.
         fidelity: ``"exact"``, ``"accelerated"`` or ``"screening"``, see ``simulate``.
         compression: Another compression than the fidelity's, 1 to 60.
         total_dose: Total dose [Gy].
@@ -110,6 +110,7 @@ class EMT6RoTask(TherapyTask):
     #: One lane of work pays for the start of the threads.
     parallel_lanes = 2
     numerical_options: ClassVar[tuple[str, ...]] = ("fidelity", "compression", "device")
+    exact_measurement: ClassVar[Mapping[str, Any]] = {"size_noise": 0.0}
     # A divisor of the source's grid that is exact in binary.
     delivery_options: ClassVar[Mapping[str, Any]] = {"dose_step": 2.0**-9}
 
@@ -119,7 +120,7 @@ class EMT6RoTask(TherapyTask):
         *,
         formulation: str = "sound",
         objective: str | None = None,
-        observation: str = "summary",
+        observation: str = "full",
         fidelity: str = "accelerated",
         compression: int | None = None,
         total_dose: float = 10.0,
@@ -287,6 +288,18 @@ class EMT6RoTask(TherapyTask):
         observation = np.empty((len(rows), *self.observation_space.shape), np.float32)
         self._observe(rows, observation)
         return observation
+
+    def observation_deviation(self, observation: NDArray[Any], patients: Floats) -> Floats:
+        """Error of the radius; see :meth:`TherapyTask.observation_deviation`.
+
+        The radius relative to the first one follows from the readings of the radius.
+        """
+        seen = np.asarray(observation, np.float64)
+        deviation = np.zeros(seen.shape)
+        if self.observation == "measurable":
+            deviation[:, 4] = self._options[kernel.SIZE_NOISE] * seen[:, 4]
+            deviation[:, 5] = np.inf
+        return deviation
 
     def _lane_state(self) -> LaneState:
         # The present decision (_plans) is begun and ended by one step.

@@ -101,6 +101,7 @@ class GlioblastomaTask(TherapyTask):
         OUT_OF_RANGE,
     )
     numerical_options: ClassVar[tuple[str, ...]] = ("numerics",)
+    exact_measurement: ClassVar[Mapping[str, Any]] = {"scan_noise": 0.0}
 
     def __init__(
         self,
@@ -258,6 +259,20 @@ class GlioblastomaTask(TherapyTask):
         observation = np.empty((len(rows), *self.observation_space.shape), np.float32)
         kernel.observe_lanes(rows, self._width, self._cells, self._state, self._cfg, observation)
         return observation
+
+    def observation_deviation(self, observation: NDArray[Any], patients: Floats) -> Floats:
+        """Errors of the radii on the day of a scan; see :meth:`TherapyTask.observation_deviation`.
+
+        The safe dose follows from the radii, and between scans the last one is shown again.
+        """
+        seen = np.asarray(observation, np.float64)
+        deviation = np.zeros(seen.shape)
+        if self.observation == "measurable":
+            deviation[:, 3:5] = self._cfg[kernel.SCAN_NOISE] / kernel.DEATH_RADIUS
+            deviation[:, 3:5][seen[:, 3:5] <= 0.0] = 0.0
+            deviation[seen[:, kernel.HEADER] > 0.0, 3:5] = np.inf
+            deviation[:, 5] = np.inf
+        return deviation
 
     def _lane_state(self) -> State:
         if self._accurate:

@@ -211,6 +211,16 @@ class Course:
         )  # fmt: skip
         return out
 
+    def observation_deviation(self, observation: Floats) -> Floats:
+        """Deviations of the errors of observed numbers ``(k, size)``."""
+        axes = self.shift_axes
+        doses = slice(3 + 3 * axes, 3 + 3 * axes + 8 + kernel.PER_ORGAN * len(self.organs))
+        deviation = np.zeros(observation.shape)
+        deviation[:, 1 : 1 + axes] = self.options[kernel.SHIFT_NOISE]
+        deviation[:, 1 + axes : 1 + 2 * axes] = np.inf
+        deviation[:, doses] = self.options[kernel.DOSE_NOISE] * observation[:, doses]
+        return deviation
+
     def lane_state(self) -> State:
         """Arrays of the lanes; see :meth:`TherapyTask.snapshot`."""
         return {

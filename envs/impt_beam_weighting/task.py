@@ -59,6 +59,7 @@ class IMPTTask(TherapyTask):
         reward_weights: Weights that replace the objective's, by reward term.
     """
 
+    exact_measurement: ClassVar[Mapping[str, Any]] = {"shift_noise": 0.0, "dose_noise": 0.0}
     #: From here on refinements are shared out; a library of plans is made by all threads, too.
     parallel_lanes = 4
     reward_terms: ClassVar[tuple[str, ...]] = (
@@ -179,6 +180,16 @@ class IMPTTask(TherapyTask):
     def observe(self, lanes: NDArray[np.intp] | None = None) -> NDArray[np.float32]:
         """Observations ``(k, …)`` of lanes as they are; see :meth:`TherapyTask.observe`."""
         return self._problem.observe(lane_numbers(lanes, self.num_lanes))
+
+    def observation_deviation(self, observation: NDArray[Any], patients: Floats) -> Floats:
+        """Errors of displacements and doses; see :meth:`TherapyTask.observation_deviation`.
+
+        The mean of the measured displacements follows from them. The published formulation has no
+        errors.
+        """
+        if isinstance(self._problem, Course):
+            return self._problem.observation_deviation(np.asarray(observation, np.float64))
+        return super().observation_deviation(observation, patients)
 
     def _lane_state(self) -> State:
         return {"patients": self._patients, **self._problem.lane_state()}

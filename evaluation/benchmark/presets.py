@@ -23,6 +23,8 @@ class Preset:
         training_steps: Decisions of each, ``None`` for the algorithm's tuned value.
         algorithm: Name of the learning algorithm.
         plan_settings: Settings of optimisers that have them, by name.
+        optimizers: Optimisers that each search the open-loop plan, unless the environment names
+            another one.
         own_plan_patients: The first so many of the patients also get a plan of their own each, by
             a search like that for the common plan; 0 for none.
     """
@@ -35,6 +37,7 @@ class Preset:
     training_steps: int | None = None
     algorithm: str = DEFAULT
     plan_settings: Mapping[str, Any] = field(default_factory=dict)
+    optimizers: tuple[str, ...] = ("de", "cma")
     own_plan_patients: int = 0
 
     def suited(self, variant: Variant) -> Preset:

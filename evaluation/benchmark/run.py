@@ -1,4 +1,4 @@
-"""The main job: protocols, an optimised plan and a freshly trained PPO on the same patients."""
+"""The main job: protocols, rules, controllers, a plan and a trained policy on the same patients."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from oncogym.agents.clinical import RandomAgent, clinical_agents
+from oncogym.agents.clinical import RandomAgent, clinical_agents, full_state_twins
 from oncogym.core.checks import whole_number
 from oncogym.core.files import write_csv_atomic, write_json_atomic
 from oncogym.core.output_folder import OutputFolder
@@ -34,7 +34,7 @@ from oncogym.evaluation.benchmark.plan_distance import distance_table
 from oncogym.evaluation.benchmark.plans import common_plan, plans_of_patients
 from oncogym.evaluation.benchmark.presets import Preset
 from oncogym.evaluation.benchmark.seed_sweep import train_seeds
-from oncogym.evaluation.benchmark.tables import against_plan, by_training_seed
+from oncogym.evaluation.benchmark.tables import against_plan, by_training_seed, price_table
 from oncogym.evaluation.comparison import Comparison
 from oncogym.evaluation.harness import evaluate_problem, resolve
 from oncogym.evaluation.report.charts import lines_chart
@@ -45,6 +45,8 @@ from oncogym.parallel.base import Executor
 from oncogym.training.algorithms import DEFAULT, find_algorithm
 
 PLAN = "plan"
+#: The controller that knows the patient, with score 1 where it takes part.
+ORACLE = "mpc_oracle"
 #: The agent that is trained unless a preset names another algorithm.
 LEARNT = DEFAULT
 #: Training runs with different seeds at most.
@@ -145,9 +147,7 @@ def _run_held(
         f"{preset.training_seeds} training seed(s)."
     )
     with attempts.attempt("report.html"):
-        report = suite_report(
-            comparisons, "oncogym benchmark", summary, manifest, seed=seed, studies=studies
-        )
+        report = suite_report(comparisons, "oncogym benchmark", summary, manifest, studies=studies)
         output.write("report.html", report.write)
     output.drop_aside()
     if drawings is None:
@@ -194,6 +194,7 @@ def _benchmark_one(
     wanted = problem.variant.effort.protocols
     if wanted is not None:
         agents = {name: agents[name] for name in wanted if name in agents}
+    agents |= full_state_twins(problem, agents)
     agents["random"] = RandomAgent(int(np.prod(task.action_space.shape)), seed)
     say(f"{env_id}: searching an open-loop plan")
     plan, search = common_plan(problem, preset, folder, seed, executor)
@@ -215,19 +216,23 @@ def _benchmark_one(
         problem,
         agents,
         baseline=problem.variant.baseline,
-        reference=PLAN,
+        reference=ORACLE if ORACLE in agents else PLAN,
         left_out=left_out,
         seed=seed,
+        optimised=[PLAN],
         replicas={preset.algorithm: [run.agent(title) for run in runs]},
         executor=executor,
     )
     comparison.extras["What finding the policies took"] = pd.DataFrame(
         [
-            {
-                "method": search["method"],
-                "simulated decisions": search["evaluations"] * task.num_decisions,
-                "seconds": search["seconds"],
-            },
+            *(
+                {
+                    "method": found["method"],
+                    "simulated decisions": found["evaluations"] * task.num_decisions,
+                    "seconds": found["seconds"],
+                }
+                for found in search["searches"]
+            ),
             *(
                 {
                     "method": f"{title}, seed {run.seed}",
@@ -244,8 +249,9 @@ def _benchmark_one(
         ]
     )
     comparison.extras[f"Differences of {title} to the best open-loop plan"] = against_plan(
-        comparison, preset.algorithm, title, seed
+        comparison, preset.algorithm, title, PLAN, seed
     )
+    comparison.extras["What knowing and measuring are worth"] = price_table(comparison, seed)
     comparison.extras[f"{title} by training seed"] = by_training_seed(
         comparison, preset.algorithm, [run.seed for run in runs], seed
     )
