@@ -285,7 +285,8 @@ def test_tables_of_a_benchmark():
     comparison = SimpleNamespace(
         results=results, baseline="base", reference="plan", headline_metrics=["return", "cost"]
     )
-    table = against_plan(comparison, "learnt", "PPO", "plan", 2).set_index("metric")["PPO minus plan"]
+    table = against_plan(comparison, "learnt", "PPO", "plan", 2)
+    table = table.set_index("metric")["PPO minus plan"]
     for name in ("return", "cost"):
         learnt, plan = (values_of(results, agent, name) for agent in ("learnt", "plan"))
         assert table[name] == paired_difference(learnt, plan, seed=2)

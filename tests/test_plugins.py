@@ -127,7 +127,17 @@ def test_every_optimiser_of_the_suite_keeps_the_contract():
             optimizer.generations(objective, 1)
         seen: list[tuple[int, float, int]] = []
         arguments = {"start": clinical, "progress": lambda *report, seen=seen: seen.append(report)}
-        found = [optimizer.optimize(objective, budget, seed, **arguments) for seed in (1, 1, 2)]
+        found = []
+        for seed in (1, 1, 2):
+            before = objective.evaluations
+            found.append(optimizer.optimize(objective, budget, seed, **arguments))
+            # Its own simulations, not those of searches before it.
+            assert found[-1].evaluations == objective.evaluations - before > 0
+        # A report and an entry a generation, the last of which may be polish or the start.
+        lengths = [len(result.history) for result in found]
+        assert [number for number, *_ in seen] == [n + 1 for count in lengths for n in range(count)]
+        assert min(lengths) >= 5
+        assert all((np.diff(result.history) >= 0.0).all() for result in found)
         assert found[0].score == found[1].score >= objective.score(clinical).max()
         assert np.array_equal(found[0].plan, found[1].plan)
         assert kind.draws is not np.array_equal(found[0].plan, found[2].plan)
