@@ -476,11 +476,12 @@ def test_every_command_hands_on_its_seed(monkeypatch, tmp_path, capsys):
 
     monkeypatch.setattr(evaluate.Comparison, "run", noting("evaluate"))
     monkeypatch.setattr(optimize, "search_plan", noting("optimize"))
+    monkeypatch.setattr(optimize, "search_own_plans", noting("each"))
     monkeypatch.setattr(robustness, "run_robustness", noting("robustness"))
     monkeypatch.setattr(benchmark, "run_benchmark", noting("benchmark"))
     monkeypatch.setattr(runs, "train", noting("train"))
     for command in (
-        ["evaluate", CHEMO, "daily", "random"], ["optimize", CHEMO],
+        ["evaluate", CHEMO, "daily", "random"], ["optimize", CHEMO], ["optimize", CHEMO, "--each"],
         ["robustness", CHEMO, "daily", "random"], ["train", CHEMO, "--out", str(tmp_path / "a")],
         ["benchmark", "--envs", CHEMO, "--out", str(tmp_path / "b")],
     ):  # fmt: skip
@@ -495,5 +496,7 @@ def test_every_command_hands_on_its_seed(monkeypatch, tmp_path, capsys):
     assert seed == 23
     population = get_treatment("chemo_dosing").cohorts["population"]
     assert np.array_equal(problem.patients, population.patients(len(problem.patients), 23))
+    (problem, *_), settings = seen["each"]
+    assert (settings["seed"], problem.seeds[0]) == (23, 23)
     assert seen["train"][1]["seed"] == 23
     assert seen["benchmark"][1]["seed"] == 23

@@ -334,7 +334,7 @@ def test_a_run_does_not_go_on_with_other_settings(finished, asked, message):
 def test_a_killed_run_ends_as_if_nothing_had_happened(tmp_path):
     """SIGKILL at a random moment after the first checkpoint; nothing on disk may be broken."""
     folder = tmp_path / "killed"
-    arguments = {**SMALL, "steps": 24_000, "checkpoint_every": 400}
+    arguments = {**SMALL, "steps": 12_000, "checkpoint_every": 400}
     code = (
         "from oncogym.training.runs import train\n"
         f"train({COHORT!r}, {PPO!r}, out={str(folder)!r}, **{arguments!r})"
@@ -354,8 +354,8 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(tmp_path):
     result = resume(folder)
     assert result.resumed_from == max(steps)
     assert result.damaged == ()
-    assert result.steps == 24_000
-    assert pd.read_csv(folder / "progress.csv")["steps"].tolist() == list(range(80, 24_001, 80))
+    assert result.steps == 12_000
+    assert pd.read_csv(folder / "progress.csv")["steps"].tolist() == list(range(80, 12_001, 80))
     assert PolicyAgent.load(folder, COHORT).policy.about["evaluation_return"] == result.best_return
 
 
