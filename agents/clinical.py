@@ -44,7 +44,7 @@ class RuleAgent:
     @property
     def sees(self) -> str:
         """What the rule decides by, see :class:`oncogym.agents.agent.Agent`."""
-        return "knows the patient" if self._rule.options else self._task.sees
+        return "full state" if self._rule.options else self._task.sees
 
     def in_task(self, task: TherapyTask) -> RuleAgent:
         """The same rule for a task with other options."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from oncogym.agents.agent import Agent
+from oncogym.agents.agent import Agent, what_is_seen
 from oncogym.core.errors import nearest
 from oncogym.core.files import write_csv_atomic, write_json_atomic
 from oncogym.core.output_folder import OutputFolder
@@ -37,7 +37,7 @@ from oncogym.evaluation.report.plots import (
     plot_intervals,
     plot_schedules,
 )
-from oncogym.evaluation.rivals import KeyNumber, best_of, key_number, rivals_of, sees_of
+from oncogym.evaluation.rivals import KeyNumber, best_of, key_number, rivals_of
 from oncogym.evaluation.statistics import Interval
 from oncogym.parallel.base import Executor
 
@@ -91,7 +91,7 @@ class Comparison:
         courses: What happened to the first patients under each agent.
         labels: What each agent is called in tables and figures.
         learnt: The agents that were trained with one seed or several.
-        sees: What each agent sees, see :func:`oncogym.evaluation.rivals.sees_of`.
+        sees: What each agent sees, see :func:`oncogym.agents.agent.what_is_seen`.
         rival: The rule, protocol or controller with the highest mean return of those that see no
             more than what was trained, or than what is measured where nothing was.
         key: The best trained agent against ``rival``, if there are both.
@@ -163,7 +163,7 @@ class Comparison:
                 table = evaluate_problem(problem, {name: agent}, executor)
                 tables.append(table.assign(training_seed=number))
         results = pd.concat(tables, ignore_index=True)
-        sees = {name: sees_of(problem, agent) for name, agent in everyone.items()}
+        sees = {name: what_is_seen(agent, problem.kept_task(1)) for name, agent in everyone.items()}
         rivals = rivals_of(sees, replicas, {*optimised, "random"})
         scores: dict[str, dict[str, Interval]] = {}
         no_scale = {"mean": "no reference agent was named"}

@@ -8,10 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from oncogym.agents.agent import Agent
-from oncogym.agents.clinical import RandomAgent, RuleAgent
-from oncogym.agents.plan import PatientPlans, PlanAgent
-from oncogym.envs.problem import Problem
 from oncogym.evaluation.metrics import per_patient
 from oncogym.evaluation.statistics import Interval, hierarchical_difference
 
@@ -19,26 +15,6 @@ from oncogym.evaluation.statistics import Interval, hierarchical_difference
 NOTHING = "nothing"
 MEASURABLE = "measurable"
 FULL = "full state"
-KNOWS = "knows the patient"
-
-
-def sees_of(problem: Problem, agent: Agent) -> str:
-    """What an agent sees when it acts in a problem.
-
-    Returns:
-        ``"nothing"`` (a plan), ``"measurable"``, ``"full state"``, ``"knows the patient"``, or what
-        the agent's own attribute ``sees`` says.
-    """
-    own = getattr(agent, "sees", None)
-    if isinstance(own, str):
-        return own
-    if isinstance(agent, PatientPlans):
-        return KNOWS
-    if isinstance(agent, (PlanAgent, RandomAgent)):
-        return NOTHING
-    if isinstance(agent, RuleAgent):
-        problem = problem.with_options(agent.options)
-    return problem.kept_task(1).sees
 
 
 @dataclass(frozen=True)

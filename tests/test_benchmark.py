@@ -32,7 +32,8 @@ from oncogym.evaluation.robustness.study import Request, run_robustness
 
 pytest.importorskip("stable_baselines3")
 SMALL = Preset("small", patients=24, plan_patients=4, plan_generations=3, training_seeds=2,
-               training_steps=10_000, own_plan_patients=8)  # fmt: skip
+               training_steps=10_000, own_plan_patients=8, controllers=("mpc_oracle",),
+               control={"budget": 8, "iterations": 1, "replan_every": 10})  # fmt: skip
 ENV = "oncogym/ChemoDosingCohort-v0"
 
 
@@ -83,7 +84,7 @@ def test_one_table_a_treatment_fits_the_terminal(finished, capsys):
     for column in ("sees", "outcome", "success", "cost", "score", "return minus best rule"):
         assert column in head
     assert "log10 kill [log10 cells]" in lines[-1]
-    assert comparison.protagonists == [comparison.baseline, PLAN, comparison.rival, LEARNT]
+    assert comparison.protagonists == [comparison.baseline, "mpc_oracle", comparison.rival, LEARNT]
 
 
 def test_what_everybody_sees_is_said(finished):
@@ -91,10 +92,12 @@ def test_what_everybody_sees_is_said(finished):
     sees = comparison.sees
     assert sees["daily"] == sees[PLAN] == sees["random"] == "nothing"
     assert sees["pacing"] == sees[LEARNT] == "measurable"
-    assert sees["pacing@full"] == "full state"
+    assert sees["mpc_oracle"] == "knows the patient"
     document = comparison.document()
     assert document["sees"] == sees
     assert document["key"]["trained"] == LEARNT
+    assert comparison.reference == document["reference"] == "mpc_oracle"
+    assert comparison.scores["mean"]["mpc_oracle"].estimate == 1.0
 
 
 def test_the_key_number_is_against_the_best_that_sees_no_more(finished):
@@ -239,7 +242,8 @@ def test_the_folder_lists_every_file_of_the_benchmark(finished, tmp_path):
 
 
 def test_presets_and_default_environments():
-    assert PRESETS["quick"].patients >= 200
+    assert PRESETS["full"].patients == 256
+    assert all("mpc_oracle" in preset.controllers for preset in PRESETS.values())
     assert ENV in default_envs()
 
 
