@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -26,20 +26,23 @@ from oncogym.evaluation.metrics import (
     summarise,
     titled,
 )
-from oncogym.evaluation.report.charts import outcomes_chart, scores_chart
+from oncogym.evaluation.report.charts import Chart, outcomes_chart, scores_chart
 from oncogym.evaluation.report.courses import Courses, browser
 from oncogym.evaluation.report.drawings import Drawings, save_png
 from oncogym.evaluation.report.labels import labels_of, visible
 from oncogym.evaluation.report.page import Report
 from oncogym.evaluation.report.plots import (
+    draw,
     plot_courses,
     plot_distribution,
-    plot_intervals,
     plot_schedules,
 )
 from oncogym.evaluation.rivals import KeyNumber, best_of, key_number, rivals_of
 from oncogym.evaluation.statistics import Interval
 from oncogym.parallel.base import Executor
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # So many metrics of a treatment stand in the headline; the record lists the important ones first.
 _HEADLINE_METRICS = 5
@@ -97,8 +100,6 @@ class Comparison:
         key: The best trained agent against ``rival``, if there are both.
         extras: Further numbers for the report: tables by caption.
         figures: Further figures by caption.
-        charts: The same figures as data, for those that the report draws itself; see
-            :mod:`oncogym.evaluation.report.charts`.
     """
 
     problem: Problem
@@ -118,8 +119,7 @@ class Comparison:
     rival: str = ""
     key: KeyNumber | None = None
     extras: dict[str, pd.DataFrame] = field(default_factory=dict)
-    figures: dict[str, Any] = field(default_factory=dict)
-    charts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    figures: dict[str, Chart] = field(default_factory=dict)
 
     @classmethod
     def run(
@@ -262,8 +262,8 @@ class Comparison:
             f"{name}: every outcome. Dot and thick line: mean and its 95 % interval; box, middle "
             "line and thin line: half of the patients, median, nine of ten patients."
         )
-        chart = outcomes_chart(self.results, self.summary, self.labels)
-        report.add_chart(chart, caption, f"Outcomes of the agents in {name}")
+        outcomes = outcomes_chart(self.results, self.summary, self.labels)
+        report.add_chart(outcomes, caption, f"Outcomes of the agents in {name}")
         report.add_table(
             self.score_table(),
             f"{name}: normalised score, and paired difference of the return, patient by patient "
@@ -271,17 +271,15 @@ class Comparison:
         )
         if self.scores:
             caption = f"{name}: normalised score of each agent with its 95 % interval."
-            chart = scores_chart(self.scores, self.labels)
-            report.add_chart(chart, caption, f"Normalised scores in {name}")
+            report.add_chart(
+                scores_chart(self.scores, self.labels), caption, f"Normalised scores in {name}"
+            )
         for caption, table in self.extras.items():
             report.add_table(table, caption)
         if self.left_out:
             report.add_text("Left out: " + "; ".join(self.left_out.values()))
-        for caption, figure in self.figures.items():
-            if caption in self.charts:
-                report.add_chart(self.charts[caption], caption, caption)
-            else:
-                report.add_figure(figure, caption, caption)
+        for caption, chart in self.figures.items():
+            report.add_chart(chart, caption, caption)
 
     def browser_document(self) -> dict[str, Any]:
         """The courses as the treatment browser of a report reads them."""
@@ -334,19 +332,14 @@ class Comparison:
                 with drawings.attempt(title):
                     output.write(f"{place}figures/{number:02d}.png", partial(save_png, figure))
 
-    def _figures(self) -> dict[str, Any]:
+    def _figures(self) -> dict[str, Figure]:
         named = {self.labels[name]: course for name, course in self.courses.of(0).items()}
         title = "first patient of the cohort"
         metric = self.problem.treatment.task.metrics[0]
         results = self.results.assign(agent=[self.labels[n] for n in self.results["agent"]])
-        figures: dict[str, Any] = {}
+        figures: dict[str, Figure] = {}
         if "mean" in self.scores:
-            scores = {self.labels[name]: score for name, score in self.scores["mean"].items()}
-            figures["Normalised score of each agent"] = plot_intervals(
-                scores,
-                "normalised score",
-                {self.labels[self.baseline]: 0.0, self.labels[self.reference]: 1.0},
-            )
+            figures["Normalised score of each agent"] = draw(scores_chart(self.scores, self.labels))
         label = f"{metric.label} [{metric.unit}]" if metric.unit else metric.label
         figures[f"{metric.label} over the patients"] = plot_distribution(
             results, metric.name, label
@@ -354,7 +347,7 @@ class Comparison:
         figures["Course of the first patient under each agent"] = plot_courses(named, title)
         if any(trace.events for trace in next(iter(named.values()))):
             figures["What each agent gave the first patient"] = plot_schedules(named, title)
-        return {**figures, **self.figures}
+        return {**figures, **{name: draw(chart) for name, chart in self.figures.items()}}
 
 
 def add_browser(report: Report, comparisons: Sequence[Comparison]) -> None:

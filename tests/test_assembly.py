@@ -416,7 +416,7 @@ def test_report_tables_and_charts_show_the_numbers_of_their_agent(compared):
     assert middle["log10 kill"].estimate == pytest.approx(values[3:9].mean())
     assert mean["log10 kill"].low < values.mean() < mean["log10 kill"].high
     assert mean["Success"].estimate == pytest.approx(tables["daily"]["success"].mean())
-    chart = outcomes_chart(comparison.results, comparison.summary, comparison.labels)
+    chart = outcomes_chart(comparison.results, comparison.summary, comparison.labels).to_json()
     (measure,) = [m for m in chart["measures"] if m["label"] == "log10 kill"]
     row = measure["rows"][list(comparison.labels).index("daily")]
     expected = [mean["log10 kill"].estimate, mean["log10 kill"].low, mean["log10 kill"].high]
@@ -424,7 +424,7 @@ def test_report_tables_and_charts_show_the_numbers_of_their_agent(compared):
     assert row["spread"] == pytest.approx(
         np.quantile(values, [0.05, 0.25, 0.5, 0.75, 0.95]), rel=1e-4
     )
-    chart = scores_chart(comparison.scores, comparison.labels)
+    chart = scores_chart(comparison.scores, comparison.labels).to_json()
     row = chart["measures"][0]["rows"][list(comparison.labels).index("ppo")]
     score = comparison.scores["mean"]["ppo"]
     assert [row[key] for key in ("estimate", "low", "high")] == pytest.approx(

@@ -14,12 +14,14 @@ from oncogym.agents import clinical_agents
 from oncogym.agents.clinical import RandomAgent, clinical_agent
 from oncogym.evaluation.comparison import Comparison
 from oncogym.evaluation.harness import resolve
-from oncogym.evaluation.report.charts import lines_chart
+from oncogym.evaluation.report.charts import lines_chart, scores_chart
 from oncogym.evaluation.report.courses import Courses, browser, thin
 from oncogym.evaluation.report.page import Report
+from oncogym.evaluation.report.plots import draw
 from oncogym.evaluation.report.suite import aggregate, overview, suite_report
 from oncogym.evaluation.robustness.outcome import Robustness
 from oncogym.evaluation.robustness.study import Request, run_robustness
+from oncogym.evaluation.statistics import Interval
 
 ENVS = ("oncogym/ChemoDosingCohort-v0", "oncogym/ChemoDosing-v0")
 CURVES = {f"seed {k}": [(0.0, 0.0), (10.0, k + 1.0), (20.0, k + 2.0)] for k in range(3)}
@@ -33,8 +35,7 @@ def compare(env_id: str, patients: int) -> Comparison:
     comparison = Comparison.run(
         problem, agents, baseline=problem.variant.baseline, reference="daily", left_out=left_out
     )
-    comparison.figures["Learning"] = None
-    comparison.charts["Learning"] = lines_chart(CURVES, "decisions", "return", mean=True)
+    comparison.figures["Learning"] = lines_chart(CURVES, "decisions", "return", mean=True)
     return comparison
 
 
@@ -229,6 +230,37 @@ def test_every_control_has_a_name_and_nothing_sticks_out(opened):
 
 def test_the_page_stays_small(page):
     assert page.stat().st_size < 1_500_000
+
+
+def test_the_page_and_matplotlib_draw_the_same_curves():
+    chart = lines_chart(CURVES, "decisions", "return", mean=True)
+    mean, *series = chart.to_json()["series"]
+    (axis,) = draw(chart).axes
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("decisions", "return")
+    for line, one in zip(axis.lines, [*series, mean], strict=True):
+        assert line.get_xdata() == pytest.approx(one["time"])
+        assert line.get_ydata() == pytest.approx(one["values"], rel=1e-5)
+    assert mean["values"] == [0.0, 2.0, 3.0]
+    (band,) = axis.collections
+    corners = {(x, y) for x, y in band.get_paths()[0].vertices.round(4).tolist()}
+    for key in ("low", "high"):
+        assert {(x, round(y, 4)) for x, y in zip(mean["time"], mean[key], strict=True)} <= corners
+
+
+def test_the_page_and_matplotlib_draw_the_same_scores():
+    scores = {"mean": {"a": Interval(0.5, 0.25, 0.75), "b": Interval(1.0, 0.5, 1.25)}}
+    chart = scores_chart(scores, {"b": "B", "missing": "M", "a": "A"})
+    (measure,) = chart.to_json()["measures"]
+    (axis,) = draw(chart).axes
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["A", "M", "B"]
+    assert axis.get_xlabel() == f"{measure['label']}, 95 % interval"
+    rows = [row for row in measure["rows"] if row is not None]
+    assert len(rows) == 2
+    drawn = [list(line.get_xdata()) for line in axis.lines[:4]]
+    assert drawn == [
+        part for row in rows for part in ([row["low"], row["high"]], [row["estimate"]])
+    ]
+    assert {text.get_text(): text.xy[0] for text in axis.texts} == measure["marks"]
 
 
 def test_data_cannot_end_its_block():

@@ -40,7 +40,6 @@ from oncogym.evaluation.comparison import Comparison
 from oncogym.evaluation.harness import evaluate_problem, resolve
 from oncogym.evaluation.report.charts import lines_chart
 from oncogym.evaluation.report.drawings import Drawings
-from oncogym.evaluation.report.plots import plot_history
 from oncogym.evaluation.report.suite import suite_report
 from oncogym.parallel.base import Executor
 from oncogym.training.algorithms import DEFAULT, find_algorithm
@@ -267,9 +266,7 @@ def _benchmark_one(
         comparison.extras[caption] = distance_table(comparison, own, seed)
     curves = {f"seed {run.seed}": learning_curve(run.folder) for run in runs}
     caption = f"{title}: return on the validation patients while it learns"
-    axes = ("decisions", "mean return")
-    comparison.figures[caption] = plot_history(curves, *axes, mean=True)
-    comparison.charts[caption] = lines_chart(curves, *axes, mean=True)
+    comparison.figures[caption] = lines_chart(curves, "decisions", "mean return", mean=True)
     return comparison
 
 
