@@ -274,7 +274,7 @@ def scores_chart(scores: Mapping[str, Mapping[str, Interval]], labels: Mapping[s
             names.get(statistic, statistic),
             "",
             [Estimate(found[name]) if name in found else None for name in labels],
-            {"clinical": 0.0, "best plan": 1.0},
+            {"clinical": 0.0, "reference": 1.0},
         )
         for statistic, found in scores.items()
     ]
