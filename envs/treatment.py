@@ -33,7 +33,7 @@ class Effort:
     protocols: tuple[str, ...] | None = None
     search_options: Mapping[str, Any] = field(default_factory=dict)
     optimizer: str | None = None
-    limits: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    limits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from oncogym.evaluation.statistics import Interval
 
 #: Columns of a terminal that the table fits.
 WIDTH = 100
-# What the agents' names may take of it.
-_NAME = 27
+# What the agents' names take of it at least.
+_NAME = 16
 
 
 def overview(comparison: Comparison) -> pd.DataFrame:
@@ -62,7 +62,7 @@ def print_overview(comparison: Comparison) -> None:
         gap = row.minus_rival
         lines.append(
             (
-                _short(visible(row.agent)),
+                visible(row.agent),
                 visible(row.sees),
                 f"{row.outcome:.{_digits(table['outcome'])}f}",
                 f"{row.success:.2f}",
@@ -72,7 +72,10 @@ def print_overview(comparison: Comparison) -> None:
             )
         )
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    rest = sum(2 + width for width in widths[1:])
+    widths[0] = max(min(widths[0], WIDTH - rest), _NAME)
     for line in lines:
+        line = (_short(line[0], widths[0]), *line[1:])
         cells = (
             cell.ljust(width) if column < 2 else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
@@ -100,5 +103,5 @@ def _digits(values: pd.Series) -> int:
     return 3 if not largest > 0.0 else min(max(2 - math.floor(math.log10(largest)), 0), 4)
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _NAME else text[: _NAME - 1] + "\N{HORIZONTAL ELLIPSIS}"
+def _short(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "\N{HORIZONTAL ELLIPSIS}"

@@ -219,8 +219,10 @@ _EFFORT = Effort(
     optimizer="ga",
     limits={
         "quick": {
-            "patients": 16,
+            "patients": 96,
             "plan_patients": 16,
+            # They simulate some hundred courses for each patient, a minute's work.
+            "controllers": (),
             "plan_generations": 10,
             "training_steps": 40_000,
             "own_plan_patients": 0,
