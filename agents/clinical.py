@@ -41,6 +41,11 @@ class RuleAgent:
         """Options of the task in which the rule sees what it needs; empty if any task will do."""
         return dict(self._rule.options)
 
+    @property
+    def sees(self) -> str:
+        """What the rule decides by, see :class:`oncogym.agents.agent.Agent`."""
+        return "knows the patient" if self._rule.options else self._task.sees
+
     def in_task(self, task: TherapyTask) -> RuleAgent:
         """The same rule for a task with other options."""
         return RuleAgent(self._rule, task)
@@ -67,6 +72,7 @@ class RandomAgent:
     """
 
     label = "Random"
+    sees = "nothing"
 
     def __init__(self, size: int, seed: int = 0) -> None:
         self._size = size

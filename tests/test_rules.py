@@ -56,12 +56,12 @@ def test_a_rule_decides_for_each_patient_alone(treatment, name):
 def test_a_new_episode_finds_no_memory():
     chemo = get_treatment("chemo_dosing")
     problem = resolve(CHEMO, patients=2)
-    agent = clinical_agent(chemo, problem.task(1), "capped_pacing")
+    agent = clinical_agent(chemo, problem.task(1), "pacing")
     first = problem.task(2).reset(
         np.arange(2), problem.patients, problem.seeds, np.zeros(2, np.uint64)
     )
     fresh, memory = agent.predict(first, None, np.ones(2, np.bool_))
-    old = np.full_like(memory, 2.5)
+    old = np.full_like(memory, 2.0)
     again, kept = agent.predict(first, old, np.array([True, False]))
     assert np.array_equal(again[0], fresh[0])
     assert np.array_equal(kept[0], memory[0])

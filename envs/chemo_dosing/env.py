@@ -17,9 +17,11 @@ C is the plasma concentration [mg/L], X the toxicity (limit 3), N the number of 
 ## Action Space
 
 `Box(0, 1, (1,), float32)`: the dose of this decision day as a fraction of `max_dose` (10 mg/L).
-With `decisions="wait"` (the published formulation) `Box(0, 1, (2,), float32)`: the waiting time as
-a fraction of `max_wait` (30 d), then the dose. A dose never exceeds what the budget leaves. Values
-outside the box are clipped and counted in `info["clipped"]`; non-finite ones raise an error.
+With `decisions="wait"` `Box(0, 1, (2,), float32)`: the dose, given at once, then the waiting time
+until the next decision as a fraction of `max_wait` (30 d). The published formulation keeps the
+source's order: first the wait, then the dose at its end. A dose never exceeds what the budget
+leaves. Values outside the box are clipped and counted in `info["clipped"]`; non-finite ones raise
+an error.
 
 ## Observation Space
 
@@ -96,10 +98,10 @@ more than ten times ln N0 (at least ten). `simulate` refuses doses above 1e6 mg/
 
 ## Arguments
 
-See `ChemoTask`: `decisions`, `objective`, `observation`, `horizon`, `decision_interval`,
-`max_dose`, `dose_budget`, `hard_budget`, `max_doses`, `max_wait`, `first_day`, `toxicity_limit`,
-`stop_on_failure`, `success_tcp`, `marker_noise`, `marker_delay`, `marker_limit`, `toxicity_noise`,
-`reward_weights`; and of every environment: `cohort`, `patient`, `render_mode`.
+See `ChemoTask`: `formulation`, `decisions`, `objective`, `observation`, `horizon`,
+`decision_interval`, `max_dose`, `dose_budget`, `hard_budget`, `max_doses`, `max_wait`, `first_day`,
+`toxicity_limit`, `stop_on_failure`, `success_tcp`, `marker_noise`, `marker_delay`, `marker_limit`,
+`toxicity_noise`, `reward_weights`; and of every environment: `cohort`, `patient`, `render_mode`.
 
 ## Vectorized environment
 
@@ -136,7 +138,6 @@ TREATMENT = Treatment(
     name="chemo_dosing",
     title="Chemotherapy dosing",
     task=ChemoTask,
-    patient=ChemoPatient,
     variants=(
         Variant(
             "oncogym/ChemoDosing-v0",
@@ -147,12 +148,7 @@ TREATMENT = Treatment(
         Variant(
             "oncogym/ChemoDosingPublished-v0",
             "six (wait, dose) decisions, return = minus the source's cost",
-            options={
-                "decisions": "wait",
-                "objective": "published",
-                "hard_budget": False,
-                "stop_on_failure": False,
-            },
+            options={"formulation": "published"},
             baseline="source_uniform",
             benchmark=False,
         ),

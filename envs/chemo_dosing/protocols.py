@@ -42,9 +42,8 @@ def _threshold(task: Any, observation: NDArray[np.float32]) -> NDArray[np.float6
         nominal.toxicity_gain,
         nominal.toxicity_recovery,
     )
-    action[:, -1] = np.minimum(doses / task.max_dose, 1.0)
-    if task.decisions == "wait":
-        action[:, 0] = 1.0 / 3.0
+    action[:] = 1.0 / 3.0  # the waits, if there are any
+    action[:, task.dose_part] = np.minimum(doses / task.max_dose, 1.0)
     return action
 
 

@@ -238,7 +238,6 @@ TREATMENT = Treatment(
     name="emt6ro_fractionation",
     title="EMT6/Ro spheroid fractionation",
     task=EMT6RoTask,
-    patient=EMT6RoPatient,
     variants=(
         Variant(
             "oncogym/EMT6RoFractionation-v0",

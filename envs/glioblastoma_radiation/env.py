@@ -205,7 +205,6 @@ TREATMENT = Treatment(
     name="glioblastoma_radiation",
     title="Glioblastoma radiation",
     task=GlioblastomaTask,
-    patient=GlioblastomaPatient,
     variants=(
         Variant(
             "oncogym/GlioblastomaRadiation-v0",

@@ -246,7 +246,6 @@ TREATMENT = Treatment(
     name="impt_beam_weighting",
     title="IMPT beam weighting",
     task=IMPTTask,
-    patient=IMPTPatient,
     variants=(
         Variant(
             "oncogym/IMPTBeamWeighting-v0",

@@ -82,7 +82,10 @@ def _adapted(
                 f"Range estimate: fitted to phantoms with two organs at risk, this has {organs}"
             )
         told = readings(seen, axes, organs)
-        residual = RANGE_REGRESSION[0] + told @ np.array(RANGE_REGRESSION[1:])
+        # Not as a matrix product, whose last digit depends on the size of the batch.
+        residual = np.full(len(seen), RANGE_REGRESSION[0])
+        for column, slope in enumerate(RANGE_REGRESSION[1:]):
+            residual += slope * told[:, column]
         applied = seen[:, 1 + 3 * axes] / 10.0
         estimate = (1.0 + residual) * (1.0 + applied) - 1.0
         given = (seen[:, 0] > 0.0) & (seen[:, 2 + 3 * axes] > 0.0)

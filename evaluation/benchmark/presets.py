@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from oncogym.agents.optimizers import COMPARED
 from oncogym.envs.treatment import Variant
 from oncogym.training.algorithms import DEFAULT
 
@@ -37,7 +38,7 @@ class Preset:
     training_steps: int | None = None
     algorithm: str = DEFAULT
     plan_settings: Mapping[str, Any] = field(default_factory=dict)
-    optimizers: tuple[str, ...] = ("de", "cma")
+    optimizers: tuple[str, ...] = COMPARED
     own_plan_patients: int = 0
 
     def suited(self, variant: Variant) -> Preset:
