@@ -285,8 +285,9 @@ def test_tables_of_a_benchmark():
     comparison = SimpleNamespace(
         results=results, baseline="base", reference="plan", headline_metrics=["return", "cost"]
     )
-    table = against_plan(comparison, "learnt", "PPO", "plan", 2)
-    table = table.set_index("metric")["PPO minus plan"]
+    table = against_plan(comparison, "learnt", "PPO", "plan", 2).set_index("metric")[
+        "PPO minus plan"
+    ]
     for name in ("return", "cost"):
         learnt, plan = (values_of(results, agent, name) for agent in ("learnt", "plan"))
         assert table[name] == paired_difference(learnt, plan, seed=2)
@@ -464,7 +465,7 @@ def test_a_study_puts_agents_sizes_and_patients_together_rightly(monkeypatch):
 
 def test_a_perturbation_that_some_patients_escape():
     """Patients with fewer fractions than that are not affected, and not counted."""
-    problem = resolve(CHEMO, patients=12, seed=1)
+    problem = resolve(CHEMO, patients=12, seed=1, options={"observation": "full"})
     agent = clinical_agent(problem.treatment, problem.task(1), "threshold")
     plain = evaluate_problem(problem, {"t": agent})
     decided = rollout(
