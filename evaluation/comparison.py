@@ -38,7 +38,7 @@ from oncogym.evaluation.report.plots import (
     plot_schedules,
 )
 from oncogym.evaluation.rivals import KeyNumber, best_of, key_number, rivals_of
-from oncogym.evaluation.statistics import Interval
+from oncogym.evaluation.statistics import Interval, show_column
 from oncogym.parallel.base import Executor
 
 if TYPE_CHECKING:
@@ -389,7 +389,8 @@ def print_comparison(comparison: Comparison) -> None:
 def text_table(table: pd.DataFrame) -> str:
     """A line an agent; columns that do not fit the terminal go into further blocks below."""
     columns = [
-        [visible(str(name)), *(_cell(value) for value in table[name])] for name in table.columns
+        [visible(str(name)), *map(visible, show_column(list(table[name])))]
+        for name in table.columns
     ]
     widths = [max(len(cell) for cell in column) for column in columns]
     room = shutil.get_terminal_size((120, 24)).columns
@@ -407,12 +408,3 @@ def text_table(table: pd.DataFrame) -> str:
         )
         for block in blocks
     )
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, Interval):
-        digits = 4 if abs(value.estimate) < 0.1 else 3 if abs(value.estimate) < 10 else 2
-        if abs(value.estimate) >= 1e5:
-            return f"{value.estimate:.2e} [{value.low:.1e}, {value.high:.1e}]"
-        return f"{value.estimate:.{digits}f} [{value.low:.{digits}f}, {value.high:.{digits}f}]"
-    return f"{value:.4g}" if isinstance(value, float) else visible(str(value))

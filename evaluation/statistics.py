@@ -12,9 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from oncogym.evaluation.numbers import decimals_of, show_interval, show_number
 
 __all__ = [
     "Interval",
@@ -23,6 +26,7 @@ __all__ = [
     "iqm",
     "normalised_score",
     "paired_difference",
+    "show_column",
     "stratified_bootstrap",
     "unpaired_difference",
     "wilson_interval",
@@ -55,10 +59,30 @@ class Interval:
         return self.low <= value <= self.high
 
     def __format__(self, spec: str) -> str:
-        spec = spec or ".3g"
+        """``estimate [low, high]``, for people unless ``spec`` says how to format each number."""
+        if not spec:
+            return show_interval(self.estimate, self.low, self.high)
         if math.isnan(self.low) or math.isnan(self.high):
             return f"{self.estimate:{spec}}"
-        return f"{self.estimate:{spec}} ({self.low:{spec}} to {self.high:{spec}})"
+        return f"{self.estimate:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+
+
+def show_column(values: Sequence[Any]) -> list[str]:
+    """The cells of a table's column for people, its numbers and intervals with the same decimals.
+
+    Whole numbers and texts are shown as they are.
+    """
+    estimates = [v.estimate if isinstance(v, Interval) else v for v in values]
+    digits = decimals_of(*(v for v in estimates if isinstance(v, float)))
+
+    def show(value: Any) -> str:
+        if isinstance(value, Interval):
+            return show_interval(value.estimate, value.low, value.high, digits)
+        if value is None or isinstance(value, float):
+            return show_number(value, digits)
+        return str(value)
+
+    return [show(value) for value in values]
 
 
 def _finite(values: ArrayLike, name: str = "values") -> NDArray[np.float64]:

@@ -175,7 +175,7 @@ def test_losses_are_told_with_their_intervals_where_there_are_any(opened, study)
     assert opened.run(count) == 3  # one or two missed, dose errors
     own = study.summary.query("metric == 'return' and size == 1 and when == 20")
     lines = [
-        f"{study.labels[row.agent]}: {row.loss:.4g} ({row.loss_low:.4g} to {row.loss_high:.4g})"
+        f"{study.labels[row.agent]}: {row.loss:.3f} [{row.loss_low:.3f}, {row.loss_high:.3f}]"
         for row in own.itertuples()
     ]
     opened.point("#losses .panel svg", 0.6)

@@ -132,7 +132,7 @@ def test_one_patient_has_no_interval():
     assert math.isnan(interval.low)
     assert not interval.covers(2.0)
     assert f"{interval:.1f}" == "2.0"
-    assert f"{Interval(0.5, 0.25, 0.75):.2f}" == "0.50 (0.25 to 0.75)"
+    assert f"{Interval(0.5, 0.25, 0.75):.2f}" == "0.50 [0.25, 0.75]"
 
 
 @pytest.mark.parametrize("statistic", [np.mean, iqm])

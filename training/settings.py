@@ -133,6 +133,16 @@ class RunSettings:
             raise CorruptFileError(f"{document.place}: {error!r}") from error
 
 
+def _completed(problem: Problem, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as a problem keeps them: patients and cohorts of one's own read and completed."""
+    found = dict(options)
+    whom = {name: found[name] for name in ("cohort", "patient") if found.get(name) is not None}
+    if whom:
+        asked = Problem.of(problem.treatment, whom, variant=problem.variant)
+        found |= {n: v for n, v in asked.environment_options().items() if n in whom}
+    return to_plain(found)
+
+
 def _require_names(document: Document, names: set[str]) -> None:
     for name in names - set(document):
         raise document.error(name, "a value of a run")
@@ -251,6 +261,8 @@ def differences(saved: RunSettings, asked: Mapping[str, Any]) -> list[str]:
             continue
         if name == "env_id":
             value = find_variant(value)[1].id
+        if name == "options":
+            value = _completed(saved.problem, value)
         pairs = [(name, before[name], value)]
         if isinstance(value, Mapping):
             if name == "hyperparameters":

@@ -56,6 +56,21 @@ def _bare(env_id: str) -> str:
     return env_id.rpartition("/")[2]
 
 
+def reported_envs(folder: Path) -> list[str]:
+    """The environments that the report of a benchmark in ``folder`` shows, in its order.
+
+    Raises:
+        CorruptFileError: Its ``summary.csv`` is damaged.
+    """
+    path = folder / "summary.csv"
+    if not path.is_file() or _settings_in(folder) is None:
+        return []
+    try:
+        return list(dict.fromkeys(pd.read_csv(path)["env"].astype(str)))
+    except (OSError, ValueError, KeyError) as error:
+        raise CorruptFileError(f"{path}: no summary of a benchmark ({error})") from error
+
+
 def settings_of(preset: Preset, seed: int) -> dict[str, Any]:
     """What decides the results of a benchmark, as plain data."""
     return dict(to_plain({"preset": asdict(preset), "seed": seed}))

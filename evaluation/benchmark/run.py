@@ -13,6 +13,7 @@ import pandas as pd
 
 from oncogym.agents.clinical import RandomAgent, clinical_agents, full_state_twins
 from oncogym.core.checks import whole_number
+from oncogym.core.errors import UnknownNameError
 from oncogym.core.files import write_csv_atomic, write_json_atomic
 from oncogym.core.output_folder import OutputFolder
 from oncogym.core.run_lock import hold
@@ -27,6 +28,7 @@ from oncogym.evaluation.benchmark.folder import (
     open_benchmark,
     place_names,
     places,
+    reported_envs,
     require_room,
     settings_of,
     write_settings,
@@ -74,6 +76,9 @@ def run_benchmark(
 ) -> dict[str, Comparison]:
     """Compare everybody on every environment; finished parts found in ``out`` are used again.
 
+    Environments that the report in ``out`` shows already stay in it: they are evaluated again, with
+    the plans and policies that are there.
+
     Args:
         env_ids: Registered ids.
         preset: Amount of work.
@@ -87,10 +92,10 @@ def run_benchmark(
         drawings: Collects what could not be drawn; by default that is an error, at the end.
 
     Returns:
-        A comparison for each id.
+        A comparison for each id, those included that the report in ``out`` keeps.
 
     Raises:
-        UnknownNameError: An id does not exist.
+        UnknownNameError: An id does not exist, be it one in the report of ``out``.
         OutputFolderError: ``out`` cannot be written to, or holds a file of one of the benchmark's
             names that is not ours.
         ValueError: ``out`` holds a benchmark with other settings, an id is named twice, or the
@@ -102,6 +107,11 @@ def run_benchmark(
     """
     presets, problems = prepare(env_ids, preset, seed)
     output = open_benchmark(out)
+    kept = [one for one in reported_envs(output.path) if one not in problems]
+    if kept:
+        check_settings(output, "", settings_of(preset, seed))
+        say(f"the report in {output.path} keeps {', '.join(kept)}")
+        presets, problems = _together(kept, env_ids, preset, seed, output.path)
     with hold(output.path):
         return _run_held(
             output, preset, presets, problems, seed, manifest, say, executor, studies, drawings
@@ -153,6 +163,25 @@ def _run_held(
     if drawings is None:
         attempts.require_all()
     return comparisons
+
+
+def _together(
+    kept: Sequence[str], env_ids: Sequence[str], preset: Preset, seed: int, folder: Path
+) -> tuple[dict[str, Preset], dict[str, Problem]]:
+    """:func:`prepare` for the environments in the report of a folder and for others, those first.
+
+    Raises:
+        UnknownNameError: One of the report's is not installed any more.
+    """
+    try:
+        presets, problems = prepare(kept, preset, seed)
+    except UnknownNameError as error:
+        raise UnknownNameError(
+            f"the report in {folder} shows an environment that is not there any more: {error}; "
+            "choose another folder or start afresh"
+        ) from None
+    more_presets, more_problems = prepare(env_ids, preset, seed)
+    return {**presets, **more_presets}, {**problems, **more_problems}
 
 
 def prepare(

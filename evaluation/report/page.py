@@ -16,8 +16,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from oncogym.core.files import to_plain, write_text_atomic
-from oncogym.evaluation.statistics import Interval
+from oncogym.evaluation.statistics import Interval, show_column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,8 +100,8 @@ class Report:
             caption: what it shows, with units; required.
             columns: which columns, in which order; needed for rows that are sequences.
             formats: per column a format specification (``".3f"``, ``".1%"``) or a function of
-                the cell. Numbers default to four digits, :class:`Interval` shows its ends, and
-                missing values show as a dash.
+                the cell. By default numbers and intervals are shown for people, see
+                :func:`oncogym.evaluation.statistics.show_column`. Missing values show as a dash.
             best: per column which extreme to emphasise; cells that look equal share it.
             index: show a DataFrame's row labels as the first column.
 
@@ -285,20 +287,40 @@ def _is_bool(cell: Any) -> bool:
     return type(cell).__name__ in ("bool", "bool_")
 
 
-def _show(cell: Any, form: Format | None) -> str:
+def _show_cells(cells: Sequence[Any], form: Format | None) -> list[str]:
+    """The texts of a column; numbers for people unless ``form`` says how."""
+    known = [None if _is_nan(cell) else cell for cell in cells]
+    if form is None:
+        plain = [float(c) if isinstance(c, np.floating) else c for c in known]
+        texts = show_column([_yes(cell) for cell in plain])
+    else:
+        texts = [_formatted(cell, form) for cell in known]
+    # A typographic minus is as wide as the digits' plus and is not broken from its number.
+    return [
+        _MISSING
+        if cell is None
+        else text
+        if _number(cell) is None
+        else re.sub(r"(?<![\w.])-(?=[\d.i])", "\N{MINUS SIGN}", text)
+        for cell, text in zip(known, texts, strict=True)
+    ]
+
+
+def _is_nan(cell: Any) -> bool:
     number = _number(cell)
-    if number is not None and math.isnan(number):
+    return number is not None and math.isnan(number)
+
+
+def _formatted(cell: Any, form: Format) -> str:
+    if cell is None:
         return _MISSING
     if callable(form):
         return form(cell)
-    if _is_bool(cell):
-        return "yes" if cell else "no"
-    if number is None:
-        return str(cell)
-    if form is None:
-        form = "d" if isinstance(cell, numbers.Integral) else ".4g"
-    # A typographic minus is as wide as the digits' plus and is not broken from its number.
-    return re.sub(r"(?<![\w.])-(?=[\d.i])", "\N{MINUS SIGN}", format(cell, form))
+    return str(_yes(cell)) if _number(cell) is None else format(cell, form)
+
+
+def _yes(cell: Any) -> Any:
+    return ("yes" if cell else "no") if _is_bool(cell) else cell
 
 
 def _table(
@@ -308,7 +330,10 @@ def _table(
     formats: Mapping[str, Format],
     best: Mapping[str, str],
 ) -> str:
-    shown = [[_show(c, formats.get(n)) for n, c in zip(names, row, strict=True)] for row in rows]
+    columns = [
+        _show_cells([row[j] for row in rows], formats.get(name)) for j, name in enumerate(names)
+    ]
+    shown = [[column[i] for column in columns] for i in range(len(rows))]
     keys = [[_number(cell) for cell in row] for row in rows]
     # A column is numeric when nothing in it is text; only-missing columns are not.
     numeric = [

@@ -28,7 +28,7 @@ def overview(comparisons: Mapping[str, Comparison]) -> pd.DataFrame:
             own = comparison.summary.query("agent == @name").set_index("metric")
             line = own.loc[metric.name]
             unit = f" {metric.unit}" if metric.unit else ""
-            main = f"{mean_of(line):.3g}"
+            main = f"{mean_of(line)}"
             rows.append(
                 {
                     "Environment": env_id,
@@ -72,7 +72,6 @@ def suite_report(
         overview(comparisons),
         "Clinical baseline (score 0), reference (score 1), best rule or controller and what was "
         "trained, on the same held-out patients of each environment [95 % interval]",
-        formats=dict.fromkeys(("Normalised score", "Success", "Cost"), ".3g"),
     )
     for comparison in comparisons.values():
         comparison.add_to(report)
