@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from oncogym.evaluation.report.charts import lines_chart, scores_chart
 from oncogym.evaluation.report.courses import Courses, browser, thin
 from oncogym.evaluation.report.page import Report
 from oncogym.evaluation.report.plots import draw
-from oncogym.evaluation.report.suite import aggregate, overview, suite_report
+from oncogym.evaluation.report.suite import overview, suite_report
 from oncogym.evaluation.robustness.outcome import Robustness
 from oncogym.evaluation.robustness.study import Request, run_robustness
 from oncogym.evaluation.statistics import Interval
@@ -303,23 +302,14 @@ def test_courses_are_those_of_the_agents_and_the_patients():
     assert browser([document])["kind"] == "courses"
 
 
-def test_overview_and_aggregate(comparisons):
+def test_overview_has_the_ends_the_best_rival_and_what_they_see(comparisons):
     table = overview(comparisons)
     assert list(table["Environment"].unique()) == list(ENVS)
-    assert len(table) == 4
-    scores, missing = aggregate(comparisons)
-    assert missing == []
-    by_agent = scores.set_index("Agent").iloc[:, 0]
-    assert by_agent["Clinical baseline"].estimate == 0.0
-    daily = comparisons[ENVS[0]].labels["daily"]
-    other = replace(comparisons[ENVS[1]], labels={**comparisons[ENVS[1]].labels, "daily": "Else"})
-    renamed, _ = aggregate({ENVS[0]: comparisons[ENVS[0]], ENVS[1]: other})
-    assert f"{daily} or Else" in set(renamed["Agent"])
-    assert (by_agent[daily].estimate, by_agent[daily].low) == (1.0, 1.0)
-    each = [c.scores["mean"]["random"].estimate for c in comparisons.values()]
-    random = by_agent["Random"]
-    assert random.estimate == pytest.approx(np.mean(each))
-    assert random.low < random.estimate < random.high
-    alone, _ = aggregate({ENVS[0]: comparisons[ENVS[0]]})
-    score = comparisons[ENVS[0]].scores["mean"]["random"]
-    assert alone.set_index("Agent").iloc[:, 0]["Random"].low == pytest.approx(score.low)
+    for env_id, comparison in comparisons.items():
+        own = table[table["Environment"] == env_id].set_index("Agent")
+        assert list(own.index) == [comparison.labels[name] for name in comparison.protagonists]
+        assert comparison.rival in comparison.protagonists
+        assert own["Sees"].to_dict() == {
+            comparison.labels[name]: comparison.sees[name] for name in comparison.protagonists
+        }
+        assert own.loc[comparison.labels["daily"], "Normalised score"].estimate == 1.0
