@@ -11,6 +11,7 @@ from scipy.optimize import differential_evolution
 from oncogym.agents.optimizers.base import (
     OptimizeResult,
     Progress,
+    paid_generations,
     register_optimizer,
     require_no_folder,
 )
@@ -107,13 +108,9 @@ class DifferentialEvolution:
             ValueError: The budget does not pay for two.
         """
         population = self.population(problem)
-        if budget < 2 * population:
-            dimension = population // self.settings.popsize
-            raise ValueError(
-                f"budget is {budget} plans; allowed: at least {2 * population}, two generations of "
-                f"popsize {self.settings.popsize} x dimension {dimension}"
-            )
-        return budget // population
+        popsize = self.settings.popsize
+        what = f"generations of popsize {popsize} x dimension {population // popsize}"
+        return paid_generations(budget, population, what)
 
     def optimize(
         self,
