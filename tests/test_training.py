@@ -177,6 +177,18 @@ def learner_of(env_id=COHORT, algorithm=PPO, **given):
     )
 
 
+@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+def test_the_amount_of_a_run_is_told_whatever_its_hyperparameters_are(algorithm):
+    settings = make_settings("ChemoDosing-v0", algorithm, steps=4000, lanes=10)
+    each = settings.steps_per_update // 10
+    assert settings.amount == (
+        f"{settings.updates} updates of {10 * each} decisions (10 lanes, {each} decisions each)"
+    )
+    assert settings.updates * 10 * each >= 4000 > (settings.updates - 1) * 10 * each
+    short = make_settings("ChemoDosing-v0", algorithm, steps=20, lanes=10)
+    assert f"20 steps make only {short.amount}" in short.warning
+
+
 def test_neighbouring_seeds_share_no_patients():
     drawn = []
     for seed in (0, 1):
