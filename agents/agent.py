@@ -7,6 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from oncogym.envs.therapy import TherapyTask
+
 
 class Agent(Protocol):
     """A policy that decides for a batch of treatments.
@@ -18,7 +20,13 @@ class Agent(Protocol):
     An evaluation treats its patients in parts, perhaps in several processes. An agent that draws
     random numbers of its own gets the same ones in all of them if it has a method
     ``for_lanes(start, stop, total)``: the agent, at its start, as it acts in those lanes of a batch
-    of ``total``.
+    of ``total``. One that thinks with the model has a method ``bind(problem)``: the agent for the
+    patients of that problem. If it has a method ``leave(state, over)``, it is told whose treatment
+    is over ``(batch,)``, so that it need not think about them any more.
+
+    An attribute ``sees`` says what it decides by, for tables: ``"measurable"``, ``"full state"``,
+    ``"knows the patient"`` or ``"nothing"``. Without it, an agent sees what the task shows; see
+    :func:`what_is_seen`.
     """
 
     def predict(
@@ -30,3 +38,8 @@ class Agent(Protocol):
     ) -> tuple[NDArray[Any], Any]:
         """Decide for a batch of observations."""
         ...
+
+
+def what_is_seen(agent: Any, task: TherapyTask) -> str:
+    """What an agent decides by in a task, for tables; see :class:`Agent`."""
+    return str(getattr(agent, "sees", None) or task.sees)

@@ -23,6 +23,8 @@ _AXES_OF_MANY = ("patients", *_AXES)
 class OpenLoopAgent:
     """Acts by a table whatever it observes, and needs no memory but the number of the decision."""
 
+    sees = "nothing"
+
     def _rows(self, lanes: int) -> NDArray[np.float64]:
         """Actions ``(lanes, decisions + 1, action size)``, the last ones for after the end."""
         raise NotImplementedError
@@ -104,6 +106,8 @@ class PatientPlans(OpenLoopAgent):
     Raises:
         ValueError: The actions are not a finite table within [0, 1].
     """
+
+    sees = "knows the patient"
 
     def __init__(self, actions: Any, label: str = "plan of each patient's own") -> None:
         self.actions = table = _checked(actions, _AXES_OF_MANY)

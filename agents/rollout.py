@@ -71,6 +71,7 @@ def rollout(
     taken: list[Floats] = []
     start = np.ones(lanes, np.bool_)
     state: Any = None
+    leave = getattr(agent, "leave", None)
     while active.any():
         wanted, state = agent.predict(
             observation, state=state, episode_start=start, deterministic=True
@@ -89,6 +90,8 @@ def rollout(
         outcome[ended] = result.outcome[ended]
         success[ended] = (result.success & result.terminated)[ended]
         active &= ~ended
+        if leave is not None and ended.any():
+            leave(state, ~active)
         start[:] = False
         observation = result.observation
     history = np.stack(taken, axis=1) if taken else np.zeros((lanes, 0, 0))

@@ -29,6 +29,8 @@ class PatientRecord:
     RANGES: ClassVar[Mapping[str, tuple[float, float]]]
     #: Fields that say which (a number of an anatomy, say) and not how much; they are never scaled.
     LABELS: ClassVar[tuple[str, ...]] = ()
+    #: Fields that a clinic knows before the treatment, such as an anatomy that was imaged.
+    KNOWN: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         for name in self.FIELDS:

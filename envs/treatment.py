@@ -38,7 +38,7 @@ class Effort:
     protocols: tuple[str, ...] | None = None
     search_options: Mapping[str, Any] = field(default_factory=dict)
     optimizer: str | None = None
-    limits: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    limits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -72,26 +72,35 @@ class Treatment:
         name: Identifier, ``snake_case``.
         title: Name for people.
         task: The decision problem, a :class:`oncogym.envs.therapy.TherapyTask` class.
-        patient: Frozen dataclass of patient parameters with ``FIELDS``, ``from_mapping``,
-            ``from_array`` and ``to_array``.
         variants: The registered environments.
         cohorts: Virtual patients by name.
         protocols: Clinical protocols by name.
         picture: ``picture(task, lane)`` draws one lane as a matplotlib figure.
         traces: ``traces(task, lane)`` gives the course of one lane for comparison figures.
         page: The environment page (Description, Action Space, Observation Space, …).
+        patient: Frozen dataclass of patient parameters with ``FIELDS``, ``from_mapping``,
+            ``from_array`` and ``to_array``; by default the task's ``patient_class``.
     """
 
     name: str
     title: str
     task: type[TherapyTask]
-    patient: Any
     variants: tuple[Variant, ...]
     cohorts: Mapping[str, Cohort]
     protocols: Mapping[str, ClinicalProtocol]
     picture: Callable[[Any, int], Any]
     traces: Callable[[Any, int], Sequence[Trace]]
     page: str = ""
+    patient: Any = None
+
+    def __post_init__(self) -> None:
+        if self.patient is None:
+            if self.task.patient_class is None:
+                raise ValueError(
+                    f"treatment {self.name} has no class of patients: give it patient=…, or its "
+                    "task a patient_class"
+                )
+            object.__setattr__(self, "patient", self.task.patient_class)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Treatment:
         """The record itself: it never changes, and every copy of an environment has it."""

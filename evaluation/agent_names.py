@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from oncogym.agents.agent import Agent
+from oncogym.agents.belief import BeliefSettings
 from oncogym.agents.clinical import RandomAgent, clinical_agent, clinical_agents
 from oncogym.agents.learned import PolicyAgent, policy_folder
+from oncogym.agents.mpc import CONTROLLERS, MPCSettings
 from oncogym.agents.plan import load_plan
 from oncogym.core.errors import nearest
 from oncogym.envs.problem import Problem
@@ -24,7 +26,7 @@ RANDOM = "random"
 
 def reserved_names(treatment: Treatment) -> list[str]:
     """Names of agents that are no paths."""
-    return [*treatment.protocols, RANDOM]
+    return [*treatment.protocols, RANDOM, *CONTROLLERS]
 
 
 def load_agents(
@@ -32,9 +34,10 @@ def load_agents(
 ) -> tuple[dict[str, Agent], dict[str, str]]:
     """Agents by the names that a command line gives, and why some protocols cannot take part.
 
-    An agent is named by a clinical protocol, ``random``, the folder of a trained policy, or a plan
-    file. Without names, all protocols that the environment can express. A policy or plan is called
-    by the end of its path that tells it from the others, see :func:`name_agents`.
+    An agent is named by a clinical protocol, ``random``, a controller such as ``mpc_scenario``, the
+    folder of a trained policy, or a plan file. Without names, all protocols that the environment
+    can express. A policy or plan is called by the end of its path that tells it from the others,
+    see :func:`name_agents`.
 
     Raises:
         UnknownNameError: A name is none of these.
@@ -108,6 +111,8 @@ def _load(problem: Problem, task: TherapyTask, named: str, seed: int) -> Agent:
         return clinical_agent(problem.treatment, task, named)
     if named == RANDOM:
         return RandomAgent(int(np.prod(task.action_space.shape)), seed)
+    if named in CONTROLLERS:
+        return CONTROLLERS[named](MPCSettings(seed=seed, belief=BeliefSettings(seed=seed)))
     path = Path(named)
     if named and path.is_dir():
         return PolicyAgent.load(path, problem.variant.id, problem.options)

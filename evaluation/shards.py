@@ -62,7 +62,9 @@ class Shard:
         agent = self.agent
         if isinstance(agent, str):
             agent = self.problem.treatment.protocol(agent)
-        return RuleAgent(agent, task) if isinstance(agent, Rule) else agent
+        if isinstance(agent, Rule):
+            return RuleAgent(agent, task)
+        return agent.bind(self.problem) if hasattr(agent, "bind") else agent
 
 
 def together(problem: Problem, lanes: int = PATIENTS) -> int:

@@ -11,6 +11,7 @@ from scipy.optimize import differential_evolution
 from oncogym.agents.optimizers.base import (
     OptimizeResult,
     Progress,
+    paid_generations,
     register_optimizer,
     require_no_folder,
 )
@@ -113,15 +114,13 @@ class DifferentialEvolution:
             ValueError: The budget does not pay for two.
         """
         population = self.population(problem)
-        if budget < 2 * population:
-            dimension = population // self.settings.popsize
-            raise ValueError(
-                f"budget is {budget} plans; allowed: at least {2 * population}, two generations of "
-                f"popsize {self.settings.popsize} x dimension {dimension}"
-            )
-        if self.settings.polish and self.settings.within_budget:
-            budget -= min(budget // _POLISHED_SHARE, budget - 2 * population)
-        return budget // population
+        popsize = self.settings.popsize
+        what = f"generations of popsize {popsize} x dimension {population // popsize}"
+        generations = paid_generations(budget, population, what)
+        if not (self.settings.polish and self.settings.within_budget):
+            return generations
+        kept = min(budget // _POLISHED_SHARE, budget - 2 * population)
+        return (budget - kept) // population
 
     def optimize(
         self,

@@ -13,6 +13,7 @@ from scipy.optimize import minimize
 from oncogym.agents.optimizers.base import (
     OptimizeResult,
     Progress,
+    paid_generations,
     register_optimizer,
     require_no_folder,
 )
@@ -87,11 +88,7 @@ class LBFGS:
             ValueError: It does not pay for two.
         """
         each = self.budget_of(problem, 1)
-        if budget < 2 * each:
-            raise ValueError(
-                f"budget is {budget} plans; allowed: at least {2 * each}, two slopes of {each}"
-            )
-        return budget // each
+        return paid_generations(budget, each, f"slopes of {each}")
 
     def optimize(
         self,

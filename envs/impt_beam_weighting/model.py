@@ -58,6 +58,7 @@ class IMPTPatient(PatientRecord):
         "random_sd": (0.0, 3.0),
     }
     LABELS: ClassVar[tuple[str, ...]] = ("anatomy",)
+    KNOWN: ClassVar[tuple[str, ...]] = ("anatomy",)
 
     def __post_init__(self) -> None:
         super().__post_init__()

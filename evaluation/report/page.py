@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from oncogym.evaluation.report.charts import Chart
+
 __all__ = ["Report"]
 
 Format = str | Callable[[Any], str]
@@ -150,12 +152,12 @@ class Report:
             f"<figcaption>{_escape(caption)}</figcaption>\n</figure>",
         )
 
-    def add_chart(self, chart: Mapping[str, Any], caption: str, alt: str) -> Report:
+    def add_chart(self, chart: Chart | Mapping[str, Any], caption: str, alt: str) -> Report:
         """A figure that the page draws itself and the reader can question and filter.
 
         Args:
-            chart: What :mod:`oncogym.evaluation.report.charts` or ``Courses.document`` gives:
-                JSON-able, with the key ``kind``.
+            chart: What :mod:`oncogym.evaluation.report.charts` describes, or JSON-able data with
+                the key ``kind`` as ``courses.browser`` gives them.
             caption: What it shows, with units.
             alt: What it is called for those who cannot see it.
 
@@ -165,17 +167,18 @@ class Report:
         """
         if not caption.strip() or not alt.strip():
             raise ValueError("a chart needs a caption and an alternative text")
+        data = chart if isinstance(chart, Mapping) else chart.to_json()
         text = json.dumps(
-            to_plain(chart), ensure_ascii=False, allow_nan=False, separators=(",", ":")
+            to_plain(data), ensure_ascii=False, allow_nan=False, separators=(",", ":")
         )
         # A "</script>" inside a text must not end the block.
-        data = text.replace("<", "\\u003c").encode("utf-8", "replace").decode("utf-8")
+        block = text.replace("<", "\\u003c").encode("utf-8", "replace").decode("utf-8")
         return self._add(
             "figure",
             '<figure class="chart">\n'
             f'<div class="plot" role="group" aria-label="{_escape(alt)}"></div>\n'
             "<noscript><p>JavaScript draws this figure, and it is off.</p></noscript>\n"
-            f'<script type="application/json">{data}</script>\n'
+            f'<script type="application/json">{block}</script>\n'
             f"<figcaption>{_escape(caption)}</figcaption>\n</figure>",
         )
 

@@ -34,7 +34,8 @@ def add_parser(commands: Any) -> None:
         help="compare agents on the same patients",
         description="Treat the same patients, with the same random streams, with every agent and "
         "print statistics with 95 % intervals. AGENT is a clinical protocol of the treatment, "
-        "'random', the folder of a trained policy, or a plan.json; without any, all protocols. "
+        "'random', mpc_nominal, mpc_scenario or mpc_oracle (controllers that plan anew at every "
+        "decision), the folder of a trained policy, or a plan.json; without any, all protocols. "
         "--option patient={...} treats one patient of your own.",
     )
     add_patients(parser, 200)

@@ -1,0 +1,453 @@
+"""Receding-horizon control: at every decision the rest of the course is planned anew.
+
+Three controllers differ in whom they plan for. Plans begin at the treatment's clinical protocols,
+rules included, computed on in the model; a search in batch over all patients moves actions away
+from the best of them where that pays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oncogym.agents.belief import Belief, BeliefSettings, has_chance
+from oncogym.agents.imagined_courses import Bases, Candidates, ImaginedCourses, knots
+from oncogym.agents.patient_streams import PatientStreams
+from oncogym.core.checks import check_option, whole_number
+from oncogym.core.errors import nearest
+from oncogym.envs import streams
+from oncogym.envs.problem import Problem
+from oncogym.envs.protocols import Rule
+from oncogym.envs.snapshots import Snapshot
+from oncogym.envs.therapy import Floats, TherapyTask
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+# The first candidates of a search move by 1 to this share of the spread: nobody knows the scale on
+# which a treatment's action matters.
+_SMALLEST_MOVE = 0.03
+# Share of the candidates of a generation from which the next one is drawn.
+_ELITE = 0.25
+# Lanes that hold a task's states within the cache of a machine.
+_LANES = 16384
+
+
+@dataclass(frozen=True)
+class MPCSettings:
+    """How much a controller thinks.
+
+    Args:
+        budget: Courses simulated for each patient and decision in the search, at least 8.
+        iterations: Generations of the search.
+        scenarios: States for which a plan is judged together, where there are several.
+        horizon: Decisions looked ahead, ``None`` to the end of the course.
+        replan_every: Decisions carried out before the next search.
+        knots: Stretches of the remaining course in which the search moves actions together.
+        spread: Standard deviation of the largest moves, as a share of the action's box.
+        belief: Settings of the belief.
+        seed: Seed of the search, below ``2**31``.
+
+    Raises:
+        ValueError: A value is out of range.
+    """
+
+    budget: int = 1024
+    iterations: int = 2
+    scenarios: int = 16
+    horizon: int | None = None
+    replan_every: int = 1
+    knots: int = 6
+    spread: float = 0.3
+    belief: BeliefSettings = field(default_factory=BeliefSettings)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        whole_number("budget", self.budget, 8, 10**9)
+        whole_number("iterations", self.iterations, 1, 1000)
+        whole_number("scenarios", self.scenarios, 1, 10**6)
+        if self.horizon is not None:
+            whole_number("horizon", self.horizon, 1, 10**6)
+        whole_number("replan_every", self.replan_every, 1, 10**6)
+        whole_number("knots", self.knots, 1, 1000)
+        check_option("spread", self.spread, 1e-6, 10.0)
+        whole_number("seed", self.seed, 0, 2**31 - 1)
+
+    def suited(self, task: TherapyTask) -> MPCSettings:
+        """The settings, with less work where a task steps few lanes together: its model is slow."""
+        if task.max_lanes >= 1024:
+            return self
+        belief = replace(self.belief, particles=min(self.belief.particles, 16), moves=0, redraws=0)
+        return replace(
+            self,
+            budget=min(self.budget, 48),
+            iterations=min(self.iterations, 2),
+            scenarios=min(self.scenarios, 4),
+            belief=belief,
+        )
+
+
+@dataclass
+class ControlState:
+    """Where a controller is in the courses of a batch.
+
+    Attributes:
+        time: Number of the decision.
+        over: Patients whose treatment is over ``(patients,)``.
+        base: Protocol from which each patient's plan starts ``(patients,)``.
+        offsets: What the plan adds to it ``(patients, decisions, action size)``.
+        last: Actions that were given last ``(patients, action size)``.
+        draws: Random numbers of the search.
+        known: What is known of the patients: a belief, or their twins.
+        memories: What every protocol remembers ``(patients, protocols, memory)``.
+    """
+
+    time: int
+    over: NDArray[np.bool_]
+    base: NDArray[np.intp]
+    offsets: Floats
+    last: Floats
+    draws: PatientStreams
+    known: Any
+    memories: Floats
+
+
+class RecedingHorizon:
+    """Base of the controllers. Settings make one; :meth:`bind` gives it a problem to act in.
+
+    A bound controller decides for the patients of its problem, all of whom begin together.
+
+    Args:
+        settings: How much it thinks.
+    """
+
+    name: ClassVar[str]
+    label: ClassVar[str]
+    sees: ClassVar[str] = "measurable"
+    _hidden: ClassVar[bool] = False
+
+    def __init__(self, settings: MPCSettings | None = None) -> None:
+        self.settings = settings or MPCSettings()
+        self.problem: Problem | None = None
+
+    def bind(self, problem: Problem) -> Self:
+        """The controller for the patients of a problem, rows and random keys.
+
+        Raises:
+            ValueError: The problem has no patients.
+        """
+        if not len(problem.patients):
+            raise ValueError("the problem has no patients; choose some with Problem.drawn")
+        task = problem.task(1)
+        bound = type(self)(self.settings.suited(task))
+        bound.problem = problem
+        hidden: dict[str, Any] = {}
+        if self._hidden:
+            for protocol in problem.treatment.protocols.values():
+                if isinstance(protocol, Rule):
+                    hidden.update(protocol.options)
+        exact = {**hidden, **dict(task.exact_measurement)}
+        effort = dict(problem.variant.effort.search_options)
+        #: The model in which it thinks: quickly, and without errors of measurement.
+        bound._model = problem.with_options({**exact, **effort})
+        #: The model in which patients are followed.
+        bound._true = problem.with_options(exact)
+        bound._bases = Bases(bound._true, self._hidden)
+        bound._prepare()
+        settings = bound.settings
+        lanes = len(problem.patients) * max(
+            settings.budget // settings.iterations,
+            bound._scenarios * (len(bound._bases) + 1),
+        )
+        most = _LANES if task.max_lanes >= 1024 else task.max_lanes
+        bound._courses = ImaginedCourses(
+            bound._model, bound._bases, min(lanes, most), settings.horizon
+        )
+        bound._observer = bound._true.task(1) if self._hidden else task
+        return bound
+
+    # What a kind of controller defines ------------------------------------------------------------
+
+    _model: Problem
+    _true: Problem
+    _bases: Bases
+    _courses: ImaginedCourses
+    _observer: TherapyTask
+    _scenarios: int
+
+    def _prepare(self) -> None:
+        """Make what is needed once for a problem, and set the number of scenarios."""
+        raise NotImplementedError
+
+    def _begin(self, observation: NDArray[Any]) -> Any:
+        """What is known at the start."""
+        raise NotImplementedError
+
+    def _follow(self, state: ControlState, observation: NDArray[Any]) -> None:
+        """Take in what came of the last actions."""
+        raise NotImplementedError
+
+    def _states(self, state: ControlState) -> tuple[Snapshot, NDArray[np.bool_]]:
+        """States for which to plan, and which of them go on ``(patients, scenarios)``."""
+        raise NotImplementedError
+
+    def _seen(self, state: ControlState, observation: NDArray[Any]) -> NDArray[Any]:
+        """What the protocols look at."""
+        return observation
+
+    # Deciding -------------------------------------------------------------------------------------
+
+    def predict(
+        self,
+        observation: NDArray[Any],
+        state: ControlState | None = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[Floats, ControlState]:
+        """Actions ``(patients, action size)`` and the state to hand in next time.
+
+        Raises:
+            RuntimeError: The controller is not bound to a problem.
+            ValueError: The batch is not that of the problem's patients, or only a part of them
+                begins an episode.
+        """
+        if self.problem is None:
+            raise RuntimeError(f"{self.name} has no problem to act in; call bind(problem) first")
+        count = len(self.problem.patients)
+        if len(observation) != count:
+            raise ValueError(f"a batch of {len(observation)} lanes; allowed: {count}, as patients")
+        begins = np.zeros(count, np.bool_) if episode_start is None else np.asarray(episode_start)
+        if state is None or begins.all():
+            state = self._start(observation)
+        elif begins.any():
+            raise ValueError(
+                f"{int(begins.sum())} of {count} patients begin an episode; allowed: all at once"
+            )
+        else:
+            state.time += 1
+            self._follow(state, observation)
+        if state.time >= self._courses.decisions:
+            return np.zeros_like(state.last), state
+        seen = self._seen(state, observation)
+        if state.time % self.settings.replan_every == 0:
+            self._plan(state, seen)
+        task = self._observer
+        own = state.memories[np.arange(len(seen)), state.base]
+        wanted, _ = self._bases.actions(task, state.base, state.time, seen, own)
+        state.memories = self._bases.remember(task, state.time, seen, state.memories)
+        wanted += state.offsets[:, state.time]
+        # As environments take actions, so that a controller knows what was given.
+        actions = np.clip(wanted, 0.0, 1.0).astype(np.float32).astype(np.float64)
+        state.last = np.where(state.over[:, None], 0.0, actions)
+        return state.last.copy(), state
+
+    def leave(self, state: ControlState, over: NDArray[np.bool_]) -> None:
+        """Learn whose treatment is over ``(patients,)``: nothing is planned for them any more."""
+        state.over = np.array(over, np.bool_)
+
+    def _start(self, observation: NDArray[Any]) -> ControlState:
+        assert self.problem is not None
+        count, size = len(self.problem.patients), self._courses.size
+        return ControlState(
+            time=0,
+            over=np.zeros(count, np.bool_),
+            base=np.zeros(count, np.intp),
+            offsets=np.zeros((count, self._courses.decisions, size)),
+            last=np.zeros((count, size)),
+            draws=PatientStreams(self.problem.seeds, self.settings.seed, streams.STREAM_CONTROL),
+            known=self._begin(observation),
+            memories=self._bases.forgotten(count),
+        )
+
+    def _plan(self, state: ControlState, seen: NDArray[Any]) -> None:
+        """Move every patient's plan to the best that a search finds; the plan it has is one."""
+        states, going = self._states(state)
+        going = going & ~state.over[:, None]
+        if not going.any():
+            return
+        time, courses = state.time, self._courses
+        count, decisions, size = state.offsets.shape
+        everybody = np.arange(count)
+
+        def score(base: NDArray[np.intp], offsets: Floats) -> Floats:
+            candidates = Candidates(base, offsets)
+            found = courses.returns(states, going, candidates, time, seen, state.memories)
+            # A sum in a fixed order over scenarios of equal weight.
+            return found.sum(axis=2)
+
+        # The plan so far, and every protocol as it is.
+        protocols = np.broadcast_to(np.arange(len(self._bases)), (count, len(self._bases)))
+        base = np.concatenate([state.base[:, None], protocols], axis=1)
+        offsets = np.zeros((count, base.shape[1], decisions, size))
+        offsets[:, 0] = state.offsets
+        scores = score(base, offsets)
+        chosen = np.argmax(scores, axis=1)
+        best = scores[everybody, chosen]
+        state.base = base[everybody, chosen]
+        state.offsets = offsets[everybody, chosen]
+
+        # Cross-entropy search of what to add, stretch by stretch.
+        settings = self.settings
+        stretch = knots(courses.ahead(time), settings.knots)
+        width = int(stretch.max()) + 1
+        plans = max(4, settings.budget // (settings.iterations * going.shape[1]))
+        elite = max(2, int(np.ceil(_ELITE * plans)))
+        rank = np.log(elite + 0.5) - np.log(np.arange(1, elite + 1))
+        rank /= rank.sum()
+        scale = np.geomspace(1.0, _SMALLEST_MOVE, plans)[None, :, None]
+        mean = np.zeros((count, 1, width * size))
+        spread = np.full((count, 1, width * size), settings.spread)
+        origin = state.offsets.copy()
+        for number in range(settings.iterations):
+            drawn = state.draws.normals(everybody, plans * width * size)
+            drawn = drawn.reshape(count, plans, width * size)
+            if number == 0:
+                moves = spread * scale * drawn
+                # Every other candidate moves about half of the numbers.
+                some = moves[:, ::2]
+                some *= state.draws.uniforms(everybody, some[0].size).reshape(some.shape) < 0.5
+            else:
+                moves = mean + spread * drawn
+                moves[:, 0] = mean[:, 0]
+            tried = np.repeat(origin[:, None], plans, axis=1)
+            tried[:, :, time : time + len(stretch)] += moves.reshape(count, plans, width, size)[
+                :, :, stretch
+            ]
+            scores = score(np.repeat(state.base[:, None], plans, axis=1), tried)
+            order = np.argsort(-scores, axis=1, kind="stable")
+            first = order[:, 0]
+            better = scores[everybody, first] > best
+            best = np.where(better, scores[everybody, first], best)
+            state.offsets[better] = tried[everybody, first][better]
+            good = np.take_along_axis(moves, order[:, :elite, None], axis=1)
+            mean = (rank[None, :, None] * good).sum(axis=1, keepdims=True)
+            spread = np.sqrt(
+                (rank[None, :, None] * np.square(good - mean)).sum(axis=1, keepdims=True)
+            )
+
+
+class _WithBelief(RecedingHorizon):
+    """A controller that knows of its patients what it has measured."""
+
+    def _prepare(self) -> None:
+        assert self.problem is not None
+        # Particles live in the quick model, but are judged by the errors of the real observation.
+        quick = self.problem.with_options(dict(self.problem.variant.effort.search_options))
+        self._thoughts = quick
+
+    def _begin(self, observation: NDArray[Any]) -> Belief:
+        belief = Belief(self._thoughts, self.settings.belief)
+        belief.begin(observation)
+        return belief
+
+    def _follow(self, state: ControlState, observation: NDArray[Any]) -> None:
+        state.known.over = state.over
+        state.known.update(state.last, observation)
+
+
+class NominalMPC(_WithBelief):
+    """Plans for one patient, that in the middle of the belief, as if nothing were uncertain.
+
+    The patient with the mean parameters is treated anew with all actions given so far; at the start
+    that is the nominal patient.
+    """
+
+    name = "mpc_nominal"
+    label = "MPC, mean patient"
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        self._scenarios = 1
+
+    def _states(self, state: ControlState) -> tuple[Snapshot, NDArray[np.bool_]]:
+        rows, nearest = state.known.mean_patients()
+        states, going = state.known.replay(rows, nearest)
+        return states, going[:, None]
+
+
+class ScenarioMPC(_WithBelief):
+    """Plans for the mean return over patients who agree with what was measured."""
+
+    name = "mpc_scenario"
+    label = "MPC, scenarios"
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        self._scenarios = min(self.settings.scenarios, self.settings.belief.particles)
+
+    def _states(self, state: ControlState) -> tuple[Snapshot, NDArray[np.bool_]]:
+        belief = state.known
+        everybody = np.arange(len(state.over))
+        chosen = belief.sample(self._scenarios, state.draws.uniforms(everybody, 1)[:, 0])
+        return belief.snapshot(chosen), belief.alive[everybody[:, None], chosen]
+
+
+class OracleMPC(RecedingHorizon):
+    """Knows the patient and the state, though not the chance to come: a bound, not a treatment."""
+
+    name = "mpc_oracle"
+    label = "MPC, patient known"
+    sees = "knows the patient"
+    _hidden = True
+
+    def _prepare(self) -> None:
+        self._scenarios = self.settings.scenarios if has_chance(self._model) else 1
+
+    def _begin(self, observation: NDArray[Any]) -> _Twins:
+        assert self.problem is not None
+        return _Twins(self._true.with_patients(self.problem.patients, self.problem.seeds))
+
+    def _follow(self, state: ControlState, observation: NDArray[Any]) -> None:
+        state.known.step(state.last, state.over)
+
+    def _seen(self, state: ControlState, observation: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(state.known.task.observe())
+
+    def _states(self, state: ControlState) -> tuple[Snapshot, NDArray[np.bool_]]:
+        count, scenarios = len(state.over), self._scenarios
+        going = np.repeat(state.known.going[:, None], scenarios, axis=1)
+        states = state.known.task.snapshot()
+        if scenarios == 1:
+            return states, going
+        # The same states under chance that nobody knows yet.
+        branched = dict(states.take(np.repeat(np.arange(count), scenarios)).arrays)
+        branched["seeds"] = state.draws.keys(np.arange(count), scenarios).ravel()
+        return Snapshot(states.owner, branched), going
+
+
+class _Twins:
+    """The true patients once more, treated as they are."""
+
+    def __init__(self, problem: Problem) -> None:
+        count = len(problem.patients)
+        self.task = problem.task()
+        self.going = np.ones(count, np.bool_)
+        self.task.reset(
+            np.arange(count), problem.patients, problem.seeds, np.zeros(count, np.uint64)
+        )
+
+    def step(self, actions: Floats, over: NDArray[np.bool_]) -> None:
+        """Give the actions ``(patients, action size)`` that the patients got."""
+        self.going &= ~over
+        shaped = actions.reshape(-1, *self.task.action_space.shape)
+        result = self.task.step(shaped, self.going)
+        self.going &= ~(result.terminated | result.truncated)
+
+
+CONTROLLERS: dict[str, type[RecedingHorizon]] = {
+    kind.name: kind for kind in (NominalMPC, ScenarioMPC, OracleMPC)
+}
+
+
+def find_controller(name: str) -> type[RecedingHorizon]:
+    """The controller called ``name``.
+
+    Raises:
+        UnknownNameError: There is none; the message suggests the nearest.
+    """
+    if name not in CONTROLLERS:
+        raise nearest("controller", name, CONTROLLERS)
+    return CONTROLLERS[name]
