@@ -185,6 +185,7 @@ class PolicyAgent:
             raise ValueError(f"observations have shape {rows.shape}; allowed: (batch, *{shape})")
         rows = np.ascontiguousarray(rows.reshape(1 if single else len(rows), -1))
         raw, std, state = self._network(rows, state, episode_start)
+        raw = np.asarray(raw)
         if not deterministic:
             raw += std * self._noise(len(rows))
         if self.policy.squash:
@@ -192,8 +193,8 @@ class PolicyAgent:
         if self.policy.rescale_actions:
             raw = (raw + 1.0) * 0.5
         space = self.policy.action_space
-        actions = np.clip(raw.reshape(len(rows), *space.shape), space.low, space.high)
-        actions = actions.astype(np.float32)
+        clipped = np.clip(raw.reshape(len(rows), *space.shape), space.low, space.high)
+        actions: NDArray[np.float32] = clipped.astype(np.float32)
         return (actions[0] if single else actions), state
 
     def _noise(self, lanes: int) -> NDArray[np.float64]:

@@ -166,9 +166,9 @@ def _session(policy: OnnxPolicy) -> InferenceSession:
         raise CorruptFileError(f"policy.onnx is no graph that can be run: {error}") from error
     lane = range(len(policy.state))
     size = int(np.prod(policy.action_space.shape))
-    takes = {"observation": policy.observation_space.shape}
+    takes: dict[str, tuple[int, ...]] = {"observation": policy.observation_space.shape}
     takes |= {f"state_{k}": policy.state[k] for k in lane}
-    gives = {"mean": (size,), "log_std": (size,)}
+    gives: dict[str, tuple[int, ...]] = {"mean": (size,), "log_std": (size,)}
     gives |= {f"next_state_{k}": policy.state[k] for k in lane}
     for what, expected, found in (
         ("takes", takes, session.get_inputs()),

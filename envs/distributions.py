@@ -111,7 +111,7 @@ def read_distribution(
             raise nearest(f"value of a {kind} spread ({name})", str(key), known)
 
     def number(key: str, low: float, high: float) -> float:
-        value = spread.get(key)
+        value: Any = spread.get(key)
         if not is_number(value) or not low <= value <= high:
             given = shown(value) if key in spread else "missing"
             raise ValueError(f"{key} of {name} is {given}; allowed: {low:g} to {high:g}")

@@ -122,7 +122,7 @@ class Treatment:
             return name
         own = None
         if isinstance(name, Mapping):
-            own = Cohort.from_json(name, self.patient)
+            name, own = "", Cohort.from_json(name, self.patient)
         elif name not in self.cohorts and name.endswith(FILE_ENDING):
             own = Cohort.from_file(name, self.patient)
         if own is not None:

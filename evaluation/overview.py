@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pandas as pd
 
@@ -26,7 +27,8 @@ def overview(comparison: Comparison) -> pd.DataFrame:
         difference of the return to :attr:`Comparison.rival`, nothing for the rival itself.
     """
     main = comparison.problem.treatment.task.metrics[0]
-    means = comparison.summary.pivot(index="agent", columns="metric", values="mean")
+    wide = comparison.summary.pivot(index="agent", columns="metric", values="mean")
+    means: dict[Any, dict[Any, float]] = wide.T.to_dict()
     scores = comparison.scores.get("mean", {})
     rows = []
     for name, label in comparison.labels.items():
@@ -36,10 +38,10 @@ def overview(comparison: Comparison) -> pd.DataFrame:
             {
                 "agent": label,
                 "sees": comparison.sees.get(name, ""),
-                "outcome": float(means.loc[name, main.name]),
-                "return": float(means.loc[name, "return"]),
+                "outcome": float(means[name][main.name]),
+                "return": float(means[name]["return"]),
                 "success": comparison.success[name].estimate,
-                "cost": float(means.loc[name, "cost"]),
+                "cost": float(means[name]["cost"]),
                 "score": scores[name].estimate if name in scores else math.nan,
                 "minus_rival": gap,
             }
@@ -58,16 +60,16 @@ def print_overview(comparison: Comparison) -> None:
         print(f"{visible(comparison.key.sentence(comparison.labels))}")
     digits = _digits(table["return"]) + 1
     lines = [("agent", "sees", "outcome", "success", "cost", "score", "return minus best rule")]
-    for row in table.itertuples():
-        gap = row.minus_rival
+    for row in table.to_dict("records"):
+        gap = row["minus_rival"]
         lines.append(
             (
-                visible(row.agent),
-                visible(row.sees),
-                f"{row.outcome:.{_digits(table['outcome'])}f}",
-                f"{row.success:.2f}",
-                f"{row.cost:.3f}",
-                "" if math.isnan(row.score) else f"{row.score:.2f}",
+                visible(row["agent"]),
+                visible(row["sees"]),
+                f"{row['outcome']:.{_digits(table['outcome'])}f}",
+                f"{row['success']:.2f}",
+                f"{row['cost']:.3f}",
+                "" if math.isnan(row["score"]) else f"{row['score']:.2f}",
                 "(best rule)" if gap is None else _interval(gap, digits),
             )
         )

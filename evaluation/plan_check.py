@@ -65,10 +65,11 @@ def check_plan(problem: Problem, plan: Agent, executor: Executor | None = None) 
         agents[str(nothing.label)] = nothing
     results = evaluate_problem(problem, agents, executor)
     numbers = results.drop(columns=["agent", "patient"]).astype(float)
-    means = numbers.groupby(results["agent"], sort=False).mean()
-    own = means.loc["the plan"]
+    averages = numbers.groupby(results["agent"], sort=False).mean()
+    means: dict[Any, dict[Any, float]] = averages.T.to_dict()
+    own = means["the plan"]
     faults = []
-    usual = None if clinic is None else means.loc[f"{clinic.label} (the clinic)"]
+    usual = None if clinic is None else means[f"{clinic.label} (the clinic)"]
     if usual is not None and own["return"] < usual["return"] - _ROUNDING * abs(usual["return"]):
         faults.append(
             f"the plan is worse than the clinic: return {show_number(own['return'])}, the clinic's "
@@ -85,7 +86,7 @@ def check_plan(problem: Problem, plan: Agent, executor: Executor | None = None) 
     metrics = problem.treatment.task.metrics[:_METRICS]
     columns = {"return": "Return", "cost": "Cost", "success": "Success"}
     columns |= {metric.name: titled(metric.label, metric.unit) for metric in metrics}
-    table = means[list(columns)].rename(columns=columns).reset_index(names="agent")
+    table = averages[list(columns)].rename(columns=columns).reset_index(names="agent")
     others = {name: agent for name, agent in agents.items() if agent is not plan}
     return PlanCheck(others, table, tuple(faults))
 

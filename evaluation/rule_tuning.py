@@ -21,7 +21,7 @@ def tune_rule(
     problem: Problem,
     name: str,
     executor: Executor | None = None,
-    progress: Callable[[], None] | None = None,
+    progress: Callable[[], object] | None = None,
 ) -> pd.DataFrame:
     """Try every combination of a rule's grid on the same patients.
 

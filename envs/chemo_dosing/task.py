@@ -337,8 +337,8 @@ class ChemoTask(TherapyTask):
             if days and days[0] > self.first_day:
                 days, sizes = [self.first_day, *days], [0.0, *sizes]
             for day, after, size in zip(days, days[1:], sizes, strict=False):
-                part, *rest = self._parts(day, after)
-                rows += [(size, part)] + [(0.0, part) for part in rest]
+                first, *others = self._parts(day, after)
+                rows += [(size, first)] + [(0.0, part) for part in others]
             rows += [(size, 1.0) for size in sizes[-1:]]
             idle = (0.0, 1.0)
         if len(rows) > self.num_decisions:

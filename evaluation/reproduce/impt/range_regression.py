@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oncogym.envs.impt_beam_weighting.protocols import readings
+from oncogym.envs.impt_beam_weighting.task import IMPTTask
 from oncogym.envs.problem import Problem
 
 ENV_ID = "oncogym/IMPTBeamWeightingCohort-v0"
@@ -27,6 +28,7 @@ def fractions(
     """
     problem = Problem.resolve(ENV_ID, {"observation": "full"}).drawn(patients, seed, cohort)
     task = problem.task(patients)
+    assert isinstance(task, IMPTTask)
     course = task.course
     rng = np.random.default_rng(seed)
     observation = task.reset(
