@@ -35,6 +35,8 @@ def add_parser(commands: Any) -> None:
         "checkpoints, TensorBoard scalars, progress.csv and the best policy on the validation "
         "patients. `oncogym train --algo NAME --settings` lists the hyper-parameters of an "
         "algorithm.",
+        epilog="With Stable-Baselines3, TorchRL, RLlib and others instead of this command: see the "
+        "short programs in the folder examples/ of the repository, whose settings learn.",
     )
     parser.add_argument(
         "env",
