@@ -98,6 +98,7 @@ class Comparison:
         rival: The rule, protocol or controller with the highest mean return of those that see no
             more than what was trained, or than what is measured where nothing was.
         key: The best trained agent against ``rival``, if there are both.
+        seed: Seed of the bootstrap.
         extras: Further numbers for the report: tables by caption.
         figures: Further figures by caption.
     """
@@ -118,6 +119,7 @@ class Comparison:
     sees: dict[str, str] = field(default_factory=dict)
     rival: str = ""
     key: KeyNumber | None = None
+    seed: int = 0
     extras: dict[str, pd.DataFrame] = field(default_factory=dict)
     figures: dict[str, Chart] = field(default_factory=dict)
 
@@ -190,6 +192,7 @@ class Comparison:
             sees=sees,
             rival=best_of(results, rivals),
             key=key_number(results, replicas, rivals, seed=seed),
+            seed=seed,
         )
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -33,7 +34,9 @@ def overview(comparison: Comparison) -> pd.DataFrame:
     rows = []
     for name, label in comparison.labels.items():
         other = comparison.rival
-        gap = against(comparison.results, name, other) if other and other != name else None
+        gap = None
+        if other and other != name:
+            gap = against(comparison.results, name, other, seed=comparison.seed)
         rows.append(
             {
                 "agent": label,
@@ -47,6 +50,30 @@ def overview(comparison: Comparison) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows).sort_values("return", ascending=False, ignore_index=True)
+
+
+def overview_file(comparisons: Mapping[str, Comparison]) -> pd.DataFrame:
+    """The tables of several environments in one, for a file: intervals as three columns.
+
+    ``env``, ``patients``, ``agent`` (its name), ``label``, ``sees``, ``training_seeds``,
+    ``outcome``, ``return``, ``success``, ``cost``, ``score``, and the difference to the best rival
+    as ``minus_rival``, ``low`` and ``high``.
+    """
+    tables = []
+    for env_id, comparison in comparisons.items():
+        table = overview(comparison).rename(columns={"agent": "label"})
+        names = {label: name for name, label in comparison.labels.items()}
+        gaps = table.pop("minus_rival")
+        seeds = comparison.results.groupby("agent")["training_seed"].nunique()
+        agents = [names[label] for label in table["label"]]
+        table.insert(0, "agent", agents)
+        table.insert(0, "patients", len(comparison.problem.patients))
+        table.insert(0, "env", env_id)
+        table.insert(5, "training_seeds", [int(seeds[name]) for name in agents])
+        for column, part in (("minus_rival", "estimate"), ("low", "low"), ("high", "high")):
+            table[column] = [math.nan if gap is None else getattr(gap, part) for gap in gaps]
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
 
 
 def print_overview(comparison: Comparison) -> None:

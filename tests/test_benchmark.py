@@ -90,6 +90,19 @@ def test_one_table_a_treatment_fits_the_terminal(finished, capsys):
     assert comparison.protagonists == [comparison.baseline, "mpc_oracle", comparison.rival, LEARNT]
 
 
+def test_the_overview_is_a_file(finished):
+    folder, comparison = finished
+    table = pd.read_csv(folder / "overview.csv").set_index("agent")
+    assert set(table.index) == set(comparison.labels)
+    assert table["sees"].to_dict() == comparison.sees
+    assert table.loc[LEARNT, "training_seeds"] == 2
+    gap = comparison.key.difference
+    assert table.loc[LEARNT, ["minus_rival", "low", "high"]].tolist() == pytest.approx(
+        [gap.estimate, gap.low, gap.high]
+    )
+    assert np.isnan(table.loc[comparison.rival, "low"])
+
+
 def test_what_everybody_sees_is_said(finished):
     _, comparison = finished
     sees = comparison.sees

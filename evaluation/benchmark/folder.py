@@ -33,7 +33,7 @@ from oncogym.evaluation.benchmark.seed_sweep import RUN_FILES, run_name
 JOB = "benchmark"
 
 _SETTINGS = "settings.json"
-_ROOT = (_SETTINGS, "manifest.json", "summary.csv", "report.html")
+_ROOT = (_SETTINGS, "manifest.json", "overview.csv", "summary.csv", "report.html")
 
 
 def places(env_ids: Iterable[str]) -> dict[str, str]:

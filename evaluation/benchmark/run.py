@@ -40,6 +40,7 @@ from oncogym.evaluation.benchmark.seed_sweep import train_seeds
 from oncogym.evaluation.benchmark.tables import against_plan, by_training_seed, price_table
 from oncogym.evaluation.comparison import Comparison
 from oncogym.evaluation.harness import evaluate_problem, resolve
+from oncogym.evaluation.overview import overview_file
 from oncogym.evaluation.report.charts import lines_chart
 from oncogym.evaluation.report.drawings import Drawings
 from oncogym.evaluation.report.suite import suite_report
@@ -152,6 +153,8 @@ def _run_held(
     if manifest is not None:
         output.write("manifest.json", lambda path: write_json_atomic(path, manifest))
     output.write("summary.csv", partial(save_summary, comparisons))
+    table = overview_file(comparisons)
+    output.write("overview.csv", partial(write_csv_atomic, frame=table))
     summary = (
         f"{len(problems)} environment(s), up to {preset.patients} patients each, "
         f"{preset.training_seeds} training seed(s)."
