@@ -26,6 +26,7 @@ from oncogym.evaluation.metrics import (
     summarise,
     titled,
 )
+from oncogym.evaluation.numbers import show_number
 from oncogym.evaluation.report.charts import Chart, outcomes_chart, scores_chart
 from oncogym.evaluation.report.courses import Courses, browser
 from oncogym.evaluation.report.drawings import Drawings, save_png
@@ -224,6 +225,23 @@ class Comparison:
         columns[gain] = [self.gains[name] for name in self.labels]
         return pd.DataFrame(columns)
 
+    @property
+    def reference_fault(self) -> str:
+        """What is wrong with the reference, in words: it costs more than the baseline; else empty.
+
+        A score against an agent that breaks a limit rewards breaking it.
+        """
+        if not self.reference:
+            return ""
+        costs = self.results.groupby("agent")["cost"].mean()
+        own, usual = float(costs[self.reference]), float(costs[self.baseline])
+        if own <= usual + 1e-9 * max(abs(usual), 1.0):
+            return ""
+        return (
+            f"score 1, {self.labels[self.reference]}, goes over the limits more than score 0, "
+            f"{self.labels[self.baseline]}: cost {show_number(own)} against {show_number(usual)}"
+        )
+
     def document(self) -> dict[str, Any]:
         """Everything as JSON-able data."""
         return {
@@ -232,6 +250,7 @@ class Comparison:
             "patients": len(self.problem.patients),
             "baseline": self.baseline,
             "reference": self.reference,
+            "reference_fault": self.reference_fault,
             "no_scale": self.no_scale,
             "left_out": self.left_out,
             "labels": self.labels,
@@ -257,6 +276,8 @@ class Comparison:
             + (f", 1 = {self.labels[self.reference]}." if self.scores else ".")
             + (f" No normalised score ({self.no_scale})." if self.no_scale else "")
         )
+        if self.reference_fault:
+            report.add_text(f"Mind: {self.reference_fault}.")
         name = problem.variant.id
         report.add_table(self.table("mean"), f"{name}: mean [95 % interval]")
         report.add_table(self.table("iqm"), f"{name}: interquartile mean [95 % interval]")
@@ -383,6 +404,8 @@ def print_comparison(comparison: Comparison) -> None:
     }
     for title, table in tables.items():
         print(f"\n{title}\n{text_table(table)}")
+    if comparison.reference_fault:
+        print(f"\nmind: {visible(comparison.reference_fault)}")
     if comparison.no_scale:
         print(f"\nno normalised score: {comparison.no_scale}")
     for name, reason in comparison.left_out.items():

@@ -110,6 +110,8 @@ def print_overview(comparison: Comparison) -> None:
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         )
         print("  ".join(cells).rstrip())
+    if comparison.reference_fault:
+        print(f"mind: {visible(comparison.reference_fault)}")
     rival = visible(comparison.labels.get(comparison.rival, "none"))
     scale = (
         f"score: 0 {visible(comparison.labels[comparison.baseline])}, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,13 @@ import pandas as pd
 import pytest
 
 from oncogym.agents.clinical import RuleAgent, clinical_agent
+from oncogym.agents.plan import PlanAgent
 from oncogym.agents.rollout import rollout
 from oncogym.cli.main import main
 from oncogym.core.errors import UnknownNameError
 from oncogym.envs import get_treatment, treatments
 from oncogym.envs.protocols import HiddenError, Rule, ScheduleError
+from oncogym.evaluation.comparison import Comparison
 from oncogym.evaluation.harness import evaluate, resolve
 from oncogym.evaluation.reproduce.impt import range_regression
 from oncogym.evaluation.rule_tuning import tune_rule
@@ -143,6 +146,20 @@ def test_range_regression_is_what_the_command_fits():
     # Other patients of the same cohort: nearly as good as what is fitted to them, and of use.
     assert ours < 1.35 * best
     assert ours < 0.9 * errors.var()
+
+
+def test_a_reference_that_breaks_the_limit_is_said_to():
+    problem = resolve("GlioblastomaRadiationCohort-v0", patients=4)
+    agents = {
+        name: clinical_agent(problem.treatment, problem.task(1), name)
+        for name in ("standard", "greedy_90")
+    }
+    agents["bold"] = PlanAgent(np.full((40, 1), 0.3))
+    for reference, fault in (("greedy_90", ""), ("bold", "cost .* against 0$")):
+        found = Comparison.run(problem, agents, baseline="standard", reference=reference)
+        assert re.search(fault, found.reference_fault)
+        assert bool(found.reference_fault) == bool(fault)
+        assert found.document()["reference_fault"] == found.reference_fault
 
 
 # --- tuning ----------------------------------------------------------------------------------
