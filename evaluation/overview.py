@@ -57,7 +57,7 @@ def overview_file(comparisons: Mapping[str, Comparison]) -> pd.DataFrame:
 
     ``env``, ``patients``, ``agent`` (its name), ``label``, ``sees``, ``training_seeds``,
     ``outcome``, ``return``, ``success``, ``cost``, ``score``, and the difference to the best rival
-    as ``minus_rival``, ``low`` and ``high``.
+    as ``minus_rival``, ``low`` and ``high``, which are 0 for the rival itself.
     """
     tables = []
     for env_id, comparison in comparisons.items():
@@ -71,7 +71,7 @@ def overview_file(comparisons: Mapping[str, Comparison]) -> pd.DataFrame:
         table.insert(0, "env", env_id)
         table.insert(5, "training_seeds", [int(seeds[name]) for name in agents])
         for column, part in (("minus_rival", "estimate"), ("low", "low"), ("high", "high")):
-            table[column] = [math.nan if gap is None else getattr(gap, part) for gap in gaps]
+            table[column] = [0.0 if gap is None else getattr(gap, part) for gap in gaps]
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 

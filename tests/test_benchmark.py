@@ -100,7 +100,7 @@ def test_the_overview_is_a_file(finished):
     assert table.loc[LEARNT, ["minus_rival", "low", "high"]].tolist() == pytest.approx(
         [gap.estimate, gap.low, gap.high]
     )
-    assert np.isnan(table.loc[comparison.rival, "low"])
+    assert table.loc[comparison.rival, ["minus_rival", "low", "high"]].tolist() == [0.0] * 3
 
 
 def test_what_everybody_sees_is_said(finished):

@@ -161,7 +161,9 @@ def test_infinite_and_uneven_bounds_survive(tmp_path):
 
 def test_a_policy_treats_patients_of_any_cohort_of_its_problem(tmp_path):
     write_policy(tmp_path, make_policy())
-    agent = PolicyAgent.load(tmp_path, SAME_PROBLEM)
+    agent = PolicyAgent.load(tmp_path, SAME_PROBLEM, {"observation": "full"})
+    with pytest.raises(PolicyMismatchError, match="'full' in training, here it is 'measurable'"):
+        PolicyAgent.load(tmp_path, SAME_PROBLEM)
     treatment, _ = find_variant(SAME_PROBLEM)
     task = treatment.task(5)
     PolicyAgent.load(tmp_path, task=task)
