@@ -122,7 +122,7 @@ def test_same_seed_same_numbers(capsys):
     assert main([*arguments, "--option", "observation=measurable"]) == 0
     second = capsys.readouterr().out
     assert first == second
-    assert "threshold" in json.loads(first)["left_out"]
+    assert json.loads(first)["sees"]["threshold"] == "full state"
 
 
 def test_optimize_saves_a_plan_that_evaluate_takes(tmp_path, capsys):

@@ -75,10 +75,10 @@ def evaluation():
     """A problem with three shards, and an agent of each kind."""
     problem = resolve(COHORT, patients=70, seed=5, options={"observation": "measurable"})
     task = problem.task(1)
-    agents, left_out = clinical_agents(problem.treatment, task)
+    agents, _ = clinical_agents(problem.treatment, task)
     agents["random"] = RandomAgent(1, 3)
     agents["plan"] = PlanAgent(np.full((60, 1), 0.05))
-    assert left_out
+    assert agents["threshold"].options == {"observation": "full"}
     return problem, agents
 
 

@@ -197,7 +197,7 @@ def test_evaluate_runs_the_graph(run, tmp_path, capsys):
 
 def test_a_policy_of_another_observation_does_not_fit(run):
     with pytest.raises(PolicyMismatchError, match="option 'observation' was 'image'"):
-        PolicyAgent.load(run.policy, ENV, {**OPTIONS, "observation": "summary"})
+        PolicyAgent.load(run.policy, ENV, {**OPTIONS, "observation": "full"})
 
 
 def test_networks_of_images_need_images():

@@ -103,7 +103,8 @@ def test_a_plan_over_a_limit_is_said_in_words():
     ), faults
 
 
-def test_the_plan_stands_in_physical_units_beside_the_clinic(capsys):
+def test_the_plan_stands_in_physical_units_beside_the_clinic(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     assert main(["optimize", CHEMO, "--budget", "1440"]) == FINE
     out = capsys.readouterr().out
     head = next(line for line in out.splitlines() if line.startswith("decision"))

@@ -143,7 +143,7 @@ def test_panels_tell_values_to_the_mouse_and_to_the_keyboard(opened):
     opened.press("ArrowRight")
     spoken = opened.run("document.querySelectorAll('#browser [aria-live]')[1].textContent")
     assert spoken.startswith("day 0.42: ")
-    assert spoken.count(";") == 1  # two agents
+    assert spoken.count(";") == 2  # three agents
     opened.press("End")
     spoken = opened.run("document.querySelectorAll('#browser [aria-live]')[1].textContent")
     assert spoken.startswith("day 60.6: ")

@@ -31,7 +31,7 @@ from oncogym.core.errors import UnknownNameError  # noqa: E402
 from oncogym.core.files import CorruptFileError, OutputFolderError, read_json  # noqa: E402
 from oncogym.envs import find_variant, treatments  # noqa: E402
 from oncogym.training.algorithms import algorithm_names, find_algorithm  # noqa: E402
-from oncogym.training.evaluator import Evaluator  # noqa: E402
+from oncogym.training.evaluator import FIRST_SEED, Evaluator  # noqa: E402
 from oncogym.training.runs import (  # noqa: E402
     EvaluationError,
     RunFolderError,
@@ -47,6 +47,7 @@ from oncogym.training.settings import (  # noqa: E402
 
 ENV = "oncogym/ChemoDosing-v0"
 COHORT = "oncogym/ChemoDosingCohort-v0"
+KEYS = np.arange(256, dtype=np.uint64) + np.uint64(FIRST_SEED)
 PPO = "ppo"
 TINY = {"n_steps": 10, "batch_size": 40, "n_epochs": 2, "layers": [8], "evaluations": 4}
 # 8 lanes, 10 decisions each: 80 decisions an update, 13 updates for 1000 decisions.
@@ -129,11 +130,14 @@ def test_the_best_policy_is_kept_and_does_what_was_measured(finished):
     assert finished.best_return == pytest.approx(evaluated.max(), abs=1e-12)
     treatment, _ = find_variant(COHORT)
     patients = treatment.cohort("validation").patients(256)
-    result = rollout(treatment.task(256), finished.agent(), patients)
+    task = treatment.task(256, observation="measurable")
+    # The random keys of evaluations in training: readings have errors.
+    result = rollout(task, finished.agent(), patients, KEYS)
     assert result.returns.mean() == pytest.approx(finished.best_return, abs=1e-9)
     about = finished.agent().policy.about
     assert (about["steps"], about["seed"]) == (finished.best_steps, 3)
-    assert PolicyAgent.load(finished.folder, ENV).policy.env_id == COHORT
+    seen = {"observation": "measurable"}
+    assert PolicyAgent.load(finished.folder, ENV, seen).policy.env_id == COHORT
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
@@ -532,7 +536,8 @@ def test_an_off_policy_run_is_evaluated_and_loads_without_torch(replaying):
     assert policy.about["algorithm"] == "sac"
     treatment, _ = find_variant(replaying.env_id)
     patients = treatment.cohort("validation").patients(256)
-    result = rollout(treatment.task(256, **policy.options), replaying.agent(), patients)
+    task = treatment.task(256, **policy.options)
+    result = rollout(task, replaying.agent(), patients, KEYS)
     assert result.returns.mean() == pytest.approx(replaying.best_return, abs=1e-9)
 
 

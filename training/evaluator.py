@@ -9,7 +9,7 @@ from oncogym.agents.rollout import Rollout, rollout
 from oncogym.training.settings import RunSettings
 
 # Random keys of the evaluation episodes, far from those with which results are reported.
-_FIRST_SEED = 1 << 40
+FIRST_SEED = 1 << 40
 # Patients of an evaluation in a cohort without an end and without a validation list beside it.
 _UNLIMITED = 16
 
@@ -35,7 +35,7 @@ class Evaluator:
         chosen = problem.drawn(count, cohort=cohort)
         self.cohort = cohort.name
         self._patients = chosen.patients
-        self._seeds = np.arange(count, dtype=np.uint64) + np.uint64(_FIRST_SEED)
+        self._seeds = np.arange(count, dtype=np.uint64) + np.uint64(FIRST_SEED)
         self.task = chosen.task()
 
     def __call__(self, agent: Agent) -> Rollout:
