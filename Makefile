@@ -7,7 +7,7 @@ WORKERS ?= 2
 # Threads that wait for work must not spin beside another process.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup test check lowest gpu benchmark docs interop lint clean clean-cache
+.PHONY: setup test check lowest gpu benchmark docs interop interop-short lint clean clean-cache
 
 # Makes .venv in the checkout and installs the project into it, editable.
 setup: $(STAMP)
@@ -59,6 +59,22 @@ interop:
 	  -r examples/requirements-rllib.txt
 	build/rllib/bin/python examples/run_all.py --only rllib_ppo
 	build/rllib/bin/python examples/run_all.py --table
+
+# An environment $(1) that has what .venv has, and on top of it the requirements $(2).
+define layer
+$(PYTHON) -m venv $(1)
+$(BIN)/python -c "import site; print(site.getsitepackages()[0])" \
+  > $$($(1)/bin/python -c "import site; print(site.getsitepackages()[0])")/base.pth
+$(1)/bin/python -m pip install --quiet -c constraints.txt -r $(2)
+endef
+
+# What `make test` skips because its libraries pin others: short runs of these examples.
+interop-short: setup
+	$(call layer,build/layer,examples/requirements.txt)
+	build/layer/bin/python -m pytest -rs tests/test_interop.py tests/test_flat_info.py \
+	  -k "torchrl or tianshou or minari"
+	$(call layer,build/layer-rllib,examples/requirements-rllib.txt)
+	build/layer-rllib/bin/python -m pytest -rs tests/test_interop.py -k rllib
 
 # Style on the sources, types on the installed package.
 lint: setup

@@ -273,8 +273,8 @@ class Belief:
             self._likelihood[who] += part[:, None] * np.where(self.alive[who], latest[who], 0.0)
             left[who] -= part
             left[left < 1e-12] = 0.0
-            poor = (left > 0.0) | (self.effective < self.settings.least_share * self._particles)
-            poor = who[poor[who]]
+            few = (left > 0.0) | (self.effective < self.settings.least_share * self._particles)
+            poor = who[few[who]]
             if len(poor):
                 self._renew(poor, latest)
         self.dropped = left

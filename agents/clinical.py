@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 
 from oncogym.agents.agent import Agent
 from oncogym.agents.plan import PlanAgent
+from oncogym.envs.problem import Problem
 from oncogym.envs.protocols import HiddenError, Rule, ScheduleError
 from oncogym.envs.therapy import TherapyTask
 from oncogym.envs.treatment import Treatment
@@ -41,7 +44,7 @@ class RuleAgent:
     @property
     def sees(self) -> str:
         """What the rule decides by, see :class:`oncogym.agents.agent.Agent`."""
-        return "knows the patient" if self._rule.options else self._task.sees
+        return "full state" if self._rule.options else self._task.sees
 
     def in_task(self, task: TherapyTask) -> RuleAgent:
         """The same rule for a task with other options."""
@@ -54,8 +57,10 @@ class RuleAgent:
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
     ) -> tuple[NDArray[np.float64], Any]:
-        """Apply the rule to each observation."""
-        return self._rule.decide(self._task, observation), state
+        """Apply the rule to each observation; ``state`` is what the rule remembers."""
+        if state is not None and episode_start is not None and np.any(episode_start):
+            state = np.where(np.asarray(episode_start)[:, None], np.nan, state)
+        return self._rule.actions(self._task, observation, state)
 
 
 class RandomAgent:
@@ -105,12 +110,35 @@ def clinical_agent(treatment: Treatment, task: TherapyTask, name: str) -> Agent:
     protocol = treatment.protocol(name)
     if isinstance(protocol, Rule):
         try:
-            protocol.decide(task, np.zeros((1, *task.observation_space.shape), np.float32))
+            protocol.actions(task, np.zeros((1, *task.observation_space.shape), np.float32))
         except HiddenError:
             if not protocol.options:
                 raise
         return RuleAgent(protocol, task)
     return PlanAgent(task.schedule_actions(protocol), protocol.label)
+
+
+def full_state_twins(problem: Problem, agents: Mapping[str, Agent]) -> dict[str, Agent]:
+    """The rules among ``agents`` as they act where the model's state is shown, ``NAME@full``.
+
+    The same patients with the same chance, in a task with ``observation="full"``: what measuring
+    costs a rule. Nothing where the problem shows the full state itself, or a rule sees it already.
+    """
+    if problem.kept_task(1).sees == "full state":
+        return {}
+    found: dict[str, Agent] = {}
+    for name, agent in agents.items():
+        if isinstance(agent, RuleAgent) and not agent.options:
+            rule = replace(
+                agent.rule, label=f"{agent.label} (full state)", options={"observation": "full"}
+            )
+            task = problem.with_options(rule.options).task(1)
+            try:
+                rule.actions(task, np.zeros((1, *task.observation_space.shape), np.float32))
+            except ScheduleError:
+                continue
+            found[f"{name}@full"] = RuleAgent(rule, task)
+    return found
 
 
 def clinical_agents(

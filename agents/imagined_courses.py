@@ -54,6 +54,8 @@ class Bases:
                 self._add(name, agent.actions, None)
         if not self.names:
             self._add("nothing", np.zeros((task.num_decisions, *task.action_space.shape)), None)
+        #: Numbers that a rule remembers of a patient at most.
+        self.memory = max((agent.rule.memory for agent in self._rules if agent), default=0)
 
     def _add(self, name: str, table: Floats | None, rule: RuleAgent | None) -> None:
         self.names.append(name)
@@ -63,16 +65,43 @@ class Bases:
     def __len__(self) -> int:
         return len(self.names)
 
+    def forgotten(self, patients: int) -> Floats:
+        """What every protocol remembers at the start ``(patients, protocols, memory)``: NaN."""
+        return np.full((patients, len(self), self.memory), np.nan)
+
+    def remember(
+        self, task: TherapyTask, time: int, observation: NDArray[np.float32], memories: Floats
+    ) -> Floats:
+        """What every protocol remembers after an observation ``(patients, …)`` of a real course."""
+        after = memories.copy()
+        for number in range(len(self)):
+            base = np.full(len(observation), number)
+            _, after[:, number] = self.actions(task, base, time, observation, memories[:, number])
+        return after
+
     def actions(
         self,
         task: TherapyTask,
         base: NDArray[np.intp],
         time: int,
         observation: NDArray[np.float32],
-    ) -> Floats:
-        """Actions ``(k, action size)`` of protocols ``(k,)`` for observations ``(k, …)``."""
+        memory: Floats,
+    ) -> tuple[Floats, Floats]:
+        """What protocols do and remember.
+
+        Args:
+            task: A task with the options in which they decide.
+            base: Number of a protocol for each lane ``(k,)``.
+            time: Number of the decision.
+            observation: Observations ``(k, …)``.
+            memory: What they remember ``(k, memory)``.
+
+        Returns:
+            Actions ``(k, action size)`` and the memory for the next decision.
+        """
         size = int(np.prod(task.action_space.shape))
         out = np.zeros((len(base), size))
+        memory = memory.copy()
         for number in np.unique(base):
             mine = base == number
             table, rule = self._tables[number], self._rules[number]
@@ -80,9 +109,11 @@ class Bases:
                 out[mine] = table[time] if time < len(table) else 0.0
             else:
                 assert rule is not None
-                found, _ = rule.in_task(task).predict(observation[mine])
+                width = rule.rule.memory
+                found, kept = rule.rule.actions(task, observation[mine], memory[mine, :width])
                 out[mine] = np.clip(found, 0.0, 1.0)
-        return out
+                memory[mine, :width] = kept
+        return out, memory
 
 
 class ImaginedCourses:
@@ -116,6 +147,7 @@ class ImaginedCourses:
         candidates: Candidates,
         time: int,
         now: NDArray[np.float32],
+        memories: Floats,
     ) -> Floats:
         """Return of every plan in every state.
 
@@ -127,6 +159,8 @@ class ImaginedCourses:
             now: What is really observed of each patient now ``(patients, …)``. The first action of
                 a rule follows from it in all states of a patient, since it is taken before the
                 state is known; later ones follow from what is observed in the course.
+            memories: What every protocol remembers of each patient until then ``(patients,
+                protocols, memory)``.
 
         Returns:
             ``(patients, plans, scenarios)``; 0 for a state that is over.
@@ -143,7 +177,7 @@ class ImaginedCourses:
             lanes = chosen[start : start + most]
             out[lanes] = self._courses(
                 states.take(patient[lanes] * scenarios + scenario[lanes]),
-                patient[lanes], plan[lanes], candidates, time, now,
+                patient[lanes], plan[lanes], candidates, time, now, memories,
             )  # fmt: skip
         return out.reshape(patients, plans, scenarios)
 
@@ -155,6 +189,7 @@ class ImaginedCourses:
         candidates: Candidates,
         time: int,
         now: NDArray[np.float32],
+        memories: Floats,
     ) -> Floats:
         task, count = self._task, len(patient)
         lanes = np.arange(count)
@@ -165,11 +200,14 @@ class ImaginedCourses:
         base = candidates.base[patient, plan]
         actions = np.zeros((task.num_lanes, self.size))
         seen = now[patient]
+        memory = memories[patient, base]
         for step in range(time, time + self.ahead(time)):
             going = np.flatnonzero(active[:count])
             if not len(going):
                 break
-            wanted = self._bases.actions(task, base[going], step, seen[going])
+            wanted, memory[going] = self._bases.actions(
+                task, base[going], step, seen[going], memory[going]
+            )
             wanted += candidates.offsets[patient[going], plan[going], step]
             actions[going] = np.clip(wanted, 0.0, 1.0)
             result = task.step(actions.reshape(-1, *task.action_space.shape), active)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from oncogym.agents import mlp_kernel as kernel
-from oncogym.agents.policy_files import Policy, read_policy
+from oncogym.agents.onnx_policy import OnnxNetwork, OnnxPolicy
+from oncogym.agents.policy_files import AnyPolicy, Policy, read_policy
+from oncogym.agents.policy_header import Described, Outputs
 from oncogym.core.files import StrPath
 from oncogym.envs import streams
 from oncogym.envs.options import complete_options, resolve_options
@@ -27,20 +29,31 @@ class PolicyMismatchError(ValueError):
     """A policy was made for another treatment, other task options or other spaces."""
 
 
-class PolicyAgent:
-    """Decides by a trained network; a lane's action does not depend on the size of the batch.
+class Network(Protocol):
+    """The network of a policy, ready to be computed."""
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether it remembers."""
+        ...
+
+    def __call__(
+        self, rows: NDArray[Any], state: Any, episode_start: NDArray[np.bool_] | None
+    ) -> Outputs:
+        """The action's distribution for each of ``rows`` ``(batch, numbers)``."""
+        ...
+
+
+class PerceptronNetwork:
+    """A multi-layer perceptron in float64, a lane at a time.
 
     Args:
-        policy: The network and what it was made for.
-        label: Name for tables and figures; by default that of the algorithm.
-        seed: Seed of sampled actions (``deterministic=False``).
+        policy: Its tensors.
     """
 
-    def __init__(self, policy: Policy, label: str | None = None, seed: int = 0) -> None:
-        self.policy = policy
-        self.label = label or str(policy.about.get("title", "Policy"))
-        self._seed = np.uint64(seed)
-        self._calls = 0
+    recurrent = False
+
+    def __init__(self, policy: Policy) -> None:
         inputs = policy.sizes[0]
         plain = policy.mean is None or policy.variance is None
         self._mean = np.zeros(inputs) if plain else np.asarray(policy.mean, np.float64)
@@ -59,6 +72,60 @@ class PolicyAgent:
         self._actions = int(np.prod(policy.action_space.shape))
         self._std = None if policy.log_std is None else np.exp(policy.log_std.astype(np.float64))
 
+    def __call__(
+        self, rows: NDArray[Any], state: Any, episode_start: NDArray[np.bool_] | None
+    ) -> Outputs:
+        """The action's distribution for each of ``rows``; ``state`` is handed back as it came."""
+        raw = np.empty((len(rows), self._sizes[-1]))
+        kernel.forward(
+            rows,
+            self._mean,
+            self._scale,
+            self._clip,
+            self._sizes,
+            self._weights,
+            self._activation,
+            raw,
+        )
+        raw, given = raw[:, : self._actions], raw[:, self._actions :]
+        std = np.exp(np.clip(given, *_LOG_STD)) if self._std is None else self._std
+        return raw, std, state
+
+
+def network_of(policy: AnyPolicy) -> Network:
+    """The network of a policy.
+
+    Raises:
+        ModuleNotFoundError: What computes it is not installed.
+        CorruptFileError: It is an ONNX graph that does not do what the policy says.
+    """
+    if isinstance(policy, OnnxPolicy):
+        return OnnxNetwork(policy)
+    return PerceptronNetwork(policy)
+
+
+class PolicyAgent:
+    """Decides by a trained network; a lane's action does not depend on the size of the batch.
+
+    Args:
+        policy: The network and what it was made for.
+        label: Name for tables and figures; by default that of the algorithm.
+        seed: Seed of sampled actions (``deterministic=False``).
+    """
+
+    def __init__(self, policy: AnyPolicy, label: str | None = None, seed: int = 0) -> None:
+        self.policy = policy
+        self.label = label or str(policy.about.get("title", "Policy"))
+        self._seed = np.uint64(seed)
+        self._calls = 0
+        self._network = network_of(policy)
+        self._actions = int(np.prod(policy.action_space.shape))
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether it remembers: its decisions hang on those before."""
+        return self._network.recurrent
+
     @classmethod
     def load(
         cls,
@@ -73,7 +140,7 @@ class PolicyAgent:
         """Read a policy and make sure that it fits an environment.
 
         Args:
-            folder: A folder with ``policy.json`` and ``policy.npz``, or a training run's folder.
+            folder: A folder with ``policy.json`` and its network, or a training run's folder.
             env_id: Environment in which it shall act; without it and ``task`` nothing is checked.
             options: Options given to that environment on top of its own.
             task: A task in which it shall act, where there is no id; only its public attributes can
@@ -85,6 +152,7 @@ class PolicyAgent:
                 only in their patients are interchangeable.
             CorruptFileError: A file is truncated or altered; the message names it.
             FileNotFoundError: There is no policy.
+            ModuleNotFoundError: It is an ONNX graph, and ONNX Runtime is not installed.
             UnknownNameError: There is no such environment or option.
         """
         policy = read_policy(policy_folder(folder))
@@ -104,7 +172,8 @@ class PolicyAgent:
         """Actions in [0, 1], ``(batch, …)`` for a batch of observations, one for a single one.
 
         Sampled actions come from the agent's own seed: the same for the n-th call and a lane,
-        whatever the other lanes. ``state`` is handed back as it came.
+        whatever the other lanes. A recurrent policy takes and gives a lane's memory as ``state``,
+        and forgets it where ``episode_start`` is set; others hand back what came.
 
         Raises:
             ValueError: The observations have the wrong shape.
@@ -115,28 +184,17 @@ class PolicyAgent:
         if not single and rows.shape[1:] != shape:
             raise ValueError(f"observations have shape {rows.shape}; allowed: (batch, *{shape})")
         rows = np.ascontiguousarray(rows.reshape(1 if single else len(rows), -1))
-        raw = np.empty((len(rows), self._sizes[-1]))
-        kernel.forward(
-            rows,
-            self._mean,
-            self._scale,
-            self._clip,
-            self._sizes,
-            self._weights,
-            self._activation,
-            raw,
-        )
-        raw, given = raw[:, : self._actions], raw[:, self._actions :]
+        raw, std, state = self._network(rows, state, episode_start)
+        raw = np.asarray(raw)
         if not deterministic:
-            std = np.exp(np.clip(given, *_LOG_STD)) if self._std is None else self._std
             raw += std * self._noise(len(rows))
         if self.policy.squash:
             raw = np.tanh(raw)
         if self.policy.rescale_actions:
             raw = (raw + 1.0) * 0.5
         space = self.policy.action_space
-        actions = np.clip(raw.reshape(len(rows), *space.shape), space.low, space.high)
-        actions = actions.astype(np.float32)
+        clipped = np.clip(raw.reshape(len(rows), *space.shape), space.low, space.high)
+        actions: NDArray[np.float32] = clipped.astype(np.float32)
         return (actions[0] if single else actions), state
 
     def _noise(self, lanes: int) -> NDArray[np.float64]:
@@ -152,7 +210,7 @@ def policy_folder(folder: StrPath) -> Path:
     return inner if (inner / "policy.json").is_file() else Path(folder)
 
 
-def require_match(policy: Policy, env_id: str, options: Mapping[str, Any] | None = None) -> None:
+def require_match(policy: Described, env_id: str, options: Mapping[str, Any] | None = None) -> None:
     """Raise :class:`PolicyMismatchError` unless the policy fits the environment.
 
     Treatment, task options (defaults filled in) and spaces must agree; patients need not.
@@ -175,7 +233,7 @@ def require_match(policy: Policy, env_id: str, options: Mapping[str, Any] | None
     _require_same_spaces(policy, treatment.task(1, **task_options), where)
 
 
-def require_same_task(policy: Policy, task: TherapyTask) -> None:
+def require_same_task(policy: Described, task: TherapyTask) -> None:
     """Raise :class:`PolicyMismatchError` unless the policy fits a task.
 
     Treatment, spaces and public attributes (other than the number of lanes) must be those of a task
@@ -211,7 +269,7 @@ def _attributes(task: TherapyTask) -> dict[str, Any]:
     }
 
 
-def _require_same_spaces(policy: Policy, task: TherapyTask, where: str) -> None:
+def _require_same_spaces(policy: Described, task: TherapyTask, where: str) -> None:
     for kind, trained, present in (
         ("observation", policy.observation_space, task.observation_space),
         ("action", policy.action_space, task.action_space),

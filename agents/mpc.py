@@ -102,6 +102,7 @@ class ControlState:
         last: Actions that were given last ``(patients, action size)``.
         draws: Random numbers of the search.
         known: What is known of the patients: a belief, or their twins.
+        memories: What every protocol remembers ``(patients, protocols, memory)``.
     """
 
     time: int
@@ -112,6 +113,7 @@ class ControlState:
     last: Floats
     draws: PatientStreams
     known: Any
+    memories: Floats
 
 
 class RecedingHorizon:
@@ -237,7 +239,9 @@ class RecedingHorizon:
         if state.time % self.settings.replan_every == 0:
             self._plan(state, seen)
         task = self._observer
-        wanted = self._bases.actions(task, state.base, state.time, seen)
+        own = state.memories[np.arange(len(seen)), state.base]
+        wanted, _ = self._bases.actions(task, state.base, state.time, seen, own)
+        state.memories = self._bases.remember(task, state.time, seen, state.memories)
         wanted += state.offsets[:, state.time]
         # As environments take actions, so that a controller knows what was given.
         actions = np.clip(wanted, 0.0, 1.0).astype(np.float32).astype(np.float64)
@@ -260,6 +264,7 @@ class RecedingHorizon:
             last=np.zeros((count, size)),
             draws=PatientStreams(self.problem.seeds, self.settings.seed, streams.STREAM_CONTROL),
             known=self._begin(observation),
+            memories=self._bases.forgotten(count),
         )
 
     def _plan(self, state: ControlState, seen: NDArray[Any]) -> None:
@@ -273,7 +278,8 @@ class RecedingHorizon:
         everybody = np.arange(count)
 
         def score(base: NDArray[np.intp], offsets: Floats) -> Floats:
-            found = courses.returns(states, going, Candidates(base, offsets), time, seen)
+            candidates = Candidates(base, offsets)
+            found = courses.returns(states, going, candidates, time, seen, state.memories)
             # A sum in a fixed order over scenarios of equal weight.
             return found.sum(axis=2)
 

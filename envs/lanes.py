@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from oncogym.core.checks import whole_number
 from oncogym.core.errors import nearest
+from oncogym.envs.cohort import CohortName
 from oncogym.envs.copies import copy_object
 from oncogym.envs.registry import get_treatment
 from oncogym.envs.snapshots import (
@@ -40,8 +41,8 @@ class Lanes:
     Args:
         treatment: Name of a registered treatment, or the record itself.
         num_lanes: Number of lanes.
-        cohort: Name of the cohort from which a reset draws a patient.
-        patient: Patient for every reset instead of the cohort, as a mapping of field values.
+        cohort: Cohort from which a reset draws a patient, see :meth:`Treatment.cohort`.
+        patient: Patient for every reset instead of the cohort, see :meth:`Treatment.patient_rows`.
         **options: Options of the treatment's task.
     """
 
@@ -49,8 +50,8 @@ class Lanes:
         self,
         treatment: str | Treatment,
         num_lanes: int,
-        cohort: str = "nominal",
-        patient: Mapping[str, float] | None = None,
+        cohort: CohortName = "nominal",
+        patient: Mapping[str, float] | str | None = None,
         **options: Any,
     ) -> None:
         self.treatment = get_treatment(treatment) if isinstance(treatment, str) else treatment

@@ -16,7 +16,10 @@ from oncogym.envs.treatment import Treatment, Variant
 ENVIRONMENT_OPTIONS = ("cohort", "patient", "max_episode_steps")
 
 # Of the environment options that JSON can express; records and rows are checked by the treatment.
-_ENVIRONMENT_TYPES: dict[str, Any] = {"cohort": str, "max_episode_steps": int | None}
+_ENVIRONMENT_TYPES: dict[str, Any] = {
+    "cohort": str | Mapping,
+    "max_episode_steps": int | None,
+}
 
 
 def resolve_options(

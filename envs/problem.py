@@ -20,12 +20,12 @@ from oncogym.core.documents import Document
 from oncogym.core.errors import UnknownNameError
 from oncogym.core.files import to_plain
 from oncogym.envs import streams
-from oncogym.envs.cohort import Cohort, Fixed
+from oncogym.envs.cohort import Cohort, CohortName, Fixed
 from oncogym.envs.options import complete_options, resolve_options
 from oncogym.envs.plan_spaces import Floats
 from oncogym.envs.registry import find_variant, get_treatment, register_treatment
 from oncogym.envs.therapy import TherapyTask
-from oncogym.envs.treatment import Treatment, Variant
+from oncogym.envs.treatment import OWN_PATIENT, Treatment, Variant
 from oncogym.parallel.base import ExecutorError
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ MOST_PATIENTS = 1_000_000
 
 # Above this, neighbouring seeds would choose the same patients of an unlimited cohort.
 _LARGEST_SEED = 2**48 - 1
-# Name of the cohort of a patient whom a user described.
-_OWN_PATIENT = "patient"
 # Tasks that a thread keeps for use again.
 _KEPT = 8
 # Blocks of random keys of replicates lie so many bits apart; patients' own keys are small numbers.
@@ -80,7 +78,7 @@ class Problem:
         env_id: str,
         options: Mapping[str, Any] | None = None,
         *,
-        cohort: str | None = None,
+        cohort: CohortName | None = None,
         evaluated: bool = False,
     ) -> Problem:
         """The problem behind an environment id, with nobody chosen yet.
@@ -90,11 +88,14 @@ class Problem:
             options: Options of the environment on top of the id's, ``cohort``, ``patient`` (a
                 mapping of fields: that patient is treated each time) and ``max_episode_steps``
                 included.
-            cohort: Cohort in place of that of the options.
+            cohort: Cohort in place of that of the options: a name, or a user's own as the path of
+                a JSON file or its content, see :meth:`oncogym.envs.cohort.Cohort.from_json`.
             evaluated: Take the id's evaluation cohort unless another one is named, instead of the
-                cohort that its environment resets to.
+                cohort that its environment resets to; of a user's own cohort, the patients whom
+                neither training nor a search meets.
 
         Raises:
+            OSError: The file of a patient or of a cohort cannot be opened.
             UnknownNameError: The id, the cohort, an option or a field of the patient does not
                 exist; the message suggests the nearest.
             ValueError: A value is out of range or of another type, or two arguments contradict
@@ -102,7 +103,8 @@ class Problem:
         """
         treatment, variant = find_variant(env_id)
         usual = variant.evaluation_cohort if evaluated else None
-        return cls.of(treatment, options, variant=variant, cohort=cohort, usual_cohort=usual)
+        found = cls.of(treatment, options, variant=variant, cohort=cohort, usual_cohort=usual)
+        return replace(found, cohort=found.cohort.listed("held_out")) if evaluated else found
 
     @classmethod
     def of(
@@ -111,7 +113,7 @@ class Problem:
         options: Mapping[str, Any] | None = None,
         *,
         variant: Variant | None = None,
-        cohort: str | None = None,
+        cohort: CohortName | None = None,
         usual_cohort: str | None = None,
         patients: Floats | None = None,
         seeds: Sequence[int] | NDArray[Any] | None = None,
@@ -169,14 +171,14 @@ class Problem:
             raise ValueError(f"{len(rows)} patients and keys of shape {keys.shape}; one key each")
         return replace(self, patients=rows, seeds=keys)
 
-    def drawn(self, count: int, seed: int = 0, cohort: str | None = None) -> Self:
+    def drawn(self, count: int, seed: int = 0, cohort: CohortName | None = None) -> Self:
         """The problem for the first patients of a cohort.
 
         Args:
             count: Number of patients, up to :data:`MOST_PATIENTS`.
             seed: Patient *k* has the random key ``seed + k``; in an unlimited cohort the seed also
                 chooses the list of patients.
-            cohort: Name of the cohort; by default that of the problem.
+            cohort: The cohort, as in :meth:`resolve`; by default that of the problem.
 
         Raises:
             UnknownNameError: There is no such cohort.
@@ -250,14 +252,14 @@ class Problem:
     @property
     def patient(self) -> Floats | None:
         """A user's own patient ``(fields,)``, if the problem is theirs."""
-        return self.cohort.patients(1)[0] if self.cohort.name == _OWN_PATIENT else None
+        return self.cohort.patients(1)[0] if self.cohort.name == OWN_PATIENT else None
 
     def environment_options(self) -> dict[str, Any]:
         """Keyword arguments with which an environment treats this problem's patients."""
         found: dict[str, Any] = dict(self.options)
         row = self.patient
         if row is None:
-            found["cohort"] = self.cohort.name
+            found["cohort"] = self.cohort.to_json()
         else:
             found["patient"] = dict(zip(self.treatment.patient.FIELDS, row.tolist(), strict=True))
         if self.max_episode_steps is not None:
@@ -283,7 +285,7 @@ class Problem:
             {
                 "env": self.variant.id,
                 "options": dict(self.options),
-                "cohort": self.cohort.name,
+                "cohort": self.cohort.to_json(),
                 "patient": self.patient,
                 "max_episode_steps": self.max_episode_steps,
                 "patients": self.patients,
@@ -309,7 +311,7 @@ class Problem:
                 **document.mapping("options"),
                 "max_episode_steps": document["max_episode_steps"],
             },
-            cohort=None if own else document.text("cohort"),
+            cohort=None if own else _cohort_of(document),
         )
         kind = problem.treatment.patient
         if own:
@@ -323,29 +325,41 @@ class Problem:
             raise document.error("patients", f"rows of {fields} numbers")
         if len(seeds) != len(rows):
             raise document.error("seeds", f"{len(rows)} integers, one a patient")
-        return replace(
-            problem, patients=rows.reshape(-1, fields), seeds=np.array(seeds, np.uint64)
-        )
+        return replace(problem, patients=rows.reshape(-1, fields), seeds=np.array(seeds, np.uint64))
 
     def __reduce__(self) -> tuple[Any, ...]:
         rest = (self.patients, self.seeds, self.max_episode_steps)
-        cohort = self.cohort.name if self.patient is None else self.patient
+        cohort = self.cohort.to_json() if self.patient is None else self.patient
         names = _names(self.treatment)
         return _received, (names, self.variant.id, dict(self.options), cohort, *rest)
 
 
+def _cohort_of(document: Document) -> CohortName:
+    if isinstance(document["cohort"], str):
+        return document.text("cohort")
+    return document.mapping("cohort")
+
+
 def _choose(
-    treatment: Treatment, cohort: str | None, named: str | None, patient: Any, usual: str
+    treatment: Treatment,
+    cohort: CohortName | None,
+    named: CohortName | None,
+    patient: Any,
+    usual: str,
 ) -> Cohort:
     """The cohort that a user asked for, by name or by the options ``cohort`` and ``patient``."""
-    if None not in (cohort, named) and cohort != named:
-        raise ValueError(f"cohort is {cohort!r}, and option 'cohort' is {named!r}; allowed: one")
+    if cohort is not None and named is not None and cohort != named:
+        raise ValueError(
+            f"cohort is {reprlib.repr(cohort)}, and option 'cohort' is {reprlib.repr(named)}; "
+            "allowed: one"
+        )
     name = named if cohort is None else cohort
     if patient is None:
         return treatment.cohort(usual if name is None else name)
     if name is not None:
         raise ValueError(
-            f"option 'patient' is {reprlib.repr(patient)}, and the cohort is {name!r}; allowed: one"
+            f"option 'patient' is {reprlib.repr(patient)}, and the cohort is "
+            f"{reprlib.repr(name)}; allowed: one"
         )
     try:
         row = treatment.patient_rows(patient, 1)[0]
@@ -359,20 +373,20 @@ def _choose(
 def _own_cohort(row: Floats) -> Cohort:
     about = "one patient, with other chance each time"
     sampler = Fixed(tuple(row.tolist()))
-    return Cohort(_OWN_PATIENT, about, sampler, streams.STREAM_PATIENT, distinct=1)
+    return Cohort(OWN_PATIENT, about, sampler, streams.STREAM_PATIENT, distinct=1)
 
 
 def _received(
     names: _Names,
     env_id: str,
     options: Mapping[str, Any],
-    cohort: str | Floats,
+    cohort: CohortName | Floats,
     *rest: Any,
 ) -> Problem:
     treatment = _find(*names)
     own = {variant.id: variant for variant in treatment.variants}
     variant = own.get(env_id) or Variant(env_id, treatment.title)
-    chosen = treatment.cohort(cohort) if isinstance(cohort, str) else _own_cohort(cohort)
+    chosen = _own_cohort(cohort) if isinstance(cohort, np.ndarray) else treatment.cohort(cohort)
     return Problem(treatment, variant, options, chosen, *rest)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from oncogym.envs.cohort import CohortName
 from oncogym.envs.copies import copy_object
 from oncogym.envs.infos import flat_keys
 from oncogym.envs.lanes import (
@@ -33,8 +35,9 @@ class TherapyEnv(gymnasium.Env):
 
     Args:
         treatment: Name of a registered treatment.
-        cohort: Cohort from which every reset draws its patient.
-        patient: A fixed patient instead, as a mapping of field values.
+        cohort: Cohort from which every reset draws its patient: a name, or one of your own as the
+            path of a JSON file or its content, see :meth:`oncogym.envs.cohort.Cohort.from_json`.
+        patient: A fixed patient instead, as a mapping of field values or the path of a JSON file.
         render_mode: ``None``, ``"ansi"`` or ``"rgb_array"``.
         flat_info: Give the same infos without nesting, for libraries that cannot read nested ones:
             ``info["reward_terms/…"]`` and ``info["outcome/…"]``.
@@ -62,8 +65,8 @@ class TherapyEnv(gymnasium.Env):
         self,
         treatment: str | Treatment,
         *,
-        cohort: str = "nominal",
-        patient: dict[str, float] | None = None,
+        cohort: CohortName = "nominal",
+        patient: Mapping[str, float] | str | None = None,
         render_mode: str | None = None,
         flat_info: bool | None = None,
         frameskip: int | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 from gymnasium.spaces import Box
@@ -16,6 +16,7 @@ from oncogym.core.errors import nearest
 from oncogym.envs.buffers import BufferPool
 from oncogym.envs.copies import copy_object
 from oncogym.envs.outcomes import Metric
+from oncogym.envs.patient import PatientRecord
 from oncogym.envs.plan_spaces import Floats, PlanSpace, SlotSpace
 from oncogym.envs.protocols import Schedule
 from oncogym.envs.snapshots import (
@@ -32,6 +33,9 @@ from oncogym.envs.snapshots import (
     owner_name,
     write_lanes,
 )
+from oncogym.envs.threads import Loop, choose
+
+T = TypeVar("T")
 
 # For fewer lanes a fresh array is cheaper than looking for a free one.
 _POOLED_LANES = 128
@@ -62,18 +66,47 @@ class StepResult(NamedTuple):
     success: NDArray[np.bool_]
 
 
+class LaneKeys(NamedTuple):
+    """Whom each lane treats, and under which chance.
+
+    Attributes:
+        patients: Patient rows ``(lanes, fields)``.
+        seeds: First half of each lane's random key ``(lanes,)``.
+        episodes: Episode number ``(lanes,)``, the second half.
+    """
+
+    patients: Floats
+    seeds: NDArray[np.uint64]
+    episodes: NDArray[np.uint64]
+
+
 class TherapyTask(ABC):
     """State and dynamics of ``num_lanes`` independent treatments, as arrays with lanes first.
 
-    A subclass keeps its state in arrays, advances all lanes in :meth:`step` without a Python loop
-    over lanes, and draws random numbers only from :mod:`oncogym.envs.streams` keyed by the lane's
+    The base keeps whom each lane treats and its random key (:attr:`keys`), the formulation, the
+    objective and its weights, and chooses between the serial and the parallel kernel. A subclass
+    keeps its state in arrays and says how lanes start (:meth:`_start_lanes`), take a decision
+    (:meth:`_advance_lanes`) and are seen (:meth:`_observe_lanes`), without a Python loop over
+    lanes. It draws random numbers only from :mod:`oncogym.envs.streams` keyed by the lane's
     ``(seed, episode)``. Results of a lane must not depend on the other lanes.
 
     Args:
         num_lanes: Number of independent treatments, at least 1.
-        reward_weights: Weights that replace the default of the named reward terms.
-        **options: JSON-able options of the subclass.
+        formulation: ``"sound"``, or ``"published"`` for what the source formulated otherwise.
+        objective: One of :attr:`objectives`; by default ``"clinical"`` for the sound formulation
+            and ``"published"`` for the other.
+        observation: One of :attr:`observations`.
+        reward_weights: Weights that replace those of the objective, by reward term.
+
+    Raises:
+        UnknownNameError: There is no such formulation, objective, observation or reward term.
+        ValueError: The number of lanes is below 1, or a weight is not finite.
     """
+
+    #: Class of the patients; lanes that were never reset have its default patient.
+    patient_class: ClassVar[type[PatientRecord] | None] = None
+    #: Names of what an observation can show; empty where there is no choice.
+    observations: ClassVar[tuple[str, ...]] = ()
 
     reward_terms: ClassVar[tuple[str, ...]]
     costs: ClassVar[tuple[str, ...]]
@@ -85,12 +118,16 @@ class TherapyTask(ABC):
     #: end, so that a process with scalar environments and small batches may be forked. It is the
     #: smallest batch for which any work of the task gains by threads.
     parallel_lanes: ClassVar[int] = 256
+    #: The same for a decision, where that takes more lanes than other work; 0: no more.
+    parallel_steps: int = 0
     #: Default weights of the reward terms, by objective; those left out weigh nothing.
     objectives: ClassVar[Mapping[str, Mapping[str, float]]] = {}
-    #: The objective of this task, one of :attr:`objectives`; set before the base is initialised.
+    #: The objective of this task, one of :attr:`objectives`.
     objective: str = ""
-    #: What is solved, for treatments whose source is formulated otherwise than is sound.
-    formulation: str = ""
+    #: ``"sound"``, or ``"published"`` for what the source formulated otherwise.
+    formulation: str = "sound"
+    #: What the observation shows, one of :attr:`observations`.
+    observation: str = ""
     #: One ``(name, unit)`` for each component of the action.
     action_parts: tuple[tuple[str, str], ...]
 
@@ -106,9 +143,6 @@ class TherapyTask(ABC):
     #: the same.
     exact_measurement: ClassVar[Mapping[str, Any]] = {}
 
-    #: What the observation shows, the option of that name where a task has one.
-    observation: str = ""
-
     #: Where the task computes, ``"cpu"`` or ``"cuda"``.
     device: str = "cpu"
 
@@ -121,11 +155,23 @@ class TherapyTask(ABC):
         return copy_object(self, memo)
 
     def __init__(
-        self, num_lanes: int, *, reward_weights: Mapping[str, float] | None = None
+        self,
+        num_lanes: int,
+        *,
+        formulation: str = "sound",
+        objective: str | None = None,
+        observation: str | None = None,
+        reward_weights: Mapping[str, float] | None = None,
     ) -> None:
         if int(num_lanes) != num_lanes or num_lanes < 1:
             raise ValueError(f"num_lanes is {num_lanes!r}; allowed: an integer of at least 1")
         self.num_lanes = int(num_lanes)
+        self.formulation = check_choice("formulation", formulation, ("sound", "published"))
+        if self.objectives or objective is not None:
+            usual = self._usual(objective, "clinical", "published")
+            self.objective = check_choice("objective", usual, tuple(self.objectives))
+        if observation is not None:
+            self.observation = check_choice("observation", observation, self.observations)
         weights = dict(self.default_weights())
         for name, value in (reward_weights or {}).items():
             if name not in weights:
@@ -136,6 +182,12 @@ class TherapyTask(ABC):
                 )
             weights[name] = float(value)
         self.reward_weights = weights
+        if self.patient_class is not None:
+            self.patients = np.tile(self.patient_class().to_array(), (self.num_lanes, 1))
+        self.seeds = np.zeros(self.num_lanes, np.uint64)
+        self.episodes = np.zeros(self.num_lanes, np.uint64)
+        self._all_lanes = np.arange(self.num_lanes)
+        self._all_lanes.flags.writeable = False
         self._buffers = BufferPool()
         self._snapshots = BufferPool()
         self._none_clipped = np.zeros(self.num_lanes, np.bool_)
@@ -146,25 +198,35 @@ class TherapyTask(ABC):
             if weights[name] != 0.0
         ]
 
-    def _formulate(self, formulation: str, objective: str | None) -> bool:
-        """Set the formulation, ``"sound"`` or ``"published"``, and the objective that goes with it.
+    @property
+    def published(self) -> bool:
+        """Whether this is the published formulation."""
+        return self.formulation == "published"
+
+    @property
+    def keys(self) -> LaneKeys:
+        """Patients and random keys of all lanes: the arrays themselves."""
+        return LaneKeys(self.patients, self.seeds, self.episodes)
+
+    def _usual(self, value: T | None, sound: T, published: T) -> T:
+        """``value``, or if it is not given what is usual in the formulation."""
+        if value is not None:
+            return value
+        return published if self.published else sound
+
+    def _choose(self, serial: Loop, parallel: Loop, lanes: int | None = None) -> Loop:
+        """The twin of a compiled loop to call now, once.
 
         Args:
-            formulation: The formulation.
-            objective: One of :attr:`objectives`; by default ``"clinical"`` for the sound
-                formulation and ``"published"`` for the other.
-
-        Returns:
-            Whether it is the published formulation.
-
-        Raises:
-            UnknownNameError: There is no such formulation or objective.
+            serial: The loop on the calling thread.
+            parallel: The same on all threads.
+            lanes: Number of lanes that it goes over; by default it takes a decision of all.
         """
-        self.formulation = check_choice("formulation", formulation, ("sound", "published"))
-        published = self.formulation == "published"
-        usual = "published" if published else "clinical"
-        self.objective = check_choice("objective", objective or usual, tuple(self.objectives))
-        return published
+        if lanes is None:
+            large = self.num_lanes >= (self.parallel_steps or self.parallel_lanes)
+        else:
+            large = lanes >= self.parallel_lanes
+        return choose(serial, parallel, large)
 
     def default_weights(self) -> Mapping[str, float]:
         """Weight of every reward term, by name: by default those of the chosen objective."""
@@ -180,7 +242,6 @@ class TherapyTask(ABC):
     def _batch_shape(self) -> tuple[int, ...]:
         return (self.num_lanes, *self.action_space.shape)
 
-    @abstractmethod
     def reset(
         self,
         lanes: NDArray[np.intp],
@@ -196,8 +257,13 @@ class TherapyTask(ABC):
             seeds: Random key of each lane ``(k,)``.
             episodes: Episode number of each lane ``(k,)``, the second half of its random key.
         """
+        self.patients[lanes] = patients
+        self.seeds[lanes] = seeds
+        self.episodes[lanes] = episodes
+        seen = self._empty_observations(len(lanes))
+        self._start_lanes(lanes, seen)
+        return seen
 
-    @abstractmethod
     def step(self, actions: Floats, active: NDArray[np.bool_]) -> StepResult:
         """Advance the ``active`` lanes by one decision; the others keep their state.
 
@@ -205,6 +271,66 @@ class TherapyTask(ABC):
             actions: ``(lanes, action size)``, finite and within [0, 1] in active lanes.
             active: ``(lanes,)`` lanes whose treatment goes on.
         """
+        result = self.empty_result()
+        result.truncated[:] = False
+        self._advance_lanes(actions, active, result)
+        return result
+
+    def observe(self, lanes: NDArray[np.intp] | None = None) -> NDArray[Any]:
+        """Observations ``(k, …)`` of lanes as they are, without a decision.
+
+        Bit for bit what the last :meth:`reset` or :meth:`step` showed of them: noise is a function
+        of the lane's random key and its place in the course, and is not drawn again.
+
+        Args:
+            lanes: Lane numbers ``(k,)``, all by default.
+
+        Raises:
+            NotImplementedError: The task does not define it.
+            ValueError: A lane is out of range.
+        """
+        rows = lane_numbers(lanes, self.num_lanes)
+        seen = self._empty_observations(len(rows))
+        self._observe_lanes(rows, seen)
+        return seen
+
+    def _empty_observations(self, lanes: int) -> NDArray[Any]:
+        return np.empty((lanes, *self.observation_space.shape), self.observation_space.dtype)
+
+    @abstractmethod
+    def _start_lanes(self, lanes: NDArray[np.intp], seen: NDArray[Any]) -> None:
+        """Put ``lanes``, whose patients and keys are set, before their first decision.
+
+        Args:
+            lanes: Lane numbers ``(k,)``.
+            seen: Their observations ``(k, …)``, to be written.
+        """
+
+    @abstractmethod
+    def _advance_lanes(
+        self, actions: Floats, active: NDArray[np.bool_], result: StepResult
+    ) -> None:
+        """Take one decision in the active lanes; the others keep their state.
+
+        Args:
+            actions: ``(lanes, action size)``, finite and within [0, 1] in active lanes.
+            active: ``(lanes,)`` lanes whose treatment goes on.
+            result: What to write of every lane, uninitialised but for ``truncated``, which is
+                false. Lanes that are not active get their present observation and zeros.
+        """
+
+    def _observe_lanes(self, lanes: NDArray[np.intp], seen: NDArray[Any]) -> None:
+        """Write what ``lanes`` ``(k,)`` show as they are into ``seen`` ``(k, …)``."""
+        raise NotImplementedError(
+            f"{type(self).__name__} cannot show its lanes between decisions: it does not define "
+            "_observe_lanes()"
+        )
+
+    def patient(self, lane: int) -> Any:
+        """The patient of a lane, a record of :attr:`patient_class`."""
+        if self.patient_class is None:
+            raise NotImplementedError(f"{type(self).__name__} does not name its patient_class")
+        return self.patient_class.from_array(self.patients[lane])
 
     @abstractmethod
     def to_physical(self, action: Any) -> dict[str, Any]:
@@ -224,24 +350,6 @@ class TherapyTask(ABC):
     @abstractmethod
     def describe(self, lane: int) -> str:
         """A few lines of text about the state of one lane (render mode ``ansi``)."""
-
-    def observe(self, lanes: NDArray[np.intp] | None = None) -> NDArray[Any]:
-        """Observations ``(k, …)`` of lanes as they are, without a decision.
-
-        Bit for bit what the last :meth:`reset` or :meth:`step` showed of them: noise is a function
-        of the lane's random key and its place in the course, and is not drawn again.
-
-        Args:
-            lanes: Lane numbers ``(k,)``, all by default.
-
-        Raises:
-            NotImplementedError: The task does not define it.
-            ValueError: A lane is out of range.
-        """
-        raise NotImplementedError(
-            f"{type(self).__name__} cannot show its lanes between decisions: it defines no "
-            "observe()"
-        )
 
     @property
     def sees(self) -> str:
@@ -275,16 +383,13 @@ class TherapyTask(ABC):
 
         Args:
             lanes: Lane numbers ``(k,)``.
-            seeds: Random key of each ``(k,)``. A task whose lanes keep no ``seeds`` has no chance.
+            seeds: Random key of each ``(k,)``. A task that keeps no keys has no chance.
             episodes: Second half of the keys ``(k,)``; by default it stays.
-
-        Raises:
-            NotImplementedError: The task does not name its arrays.
         """
-        state = self._named_state()
+        keys = self._key_state()
         for name, values in (("seeds", seeds), ("episodes", episodes)):
-            if name in state and values is not None:
-                state[name][lanes] = values
+            if name in keys and values is not None:
+                keys[name][lanes] = values
 
     def snapshot(self, lanes: NDArray[np.intp] | None = None) -> Snapshot:
         """The state of lanes that were reset, copied; what :meth:`restore` puts back.
@@ -324,6 +429,7 @@ class TherapyTask(ABC):
         """
         rows = as_run(different_lanes(lanes, self.num_lanes, len(snapshot)))
         check_names(snapshot, owner_name(self), self._named_state())
+        check_shapes(snapshot.arrays, self._key_state())
         values = self._receive(snapshot.arrays)
         state = self._named_state()
         check_shapes(values, state)
@@ -333,8 +439,8 @@ class TherapyTask(ABC):
         """Every array of this task that a lane's future or description depends on, by name.
 
         The arrays themselves, or views of them that have the lanes as the first axis. Scratch
-        memory that each step writes anew, and constants, do not belong here. Random keys are called
-        ``seeds`` and ``episodes``, so that :meth:`rekey` finds them.
+        memory that each step writes anew, and constants, do not belong here; patients and random
+        keys are added by the base.
 
         Raises:
             NotImplementedError: A subclass does not define it.
@@ -345,7 +451,7 @@ class TherapyTask(ABC):
         )
 
     def _named_state(self) -> State:
-        state = self._lane_state()
+        state = {**self._key_state(), **self._lane_state()}
         for name, array in state.items():
             if array.shape[:1] != (self.num_lanes,):
                 raise ValueError(
@@ -353,6 +459,9 @@ class TherapyTask(ABC):
                     f"({self.num_lanes}, …), the lanes first"
                 )
         return state
+
+    def _key_state(self) -> State:
+        return {} if self.patient_class is None else self.keys._asdict()
 
     def _receive(self, values: State) -> State:
         """Make what a snapshot's lanes need here (constants, wider arrays); the arrays to write.

@@ -18,7 +18,10 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
+
+#: A compiled loop; its arguments are whatever the kernel takes.
+Loop: TypeAlias = Callable[..., Any]
 
 _lock = threading.RLock()
 _inherited = False
@@ -33,9 +36,7 @@ class _Limit(threading.local):
 _limit = _Limit()
 
 
-def choose(
-    serial: Callable[..., Any], parallel: Callable[..., Any], large: bool = True
-) -> Callable[..., Any]:
+def choose(serial: Loop, parallel: Loop, large: bool = True) -> Loop:
     """The twin to call now, once.
 
     Args:

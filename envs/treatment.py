@@ -10,10 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oncogym.core.errors import nearest
-from oncogym.envs.cohort import Cohort
+from oncogym.envs.cohort import Cohort, CohortName, read_description
 from oncogym.envs.outcomes import Trace
 from oncogym.envs.protocols import ClinicalProtocol
 from oncogym.envs.therapy import TherapyTask
+
+#: How the names of files end in which users describe patients and cohorts.
+FILE_ENDING = ".json"
+#: Name of the cohort of a patient whom a user described.
+OWN_PATIENT = "patient"
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Effort:
     search_options: Mapping[str, Any] = field(default_factory=dict)
     optimizer: str | None = None
     control: Mapping[str, Any] = field(default_factory=dict)
-    limits: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    limits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,37 +75,66 @@ class Treatment:
         name: Identifier, ``snake_case``.
         title: Name for people.
         task: The decision problem, a :class:`oncogym.envs.therapy.TherapyTask` class.
-        patient: Frozen dataclass of patient parameters with ``FIELDS``, ``from_mapping``,
-            ``from_array`` and ``to_array``.
         variants: The registered environments.
         cohorts: Virtual patients by name.
         protocols: Clinical protocols by name.
         picture: ``picture(task, lane)`` draws one lane as a matplotlib figure.
         traces: ``traces(task, lane)`` gives the course of one lane for comparison figures.
         page: The environment page (Description, Action Space, Observation Space, …).
+        patient: Frozen dataclass of patient parameters with ``FIELDS``, ``from_mapping``,
+            ``from_array`` and ``to_array``; by default the task's ``patient_class``.
     """
 
     name: str
     title: str
     task: type[TherapyTask]
-    patient: Any
     variants: tuple[Variant, ...]
     cohorts: Mapping[str, Cohort]
     protocols: Mapping[str, ClinicalProtocol]
     picture: Callable[[Any, int], Any]
     traces: Callable[[Any, int], Sequence[Trace]]
     page: str = ""
+    patient: Any = None
+
+    def __post_init__(self) -> None:
+        if self.patient is None:
+            if self.task.patient_class is None:
+                raise ValueError(
+                    f"treatment {self.name} has no class of patients: give it patient=…, or its "
+                    "task a patient_class"
+                )
+            object.__setattr__(self, "patient", self.task.patient_class)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Treatment:
         """The record itself: it never changes, and every copy of an environment has it."""
         return self
 
-    def cohort(self, name: str) -> Cohort:
-        """Return the cohort called ``name``.
+    def cohort(self, name: CohortName) -> Cohort:
+        """Return the cohort called ``name``, or a user's own.
+
+        Args:
+            name: Name of one of :attr:`cohorts`; path of a file, ending in ``.json``, or its
+                content, see :meth:`oncogym.envs.cohort.Cohort.from_json`; or a cohort.
 
         Raises:
             UnknownNameError: There is none; the message suggests the nearest.
+            OSError: The file cannot be opened.
+            ValueError: Something in it is wrong, or its name is that of another cohort.
         """
+        if isinstance(name, Cohort):
+            return name
+        own = None
+        if isinstance(name, Mapping):
+            name, own = "", Cohort.from_json(name, self.patient)
+        elif name not in self.cohorts and name.endswith(FILE_ENDING):
+            own = Cohort.from_file(name, self.patient)
+        if own is not None:
+            if own.name in (*self.cohorts, OWN_PATIENT):
+                raise ValueError(
+                    f"the name of a cohort of your own is {own.name!r}, which is taken; allowed: "
+                    f"other than {', '.join((*self.cohorts, OWN_PATIENT))}"
+                )
+            return own
         if name not in self.cohorts:
             raise nearest(f"cohort of {self.name}", name, self.cohorts)
         return self.cohorts[name]
@@ -118,13 +152,17 @@ class Treatment:
     def patient_rows(self, patient: Any, count: int) -> NDArray[np.float64]:
         """Turn what a user calls a patient into parameter rows ``(count, fields)``.
 
-        ``patient`` may be a record of the treatment's patient class, a mapping of field values, one
-        row, ``count`` rows, or a sequence of ``count`` records or mappings.
+        ``patient`` may be a record of the treatment's patient class, a mapping of field values, the
+        path of a JSON file with such a mapping (ending in ``.json``), one row, ``count`` rows, or a
+        sequence of ``count`` records or mappings.
 
         Raises:
+            OSError: The file cannot be opened.
             ValueError: A field is unknown or out of range, or the number of patients is not
                 ``count``.
         """
+        if isinstance(patient, str) and patient.endswith(FILE_ENDING):
+            patient = read_description(patient)
         if isinstance(patient, (self.patient, Mapping)):
             return np.tile(self._row(patient), (count, 1))
         if isinstance(patient, np.ndarray):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -12,6 +12,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from oncogym.core.errors import nearest
+from oncogym.envs.cohort import CohortName
 from oncogym.envs.copies import copy_object
 from oncogym.envs.infos import flat_keys
 from oncogym.envs.lanes import (
@@ -75,8 +76,8 @@ class TherapyVectorEnv(VectorEnv):
         *,
         autoreset_mode: str | AutoresetMode = AutoresetMode.SAME_STEP,
         max_episode_steps: int | None = None,
-        cohort: str = "nominal",
-        patient: dict[str, float] | None = None,
+        cohort: CohortName = "nominal",
+        patient: Mapping[str, float] | str | None = None,
         render_mode: str | None = None,
         flat_info: bool = False,
         **options: Any,

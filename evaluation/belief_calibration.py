@@ -1,6 +1,6 @@
 """Is a belief right about itself? Ranks of the truth among what it holds possible.
 
-``python -m oncogym.evaluation.belief_calibration --out FILE`` treats patients of a cohort by a
+``python -m oncogym.evaluation.belief_calibration ENV --out FILE`` treats patients of a cohort by a
 clinical schedule, infers their parameters from what is measured, and writes for each patient and
 parameter at which share of the belief the truth lies. In a calibrated belief these shares are
 uniform (Talts et al., "Validating Bayesian inference algorithms with simulation-based
@@ -102,7 +102,7 @@ def judge(table: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
 def main(arguments: list[str] | None = None) -> int:
     """Run the calibration that the documentation reports."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--env", default="oncogym/ChemoDosingCohort-v0")
+    parser.add_argument("env", help="id of an environment")
     parser.add_argument("--protocol", default="daily")
     parser.add_argument("--patients", type=int, default=500)
     parser.add_argument("--decisions", type=int, default=45)

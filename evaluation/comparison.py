@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from oncogym.agents.agent import Agent
+from oncogym.agents.agent import Agent, what_is_seen
 from oncogym.core.errors import nearest
 from oncogym.core.files import write_csv_atomic, write_json_atomic
 from oncogym.core.output_folder import OutputFolder
@@ -25,19 +26,23 @@ from oncogym.evaluation.metrics import (
     summarise,
     titled,
 )
-from oncogym.evaluation.report.charts import outcomes_chart, scores_chart
+from oncogym.evaluation.report.charts import Chart, outcomes_chart, scores_chart
 from oncogym.evaluation.report.courses import Courses, browser
 from oncogym.evaluation.report.drawings import Drawings, save_png
 from oncogym.evaluation.report.labels import labels_of, visible
 from oncogym.evaluation.report.page import Report
 from oncogym.evaluation.report.plots import (
+    draw,
     plot_courses,
     plot_distribution,
-    plot_intervals,
     plot_schedules,
 )
-from oncogym.evaluation.statistics import Interval
+from oncogym.evaluation.rivals import KeyNumber, best_of, key_number, rivals_of
+from oncogym.evaluation.statistics import Interval, show_column
 from oncogym.parallel.base import Executor
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # So many metrics of a treatment stand in the headline; the record lists the important ones first.
 _HEADLINE_METRICS = 5
@@ -89,10 +94,12 @@ class Comparison:
         courses: What happened to the first patients under each agent.
         labels: What each agent is called in tables and figures.
         learnt: The agents that were trained with one seed or several.
+        sees: What each agent sees, see :func:`oncogym.agents.agent.what_is_seen`.
+        rival: The rule, protocol or controller with the highest mean return of those that see no
+            more than what was trained, or than what is measured where nothing was.
+        key: The best trained agent against ``rival``, if there are both.
         extras: Further numbers for the report: tables by caption.
         figures: Further figures by caption.
-        charts: The same figures as data, for those that the report draws itself; see
-            :mod:`oncogym.evaluation.report.charts`.
     """
 
     problem: Problem
@@ -108,9 +115,11 @@ class Comparison:
     courses: Courses
     labels: dict[str, str]
     learnt: tuple[str, ...] = ()
+    sees: dict[str, str] = field(default_factory=dict)
+    rival: str = ""
+    key: KeyNumber | None = None
     extras: dict[str, pd.DataFrame] = field(default_factory=dict)
-    figures: dict[str, Any] = field(default_factory=dict)
-    charts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    figures: dict[str, Chart] = field(default_factory=dict)
 
     @classmethod
     def run(
@@ -123,6 +132,7 @@ class Comparison:
         left_out: Mapping[str, str] | None = None,
         seed: int = 0,
         replicas: Mapping[str, Sequence[Agent]] | None = None,
+        optimised: Collection[str] = (),
         executor: Executor | None = None,
     ) -> Comparison:
         """Evaluate and summarise.
@@ -135,6 +145,7 @@ class Comparison:
             left_out: Protocols that could not take part, and why.
             seed: Seed of the bootstrap.
             replicas: Agents trained with several seeds, by a common name.
+            optimised: Agents that are plans of an optimiser, no rules of a clinic.
             executor: Who treats the patients; by default this process.
 
         Raises:
@@ -152,6 +163,8 @@ class Comparison:
                 table = evaluate_problem(problem, {name: agent}, executor)
                 tables.append(table.assign(training_seed=number))
         results = pd.concat(tables, ignore_index=True)
+        sees = {name: what_is_seen(agent, problem.kept_task(1)) for name, agent in everyone.items()}
+        rivals = rivals_of(sees, replicas, {*optimised, "random"})
         scores: dict[str, dict[str, Interval]] = {}
         no_scale = {"mean": "no reference agent was named"}
         for statistic in ("mean", "iqm") if reference is not None else ():
@@ -174,6 +187,9 @@ class Comparison:
             courses=Courses.record(problem, everyone),
             labels=labels_of(everyone),
             learnt=tuple(replicas),
+            sees=sees,
+            rival=best_of(results, rivals),
+            key=key_number(results, replicas, rivals, seed=seed),
         )
 
     @property
@@ -216,6 +232,8 @@ class Comparison:
             "no_scale": self.no_scale,
             "left_out": self.left_out,
             "labels": self.labels,
+            "sees": self.sees,
+            "key": None if self.key is None else dataclasses.asdict(self.key),
             "summary": self.summary.to_dict(orient="records"),
             "normalised_scores": self.scores,
             "success": self.success,
@@ -244,8 +262,8 @@ class Comparison:
             f"{name}: every outcome. Dot and thick line: mean and its 95 % interval; box, middle "
             "line and thin line: half of the patients, median, nine of ten patients."
         )
-        chart = outcomes_chart(self.results, self.summary, self.labels)
-        report.add_chart(chart, caption, f"Outcomes of the agents in {name}")
+        outcomes = outcomes_chart(self.results, self.summary, self.labels)
+        report.add_chart(outcomes, caption, f"Outcomes of the agents in {name}")
         report.add_table(
             self.score_table(),
             f"{name}: normalised score, and paired difference of the return, patient by patient "
@@ -253,17 +271,15 @@ class Comparison:
         )
         if self.scores:
             caption = f"{name}: normalised score of each agent with its 95 % interval."
-            chart = scores_chart(self.scores, self.labels)
-            report.add_chart(chart, caption, f"Normalised scores in {name}")
+            report.add_chart(
+                scores_chart(self.scores, self.labels), caption, f"Normalised scores in {name}"
+            )
         for caption, table in self.extras.items():
             report.add_table(table, caption)
         if self.left_out:
             report.add_text("Left out: " + "; ".join(self.left_out.values()))
-        for caption, figure in self.figures.items():
-            if caption in self.charts:
-                report.add_chart(self.charts[caption], caption, caption)
-            else:
-                report.add_figure(figure, caption, caption)
+        for caption, chart in self.figures.items():
+            report.add_chart(chart, caption, caption)
 
     def browser_document(self) -> dict[str, Any]:
         """The courses as the treatment browser of a report reads them."""
@@ -271,8 +287,8 @@ class Comparison:
 
     @property
     def protagonists(self) -> list[str]:
-        """Baseline, reference and what was trained: the agents that a summary shows."""
-        chosen = (self.baseline, self.reference, *self.learnt)
+        """Baseline, reference, best rival and what was trained: the agents that a summary shows."""
+        chosen = (self.baseline, self.reference, self.rival, *self.learnt)
         return list(dict.fromkeys(name for name in chosen if name))
 
     def save(self, folder: Path, manifest: Mapping[str, Any]) -> None:
@@ -316,19 +332,14 @@ class Comparison:
                 with drawings.attempt(title):
                     output.write(f"{place}figures/{number:02d}.png", partial(save_png, figure))
 
-    def _figures(self) -> dict[str, Any]:
+    def _figures(self) -> dict[str, Figure]:
         named = {self.labels[name]: course for name, course in self.courses.of(0).items()}
         title = "first patient of the cohort"
         metric = self.problem.treatment.task.metrics[0]
         results = self.results.assign(agent=[self.labels[n] for n in self.results["agent"]])
-        figures: dict[str, Any] = {}
+        figures: dict[str, Figure] = {}
         if "mean" in self.scores:
-            scores = {self.labels[name]: score for name, score in self.scores["mean"].items()}
-            figures["Normalised score of each agent"] = plot_intervals(
-                scores,
-                "normalised score",
-                {"clinical": 0.0, "best open-loop plan": 1.0},
-            )
+            figures["Normalised score of each agent"] = draw(scores_chart(self.scores, self.labels))
         label = f"{metric.label} [{metric.unit}]" if metric.unit else metric.label
         figures[f"{metric.label} over the patients"] = plot_distribution(
             results, metric.name, label
@@ -336,7 +347,7 @@ class Comparison:
         figures["Course of the first patient under each agent"] = plot_courses(named, title)
         if any(trace.events for trace in next(iter(named.values()))):
             figures["What each agent gave the first patient"] = plot_schedules(named, title)
-        return {**figures, **self.figures}
+        return {**figures, **{name: draw(chart) for name, chart in self.figures.items()}}
 
 
 def add_browser(report: Report, comparisons: Sequence[Comparison]) -> None:
@@ -378,7 +389,8 @@ def print_comparison(comparison: Comparison) -> None:
 def text_table(table: pd.DataFrame) -> str:
     """A line an agent; columns that do not fit the terminal go into further blocks below."""
     columns = [
-        [visible(str(name)), *(_cell(value) for value in table[name])] for name in table.columns
+        [visible(str(name)), *map(visible, show_column(list(table[name])))]
+        for name in table.columns
     ]
     widths = [max(len(cell) for cell in column) for column in columns]
     room = shutil.get_terminal_size((120, 24)).columns
@@ -396,12 +408,3 @@ def text_table(table: pd.DataFrame) -> str:
         )
         for block in blocks
     )
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, Interval):
-        digits = 4 if abs(value.estimate) < 0.1 else 3 if abs(value.estimate) < 10 else 2
-        if abs(value.estimate) >= 1e5:
-            return f"{value.estimate:.2e} [{value.low:.1e}, {value.high:.1e}]"
-        return f"{value.estimate:.{digits}f} [{value.low:.{digits}f}, {value.high:.{digits}f}]"
-    return f"{value:.4g}" if isinstance(value, float) else visible(str(value))

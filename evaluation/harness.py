@@ -10,6 +10,7 @@ import pandas as pd
 
 from oncogym.agents.agent import Agent
 from oncogym.agents.rollout import Rollout
+from oncogym.envs.cohort import CohortName
 from oncogym.envs.problem import Problem
 from oncogym.envs.therapy import TherapyTask
 from oncogym.evaluation.shards import PATIENTS, Shard, cut, joined, together, treat
@@ -19,7 +20,7 @@ from oncogym.parallel.base import Executor, LanesExecutor
 def resolve(
     env_id: str,
     *,
-    cohort: str | None = None,
+    cohort: CohortName | None = None,
     patients: int = 200,
     seed: int = 0,
     options: Mapping[str, Any] | None = None,
@@ -28,7 +29,8 @@ def resolve(
 
     Args:
         env_id: A registered id.
-        cohort: Cohort name; by default the variant's evaluation cohort.
+        cohort: Cohort; by default the variant's evaluation cohort. One of your own is the path of a
+            JSON file or its content, see :meth:`oncogym.envs.cohort.Cohort.from_json`.
         patients: Number of patients.
         seed: Patient *k* has the random key ``seed + k``; in an unlimited cohort the seed also
             chooses the list of patients.
@@ -48,7 +50,7 @@ def resolve(
 def evaluate(
     env_id: str,
     agents: Mapping[str, Agent | Callable[[TherapyTask], Agent]],
-    cohort: str | None = None,
+    cohort: CohortName | None = None,
     patients: int = 200,
     seed: int = 0,
     options: Mapping[str, Any] | None = None,

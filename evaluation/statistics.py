@@ -12,17 +12,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from oncogym.evaluation.numbers import decimals_of, show_interval, show_number
+
 __all__ = [
     "Interval",
     "ScaleError",
-    "aggregate_score",
+    "hierarchical_difference",
     "iqm",
     "normalised_score",
     "paired_difference",
+    "show_column",
     "stratified_bootstrap",
     "unpaired_difference",
     "wilson_interval",
@@ -55,10 +59,30 @@ class Interval:
         return self.low <= value <= self.high
 
     def __format__(self, spec: str) -> str:
-        spec = spec or ".3g"
+        """``estimate [low, high]``, for people unless ``spec`` says how to format each number."""
+        if not spec:
+            return show_interval(self.estimate, self.low, self.high)
         if math.isnan(self.low) or math.isnan(self.high):
             return f"{self.estimate:{spec}}"
-        return f"{self.estimate:{spec}} ({self.low:{spec}} to {self.high:{spec}})"
+        return f"{self.estimate:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+
+
+def show_column(values: Sequence[Any]) -> list[str]:
+    """The cells of a table's column for people, its numbers and intervals with the same decimals.
+
+    Whole numbers and texts are shown as they are.
+    """
+    estimates = [v.estimate if isinstance(v, Interval) else v for v in values]
+    digits = decimals_of(*(v for v in estimates if isinstance(v, float)))
+
+    def show(value: Any) -> str:
+        if isinstance(value, Interval):
+            return show_interval(value.estimate, value.low, value.high, digits)
+        if value is None or isinstance(value, float):
+            return show_number(value, digits)
+        return str(value)
+
+    return [show(value) for value in values]
 
 
 def _finite(values: ArrayLike, name: str = "values") -> NDArray[np.float64]:
@@ -215,6 +239,53 @@ def paired_difference(
     )  # fmt: skip
 
 
+def hierarchical_difference(
+    trained: ArrayLike,
+    other: ArrayLike,
+    *,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Mean of what several training seeds reach minus what another agent does, patient by patient.
+
+    `trained` has shape (k, n), a row for each training seed, and `other` (n,), of the same patients
+    in the same order. A resample draws training seeds and patients, each with replacement and
+    crossed: another training run might have come out otherwise, and so might other patients. With
+    one seed only the patients vary, and the interval says nothing of training.
+
+    Raises:
+        ValueError: values that are not finite (it says how many), shapes that do not fit.
+    """
+    ours, theirs = np.atleast_2d(_finite(trained, "trained")), _finite(other, "other")
+    if ours.ndim != 2 or theirs.shape != ours.shape[-1:]:
+        raise ValueError(
+            f"trained must have shape (k, n) and other (n,), got {np.shape(trained)} and "
+            f"{np.shape(other)}"
+        )
+    if resamples < 1 or not 0.0 < confidence < 1.0:
+        raise ValueError(f"need resamples >= 1 and 0 < confidence < 1: {resamples}, {confidence}")
+    gains = ours - theirs
+    seeds, patients = gains.shape
+    # A canonical order makes the result independent of the order of the rows.
+    gains = gains[np.lexsort(gains.T[::-1])]
+    gains = gains[:, np.lexsort(gains)]
+    estimate = float(gains.mean())
+    if patients < 2:
+        return Interval(estimate, math.nan, math.nan)
+    rng = np.random.default_rng(seed)
+    draws = np.empty(resamples)
+    for number in range(resamples):
+        rows = np.bincount(rng.integers(0, seeds, seeds), minlength=seeds) / seeds
+        columns = np.bincount(rng.integers(0, patients, patients), minlength=patients) / patients
+        draws[number] = rows @ gains @ columns
+    draws.sort()
+    tail = (1.0 - confidence) / 2.0 * (resamples - 1)
+    return Interval(
+        estimate, float(draws[math.floor(tail)]), float(draws[resamples - 1 - math.floor(tail)])
+    )
+
+
 def unpaired_difference(
     a: ArrayLike,
     b: ArrayLike,
@@ -315,54 +386,3 @@ def normalised_score(
     if margin.low <= rounding:
         raise ScaleError(f"reference and baseline are within noise of each other: gain {margin}")
     return bootstrap(score)
-
-
-def aggregate_score(
-    groups: Sequence[tuple[ArrayLike, ArrayLike, ArrayLike]],
-    *,
-    statistic: Statistic = np.mean,
-    resamples: int = 2000,
-    confidence: float = 0.95,
-    seed: int = 0,
-) -> Interval:
-    """Interquartile mean over environments of one agent's normalised scores.
-
-    Args:
-        groups: per environment the agent's, the baseline's and the reference's values of the same
-            patients in the same order, larger is better; the numbers of patients may differ.
-        statistic: of the patients of one environment, for the score of that environment.
-        resamples, confidence, seed: see :func:`stratified_bootstrap`.
-
-    Each environment has one score on its own scale (baseline 0, reference 1) and counts the same.
-    A resample draws the patients of every environment anew, the anchors with them. Which
-    environments have a scale at all is for :func:`normalised_score` to say beforehand.
-
-    Raises:
-        ScaleError: in an environment the reference is not better than the baseline.
-        ValueError: no environment, values that are not finite, shapes that do not fit.
-    """
-    stacks = [_patients(group, ("values", "baseline", "reference")) for group in groups]
-    if not stacks:
-        raise ValueError("an aggregate needs at least one environment")
-    for number, (_, zero, one) in enumerate(stacks):
-        if not statistic(one, axis=-1) > statistic(zero, axis=-1):
-            raise ScaleError(f"reference and baseline define no scale in environment {number}")
-    sizes = [stack.shape[1] for stack in stacks]
-    ends = np.cumsum(sizes)
-
-    def over_environments(samples: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-        scores = []
-        for end, size in zip(ends, sizes, strict=True):  # strata keep the environments' order
-            values, zero, one = statistic(samples[..., end - size : end], axis=axis)
-            scale = one - zero
-            # Anchors that swap in a resample put the score out of reach, on the agent's side.
-            far = 1e300 * np.sign(values - zero)
-            safe = np.where(scale > 0.0, scale, 1.0)
-            scores.append(np.where(scale > 0.0, (values - zero) / safe, far))
-        return iqm(np.stack(scores), axis=0)
-
-    return stratified_bootstrap(
-        np.concatenate(stacks, axis=1), over_environments,
-        strata=np.repeat(np.arange(len(sizes)), sizes),
-        resamples=resamples, confidence=confidence, seed=seed,
-    )  # fmt: skip

@@ -34,7 +34,7 @@ EXAMPLES = {
     "single_file_ppo": ("torch",),
     "torchrl_ppo": ("torchrl",),
     "tianshou_ppo": ("tianshou",),
-    "rllib_ppo": ("ray", "tree", "lz4", "torch"),
+    "rllib_ppo": ("ray", "tree", "lz4", "pyarrow", "torch"),
     "minari_dataset": ("minari", "jax", "h5py"),
     "mo_gymnasium_rewards": ("mo_gymnasium",),
 }

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import pickle
-from dataclasses import fields
 
+import plan_libraries as shared
 import pytest
 
 import oncogym  # noqa: F401  (registers the environments)
-from oncogym.core.files import write_bytes_atomic
 from oncogym.envs import treatments
 from oncogym.envs.impt_beam_weighting import plan_library as library
 
@@ -31,6 +28,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # Files with long tests begin, so that no worker waits for another at the end.
+    long = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)
     if not config.getoption("quick"):
         return
     seen: set[str] = set()
@@ -55,16 +55,7 @@ def plan_libraries(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent  # the same for all workers
-    make = library.library_of_phantom
-
-    def kept(phantom, beams=None):
-        parts = [getattr(phantom, part.name) for part in fields(phantom)]
-        content = pickle.dumps((parts, beams))
-        path = folder / f"library-{hashlib.sha256(content).hexdigest()}.pickle"
-        if not path.exists():
-            write_bytes_atomic(path, pickle.dumps(make(phantom, beams)))
-        return pickle.loads(path.read_bytes())
-
-    library.library_of_phantom = kept
-    yield
-    library.library_of_phantom = make
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(shared.FOLDER, str(folder))
+        patch.setattr(library, "library_of_phantom", shared.kept_library)
+        yield

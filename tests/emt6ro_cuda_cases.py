@@ -146,7 +146,7 @@ def treatment(
 
 #: Names of the treatments above, with their arguments.
 TREATMENTS = {
-    "sound": ("sound", "summary"),
+    "sound": ("sound", "full"),
     "published": ("published", "measurable"),
     "image": ("sound", "image"),
 }

@@ -14,9 +14,13 @@ import time
 
 import gymnasium as gym
 import numpy as np
+import plan_libraries
 from gymnasium.vector import AsyncVectorEnv
 
 from oncogym.envs import threads, treatments
+
+# Spawned processes import this module, too.
+plan_libraries.share_libraries()
 
 SEED = 3
 IDS = [variant.id for one in treatments().values() for variant in one.variants]
@@ -101,7 +105,8 @@ def main(method):
     expected = {env_id: course(env_id) for env_id in IDS}
     # Importing and warming up a spawned process takes seconds: there the pool covers all ids.
     singly = IDS if method != "spawn" else ["oncogym/ChemoDosingCohort-v0"]
-    for threaded in (False, True):
+    # A spawned process has nothing of its parent, so that one round tells all.
+    for threaded in (False, True) if method != "spawn" else (True,):
         batches = {env_id: batch(env_id) for env_id in BATCHES if threaded}
         began = time.perf_counter()
         check_pool(method, expected, batches)

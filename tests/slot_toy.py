@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from oncogym.envs import Metric, Schedule, Trace, Treatment, Variant, streams
 from oncogym.envs.cohort import LogNormal, standard_cohorts
 from oncogym.envs.plan_spaces import SlotSpace
-from oncogym.envs.snapshots import lane_numbers
 from oncogym.envs.therapy import TherapyTask
 
 SLOTS = 24
@@ -47,6 +46,7 @@ class ToyPatient:
 class SlotToyTask(TherapyTask):
     """Return = worth of the doses times sensitivity, plus noise of the model."""
 
+    patient_class = ToyPatient
     reward_terms = ("worth",)
     costs = ("burn",)
     metrics = (Metric("given", "Dose", "Gy", None),)
@@ -63,22 +63,20 @@ class SlotToyTask(TherapyTask):
         self.slot = np.zeros(num_lanes, np.int64)
         self.given = np.zeros(num_lanes)
         self.chance = np.zeros(num_lanes)
-        self.sensitivity = np.ones(num_lanes)
 
     def default_weights(self):
         return {"worth": 1.0}
 
-    def reset(self, lanes, patients, seeds, episodes):
+    def _start_lanes(self, lanes, seen):
         time.sleep(self.delay)
         self.slot[lanes], self.given[lanes] = 0, 0.0
-        self.sensitivity[lanes] = patients[:, 0]
-        self.chance[lanes] = self.noise * streams.normals(seeds, episodes, 16, 1)[:, 0]
-        return self.slot[lanes, None].astype(np.float32)
+        draws = streams.normals(self.seeds[lanes], self.episodes[lanes], 16, 1)
+        self.chance[lanes] = self.noise * draws[:, 0]
+        self._observe_lanes(lanes, seen)
 
-    def step(self, actions, active):
-        result = self.empty_result()
+    def _advance_lanes(self, actions, active, result):
         dose = np.where(active, actions[:, 0] * MAX_DOSE, 0.0)
-        worth = dose * WORTH[np.minimum(self.slot, SLOTS - 1)] * self.sensitivity
+        worth = dose * WORTH[np.minimum(self.slot, SLOTS - 1)] * self.patients[:, 0]
         self.slot += active
         self.given += dose
         over = active & (self.slot >= SLOTS)
@@ -86,21 +84,17 @@ class SlotToyTask(TherapyTask):
         result.reward_terms[:, 0] = worth + np.where(over, self.chance, 0.0)
         result.costs[:, 0] = 0.0
         result.terminated[:] = over
-        result.truncated[:] = False
         result.outcome[:, 0] = self.given
         result.success[:] = self.given <= TOTAL
-        return result
 
-    def observe(self, lanes=None):
-        lanes = lane_numbers(lanes, self.num_lanes)
-        return self.slot[lanes, None].astype(np.float32)
+    def _observe_lanes(self, lanes, seen):
+        seen[:, 0] = self.slot[lanes]
 
     def _lane_state(self):
         return {
             "slot": self.slot,
             "given": self.given,
             "chance": self.chance,
-            "sensitivity": self.sensitivity,
         }
 
     def slot_space(self, max_dose=None, min_gap=None):
@@ -143,7 +137,6 @@ TREATMENT = Treatment(
     name="slot_toy",
     title="Slot toy",
     task=SlotToyTask,
-    patient=ToyPatient,
     variants=(Variant("toy/Slots-v0", "a toy", baseline="even"),),
     cohorts=standard_cohorts((1.0,), LogNormal((1.0,), (0.3,))),
     protocols={"even": Schedule("Even", ((0, 2.0), (8, 2.0), (16, 2.0)))},

@@ -285,7 +285,9 @@ def test_tables_of_a_benchmark():
     comparison = SimpleNamespace(
         results=results, baseline="base", reference="plan", headline_metrics=["return", "cost"]
     )
-    table = against_plan(comparison, "learnt", "PPO", 2).set_index("metric")["PPO minus plan"]
+    table = against_plan(comparison, "learnt", "PPO", "plan", 2).set_index("metric")[
+        "PPO minus plan"
+    ]
     for name in ("return", "cost"):
         learnt, plan = (values_of(results, agent, name) for agent in ("learnt", "plan"))
         assert table[name] == paired_difference(learnt, plan, seed=2)
@@ -446,6 +448,12 @@ def test_a_study_puts_agents_sizes_and_patients_together_rightly(monkeypatch):
                     np.testing.assert_array_equal(own[column], expected[column], column)
                 lost = size * agent.actions[0, 0] * 10.0
                 assert own["dose_lost"].tolist() == pytest.approx([lost] * 5)
+    # The intervals are resampled by the study's own seed.
+    summaries = [
+        summarise_losses(study.results, problem, seed=seed, resamples=20) for seed in (4, 0)
+    ]
+    pd.testing.assert_frame_equal(study.summary, summaries[0], check_exact=True)
+    assert not study.summary.equals(summaries[1])
     given = study.results[study.results["kind"] == "dose_bias"].set_index("agent")["total_dose"]
     factors = given["weak"].to_numpy() / given["strong"].to_numpy()
     assert factors == pytest.approx(np.full(5, 1.0 / 3.0))
@@ -457,7 +465,7 @@ def test_a_study_puts_agents_sizes_and_patients_together_rightly(monkeypatch):
 
 def test_a_perturbation_that_some_patients_escape():
     """Patients with fewer fractions than that are not affected, and not counted."""
-    problem = resolve(CHEMO, patients=12, seed=1)
+    problem = resolve(CHEMO, patients=12, seed=1, options={"observation": "full"})
     agent = clinical_agent(problem.treatment, problem.task(1), "threshold")
     plain = evaluate_problem(problem, {"t": agent})
     decided = rollout(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,11 @@ import pytest
 import slot_toy
 
 from oncogym.agents.clinical import clinical_agent
-from oncogym.core.files import CorruptFileError
+from oncogym.core.errors import UnknownNameError
+from oncogym.core.files import CorruptFileError, write_json_atomic
 from oncogym.envs.problem import Problem
 from oncogym.envs.treatment import Effort
-from oncogym.evaluation.benchmark.folder import find_benchmark
+from oncogym.evaluation.benchmark.folder import find_benchmark, settings_of
 from oncogym.evaluation.benchmark.plans import common_plan
 from oncogym.evaluation.benchmark.presets import PRESETS, Preset
 from oncogym.evaluation.benchmark.run import (
@@ -26,13 +28,16 @@ from oncogym.evaluation.benchmark.run import (
 )
 from oncogym.evaluation.harness import evaluate, resolve
 from oncogym.evaluation.metrics import success_rates
+from oncogym.evaluation.overview import overview
 from oncogym.evaluation.report.suite import print_suite
 from oncogym.evaluation.robustness.study import Request, run_robustness
 
 pytest.importorskip("stable_baselines3")
 SMALL = Preset("small", patients=24, plan_patients=4, plan_generations=3, training_seeds=2,
-               training_steps=10_000, own_plan_patients=8)  # fmt: skip
+               training_steps=10_000, own_plan_patients=8, controllers=("mpc_oracle",),
+               control={"budget": 8, "iterations": 1, "replan_every": 10})  # fmt: skip
 ENV = "oncogym/ChemoDosingCohort-v0"
+OTHER = "oncogym/ChemoDosing-v0"
 
 
 @pytest.fixture(scope="module")
@@ -62,23 +67,64 @@ def test_tables_report_and_figures_are_complete(finished):
             assert title in titles
     page = (folder / "report.html").read_text(encoding="utf-8")
     parts = ["Overview", "mean [95 % interval]", "worst tenth", "normalised score, and paired",
-             "What finding the policies took", '"kind":"lines"', 'id="all-environments"',
-             '"kind":"courses"']  # fmt: skip
+             "What finding the policies took", '"kind":"lines"', '"kind":"courses"']  # fmt: skip
     places = [page.index(part) for part in parts]
     assert places == sorted(places)
     assert (folder / "summary.csv").exists()
     assert list((folder / "ChemoDosingCohort-v0" / "figures").glob("*.png"))
 
 
-def test_printed_tables_end_with_the_aggregate(finished, capsys):
+def test_one_table_a_treatment_fits_the_terminal(finished, capsys):
     _, comparison = finished
     print_suite({ENV: comparison})
-    text = capsys.readouterr().out
-    parts = ["log10 kill", "Success", "worst tenth", "Normalised score and gain",
-             "over the environments (1)", "Clinical baseline"]  # fmt: skip
-    places = [text.index(part) for part in parts]
-    assert places == sorted(places)
-    assert comparison.protagonists == [comparison.baseline, PLAN, LEARNT]
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) < 30
+    starts = {label[:6].strip() for label in comparison.labels.values()}
+    table = [line for line in lines if line[:6].strip() in starts]
+    assert len(table) >= len(comparison.labels)
+    assert all(len(line) <= 100 for line in lines[3:-1])
+    head = next(line for line in lines if line.startswith("agent"))
+    for column in ("sees", "outcome", "success", "cost", "score", "return minus best rule"):
+        assert column in head
+    assert "log10 kill [log10 cells]" in lines[-1]
+    assert comparison.protagonists == [comparison.baseline, "mpc_oracle", comparison.rival, LEARNT]
+
+
+def test_what_everybody_sees_is_said(finished):
+    _, comparison = finished
+    sees = comparison.sees
+    assert sees["daily"] == sees[PLAN] == sees["random"] == "nothing"
+    assert sees["pacing"] == sees[LEARNT] == "measurable"
+    assert sees["mpc_oracle"] == "knows the patient"
+    document = comparison.document()
+    assert document["sees"] == sees
+    assert document["key"]["trained"] == LEARNT
+    assert comparison.reference == document["reference"] == "mpc_oracle"
+    assert comparison.scores["mean"]["mpc_oracle"].estimate == 1.0
+
+
+def test_the_key_number_is_against_the_best_that_sees_no_more(finished):
+    _, comparison = finished
+    means = comparison.results.groupby("agent")["return"].mean()
+    fit = [n for n, seen in comparison.sees.items() if seen in ("nothing", "measurable")]
+    best = max((n for n in fit if n not in (PLAN, LEARNT, "random")), key=lambda n: means[n])
+    assert comparison.rival == comparison.key.rival == best
+    assert comparison.key.difference.estimate == pytest.approx(means[LEARNT] - means[best])
+    assert "@full" not in best
+    table = overview(comparison).set_index("agent")
+    gap = table.loc[comparison.labels[LEARNT], "minus_rival"]
+    assert gap.estimate == pytest.approx(means[LEARNT] - means[best])
+    assert table["return"].is_monotonic_decreasing
+
+
+def test_what_measuring_costs_is_in_the_tables(finished):
+    _, comparison = finished
+    prices = comparison.extras["What knowing and measuring are worth"].set_index("against")
+    means = comparison.results.groupby("agent")["return"].mean()
+    own = prices.loc[comparison.labels["capped_pacing"]]
+    assert own["return"].estimate == pytest.approx(
+        means["capped_pacing@full"] - means["capped_pacing"]
+    )
 
 
 def test_optimiser_beats_clinical_beats_nothing(finished):
@@ -126,7 +172,8 @@ def test_genetic_search_goes_on_from_its_checkpoints(tmp_path):
     for folder in folders:
         folder.mkdir()
     plan, about = common_plan(problem, SMALL, folders[0], 1, None)
-    assert plan.label == "GA open-loop plan"
+    assert plan.label.startswith("Plan (")
+    assert "Genetic algorithm" in plan.label
     assert (about["method"], len(about["history"])) == ("Genetic algorithm", 3)
     assert about["evaluations"] == 3 * 40 + 8 * 4  # one nominal patient; eight finalists
     shutil.copytree(folders[0] / "plan-search", folders[1] / "plan-search")
@@ -147,7 +194,7 @@ def test_second_run_uses_the_finished_parts_and_shows_studies_too(finished):
     study = run_robustness(problem, agents, [Request("dose_bias")], resamples=20).document()
     again = run_benchmark([ENV], SMALL, folder, seed=3, studies=[study])[ENV]
     page = (folder / "report.html").read_text(encoding="utf-8")
-    parts = ['id="all-environments"', '<h2 id="robustness-', '"kind":"losses"',
+    parts = ['<h2 id="robustness-', '"kind":"losses"',
              '"kind":"courses"']  # fmt: skip
     places = [page.index(part) for part in parts]
     assert places == sorted(places)
@@ -160,6 +207,54 @@ def test_other_settings_are_refused(finished):
     folder, _ = finished
     with pytest.raises(ValueError, match="other settings"):
         run_benchmark([ENV], SMALL, folder, seed=4)
+
+
+class StoppedError(Exception):
+    """Instead of hours of work."""
+
+
+@pytest.fixture
+def reported(tmp_path, monkeypatch):
+    """A folder whose report shows one environment, and the ids of those that are worked on."""
+    write_json_atomic(tmp_path / "settings.json", settings_of(SMALL, 3))
+    pd.DataFrame({"env": [ENV, ENV], "agent": "daily"}).to_csv(tmp_path / "summary.csv")
+    begun = []
+
+    def work(problem, *_):
+        begun.append(problem.env_id)
+        if problem.env_id == OTHER:
+            raise StoppedError
+        return SimpleNamespace(write_tables=lambda *_: None, draw=lambda *_: None)
+
+    monkeypatch.setattr("oncogym.evaluation.benchmark.run._benchmark_one", work)
+    return tmp_path, begun
+
+
+def test_a_report_keeps_the_environments_that_it_shows(reported):
+    folder, begun = reported
+    said = []
+    with pytest.raises(StoppedError):
+        run_benchmark([OTHER], SMALL, folder, seed=3, say=said.append)
+    assert begun == [ENV, OTHER]
+    assert said == [f"the report in {folder} keeps {ENV}"]
+
+
+def test_a_report_with_other_settings_is_not_added_to(reported):
+    folder, begun = reported
+    with pytest.raises(ValueError, match="other settings"):
+        run_benchmark([OTHER], SMALL, folder, seed=4)
+    assert begun == []
+
+
+def test_an_environment_of_a_report_that_is_gone_is_named(reported):
+    folder, begun = reported
+    pd.DataFrame({"env": ["gone/Away-v0"]}).to_csv(folder / "summary.csv")
+    with pytest.raises(UnknownNameError, match=r"'gone/Away-v0'.*choose another folder"):
+        run_benchmark([OTHER], SMALL, folder, seed=3)
+    (folder / "summary.csv").write_text("agent\ndaily\n")
+    with pytest.raises(CorruptFileError, match=r"summary\.csv"):
+        run_benchmark([OTHER], SMALL, folder, seed=3)
+    assert begun == []
 
 
 @pytest.mark.parametrize(
@@ -198,7 +293,8 @@ def test_the_folder_lists_every_file_of_the_benchmark(finished, tmp_path):
 
 
 def test_presets_and_default_environments():
-    assert PRESETS["quick"].patients >= 200
+    assert PRESETS["full"].patients == 256
+    assert all("mpc_oracle" in preset.controllers for preset in PRESETS.values())
     assert ENV in default_envs()
 
 
@@ -207,7 +303,8 @@ def test_evaluation_does_not_depend_on_who_else_takes_part():
     from oncogym.agents import clinical_agents
 
     agents, left_out = clinical_agents(problem.treatment, problem.task(1))
-    assert "threshold" in left_out
+    assert not left_out
+    assert agents["threshold"].options == {"observation": "full"}
     options = {"observation": "measurable"}
     alone = evaluate(ENV, {"daily": agents["daily"]}, patients=10, options=options)
     together = evaluate(ENV, agents, patients=10, options=options)

@@ -14,7 +14,7 @@ from oncogym.envs import Schedule, find_variant
 from oncogym.envs.chemo_dosing import ChemoPatient, published_cost, simulate
 from oncogym.envs.chemo_dosing.task import ChemoTask
 from oncogym.envs.problem import Problem
-from oncogym.envs.protocols import ScheduleError
+from oncogym.envs.protocols import HiddenError, ScheduleError
 
 TREATMENT, _ = find_variant("oncogym/ChemoDosing-v0")
 PUBLISHED = dict(find_variant("oncogym/ChemoDosingPublished-v0")[1].options)
@@ -111,8 +111,10 @@ def test_threshold_rule_reaches_the_limit_and_never_passes_it():
     )
     assert outcome_of(result)["peak_toxicity"] == pytest.approx(3.0, abs=1e-4)
     assert result.costs.sum() == 0.0
-    with pytest.raises(ScheduleError, match="observation='full'"):
-        clinical_agent(TREATMENT, ChemoTask(1, observation="measurable"), "threshold")
+    with pytest.raises(HiddenError, match="observation='full'"):
+        TREATMENT.protocols["threshold"].actions(
+            ChemoTask(1, observation="measurable"), np.zeros((1, 7), np.float32)
+        )
 
 
 def test_schedules_that_do_not_fit_are_named():
@@ -134,8 +136,113 @@ def test_waiting_actions_reproduce_any_schedule():
     assert np.allclose(task.given(0), [(3.25, 1.0), (42.5, 8.377)])
 
 
+@pytest.mark.parametrize("limit", [1e6, 1e3])
+def test_the_marker_is_mute_below_its_limit(limit):
+    options = {"observation": "measurable", "marker_noise": 0.0, "marker_delay": 0.0}
+    seen = gym.make("oncogym/ChemoDosing-v0", **options, marker_limit=limit)
+    true = gym.make("oncogym/ChemoDosing-v0")
+    seen.reset(seed=0)
+    true.reset(seed=0)
+    readings = []
+    for _ in range(59):
+        action = np.array([0.05], np.float32)
+        readings.append((seen.step(action)[0][3], true.step(action)[0][3]))
+    read, truth = np.array(readings).T
+    assert np.array_equal(read, np.maximum(truth, np.float32(np.log(limit / 1e7) / np.log(1e7))))
+    assert truth[-1] < read[-1]
+    with pytest.raises(ValueError, match="marker_limit"):
+        gym.make("oncogym/ChemoDosing-v0", marker_limit=0.0)
+
+
+def test_the_published_formulation_sets_what_the_source_formulated_otherwise():
+    task = ChemoTask(1, formulation="published")
+    assert (task.objective, task.decisions, task.num_decisions) == ("published", "wait", 6)
+    assert task.action_parts == (("wait", "d"), ("dose", "mg/L"))
+    own = ChemoTask(1, formulation="published", objective="clinical", decisions="interval")
+    assert (own.objective, own.decisions) == ("clinical", "interval")
+    assert own.action_parts == (("dose", "mg/L"),)
+    # A soft budget, and no failure however toxic the course.
+    rows = ChemoPatient().to_array()[None]
+    result = rollout(task, PlanAgent(np.tile([0.1, 1.0], (6, 1))), rows)
+    assert outcome_of(result)["total_dose"] == 60.0
+    assert result.costs[0, 1] == 30.0
+    assert outcome_of(result)["peak_toxicity"] > 1.33 * 3.0
+    assert result.terms[0, task.reward_terms.index("failure")] == 0.0
+
+
+def test_a_dose_comes_before_its_wait():
+    task = ChemoTask(1, decisions="wait", first_day=2.0)
+    assert task.action_parts == (("dose", "mg/L"), ("wait", "d"))
+    rows = ChemoPatient().to_array()[None]
+    plan = np.array([[0.5, 0.1], [0.25, 1.0], [0.1, 1.0], [1.0, 1.0], [1.0, 1.0], [1.0, 1.0]])
+    result = rollout(task, PlanAgent(plan), rows)
+    # The third wait ends beyond the horizon, and the course with it.
+    assert np.allclose(task.given(0), [(2.0, 5.0), (5.0, 2.5), (35.0, 1.0)])
+    assert result.lengths[0] == 3
+    exact = simulate(np.array([2.0, 5.0, 35.0]), np.array([5.0, 2.5, 1.0]), ChemoPatient())
+    assert outcome_of(result)["log10_kill"] == pytest.approx(exact.log10_kill, abs=1e-10)
+    assert outcome_of(result)["peak_toxicity"] == pytest.approx(exact.peak_toxicity, abs=1e-10)
+    physical = task.to_physical(np.array([0.5, 0.1]))
+    assert physical == {"dose": 5.0, "wait": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("events", "decisions"),
+    [
+        (((0.0, 1.0), (10.0, 2.0)), 2),
+        (((3.25, 1.0), (42.5, 8.377)), 4),  # idle to day 3.25; 39.25 days take two waits
+        ((), 0),
+    ],
+)
+def test_waits_that_follow_doses_reproduce_any_schedule(events, decisions):
+    task = ChemoTask(1, decisions="wait")
+    actions = task.schedule_actions(Schedule("odd", events))
+    assert np.array_equal(actions[decisions:], np.tile([0.0, 1.0], (6 - decisions, 1)))
+    rollout(task, PlanAgent(actions), ChemoPatient().to_array()[None])
+    assert np.allclose(task.given(0), events)
+
+
+def test_decisions_that_do_not_suffice_for_a_schedule_are_counted():
+    uniform = TREATMENT.protocols["source_uniform"]
+    with pytest.raises(ScheduleError, match="takes 7 decisions; allowed: 6"):
+        ChemoTask(1, decisions="wait").schedule_actions(uniform)
+    with pytest.raises(ScheduleError, match="day 5 is before first_day, 6"):
+        ChemoTask(1, decisions="wait", first_day=6.0).schedule_actions(uniform)
+    seven = ChemoTask(1, decisions="wait", max_doses=7)
+    rollout(seven, PlanAgent(seven.schedule_actions(uniform)), ChemoPatient().to_array()[None])
+    assert np.allclose(seven.given(0), uniform.events)
+
+
+@pytest.mark.parametrize("formulation", ["sound", "published"])
+def test_safe_doses_of_waiting_decisions_keep_the_limit(formulation):
+    """Large doses at short waits, cut to what is safe when they are given."""
+    task = ChemoTask(1, formulation=formulation, decisions="wait", first_day=1.5)
+    rows = ChemoPatient().to_array()[None]
+    zero = np.zeros(1, np.uint64)
+    task.reset(np.zeros(1, np.intp), rows, zero, zero)
+    wanted = np.array([[1.0, 0.1]]) if task.action_parts[0][0] == "dose" else np.array([[0.1, 1.0]])
+    active = np.ones(1, np.bool_)
+    safe, peak = [], 0.0
+    for _ in range(5):
+        actions = task.safe_actions(wanted)
+        safe.append(float(actions[0, task.dose_part]))
+        peak = float(task.step(actions, active).outcome[0, METRICS.index("peak_toxicity")])
+    assert 0.0 < safe[-1] < 1.0
+    assert 2.9 < peak <= 3.0
+
+
+def test_the_threshold_rule_doses_and_waits():
+    task = ChemoTask(1, decisions="wait", hard_budget=False)
+    result = rollout(
+        task, clinical_agent(TREATMENT, task, "threshold"), ChemoPatient().to_array()[None]
+    )
+    assert outcome_of(result)["peak_toxicity"] == pytest.approx(3.0, abs=1e-4)
+    assert outcome_of(result)["days_over_limit"] == 0.0
+    assert [day for day, _ in task.given(0)] == [0.0, 10.0, 20.0, 30.0, 40.0, 50.0]
+
+
 def test_measurable_observation_is_noisy_late_and_hides_the_drug():
-    options = {"observation": "measurable", "toxicity_noise": 0.0}
+    options = {"observation": "measurable", "toxicity_noise": 0.0, "marker_limit": 1.0}
     quiet = gym.make("oncogym/ChemoDosing-v0", **options, marker_noise=0.0, marker_delay=3.0)
     full = gym.make("oncogym/ChemoDosing-v0")
     quiet.reset(seed=0)

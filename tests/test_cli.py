@@ -151,3 +151,19 @@ def test_plans_out_of_range_are_refused():
     for bad in (np.full((3, 1), 1.5), np.full((3, 1), np.nan), np.zeros(3), np.zeros((0, 1))):
         with pytest.raises(ValueError, match="allowed"):
             PlanAgent(bad)
+
+
+def test_help_on_training_points_to_the_examples_of_other_libraries(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "--help"])
+    assert stop.value.code == 0
+    assert "examples/" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["evaluate", "robustness"])
+def test_help_shows_one_per_cent_sign(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    out = " ".join(capsys.readouterr().out.split())
+    assert "95 % intervals" in out
+    assert "%%" not in out

@@ -16,6 +16,10 @@ from oncogym.envs import find_variant
 from oncogym.envs.vector_env import TherapyVectorEnv
 
 MODES = ("SameStep", "NextStep", "Disabled")
+# Spheroids take a second each by the default law; it is the same code with another step.
+LIGHT = {"emt6ro_fractionation": {"fidelity": "screening"}}
+# Lanes and decisions where one lane keeps a core busy.
+FEW = 100
 # Stable-Baselines3 recommends [-1, 1]; our actions are fractions of a physical maximum, and its
 # adapter rescales. No other warning is accepted.
 SB3_RECOMMENDATION = (
@@ -28,6 +32,15 @@ def random_actions(rng, env_id, lanes, size):
     """Actions of all magnitudes, some outside the box: courses of every length and outcome."""
     scale = 10.0 ** rng.uniform(-2.5, 0.3, size=(lanes, 1))
     return (rng.random((lanes, size)) * scale - 0.02).astype(np.float32)
+
+
+def light(env_id):
+    """Options under which a course is cheap, for what does not depend on how it is computed."""
+    return LIGHT.get(find_variant(env_id)[0].name, {})
+
+
+def is_slow(env_id):
+    return find_variant(env_id)[0].task.max_lanes < FEW
 
 
 def assert_same(first, second, path=""):
@@ -66,9 +79,11 @@ def test_sb3_check_env_without_an_unknown_warning(env_id):
 @pytest.mark.parametrize("mode", MODES)
 def test_vector_lane_equals_scalar_environment_bit_for_bit(env_id, mode):
     lanes = 5
-    vector = gym.make_vec(env_id, num_envs=lanes, autoreset_mode=mode)
+    options = {} if mode == "SameStep" else light(env_id)
+    vector = gym.make_vec(env_id, num_envs=lanes, autoreset_mode=mode, **options)
     scalar = gym.vector.SyncVectorEnv(
-        [lambda: gym.make(env_id, disable_env_checker=True)] * lanes, autoreset_mode=mode
+        [lambda: gym.make(env_id, disable_env_checker=True, **options)] * lanes,
+        autoreset_mode=mode,
     )
     a, info_a = vector.reset(seed=11)
     b, info_b = scalar.reset(seed=11)
@@ -76,7 +91,7 @@ def test_vector_lane_equals_scalar_environment_bit_for_bit(env_id, mode):
     assert_same(info_a, info_b)
     rng = np.random.default_rng(3)
     size = vector.single_action_space.shape[0]
-    ends = 0
+    ends = np.zeros(lanes, np.intp)
     for _ in range(150):
         actions = random_actions(rng, env_id, lanes, size)
         one, two = vector.step(actions), scalar.step(actions)
@@ -85,26 +100,27 @@ def test_vector_lane_equals_scalar_environment_bit_for_bit(env_id, mode):
             assert np.array_equal(x, y)
         assert_same(one[4], two[4])
         done = one[2] | one[3]
-        ends += int(done.sum())
+        ends += done
         if mode == "Disabled" and done.any():
             mask = {"reset_mask": done}
             a, info_a = vector.reset(options=dict(mask))
             b, info_b = scalar.reset(options=dict(mask))
             assert np.array_equal(a, b)
             assert_same(info_a, info_b)
-    assert ends > 0, "no episode ended: the test compared nothing about endings"
+        if is_slow(env_id) and ends.min() >= 2:
+            break
+    assert ends.sum() > 0, "no episode ended: the test compared nothing about endings"
 
 
 def test_same_bytes_with_1_7_and_many_lanes(env_id):
-    # A treatment that keeps a core busy with one lane says so.
-    many = min(1024, find_variant(env_id)[0].task.max_lanes)
+    many, steps = (16, 25) if is_slow(env_id) else (1024, 40)
+    assert many > find_variant(env_id)[0].task.parallel_lanes
     rng = np.random.default_rng(5)
-    steps = 40
     size = gym.make(env_id).action_space.shape[0]
     actions = np.stack([random_actions(rng, env_id, 7, size) for _ in range(steps)])
     runs = {}
     for lanes in (1, 7, many):
-        env = gym.make_vec(env_id, num_envs=lanes)
+        env = gym.make_vec(env_id, num_envs=lanes, **light(env_id))
         observation, _ = env.reset(seed=100)
         seen = [observation[:1].tobytes() + observation[min(6, lanes - 1)].tobytes()]
         for step in range(steps):
@@ -168,14 +184,15 @@ def test_info_has_the_same_keys_and_types_everywhere(env_id):
 
 
 def test_results_share_no_memory_with_the_next_ones(env_id):
-    env = gym.make_vec(env_id, num_envs=64)
+    lanes, steps = (8, 25) if is_slow(env_id) else (64, 30)
+    env = gym.make_vec(env_id, num_envs=lanes, **light(env_id))
     rng = np.random.default_rng(0)
     size = env.single_action_space.shape[0]
     kept, copies = [], []
     kept.append(env.reset(seed=0)[0])
     copies.append(kept[-1].copy())
-    for _ in range(30):
-        result = env.step(random_actions(rng, env_id, 64, size))
+    for _ in range(steps):
+        result = env.step(random_actions(rng, env_id, lanes, size))
         flat = [*result[:4], result[4]["cost"], *result[4]["outcome"].values()]
         kept += flat
         copies += [x.copy() for x in flat]

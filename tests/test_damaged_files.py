@@ -17,10 +17,10 @@ from oncogym.agents.optimizers.genetic import GeneticAlgorithm, GeneticSettings
 from oncogym.agents.optimizers.genetic.state import SearchFolder, SearchState
 from oncogym.agents.plan import PatientPlans, PlanAgent, load_plan
 from oncogym.agents.policy_files import LARGEST, Policy, dump_arrays, read_policy, write_policy
+from oncogym.core.archives import ArchiveError, read_archive
 from oncogym.core.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from oncogym.core.documents import Document
 from oncogym.core.files import CorruptFileError, parse_json, to_plain
-from oncogym.core.archives import ArchiveError, read_archive
 from oncogym.envs.problem import Problem
 from oncogym.training.settings import RunSettings, make_settings
 

@@ -53,7 +53,7 @@ def test_pages_take_tables_and_figures_from_results_and_keep_them(tmp_path, caps
     assert json.loads(capsys.readouterr().out) == [str(docs / "chemo_dosing.md")]
     text = (docs / "chemo_dosing.md").read_text(encoding="utf-8")
     assert "120 patients of the cohort `held_out`" in text
-    assert re.search(r"\| Daily, 60 x 0.5 mg/L \| .*\[.*\] \| 1 \|\n", text)
+    assert re.search(r"\| Daily, 60 x 0.5 mg/L \| .*\[.*\] \| 1\.000 \|\n", text)
     assert (docs / "ChemoDosingCohort-v0.png").stat().st_size > 5000
     assert main(["envs", env_id, "--write", str(docs)]) == 0
     assert (docs / "chemo_dosing.md").read_text(encoding="utf-8") == text

@@ -168,19 +168,25 @@ def test_evaluations_do_not_depend_on_lanes(lanes):
     )
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["joblib-2", "ray-2"])
-def test_training_does_not_depend_on_the_executor(name, tmp_path):
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Two short runs that this process trains: the folder, and what each gave."""
     pytest.importorskip("stable_baselines3")
-    problem = resolve(COHORT, patients=1)
-    here = train_seeds(problem, tmp_path / "here", "ppo", [1, 2], steps=5000)
+    folder = tmp_path_factory.mktemp("here")
+    return folder, train_seeds(resolve(COHORT, patients=1), folder, "ppo", [1, 2], steps=5000)
+
+
+@pytest.mark.slow
+@TWO_WORKERS
+def test_training_does_not_depend_on_the_executor(executor, trained, tmp_path):
+    folder, here = trained
     # What an interrupted run left behind is not gone on with.
-    left = tmp_path / "there" / "ppo-2"
+    left = tmp_path / "ppo-2"
     left.mkdir(parents=True)
-    (left / "config.json").write_bytes((tmp_path / "here/ppo-2/config.json").read_bytes())
+    (left / "config.json").write_bytes((folder / "ppo-2/config.json").read_bytes())
     (left / "progress.csv").write_text("steps\n1\n")
-    with opened(name) as pool:
-        there = train_seeds(problem, tmp_path / "there", "ppo", [1, 2], steps=5000, executor=pool)
+    problem = resolve(COHORT, patients=1)
+    there = train_seeds(problem, tmp_path, "ppo", [1, 2], steps=5000, executor=executor)
     for one, other in zip(here, there, strict=True):
         assert (one.seed, one.steps, one.best_return) == (
             other.seed,
@@ -190,7 +196,12 @@ def test_training_does_not_depend_on_the_executor(name, tmp_path):
         arrays = [np.load(result.policy / "policy.npz") for result in (one, other)]
         assert set(arrays[0].files) == set(arrays[1].files)
         assert all((arrays[0][k] == arrays[1][k]).all() for k in arrays[0].files)
-    again = train_seeds(problem, tmp_path / "here", "ppo", [1, 2], steps=5000)
+
+
+@pytest.mark.slow
+def test_finished_runs_are_taken_as_they_are(trained):
+    folder, here = trained
+    again = train_seeds(resolve(COHORT, patients=1), folder, "ppo", [1, 2], steps=5000)
     assert [result.best_return for result in again] == [result.best_return for result in here]
     assert [result.resumed_from for result in again] == [result.steps for result in here]
 
@@ -411,13 +422,14 @@ def test_commands_print_the_same_with_workers(capsys, tmp_path):
         ["robustness", COHORT, "weekly", "random", "--patients", "40", "--perturb", "missed@1,2"],
     ):
         documents = []
-        for more in ([], ["--workers", "2"], ["--executor", "joblib", "--workers", "1"]):
+        one = ["--executor", "joblib", "--workers", "1"]
+        for more in ([], ["--workers", "2"], *([one] if arguments[0] == "evaluate" else [])):
             assert main([*arguments, *more, "--json"]) == 0
             document = json.loads(capsys.readouterr().out)
             for other in ("seconds", "manifest"):
                 document.pop(other, None)
             documents.append(document)
-        assert documents[0] == documents[1] == documents[2]
+        assert all(document == documents[0] for document in documents[1:])
 
 
 def test_bad_executor_leaves_everything_as_it_is(capsys, tmp_path):

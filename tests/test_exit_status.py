@@ -144,7 +144,7 @@ def shell(command, **settings):
     [
         (f"{' '.join(WEEKLY)} >&- 2>&- <&-", 0),
         ("envs nobody >&- 2>&-", 2),
-        ("envs --json >/dev/full", 3),
+        ("envs ChemoDosing-v0 --json >/dev/full", 3),
         (f"{' '.join(WEEKLY)} 2>/dev/full", 0),
     ],
 )

@@ -16,10 +16,11 @@ from oncogym.core.files import read_json, write_text_atomic
 from oncogym.evaluation.agent_names import name_agents
 from oncogym.evaluation.comparison import Comparison
 from oncogym.evaluation.harness import resolve
+from oncogym.evaluation.report.charts import lines_chart, scores_chart
 from oncogym.evaluation.report.drawings import Drawings
 from oncogym.evaluation.report.labels import distinct, label_of, untyped, visible
 from oncogym.evaluation.report.page import Report
-from oncogym.evaluation.report.plots import plot_history, plot_intervals
+from oncogym.evaluation.report.plots import draw
 from oncogym.evaluation.statistics import Interval
 
 CHEMO = "ChemoDosingCohort-v0"
@@ -162,11 +163,13 @@ def test_an_odd_file_name_costs_no_results(tmp_path, capsys):
 @pytest.mark.parametrize("text", [text for text in ODD if text.strip()])
 def test_figures_show_a_text_as_it_is(text):
     label = label_of(text)
-    figure = plot_intervals({label: Interval(0.0, -1.0, 1.0), "b": Interval(1.0, 0.0, 2.0)}, label)
+    scores = {"x": {"a": Interval(0.0, -1.0, 1.0), "b": Interval(1.0, 0.0, 2.0)}}
+    figure = draw(scores_chart(scores, {"a": label, "b": "b"}), label)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")
         figure.canvas.draw()
-        curves = plot_history({label: [(0.0, 1.0), (1.0, 2.0)], "b": [(0.0, 1.0)]}, label, label)
+        lines = {label: [(0.0, 1.0), (1.0, 2.0)], "b": [(0.0, 1.0)]}
+        curves = draw(lines_chart(lines, label, label))
         curves.canvas.draw()
     (axis,) = figure.axes
     assert axis.get_yticklabels()[1].get_text() == untyped(label)

@@ -15,8 +15,10 @@ from oncogym.evaluation.harness import evaluate_problem, resolve
 TREATS_ANYWAY = {"oncogym/IMPTBeamWeightingPublished-v0"}
 # Every anatomy of the cohort has a library of plans to be made.
 MANY_LIBRARIES = {"oncogym/IMPTBeamWeightingCohort-v0"}
-# Spheroids take a second each with the full law.
+# Spheroids take a second each with the full law, and a tenth of it with that of searches.
 FIDELITY = {"emt6ro_fractionation": {"fidelity": "screening"}}
+# Patients who are judged and on whom plans are searched: where all are alike, few tell as much.
+SLOW_SIZES = {"nominal": (24, 4), "population": (24, 12)}
 
 
 def found_plan(problem, cohort, patients):
@@ -44,14 +46,15 @@ def test_optimiser_beats_clinical_practice_beats_no_treatment(variant):
     treatment = resolve(variant.id, patients=1).treatment
     distinct = treatment.cohort(variant.evaluation_cohort).distinct
     options = FIDELITY.get(treatment.name)
-    problem = resolve(variant.id, patients=min(distinct or 48, 48), options=options)
-    task = problem.task(1)
     cohort = variant.options.get("cohort", "nominal")
+    judged, searched = SLOW_SIZES[cohort] if options else (48, 12)
+    problem = resolve(variant.id, patients=min(distinct or judged, judged), options=options)
+    task = problem.task(1)
     nothing = np.zeros((task.num_decisions, *task.action_space.shape))
     agents = {
         "none": PlanAgent(nothing),
         "clinical": clinical_agent(treatment, task, variant.baseline),
-        "optimised": found_plan(problem, cohort, 12),
+        "optimised": found_plan(problem, cohort, searched),
     }
     means = evaluate_problem(problem, agents).groupby("agent")["return"].mean()
     assert means["optimised"] >= means["clinical"]

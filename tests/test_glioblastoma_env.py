@@ -71,7 +71,7 @@ def protocol(env, name):
     observation, _ = env.reset(seed=0)
     total, steps = 0.0, 0
     while True:
-        result = env.step(rule.decide(env.task, observation[None])[0])
+        result = env.step(rule.actions(env.task, observation[None])[0][0])
         observation, total, steps = result[0], total + result[1], steps + 1
         if result[2] or result[3]:
             return total, result, steps

@@ -65,7 +65,7 @@ def test_a_scan_shown_again_says_nothing():
     [
         ("oncogym/ChemoDosingCohort-v0", "full"),
         ("oncogym/GlioblastomaRadiationCohort-v0", "full"),
-        ("oncogym/EMT6RoFractionationCohort-v0", "summary"),
+        ("oncogym/EMT6RoFractionationCohort-v0", "full"),
     ],
 )
 def test_full_observations_are_exact(env_id, observation):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import run_commands
 
 PACKAGES = Path(__file__).parent / "packages"
 ENV = "oncogym/ChemoDosingCohort-v0"
@@ -30,60 +31,79 @@ def site(tmp_path_factory):
     return target
 
 
-def call(site, *arguments, status=0):
-    """What a command prints that finds the packages."""
+def call(site, *commands):
+    """What commands print that find the packages."""
     environment = {**os.environ, "PYTHONPATH": str(site), "OMP_WAIT_POLICY": "PASSIVE"}
-    done = subprocess.run(
-        [sys.executable, "-m", "oncogym", *arguments],
-        env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == status, done.stderr
-    return done.stdout if status == 0 else done.stderr
+    found = run_commands(commands, environment)
+    for status, _, error in found:
+        assert status == 0, error
+    return [out for _, out, _ in found]
+
+
+def refusals(site, *commands):
+    """What commands complain of that find the packages."""
+    environment = {**os.environ, "PYTHONPATH": str(site), "OMP_WAIT_POLICY": "PASSIVE"}
+    found = run_commands(commands, environment)
+    assert [status for status, _, _ in found] == [2] * len(commands)
+    return [error for _, _, error in found]
 
 
 def test_an_optimiser_of_another_package_is_an_optimiser(site, tmp_path):
-    assert "Random search" in call(site, "optimize", "--help")
     common = ["optimize", ENV, "--method", "random", "--budget", "64", "--patients", "3", "--json"]
     chosen = ["--set", "population=16", "--from-protocols"]
-    here = json.loads(call(site, *common, *chosen, "--out", str(tmp_path / "here")))
-    there = json.loads(call(site, *common, *chosen, "--workers", "1"))
+    plan = str(tmp_path / "here" / "plan.json")
+    asked, here, there, found = call(
+        site,
+        ["optimize", "--help"],
+        [*common, *chosen, "--out", str(tmp_path / "here")],
+        [*common, *chosen, "--workers", "1"],
+        ["evaluate", ENV, plan, "daily", "--baseline", "daily", "--patients", "3", "--json"],
+    )
+    assert "Random search" in asked
+    here, there, found = map(json.loads, (here, there, found))
     assert here["method"] == "random"
     assert here["settings"]["population"] == 16
     assert (here["score"], here["plan"]) == (there["score"], there["plan"])
-    plan = str(tmp_path / "here" / "plan.json")
-    found = json.loads(
-        call(site, "evaluate", ENV, plan, "daily", "--baseline", "daily", "--patients", "3",
-             "--json")
-    )  # fmt: skip
     assert "plan" in found["labels"]
-    error = call(site, *common, "--set", "populatoin=1", status=2)
-    assert "did you mean 'population'" in error
 
 
 def test_an_algorithm_of_another_package_is_an_algorithm(site, tmp_path):
     pytest.importorskip("stable_baselines3")
-    assert "td3" in call(site, "train", "--help")
-    assert "noise: Standard deviation" in call(site, "train", "--algo", "td3", "--settings")
     run = tmp_path / "run"
     sizes = ["--steps", "240", "--lanes", "4", "--set", "layers=[8]", "--set", "batch_size=16",
              "--set", "learning_starts=40", "--set", "evaluation_patients=8"]  # fmt: skip
-    common = ["train", ENV, "--algo", "td3", *sizes, "--json"]
-    result = json.loads(call(site, *common, "--out", str(run)))
+    asked, settings, result = call(
+        site,
+        ["train", "--help"],
+        ["train", "--algo", "td3", "--settings"],
+        ["train", ENV, "--algo", "td3", *sizes, "--json", "--out", str(run)],
+    )
+    assert "td3" in asked
+    assert "noise: Standard deviation" in settings
+    result = json.loads(result)
     assert (result["steps"], result["algorithm"]) == (240, "td3")
     newest = sorted((run / "checkpoints").iterdir())[-1]
     newest.unlink()
-    again = json.loads(call(site, "train", "--resume", str(run), "--json"))
+    again, found = call(
+        site,
+        ["train", "--resume", str(run), "--json"],
+        ["evaluate", ENV, str(run), "daily", "--baseline", "daily", "--patients", "3", "--json"],
+    )
+    again, found = json.loads(again), json.loads(found)
     assert again["resumed_from"] < again["steps"] == 240
-    found = json.loads(
-        call(site, "evaluate", ENV, str(run), "daily", "--baseline", "daily", "--patients", "3",
-             "--json")
-    )  # fmt: skip
     assert "TD3" in found["labels"].values()
 
 
 def test_unknown_names_suggest_the_nearest(site):
-    assert "did you mean 'random'" in call(site, "optimize", ENV, "--method", "randm", status=2)
-    assert "did you mean 'td3'" in call(site, "train", ENV, "--algo", "td4", status=2)
+    method, setting, algorithm = refusals(
+        site,
+        ["optimize", ENV, "--method", "randm"],
+        ["optimize", ENV, "--method", "random", "--set", "populatoin=1"],
+        ["train", ENV, "--algo", "td4"],
+    )
+    assert "did you mean 'random'" in method
+    assert "did you mean 'population'" in setting
+    assert "did you mean 'td3'" in algorithm
 
 
 def test_every_optimiser_of_the_suite_keeps_the_contract():
@@ -107,7 +127,17 @@ def test_every_optimiser_of_the_suite_keeps_the_contract():
             optimizer.generations(objective, 1)
         seen: list[tuple[int, float, int]] = []
         arguments = {"start": clinical, "progress": lambda *report, seen=seen: seen.append(report)}
-        found = [optimizer.optimize(objective, budget, seed, **arguments) for seed in (1, 1, 2)]
+        found = []
+        for seed in (1, 1, 2):
+            before = objective.evaluations
+            found.append(optimizer.optimize(objective, budget, seed, **arguments))
+            # Its own simulations, not those of searches before it.
+            assert found[-1].evaluations == objective.evaluations - before > 0
+        # A report and an entry a generation, the last of which may be polish or the start.
+        lengths = [len(result.history) for result in found]
+        assert [number for number, *_ in seen] == [n + 1 for count in lengths for n in range(count)]
+        assert min(lengths) >= 5
+        assert all((np.diff(result.history) >= 0.0).all() for result in found)
         assert found[0].score == found[1].score >= objective.score(clinical).max()
         assert np.array_equal(found[0].plan, found[1].plan)
         assert kind.draws is not np.array_equal(found[0].plan, found[2].plan)

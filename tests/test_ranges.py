@@ -324,6 +324,7 @@ def test_white_matter_is_treated_as_the_accurate_solver_does():
     for day in range(1000):
         observation, _, dead, late, info = env.step(np.array([1.8 / 61.2 if day < 34 else 0.0]))
         assert observation in env.observation_space
+        assert task.observe()[0].tobytes() == observation.tobytes()
         over = dead or late
         if over:
             break

@@ -11,6 +11,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from commands import run_commands
 
 from oncogym.envs import find_variant, get_treatment, register_treatment, treatments
 
@@ -39,18 +40,23 @@ def plugin(installed, tmp_path):
     return shutil.copytree(installed, tmp_path / "plugin")
 
 
-def run(plugin, *command):
+def environment(plugin):
     # The user's own numba cache and settings stay out of it.
-    environment = {"PYTHONPATH": str(plugin), "PATH": "/usr/bin:/bin", "HOME": str(plugin)}
+    return {"PYTHONPATH": str(plugin), "PATH": "/usr/bin:/bin", "HOME": str(plugin)}
+
+
+def run(plugin, *command):
     return subprocess.run(
-        [sys.executable, *map(str, command)], capture_output=True, text=True, env=environment
-    )
+        [sys.executable, *map(str, command)],
+        capture_output=True, text=True, env=environment(plugin),
+    )  # fmt: skip
 
 
-def oncogym(plugin, *arguments):
-    out = run(plugin, "-m", "oncogym.cli.main", *arguments)
-    assert out.returncode == 0, out.stderr
-    return out.stdout
+def oncogym(plugin, *commands):
+    found = run_commands(commands, environment(plugin))
+    for status, _, error in found:
+        assert status == 0, error
+    return [out for _, out, _ in found]
 
 
 def test_other_package_gets_environments(plugin):
@@ -70,21 +76,20 @@ def test_other_package_gets_environments(plugin):
     out = run(plugin, "-W", "error", "-c", textwrap.dedent(code))
     assert out.returncode == 0, out.stderr
     assert out.stdout.strip() == "(3, 3)"
-    listed = oncogym(plugin, "envs")
+    listed, explained = oncogym(plugin, ["envs"], ["envs", ENV])
     assert ENV in listed
-    assert "carrying capacity" in oncogym(plugin, "envs", ENV)
+    assert "carrying capacity" in explained
 
 
 def test_other_package_gets_optimiser_evaluation_and_report(plugin):
-    found = json.loads(
-        oncogym(plugin, "optimize", ENV, "--budget", 2000, "--out", plugin / "plan", "--json")
-    )
-    assert math.isfinite(found["score"])
     report = plugin / "report"
-    text = oncogym(
-        plugin, "evaluate", ENV, "none", "continuous", "adaptive", plugin / "plan" / "plan.json",
-        "--reference", "plan", "--patients", 60, "--out", report,
+    found, text = oncogym(
+        plugin,
+        ["optimize", ENV, "--budget", 2000, "--out", plugin / "plan", "--json"],
+        ["evaluate", ENV, "none", "continuous", "adaptive", plugin / "plan" / "plan.json",
+         "--reference", "plan", "--patients", 60, "--out", report],
     )  # fmt: skip
+    assert math.isfinite(json.loads(found)["score"])
     assert "0.9 every month" in text
     assert "Normalised score" in text
     page = (report / "report.html").read_text(encoding="utf-8")
@@ -96,8 +101,11 @@ def test_other_package_gets_optimiser_evaluation_and_report(plugin):
 def test_other_package_gets_training(plugin):
     pytest.importorskip("stable_baselines3")
     policy = plugin / "run"
-    oncogym(plugin, "train", ENV, "--steps", 6144, "--lanes", 128, "--out", policy)
-    text = oncogym(plugin, "evaluate", ENV, policy / "policy", "continuous", "--patients", 40)
+    _, text = oncogym(
+        plugin,
+        ["train", ENV, "--steps", 6144, "--lanes", 128, "--out", policy],
+        ["evaluate", ENV, policy / "policy", "continuous", "--patients", 40],
+    )
     assert "Return" in text
 
 

@@ -154,9 +154,9 @@ def test_cells_are_formatted_sortable_and_the_best_marked():
     page = Page(text)
     assert page.text("button") == ["agent", "success", "gain", "safe", "patients"]
     assert page.text("th") == ["A", "B", "C"]
-    assert page.text("strong") == [f"{MINUS}0.5 ({MINUS}1.0 to 0.2)", "75%"]
+    assert page.text("strong") == [f"{MINUS}0.5 [{MINUS}1.0, 0.2]", "75%"]
     assert page.text("td") == [
-        "50%", "yes", "4", "2.0 (1.0 to 3.0)", "no", "4", DASH, "0.0 (0.0 to 0.0)", "yes", "4",
+        "50%", "yes", "4", "2.0 [1.0, 3.0]", "no", "4", DASH, "0.0 [0.0, 0.0]", "yes", "4",
     ]  # fmt: skip
     assert [c["data-sort"] for c in page.all("td") if "data-sort" in c] == [
         "0.5", "-0.5", "4.0", "0.75", "2.0", "4.0", "", "0.0", "4.0",
@@ -172,9 +172,14 @@ def test_cells_that_look_equal_are_equally_best():
 
 
 def test_text_with_hyphens_is_left_alone():
-    rows = [{"id": "oncogym/Toy-v0", "day": "2020-01-02", "x": -1e-7, "worst": -math.inf}]
+    rows = [{"id": "oncogym/Toy-v0", "day": "2020-01-02", "x": -1.5, "worst": -math.inf}]
     page = Page(Report("t").add_table(rows, "c").render())
-    assert page.text("td", "th") == ["oncogym/Toy-v0", "2020-01-02", f"{MINUS}1e-07", f"{MINUS}inf"]
+    assert page.text("td", "th") == [
+        "oncogym/Toy-v0",
+        "2020-01-02",
+        f"{MINUS}1.500",
+        f"{MINUS}infinite",
+    ]
 
 
 def test_an_index_and_rows_of_sequences():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,14 @@ from oncogym.agents import clinical_agents
 from oncogym.agents.clinical import RandomAgent, clinical_agent
 from oncogym.evaluation.comparison import Comparison
 from oncogym.evaluation.harness import resolve
-from oncogym.evaluation.report.charts import lines_chart
+from oncogym.evaluation.report.charts import lines_chart, scores_chart
 from oncogym.evaluation.report.courses import Courses, browser, thin
 from oncogym.evaluation.report.page import Report
-from oncogym.evaluation.report.suite import aggregate, overview, suite_report
+from oncogym.evaluation.report.plots import draw
+from oncogym.evaluation.report.suite import overview, suite_report
 from oncogym.evaluation.robustness.outcome import Robustness
 from oncogym.evaluation.robustness.study import Request, run_robustness
+from oncogym.evaluation.statistics import Interval
 
 ENVS = ("oncogym/ChemoDosingCohort-v0", "oncogym/ChemoDosing-v0")
 CURVES = {f"seed {k}": [(0.0, 0.0), (10.0, k + 1.0), (20.0, k + 2.0)] for k in range(3)}
@@ -33,8 +34,7 @@ def compare(env_id: str, patients: int) -> Comparison:
     comparison = Comparison.run(
         problem, agents, baseline=problem.variant.baseline, reference="daily", left_out=left_out
     )
-    comparison.figures["Learning"] = None
-    comparison.charts["Learning"] = lines_chart(CURVES, "decisions", "return", mean=True)
+    comparison.figures["Learning"] = lines_chart(CURVES, "decisions", "return", mean=True)
     return comparison
 
 
@@ -174,7 +174,7 @@ def test_losses_are_told_with_their_intervals_where_there_are_any(opened, study)
     assert opened.run(count) == 3  # one or two missed, dose errors
     own = study.summary.query("metric == 'return' and size == 1 and when == 20")
     lines = [
-        f"{study.labels[row.agent]}: {row.loss:.4g} ({row.loss_low:.4g} to {row.loss_high:.4g})"
+        f"{study.labels[row.agent]}: {row.loss:.3f} [{row.loss_low:.3f}, {row.loss_high:.3f}]"
         for row in own.itertuples()
     ]
     opened.point("#losses .panel svg", 0.6)
@@ -231,6 +231,37 @@ def test_the_page_stays_small(page):
     assert page.stat().st_size < 1_500_000
 
 
+def test_the_page_and_matplotlib_draw_the_same_curves():
+    chart = lines_chart(CURVES, "decisions", "return", mean=True)
+    mean, *series = chart.to_json()["series"]
+    (axis,) = draw(chart).axes
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("decisions", "return")
+    for line, one in zip(axis.lines, [*series, mean], strict=True):
+        assert line.get_xdata() == pytest.approx(one["time"])
+        assert line.get_ydata() == pytest.approx(one["values"], rel=1e-5)
+    assert mean["values"] == [0.0, 2.0, 3.0]
+    (band,) = axis.collections
+    corners = {(x, y) for x, y in band.get_paths()[0].vertices.round(4).tolist()}
+    for key in ("low", "high"):
+        assert {(x, round(y, 4)) for x, y in zip(mean["time"], mean[key], strict=True)} <= corners
+
+
+def test_the_page_and_matplotlib_draw_the_same_scores():
+    scores = {"mean": {"a": Interval(0.5, 0.25, 0.75), "b": Interval(1.0, 0.5, 1.25)}}
+    chart = scores_chart(scores, {"b": "B", "missing": "M", "a": "A"})
+    (measure,) = chart.to_json()["measures"]
+    (axis,) = draw(chart).axes
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["A", "M", "B"]
+    assert axis.get_xlabel() == f"{measure['label']}, 95 % interval"
+    rows = [row for row in measure["rows"] if row is not None]
+    assert len(rows) == 2
+    drawn = [list(line.get_xdata()) for line in axis.lines[:4]]
+    assert drawn == [
+        part for row in rows for part in ([row["low"], row["high"]], [row["estimate"]])
+    ]
+    assert {text.get_text(): text.xy[0] for text in axis.texts} == measure["marks"]
+
+
 def test_data_cannot_end_its_block():
     chart = lines_chart({"</script><b>": [(0.0, 1.0), (1.0, np.nan)]}, "x", "y")
     text = Report("t").add_chart(chart, "c", "alt").render()
@@ -271,23 +302,14 @@ def test_courses_are_those_of_the_agents_and_the_patients():
     assert browser([document])["kind"] == "courses"
 
 
-def test_overview_and_aggregate(comparisons):
+def test_overview_has_the_ends_the_best_rival_and_what_they_see(comparisons):
     table = overview(comparisons)
     assert list(table["Environment"].unique()) == list(ENVS)
-    assert len(table) == 4
-    scores, missing = aggregate(comparisons)
-    assert missing == []
-    by_agent = scores.set_index("Agent").iloc[:, 0]
-    assert by_agent["Clinical baseline"].estimate == 0.0
-    daily = comparisons[ENVS[0]].labels["daily"]
-    other = replace(comparisons[ENVS[1]], labels={**comparisons[ENVS[1]].labels, "daily": "Else"})
-    renamed, _ = aggregate({ENVS[0]: comparisons[ENVS[0]], ENVS[1]: other})
-    assert f"{daily} or Else" in set(renamed["Agent"])
-    assert (by_agent[daily].estimate, by_agent[daily].low) == (1.0, 1.0)
-    each = [c.scores["mean"]["random"].estimate for c in comparisons.values()]
-    random = by_agent["Random"]
-    assert random.estimate == pytest.approx(np.mean(each))
-    assert random.low < random.estimate < random.high
-    alone, _ = aggregate({ENVS[0]: comparisons[ENVS[0]]})
-    score = comparisons[ENVS[0]].scores["mean"]["random"]
-    assert alone.set_index("Agent").iloc[:, 0]["Random"].low == pytest.approx(score.low)
+    for env_id, comparison in comparisons.items():
+        own = table[table["Environment"] == env_id].set_index("Agent")
+        assert list(own.index) == [comparison.labels[name] for name in comparison.protagonists]
+        assert comparison.rival in comparison.protagonists
+        assert own["Sees"].to_dict() == {
+            comparison.labels[name]: comparison.sees[name] for name in comparison.protagonists
+        }
+        assert own.loc[comparison.labels["daily"], "Normalised score"].estimate == 1.0

@@ -246,6 +246,8 @@ def test_noise_is_seen_by_the_agent_only():
     added = np.stack(watcher.seen) - np.stack(clean.seen)
     assert all(one.dtype == space.dtype and (one >= space.low).all() and (one <= space.high).all()
                for one in watcher.seen)  # fmt: skip
+    treated = ~np.isnan(result.actions[:, :, 0]).T
+    assert course.spread == pytest.approx(np.stack(clean.seen, dtype=float)[treated].std(axis=0))
     toxicity = added[5:, :, 2]  # far from the ends of its box
     assert np.std(toxicity) == pytest.approx(0.5 * course.spread[2], rel=0.3)
     feedback = Feedback(1, 0)

@@ -11,6 +11,7 @@ from oncogym.cli.main import main
 from oncogym.core.files import CorruptFileError, write_json_atomic
 from oncogym.evaluation.harness import resolve
 from oncogym.evaluation.report.charts import losses_chart
+from oncogym.evaluation.report.plots import draw
 from oncogym.evaluation.robustness.report import (
     DOCUMENT,
     distinct,
@@ -47,7 +48,7 @@ def test_a_folder_gives_back_what_the_study_wrote(study, tmp_path):
 
 def test_a_curve_has_the_losses_of_the_summary(study):
     labels = distinct(study.labels)
-    chart = losses_chart(study.document(), labels)
+    chart = losses_chart(study.document(), labels).to_json()
     titles = [panel["title"] for panel in chart["panels"]]
     assert titles == [
         "Missed fractions (fractions in a row: 1)",
@@ -76,10 +77,34 @@ def test_curves_leave_out_means_of_few_patients_and_intervals_that_are_not_known
             row["patients"] = 4
         if row["kind"] == "dose_error":
             row["loss_low"] = row["loss_high"] = None
-    missed, _, error, _ = losses_chart(document, study.labels)["panels"]
+    missed, _, error, _ = losses_chart(document, study.labels).to_json()["panels"]
     assert missed["lines"][0]["time"] == [1.0]
     assert set(error["lines"][0]["measures"][0]) == {"values"}
     assert len(losses_table(document)) == len(study.table())
+
+
+def test_the_page_and_matplotlib_draw_the_same_losses(study):
+    """Every line of the picture is one of the page's, moved sideways so that intervals show."""
+    chart = losses_chart(study.document(), distinct(study.labels))
+    data = chart.to_json()
+    axes = draw(chart, "title").axes
+    assert chart.headline == len(study.headline) == 2
+    assert [axis.get_ylabel() for axis in axes[:: len(chart.panels)]] == data["measures"][:2]
+    for number, axis in enumerate(axes):
+        measure, panel = divmod(number, len(chart.panels))
+        kind = chart.panels[panel]
+        assert axis.get_xlabel() == kind.x
+        sizes = [one for one in data["panels"] if one["title"].startswith(kind.label)]
+        expected = [line for one in sizes for line in one["lines"]]
+        drawn = [line for line in axis.lines if line.get_marker() == "o" and len(line.get_xdata())]
+        assert len(drawn) == len(expected) > 0
+        for line, wanted in zip(drawn, expected, strict=True):
+            values = wanted["measures"][measure]["values"]
+            assert line.get_ydata() == pytest.approx(values, rel=1e-5)
+            assert line.get_xdata() == pytest.approx(wanted["time"], abs=0.1)
+        intervals = [segment for found in axis.collections for segment in found.get_segments()]
+        lows = [low for one in expected for low in one["measures"][measure]["low"]]
+        assert [segment[0, 1] for segment in intervals] == pytest.approx(lows, rel=1e-5)
 
 
 def test_agents_with_the_same_label_are_told_apart(study):

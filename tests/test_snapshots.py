@@ -243,7 +243,7 @@ NOT_STATE = {
     # Memory of a step.
     "EMT6RoTask": {"_plans", "_rows"},
 }
-EVERYWHERE = {"_all", "_none_clipped"}
+EVERYWHERE = {"_all_lanes", "_none_clipped"}
 
 
 def test_every_array_of_the_lanes_is_named():
@@ -251,7 +251,7 @@ def test_every_array_of_the_lanes_is_named():
     lanes = 41
     for case in CASES:
         task = case.task(lanes)
-        named = list(task._lane_state().values())
+        named = list(task._named_state().values())
         parts = [task, getattr(task, "_problem", task)]
         for part in parts:
             exempt = EVERYWHERE | NOT_STATE.get(type(part).__name__, set())
@@ -300,7 +300,7 @@ def test_a_snapshot_is_a_copy_that_cannot_be_written_to(case):
     task = case.task(LANES)
     case.start(task)
     snapshot = task.snapshot()
-    state = task._lane_state()
+    state = task._named_state()
     before = {name: array.tobytes() for name, array in snapshot.arrays.items()}
     for name, array in snapshot.arrays.items():
         assert array.shape[0] == LANES
@@ -335,7 +335,7 @@ def test_lanes_are_taken_in_any_order(case):
 
 
 def written(task: TherapyTask) -> list[bytes]:
-    return [array.tobytes() for array in task._lane_state().values()]
+    return [array.tobytes() for array in task._named_state().values()]
 
 
 def test_what_does_not_fit_is_refused_and_nothing_written(case):
@@ -409,14 +409,14 @@ def test_another_phantom_is_refused():
 
 def test_a_task_without_snapshots_says_so():
     class Plain(slot_toy.SlotToyTask):
-        observe = TherapyTask.observe
+        _observe_lanes = TherapyTask._observe_lanes
         _lane_state = TherapyTask._lane_state
 
     task = Plain(2)
     for ask in (task.snapshot, lambda: task.restore(slot_toy.SlotToyTask(2).snapshot())):
         with pytest.raises(NotImplementedError, match=r"Plain .* _lane_state\(\)"):
             ask()
-    with pytest.raises(NotImplementedError, match=r"Plain .* observe\(\)"):
+    with pytest.raises(NotImplementedError, match=r"Plain .* _observe_lanes\(\)"):
         task.observe()
 
 

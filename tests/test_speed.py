@@ -10,6 +10,8 @@ import pytest
 from oncogym.cli import speed as command
 from oncogym.core.errors import UnknownNameError
 from oncogym.evaluation import speed
+from oncogym.evaluation.reproduce import neighbours
+from oncogym.parallel.base import usable_cores
 
 FIELDS = {
     "what",
@@ -113,3 +115,56 @@ def test_rates_count_work():
     assert len(found) == 3
     assert len(calls) == 4  # one to warm up
     assert all(rate > 0.0 for rate in found)
+
+
+# Neighbours
+
+
+def test_neighbours_are_timed_alone_and_together(monkeypatch, capsys):
+    """How much they cost each other is the machine's; what is reckoned from it is ours."""
+    monkeypatch.setattr(command, "installed", lambda: ["oncogym"])
+    assert run("chemo", "--neighbours", "2", "--seconds", "0.1", "--json") == 0
+    (row,) = json.loads(capsys.readouterr().out)["neighbours"]
+    assert (row["what"], row["first"], row["processes"]) == ("chemo", "oncogym", 2)
+    assert min(row["alone"], row["together"], row["cores"]) > 0.0
+    share = max(1.0, 2 * row["cores"] / usable_cores())
+    assert row["fair"] == pytest.approx(row["alone"] * share)
+    assert row["ratio"] == pytest.approx(row["together"] / row["fair"])
+    assert row["ok"] is (row["ratio"] <= neighbours.LIMIT)
+
+
+def test_each_case_is_timed_with_each_library_first(monkeypatch, capsys):
+    asked = []
+
+    def measure(what, first, processes, seconds):
+        asked.append((what, first, processes, seconds))
+        together = 2.7 if (what, first) == ("impt", "torch") else 2.5
+        return neighbours.Neighbourhood(what, first, processes, 1.0, together, 1.0, 2.0)
+
+    monkeypatch.setattr(command, "measure", measure)
+    monkeypatch.setattr(command, "installed", lambda: ["oncogym", "torch"])
+    assert run("chemo", "--neighbours", "4", "--seconds", "3", "--check") == 0
+    assert asked == [("chemo", first, 4, 3.0) for first in ("oncogym", "torch")]
+    asked.clear()
+    assert run("--neighbours", "4", "--train", "--check") == 1
+    cases = [*neighbours.CASES, neighbours.TRAINING]
+    assert asked == [(what, first, 4, 2.0) for what in cases for first in ("oncogym", "torch")]
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("1.35" in line for line in lines) == 1
+    assert run("--neighbours", "4") == 0
+
+
+def test_neighbours_are_refused_by_name():
+    with pytest.raises(UnknownNameError, match="did you mean 'chemo'"):
+        run("chem", "--neighbours", "2")
+    with pytest.raises(ValueError, match="not for the device cuda"):
+        run("--neighbours", "2", "--device", "cuda")
+    for number in ("0", "-1", "two"):
+        with pytest.raises(SystemExit) as stop:
+            run("--neighbours", number)
+        assert stop.value.code == 2
+
+
+def test_a_neighbour_that_fails_has_the_last_word():
+    with pytest.raises(RuntimeError, match=r"nobody, oncogym first: (.|\n)*KeyError: 'nobody'"):
+        neighbours.measure("nobody", "oncogym", 2, 0.1)

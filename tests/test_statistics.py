@@ -13,7 +13,7 @@ from oncogym.evaluation.metrics import per_patient
 from oncogym.evaluation.statistics import (
     Interval,
     ScaleError,
-    aggregate_score,
+    hierarchical_difference,
     iqm,
     normalised_score,
     paired_difference,
@@ -132,7 +132,7 @@ def test_one_patient_has_no_interval():
     assert math.isnan(interval.low)
     assert not interval.covers(2.0)
     assert f"{interval:.1f}" == "2.0"
-    assert f"{Interval(0.5, 0.25, 0.75):.2f}" == "0.50 (0.25 to 0.75)"
+    assert f"{Interval(0.5, 0.25, 0.75):.2f}" == "0.50 [0.25, 0.75]"
 
 
 @pytest.mark.parametrize("statistic", [np.mean, iqm])
@@ -255,60 +255,43 @@ def test_normalised_score_refuses_a_scale_within_noise():
         normalised_score([1.0], [0.0], [2.0], True)
 
 
-def environments(rng, gains, sizes):
-    """Values, baseline and reference of an agent with the given score in each environment."""
-    groups = []
-    for gain, size in zip(gains, sizes, strict=True):
-        zero = rng.normal(size=size)
-        noise = 0.1 * rng.normal(size=(2, size))
-        groups.append((zero + gain + noise[0], zero, zero + 1.0 + noise[1]))
-    return groups
+def test_a_hierarchical_difference_varies_with_seeds_and_patients():
+    rng = np.random.default_rng(20)
+    other = rng.normal(size=80)
+    luck = np.array([-1.0, 0.0, 0.5, 0.9])  # of each training run
+    trained = other + 0.5 + luck[:, None] + 0.1 * rng.normal(size=(4, 80))
+    both = hierarchical_difference(trained, other, seed=1)
+    assert both.estimate == pytest.approx(np.mean(trained - other), rel=1e-12)
+    one = hierarchical_difference(trained[1], other, seed=1)
+    plain = paired_difference(trained[1], other, seed=1)
+    assert (one.low, one.high) == pytest.approx((plain.low, plain.high), abs=0.01)
+    # The spread of training dominates that of the patients.
+    assert both.high - both.low > 10.0 * (one.high - one.low)
+    mixed = hierarchical_difference(trained[::-1], other, seed=1)
+    assert (mixed.low, mixed.high) == (both.low, both.high)
+    order = rng.permutation(80)
+    mixed = hierarchical_difference(trained[:, order], other[order], seed=1)
+    assert (mixed.low, mixed.high) == pytest.approx((both.low, both.high), rel=1e-12)
 
 
-def test_an_aggregate_is_the_middle_of_the_environments_whatever_their_sizes():
-    groups = environments(np.random.default_rng(14), (0.0, 0.5, 2.0, 50.0), (30, 400, 25, 60))
-    each = [normalised_score(*group, True).estimate for group in groups]
-    score = aggregate_score(groups)
-    assert score.estimate == pytest.approx((each[1] + each[2]) / 2.0, rel=1e-12)
-    assert score.low < score.estimate < score.high
-    assert score.high - score.low < 0.5
-    assert aggregate_score(groups) == score
-    alone = aggregate_score(groups[1:2], seed=3)
-    assert alone.low == pytest.approx(normalised_score(*groups[1], True, seed=3).low)
-
-
-def test_an_aggregate_of_an_anchor_is_exact():
-    groups = environments(np.random.default_rng(15), (1.0, 1.0), (20, 30))
-    zero = aggregate_score([(b, b, c) for _, b, c in groups])
-    one = aggregate_score([(c, b, c) for _, b, c in groups])
-    assert (zero.estimate, zero.low, zero.high) == (0.0, 0.0, 0.0)
-    assert (one.estimate, one.low, one.high) == (1.0, 1.0, 1.0)
-
-
-def test_an_aggregate_covers_the_truth_as_often_as_it_says():
-    rng = np.random.default_rng(16)
+def test_a_hierarchical_difference_covers_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(21)
     hits = 0
     for trial in range(200):
-        groups = environments(rng, (0.2, 0.8, 1.4), (40, 60, 50))
-        # The interquartile mean of three: the middle one, and a quarter of each neighbour.
-        truth = (0.25 * 0.2 + 0.8 + 0.25 * 1.4) / 1.5
-        hits += aggregate_score(groups, resamples=300, seed=trial).covers(truth)
-    assert 178 <= hits <= 199
+        runs, patients = rng.normal(size=(12, 1)), rng.normal(size=(1, 40))
+        values = runs + patients + 0.5 * rng.normal(size=(12, 40))
+        found = hierarchical_difference(values, np.zeros(40), resamples=400, seed=trial)
+        hits += found.covers(0.0)
+    # Twelve draws are few for a percentile interval: a little short of 95 %.
+    assert 172 <= hits <= 198
 
 
-def test_misuse_of_an_aggregate_is_refused():
-    with pytest.raises(ValueError, match="at least one environment"):
-        aggregate_score([])
+def test_misuse_of_a_hierarchical_difference_is_refused():
+    with pytest.raises(ValueError, match=r"\(2, 3\) and \(4,\)"):
+        hierarchical_difference(np.ones((2, 3)), np.ones(4))
     with pytest.raises(ValueError, match="1 NaN"):
-        aggregate_score([([1.0, np.nan], [0.0, 0.0], [1.0, 1.0])])
-
-
-@pytest.mark.parametrize("reference", [0.0, -1.0, np.nan])
-def test_an_aggregate_without_a_scale_is_refused_not_infinite(reference):
-    good = ([1.0, 2.0, 3.0], [0.0, 1.0, 2.0], [2.0, 3.0, 4.0])
-    bad = ([1.0, 2.0, 3.0], [0.0, 1.0, 2.0], [reference, 1.0 + reference, 2.0 + reference])
-    with pytest.raises(ValueError, match=r"no scale in environment 1|3 NaN"):
-        aggregate_score([good, bad])
+        hierarchical_difference([[1.0, np.nan]], [0.0, 0.0])
+    assert np.isnan(hierarchical_difference([[1.0], [2.0]], [0.0]).low)
 
 
 def test_a_value_that_is_not_finite_is_not_averaged_away():
@@ -374,14 +357,6 @@ def test_differences_hand_everything_on_to_the_bootstrap():
     for name, value in others.items():
         changed = {"strata": strata, **asked, name: value}
         assert normalised_score(a, low, high, True, **changed) != expected
-    groups = [(a, low, high)]
-    expected = aggregate_score(groups, **asked)
-    for name in asked:
-        assert aggregate_score(groups, **{**asked, name: others[name]}) != expected
-    expected = aggregate_score(groups, statistic=iqm)
-    assert expected.estimate == pytest.approx(
-        (iqm(a) - iqm(low)) / (iqm(high) - iqm(low)), rel=1e-12
-    )
 
 
 @pytest.mark.parametrize("confidence", [0.5, 0.9, 0.99])

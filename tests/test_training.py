@@ -177,6 +177,18 @@ def learner_of(env_id=COHORT, algorithm=PPO, **given):
     )
 
 
+@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+def test_the_amount_of_a_run_is_told_whatever_its_hyperparameters_are(algorithm):
+    settings = make_settings("ChemoDosing-v0", algorithm, steps=4000, lanes=10)
+    each = settings.steps_per_update // 10
+    assert settings.amount == (
+        f"{settings.updates} updates of {10 * each} decisions (10 lanes, {each} decisions each)"
+    )
+    assert settings.updates * 10 * each >= 4000 > (settings.updates - 1) * 10 * each
+    short = make_settings("ChemoDosing-v0", algorithm, steps=20, lanes=10)
+    assert f"20 steps make only {short.amount}" in short.warning
+
+
 def test_neighbouring_seeds_share_no_patients():
     drawn = []
     for seed in (0, 1):
@@ -334,7 +346,7 @@ def test_a_run_does_not_go_on_with_other_settings(finished, asked, message):
 def test_a_killed_run_ends_as_if_nothing_had_happened(tmp_path):
     """SIGKILL at a random moment after the first checkpoint; nothing on disk may be broken."""
     folder = tmp_path / "killed"
-    arguments = {**SMALL, "steps": 24_000, "checkpoint_every": 400}
+    arguments = {**SMALL, "steps": 12_000, "checkpoint_every": 400}
     code = (
         "from oncogym.training.runs import train\n"
         f"train({COHORT!r}, {PPO!r}, out={str(folder)!r}, **{arguments!r})"
@@ -354,8 +366,8 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(tmp_path):
     result = resume(folder)
     assert result.resumed_from == max(steps)
     assert result.damaged == ()
-    assert result.steps == 24_000
-    assert pd.read_csv(folder / "progress.csv")["steps"].tolist() == list(range(80, 24_001, 80))
+    assert result.steps == 12_000
+    assert pd.read_csv(folder / "progress.csv")["steps"].tolist() == list(range(80, 12_001, 80))
     assert PolicyAgent.load(folder, COHORT).policy.about["evaluation_return"] == result.best_return
 
 

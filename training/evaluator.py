@@ -17,8 +17,9 @@ _UNLIMITED = 16
 class Evaluator:
     """Treats the same patients with every policy, deterministically.
 
-    They come from the cohort ``validation``; a run that trains on the nominal or on one fixed
-    patient is evaluated on that patient, and one whose treatment has no such cohort on its own.
+    They come from the cohort ``validation``, those of a user's own cohort from that list of it; a
+    run that trains on the nominal or on one fixed patient is evaluated on that patient, and one
+    whose treatment has no such cohort on its own.
 
     Args:
         settings: Settings of the run.
@@ -26,10 +27,12 @@ class Evaluator:
 
     def __init__(self, settings: RunSettings) -> None:
         problem = settings.problem
-        own = problem.cohort.distinct == 1 or "validation" not in problem.treatment.cohorts
-        cohort = problem.cohort if own else problem.treatment.cohort("validation")
+        cohort = problem.cohort.listed("validation")
+        theirs = cohort.distinct != 1 and cohort.document is None
+        if theirs and "validation" in problem.treatment.cohorts:
+            cohort = problem.treatment.cohort("validation")
         count = min(settings.evaluation_patients, cohort.size or _UNLIMITED)
-        chosen = problem.drawn(count, cohort=None if own else cohort.name)
+        chosen = problem.drawn(count, cohort=cohort)
         self.cohort = cohort.name
         self._patients = chosen.patients
         self._seeds = np.arange(count, dtype=np.uint64) + np.uint64(_FIRST_SEED)

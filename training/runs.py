@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 from oncogym.agents.learned import PolicyAgent
-from oncogym.agents.policy_files import Policy, write_policy
+from oncogym.agents.policy_files import AnyPolicy, policy_of, write_policy
 from oncogym.core.checkpoint import Checkpoint, newest_checkpoint, write_checkpoint
 from oncogym.core.documents import Document
 from oncogym.core.files import (
@@ -305,7 +305,7 @@ class _Run:
         self._table = ProgressTable(folder / "progress.csv", start)
         self._board = TensorBoard(folder / "tensorboard", start)
         self._bar = bar
-        self._best: Policy | None = None
+        self._best: AnyPolicy | None = None
         self._saved = start
         self._earlier = 0.0
         self._clock = time.perf_counter()
@@ -361,7 +361,7 @@ class _Run:
                 best = state.inside("best")
                 self.best_return = best.number("return")
                 self.best_steps = best.whole("steps", 0, checkpoint.steps)
-                self._best = Policy.from_document(
+                self._best = policy_of(
                     best.inside("policy"), _without_prefix(checkpoint.arrays, _BEST)
                 )
                 self._write_best()

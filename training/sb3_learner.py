@@ -16,17 +16,22 @@ from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import KVWriter, Logger
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import nn
 
-from oncogym.agents.policy_files import Policy
+from oncogym.agents.onnx_policy import OnnxPolicy
+from oncogym.agents.policy_files import AnyPolicy, Policy
 from oncogym.envs.problem import Problem
 from oncogym.envs.vector_env import TherapyVectorEnv
 from oncogym.training.algorithms.base import Arrays, Watcher, lane_seed
+from oncogym.training.onnx_export import Standardised, export_onnx, require_onnx
 from oncogym.training.sb3_lanes import restore_lanes, save_lanes
 from oncogym.training.sb3_state import restore_model, save_model
 from oncogym.wrappers.sb3 import SB3VecEnv
 
+# What a policy file says of every network.
+_OF_ANY_NETWORK = ("rescale_actions", "squash")
 #: Networks' non-linearities by the name that settings and policy files use.
 ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
 
@@ -75,10 +80,13 @@ class SB3Learner:
         steps_per_update: Decisions between two pauses, a multiple of the number of lanes.
         seed: Seed of the run.
         start: Decisions before this process took over.
-        layers: Gives the linear layers of the actor, inputs first, actions last.
+        layers: Gives the linear layers of the actor, inputs first, actions last; ``None`` for a
+            network that is more than these.
         network: What else a policy file says of the network: ``activation``, ``log_std`` (a
             function of the model, ``None`` where the network gives it), ``squash``,
             ``rescale_actions``.
+        actor: Where ``layers`` is ``None``: gives a module from observations to means and
+            logarithms of standard deviations, which is exported as an ONNX graph.
     """
 
     def __init__(
@@ -90,14 +98,20 @@ class SB3Learner:
         steps_per_update: int,
         seed: int,
         start: int,
-        layers: Callable[[Any], Sequence[nn.Linear]],
+        layers: Callable[[Any], Sequence[nn.Linear]] | None,
         network: Mapping[str, Any],
+        actor: Callable[[Any], nn.Module] | None = None,
     ) -> None:
+        if (layers is None) == (actor is None):
+            raise TypeError("a learner is exported by its layers or by its actor, one of them")
+
         self.model = model
         self.steps_per_update = steps_per_update
         self._lanes = lanes
         self._problem = problem
-        self._layers = layers
+        if actor is not None:
+            require_onnx()
+        self._layers, self._actor = layers, actor
         self._network = dict(network)
         lanes.seed(lane_seed(seed, start))
 
@@ -123,8 +137,19 @@ class SB3Learner:
         restore_model(self.model, steps, state, arrays)
         restore_lanes(self.model, self._lanes, state["lanes"], arrays)
 
-    def export(self, about: Mapping[str, Any]) -> Policy:
+    def export(self, about: Mapping[str, Any]) -> AnyPolicy:
         """The actor and the observation statistics."""
+        task = self._problem.kept_task(1)
+        header: dict[str, Any] = {
+            "env_id": self._problem.env_id,
+            "treatment": self._problem.treatment.name,
+            "options": dict(self._problem.options),
+            "observation_space": task.observation_space,
+            "action_space": task.action_space,
+            "about": about,
+        }
+        if self._layers is None:
+            return self._graph(header)
         layers = self._layers(self.model)
         # torch keeps (out, in); the kernel walks along the outputs. A view would go on learning.
         weights = tuple(layer.weight.detach().numpy().T.copy(order="C") for layer in layers)
@@ -136,21 +161,27 @@ class SB3Learner:
             moments: Any = self._lanes.obs_rms
             mean = np.array(moments.mean, np.float64).ravel()
             variance = np.array(moments.var, np.float64).ravel()
-        task = self._problem.kept_task(1)
         return Policy(
-            env_id=self._problem.env_id,
-            treatment=self._problem.treatment.name,
-            options=dict(self._problem.options),
-            observation_space=task.observation_space,
-            action_space=task.action_space,
             weights=weights,
             biases=biases,
             log_std=None if log_std is None else log_std(self.model),
             mean=mean,
             variance=variance,
-            about=about,
+            **header,
             **network,
         )
+
+    def _graph(self, header: Mapping[str, Any]) -> OnnxPolicy:
+        assert self._actor is not None
+        actor = self._actor(self.model)
+        if self._lanes.norm_obs:
+            moments: Any = self._lanes.obs_rms
+            actor = Standardised(
+                actor, moments.mean, moments.var, self._lanes.epsilon, self._lanes.clip_obs
+            )
+        model = export_onnx(actor, header["observation_space"].shape)
+        own = {name: value for name, value in self._network.items() if name in _OF_ANY_NETWORK}
+        return OnnxPolicy(model=model, **header, **own)
 
     def close(self) -> None:
         """Close the lanes."""
@@ -169,6 +200,21 @@ def side_by_side(first: nn.Linear, second: nn.Linear) -> nn.Linear:
         both.weight.copy_(torch.cat([first.weight, second.weight]))
         both.bias.copy_(torch.cat([first.bias, second.bias]))
     return both
+
+
+class GaussianActor(nn.Module):
+    """From observations to means and logarithms of deviations, as an actor-critic policy does."""
+
+    def __init__(self, policy: ActorCriticPolicy) -> None:
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, observation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Both ``(batch, actions)``."""
+        policy = self.policy
+        features = policy.pi_features_extractor(observation)
+        mean = policy.action_net(policy.mlp_extractor.forward_actor(features))
+        return mean, policy.log_std.expand_as(mean)
 
 
 class EpisodeScalars(BaseCallback):

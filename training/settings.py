@@ -86,7 +86,7 @@ class RunSettings:
         """How much the run does, in words."""
         return (
             f"{self.updates} update{'s' * (self.updates != 1)} of {self.steps_per_update} "
-            f"decisions ({self.lanes} lanes, {self.hyperparameters.n_steps} decisions each)"
+            f"decisions ({self.lanes} lanes, {self.steps_per_update // self.lanes} decisions each)"
         )
 
     @property
@@ -96,7 +96,7 @@ class RunSettings:
             return ""
         return (
             f"{self.steps} steps make only {self.amount}; a policy hardly changes in fewer than "
-            f"{FEW_UPDATES}: train for more steps, or with fewer lanes or a smaller n_steps"
+            f"{FEW_UPDATES}: train for more steps, or with fewer lanes"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -133,6 +133,16 @@ class RunSettings:
             raise CorruptFileError(f"{document.place}: {error!r}") from error
 
 
+def _completed(problem: Problem, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as a problem keeps them: patients and cohorts of one's own read and completed."""
+    found = dict(options)
+    whom = {name: found[name] for name in ("cohort", "patient") if found.get(name) is not None}
+    if whom:
+        asked = Problem.of(problem.treatment, whom, variant=problem.variant)
+        found |= {n: v for n, v in asked.environment_options().items() if n in whom}
+    return to_plain(found)
+
+
 def _require_names(document: Document, names: set[str]) -> None:
     for name in names - set(document):
         raise document.error(name, "a value of a run")
@@ -167,8 +177,8 @@ def make_settings(
         base: ``"tuned"`` (the environment's entry) or ``"sb3"`` (Stable-Baselines3's defaults).
 
     Tuned values are meant for runs of the tuned length. Where ``steps`` would make fewer than
-    :data:`FEW_UPDATES` of them, those of ``lanes``, ``n_steps`` and ``batch_size`` that are not
-    given are made smaller, so that the run has :data:`UPDATES`; longer runs are what they were.
+    :data:`FEW_UPDATES` updates of them, there are fewer lanes, unless their number is given; longer
+    runs are what they were.
 
     Raises:
         UnknownNameError: An environment, option, algorithm, hyper-parameter or base does not exist.
@@ -251,6 +261,8 @@ def differences(saved: RunSettings, asked: Mapping[str, Any]) -> list[str]:
             continue
         if name == "env_id":
             value = find_variant(value)[1].id
+        if name == "options":
+            value = _completed(saved.problem, value)
         pairs = [(name, before[name], value)]
         if isinstance(value, Mapping):
             if name == "hyperparameters":

@@ -16,7 +16,11 @@ from oncogym.agents.optimizers.objective import PlanObjective
 #: The optimiser of plan spaces unless another one is named.
 DEFAULT = "de"
 
+#: Those that search the plan of a benchmark beside one another; the best plan is taken.
+COMPARED = ("de", "cma")
+
 __all__ = [
+    "COMPARED",
     "DEFAULT",
     "OptimizeResult",
     "Optimizer",

@@ -181,6 +181,24 @@ def plain_settings(optimizer: Optimizer) -> dict[str, Any]:
     return asdict(optimizer.settings)
 
 
+def paid_generations(budget: int, each: int, what: str = "", unit: str = "plans") -> int:
+    """Generations that a budget pays for, the initial one included; a search takes two.
+
+    Args:
+        budget: Plans to score.
+        each: Plans of a generation.
+        what: What two of them are, for the message.
+        unit: What a plan is called.
+
+    Raises:
+        ValueError: It does not pay for two.
+    """
+    if budget < 2 * each:
+        what = what or f"generations of {each}"
+        raise ValueError(f"budget is {budget} {unit}; allowed: at least {2 * each}, two {what}")
+    return budget // each
+
+
 def require_no_folder(optimizer: Optimizer, folder: StrPath | None, resume: bool) -> None:
     """Raise ``ValueError`` where an optimiser that keeps no state is given a place for it."""
     if resume or folder is not None:

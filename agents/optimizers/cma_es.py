@@ -17,6 +17,7 @@ import numpy as np
 from oncogym.agents.optimizers.base import (
     OptimizeResult,
     Progress,
+    paid_generations,
     register_optimizer,
     require_no_folder,
 )
@@ -92,13 +93,7 @@ class CMAES:
         Raises:
             ValueError: It does not pay for two.
         """
-        population = self.population(problem)
-        if budget < 2 * population:
-            raise ValueError(
-                f"budget is {budget} plans; allowed: at least {2 * population}, two generations of "
-                f"{population}"
-            )
-        return budget // population
+        return paid_generations(budget, self.population(problem))
 
     def optimize(
         self,

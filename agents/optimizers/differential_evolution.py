@@ -11,6 +11,7 @@ from scipy.optimize import differential_evolution
 from oncogym.agents.optimizers.base import (
     OptimizeResult,
     Progress,
+    paid_generations,
     register_optimizer,
     require_no_folder,
 )
@@ -22,6 +23,8 @@ from oncogym.core.files import StrPath
 from oncogym.envs.therapy import Floats
 from oncogym.parallel.base import Executor
 
+# The polish gets one in so many plans of a budget that includes it.
+_POLISHED_SHARE = 4
 _INITIAL = ("latinhypercube", "sobol", "halton", "random")
 
 
@@ -46,6 +49,8 @@ class DifferentialEvolutionSettings:
         tol: Relative spread of scores at which the search stops early; 0 uses the whole budget.
         polish: Finish with L-BFGS-B from the best plan (gradient by central differences, all of
             them in one batched call); its plans come on top of the budget.
+        within_budget: Leave a quarter of the budget to the polish instead, so that all plans
+            together are no more than the budget.
 
     Raises:
         ValueError: A value is out of range; the message names it and the range.
@@ -57,6 +62,7 @@ class DifferentialEvolutionSettings:
     init: str = "latinhypercube"
     tol: float = 0.0
     polish: bool = True
+    within_budget: bool = False
 
     def __post_init__(self) -> None:
         whole_number("popsize", self.popsize, 1, 10**6)
@@ -67,8 +73,9 @@ class DifferentialEvolutionSettings:
         check_option("recombination", self.recombination, 0.0, 1.0)
         check_choice("init", self.init, _INITIAL)
         check_option("tol", self.tol, 0.0, 1e6)
-        if not isinstance(self.polish, bool):
-            raise ValueError(f"polish is {self.polish!r}; allowed: true or false")
+        for name in ("polish", "within_budget"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; allowed: true or false")
 
 
 @register_optimizer
@@ -107,13 +114,13 @@ class DifferentialEvolution:
             ValueError: The budget does not pay for two.
         """
         population = self.population(problem)
-        if budget < 2 * population:
-            dimension = population // self.settings.popsize
-            raise ValueError(
-                f"budget is {budget} plans; allowed: at least {2 * population}, two generations of "
-                f"popsize {self.settings.popsize} x dimension {dimension}"
-            )
-        return budget // population
+        popsize = self.settings.popsize
+        what = f"generations of popsize {popsize} x dimension {population // popsize}"
+        generations = paid_generations(budget, population, what)
+        if not (self.settings.polish and self.settings.within_budget):
+            return generations
+        kept = min(budget // _POLISHED_SHARE, budget - 2 * population)
+        return (budget - kept) // population
 
     def optimize(
         self,
@@ -129,7 +136,8 @@ class DifferentialEvolution:
     ) -> OptimizeResult:
         """Search for the best plan; see :class:`oncogym.agents.optimizers.base.Optimizer`.
 
-        ``start`` plans are in the first population. The polish comes on top of the budget.
+        ``start`` plans are in the first population. The polish comes on top of the budget unless
+        the setting ``within_budget`` says otherwise.
 
         Raises:
             ValueError: The budget does not pay for two generations, or no plan of the first
@@ -143,8 +151,11 @@ class DifferentialEvolution:
         population = self.population(objective)
         record = SearchRecord(objective, progress)
         failed = [0, 0]  # plans without a finite score, populations so far
+        scored = 0
 
         def cost(columns: Floats) -> Floats:
+            nonlocal scored
+            scored += columns.shape[1]
             plans = np.clip(columns.T, objective.space.lower, objective.space.upper)
             try:
                 scores = objective.score(plans, executor)
@@ -191,7 +202,8 @@ class DifferentialEvolution:
         if failed[0]:
             message += f" {failed[0]} plans had no finite score."
         if settings.polish:
-            plan, score = polish(objective, plan, score, executor)
+            left = budget - scored if settings.within_budget else None
+            plan, score = polish(objective, plan, score, executor, plans=left)
         return record.result(self, plan, score, seed=seed, budget=budget, message=message)
 
     def _initial(

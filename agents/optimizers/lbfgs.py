@@ -13,6 +13,7 @@ from scipy.optimize import minimize
 from oncogym.agents.optimizers.base import (
     OptimizeResult,
     Progress,
+    paid_generations,
     register_optimizer,
     require_no_folder,
 )
@@ -39,15 +40,19 @@ class LBFGSSettings:
 
     Args:
         iterations: Iterations at most.
+        within_budget: Count the plans to start from and the last one towards the budget.
 
     Raises:
-        ValueError: It is not an integer of at least 1.
+        ValueError: A value is out of range; the message names it and the range.
     """
 
     iterations: int = 200
+    within_budget: bool = False
 
     def __post_init__(self) -> None:
         whole_number("iterations", self.iterations, 1, 10**6)
+        if not isinstance(self.within_budget, bool):
+            raise ValueError(f"within_budget is {self.within_budget!r}; allowed: true or false")
 
 
 @register_optimizer
@@ -83,11 +88,7 @@ class LBFGS:
             ValueError: It does not pay for two.
         """
         each = self.budget_of(problem, 1)
-        if budget < 2 * each:
-            raise ValueError(
-                f"budget is {budget} plans; allowed: at least {2 * each}, two slopes of {each}"
-            )
-        return budget // each
+        return paid_generations(budget, each, f"slopes of {each}")
 
     def optimize(
         self,
@@ -103,7 +104,8 @@ class LBFGS:
     ) -> OptimizeResult:
         """Search for the best plan; see :class:`oncogym.agents.optimizers.base.Optimizer`.
 
-        The seed changes nothing. The ``start`` plans and the last plan come on top of the budget.
+        The seed changes nothing. The ``start`` plans and the last plan come on top of the budget
+        unless the setting ``within_budget`` says otherwise.
 
         Raises:
             ValueError: The budget does not pay for two slopes, or no plan to start from has a
@@ -128,6 +130,7 @@ class LBFGS:
             executor,
             iterations=self.settings.iterations,
             slopes=most,
+            plans=budget - len(plans) if self.settings.within_budget else None,
             report=record.report,
         )
         message = f"{len(record.history)} slopes"
@@ -142,6 +145,7 @@ def polish(
     *,
     iterations: int = 200,
     slopes: int = 10**6,
+    plans: int | None = None,
     report: Callable[[float], None] = lambda best: None,
 ) -> tuple[Floats, float]:
     """Improve a plan with L-BFGS-B; returns the better of the old and the new one.
@@ -156,37 +160,58 @@ def polish(
         score: Its score.
         executor: Who simulates.
         iterations: Iterations at most.
-        slopes: Evaluations of the slope at most.
+        slopes: Evaluations of the slope before the last line search at most.
+        plans: Plans to score at most, ``None`` for as many as it takes.
         report: Called after each with the best score so far.
     """
-    ground = _Ground(problem, executor, report)
+    # One is left for the last plan, which is scored again.
+    ground = _Ground(problem, executor, report, math.inf if plans is None else plans - 1)
     reach = np.where(ground.width > 0.0, ground.width, 1.0)
     start = np.clip((plan - ground.lower) / reach, 0.0, 1.0)
-    if not ground.measure(start):
-        return plan, score
-    result = minimize(
-        ground.cost_and_gradient,
-        start,
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(0.0, 1.0)] * len(plan),
-        options={"maxiter": iterations, "maxfun": slopes},
-    )
+    try:
+        if not ground.measure(start):
+            return plan, score
+        last = minimize(
+            ground.cost_and_gradient,
+            start,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[(0.0, 1.0)] * len(plan),
+            options={"maxiter": iterations, "maxfun": slopes},
+        ).x
+    except _SpentError:
+        if ground.highest is None:
+            return plan, score
+        last = ground.highest
     # Scored again: after an abandoned line search SciPy's value is not that of its point.
-    polished = ground.lower + ground.width * result.x
+    polished = ground.lower + ground.width * last
     better = float(problem.score(polished, executor)[0])
     return (polished, better) if math.isfinite(better) and better > score else (plan, score)
 
 
+class _SpentError(Exception):
+    """No plans are left for another slope."""
+
+
 class _Ground:
-    """Cost and slope of plans in the unit cube, in units of the start's cost."""
+    """Cost and slope of plans in the unit cube, in units of the start's cost.
+
+    Attributes:
+        highest: The best point whose slope was taken, ``None`` before the first.
+    """
 
     def __init__(
-        self, problem: PlanObjective, executor: Executor | None, report: Callable[[float], None]
+        self,
+        problem: PlanObjective,
+        executor: Executor | None,
+        report: Callable[[float], None],
+        left: float,
     ) -> None:
         self._problem = problem
         self._executor = executor
         self._report = report
+        self._left = left
+        self.highest: Floats | None = None
         self._best = -math.inf
         self.lower = problem.space.lower
         self.width = problem.space.upper - problem.space.lower
@@ -223,9 +248,12 @@ class _Ground:
         up = np.minimum(unit + _STEP * np.eye(len(unit)), 1.0)
         down = np.maximum(unit - _STEP * np.eye(len(unit)), 0.0)
         points = self.lower + self.width * np.vstack([unit[None], up, down])
+        self._left -= len(points)
+        if self._left < 0:
+            raise _SpentError
         values = -self._problem.score(points, self._executor)
-        if math.isfinite(values[0]):
-            self._best = max(self._best, -float(values[0]))
+        if math.isfinite(values[0]) and -float(values[0]) > self._best:
+            self._best, self.highest = -float(values[0]), unit.copy()
         self._report(self._best)
         size = len(unit)
         higher, lower = values[1 : size + 1], values[size + 1 :]

@@ -17,9 +17,11 @@ C is the plasma concentration [mg/L], X the toxicity (limit 3), N the number of 
 ## Action Space
 
 `Box(0, 1, (1,), float32)`: the dose of this decision day as a fraction of `max_dose` (10 mg/L).
-With `decisions="wait"` (the published formulation) `Box(0, 1, (2,), float32)`: the waiting time as
-a fraction of `max_wait` (30 d), then the dose. A dose never exceeds what the budget leaves. Values
-outside the box are clipped and counted in `info["clipped"]`; non-finite ones raise an error.
+With `decisions="wait"` `Box(0, 1, (2,), float32)`: the dose, given at once, then the waiting time
+until the next decision as a fraction of `max_wait` (30 d). The published formulation keeps the
+source's order: first the wait, then the dose at its end. A dose never exceeds what the budget
+leaves. Values outside the box are clipped and counted in `info["clipped"]`; non-finite ones raise
+an error.
 
 ## Observation Space
 
@@ -30,12 +32,27 @@ outside the box are clipped and counted in `info["clipped"]`; non-finite ones ra
 | 0 | time / horizon | the same |
 | 1 | concentration / max_dose | last dose / max_dose |
 | 2 | toxicity / limit | with log-normal noise (`toxicity_noise`) |
-| 3 | ln(N/N0) / max(ln N0, 1) | noisy (`marker_noise`), late (`marker_delay`, 3 d) tumour marker |
+| 3 | ln(N/N0) / max(ln N0, 1) | of a tumour marker: noisy, late, blind below its limit |
 | 4 | budget left, fraction | the same |
 | 5 | doses left, fraction (1 without a limit) | the same |
 | 6 | time since the last dose / horizon (1 before the first) | the same |
 
 The patient's parameters (elimination, EC50, Emax, growth, recovery) are never observed.
+
+What `"measurable"` (default of the cohort) takes for granted in a clinic:
+
+| number | instrument | interval | error | limit of detection |
+|---|---|---|---|---|
+| toxicity | blood count | each decision | 10 % (`toxicity_noise`) | none |
+| tumour cells | blood marker, 3 d late | each decision | 20 % (`marker_noise`) | 10^6 cells |
+| doses, days, budget | treatment record | each decision | exact | |
+
+The limit is `marker_limit`, the delay `marker_delay`. A tumour of 1 mg, some 10^6 cells, is what
+chorionic gonadotrophin, a very sensitive marker, shows (ClinLab Navigator, "Human Chorionic
+Gonadotropin Tumor Marker"); after one decade of kill of the source's 10^7 cells it is mute. Nothing
+in a clinic reads 10^-3 cells, which is where a cured course ends; whether it is cured shows in no
+observation. Errors, delay and interval are choices of the size that laboratories state, not fits;
+the drug's concentration is not measured, as is usual outside therapeutic drug monitoring.
 
 ## Rewards
 
@@ -81,10 +98,10 @@ more than ten times ln N0 (at least ten). `simulate` refuses doses above 1e6 mg/
 
 ## Arguments
 
-See `ChemoTask`: `decisions`, `objective`, `observation`, `horizon`, `decision_interval`,
-`max_dose`, `dose_budget`, `hard_budget`, `max_doses`, `max_wait`, `first_day`, `toxicity_limit`,
-`stop_on_failure`, `success_tcp`, `marker_noise`, `marker_delay`, `toxicity_noise`,
-`reward_weights`; and of every environment: `cohort`, `patient`, `render_mode`.
+See `ChemoTask`: `formulation`, `decisions`, `objective`, `observation`, `horizon`,
+`decision_interval`, `max_dose`, `dose_budget`, `hard_budget`, `max_doses`, `max_wait`, `first_day`,
+`toxicity_limit`, `stop_on_failure`, `success_tcp`, `marker_noise`, `marker_delay`, `marker_limit`,
+`toxicity_noise`, `reward_weights`; and of every environment: `cohort`, `patient`, `render_mode`.
 
 ## Vectorized environment
 
@@ -93,7 +110,8 @@ See `ChemoTask`: `decisions`, `objective`, `observation`, `horizon`, `decision_i
 
 ## Version History
 
-* v0: first version.
+* v0: first version. Before its first release the cohort's observation became `"measurable"`, and
+  its marker got a limit of detection.
 """
 
 from __future__ import annotations
@@ -120,7 +138,6 @@ TREATMENT = Treatment(
     name="chemo_dosing",
     title="Chemotherapy dosing",
     task=ChemoTask,
-    patient=ChemoPatient,
     variants=(
         Variant(
             "oncogym/ChemoDosing-v0",
@@ -131,19 +148,14 @@ TREATMENT = Treatment(
         Variant(
             "oncogym/ChemoDosingPublished-v0",
             "six (wait, dose) decisions, return = minus the source's cost",
-            options={
-                "decisions": "wait",
-                "objective": "published",
-                "hard_budget": False,
-                "stop_on_failure": False,
-            },
+            options={"formulation": "published"},
             baseline="source_uniform",
             benchmark=False,
         ),
         Variant(
             "oncogym/ChemoDosingCohort-v0",
             "as ChemoDosing-v0 with a new patient at every reset",
-            options={"cohort": "population"},
+            options={"cohort": "population", "observation": "measurable"},
             evaluation_cohort="held_out",
             baseline="source_uniform",
         ),

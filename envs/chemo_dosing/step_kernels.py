@@ -70,12 +70,14 @@ STATE = 16
     SUCCESS_TCP,
     DECISIONS,
     WAITS,
+    WAITS_FIRST,
     MEASURABLE,
     MARKER_NOISE,
     MARKER_DELAY,
+    MARKER_LIMIT,  # ln(cells)
     TOX_NOISE,
-) = range(18)
-SETTINGS = 18
+) = range(20)
+SETTINGS = 20
 
 # Numbers of reward terms, costs, outcome metrics and observed values.
 TERMS = 9
@@ -148,6 +150,7 @@ def _observe_lanes(lanes, state, history_time, history_logn, seeds, episodes, cf
                 seen -= 1
             z_marker, z_tox = normal_pair(seeds[lane], episodes[lane], _NOISE_STREAM, step)
             logn = history_logn[seen, lane] + cfg[MARKER_NOISE] * z_marker
+            logn = max(logn, cfg[MARKER_LIMIT])
             tox = tox * math.exp(cfg[TOX_NOISE] * z_tox)
             drug = state[lane, LAST_DOSE]
         doses_left = 1.0
@@ -189,17 +192,24 @@ def _advance_lanes(active, actions, state, patients, constants, history_time, hi
             last = step + 1 >= int(cfg[DECISIONS])
             logn0, peak0, auc0, excess0, given0 = logn, peak, auc, excess, given
 
-            # Up to the dose.
+            # Up to the dose: the source's wait comes before it, any other after it.
             dose_at = now
             on_time = True
             if cfg[WAITS] > 0.0:
-                wait = actions[lane, 0] * cfg[MAX_WAIT]
+                wait = 0.0
+                wanted = actions[lane, 0] * cfg[MAX_DOSE]
+                if cfg[WAITS_FIRST] > 0.0:
+                    wait = actions[lane, 0] * cfg[MAX_WAIT]
+                    wanted = actions[lane, 1] * cfg[MAX_DOSE]
                 if step == 0:
                     wait += cfg[FIRST_DAY]
-                wanted = actions[lane, 1] * cfg[MAX_DOSE]
                 on_time = now + wait < horizon
                 dose_at = min(now + wait, horizon)
-                after = horizon if last else dose_at
+                after = dose_at
+                if cfg[WAITS_FIRST] == 0.0:
+                    after = min(dose_at + actions[lane, 1] * cfg[MAX_WAIT], horizon)
+                if last:
+                    after = horizon
                 if dose_at > now:
                     c, x, logn, top, exposure, area, days = propagate(
                         c, x, logn, dose_at - now, r, capacity, ke, emax, ec50, a, b, limit
@@ -342,10 +352,10 @@ def safe_lanes(actions, state, patients, cfg, out):
         patient = patients[lane]
         for part in range(actions.shape[1]):
             out[lane, part] = actions[lane, part]
-        column = actions.shape[1] - 1
+        column = 1 if cfg[WAITS_FIRST] > 0.0 else 0
         conc, tox = state[lane, CONC], state[lane, TOX]
         if cfg[WAITS] > 0.0:
-            wait = actions[lane, 0] * cfg[MAX_WAIT]
+            wait = actions[lane, 0] * cfg[MAX_WAIT] if cfg[WAITS_FIRST] > 0.0 else 0.0
             if state[lane, STEP] == 0.0:
                 wait += cfg[FIRST_DAY]
             ahead = propagate(conc, tox, state[lane, LOGN], wait, patient[0], patient[1],

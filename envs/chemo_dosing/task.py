@@ -16,9 +16,8 @@ from oncogym.envs.chemo_dosing.interval_kernels import CONSTANTS
 from oncogym.envs.chemo_dosing.model import ChemoPatient
 from oncogym.envs.outcomes import Metric
 from oncogym.envs.protocols import Schedule, ScheduleError
-from oncogym.envs.snapshots import State, lane_numbers
+from oncogym.envs.snapshots import State
 from oncogym.envs.therapy import Floats, StepResult, TherapyTask
-from oncogym.envs.threads import choose
 from oncogym.envs.validity import OUT_OF_RANGE
 
 _OBJECTIVES: dict[str, dict[str, float]] = {
@@ -39,29 +38,37 @@ class ChemoTask(TherapyTask):
 
     Args:
         num_lanes: Number of independent treatments.
-        decisions: ``"interval"`` (a dose every ``decision_interval`` days) or ``"wait"`` (six pairs
-            of a waiting time and a dose).
-        objective: Default reward weights, ``"clinical"`` or ``"published"``.
+        formulation: ``"sound"`` or ``"published"`` (the source's decisions, soft budget and course
+            without failure; its six decisions wait first and then dose).
+        decisions: ``"interval"`` (a dose every ``decision_interval`` days; sound) or ``"wait"``
+            (published: six pairs of a waiting time and a dose; sound: a dose and the wait that
+            follows it).
+        objective: Default reward weights, ``"clinical"`` or ``"published"``; by default that of
+            the formulation.
         observation: ``"full"`` or ``"measurable"``.
         horizon: Length of the course [days].
         decision_interval: Days between decisions when ``decisions="interval"``.
         max_dose: Largest single dose [mg/L], the physical value of action 1.
         dose_budget: Total dose [mg/L].
-        hard_budget: Whether doses are cut to what the budget leaves; if not, the excess is a cost.
+        hard_budget: Whether doses are cut to what the budget leaves (sound); if not (published),
+            the excess is a cost.
         max_doses: Largest number of doses, ``None`` for no limit (``"wait"``: number of decisions,
             6 by default).
         max_wait: Longest waiting time [days], the physical value of action 1 (``"wait"``).
         first_day: Earliest day of the first dose (``"wait"``).
         toxicity_limit: Limit of the toxicity state.
         stop_on_failure: End the course with the failure term when toxicity passes 1.33 times its
-            limit or the tumour 0.9 times its carrying capacity.
+            limit or the tumour 0.9 times its carrying capacity (sound).
         success_tcp: Tumour-control probability that counts as success.
         marker_noise: Standard deviation of ln(marker) (``"measurable"``).
         marker_delay: Days by which the marker lags (``"measurable"``).
+        marker_limit: Fewest cells that the marker shows; fewer read as so many (``"measurable"``).
         toxicity_noise: Standard deviation of ln(measured toxicity) (``"measurable"``).
         reward_weights: Weights that replace the objective's, by reward term.
     """
 
+    patient_class = ChemoPatient
+    observations = ("full", "measurable")
     reward_terms: ClassVar[tuple[str, ...]] = (
         "log_kill",
         "toxicity",
@@ -93,28 +100,36 @@ class ChemoTask(TherapyTask):
         self,
         num_lanes: int,
         *,
-        decisions: str = "interval",
-        objective: str = "clinical",
+        formulation: str = "sound",
+        decisions: str | None = None,
+        objective: str | None = None,
         observation: str = "full",
         horizon: float = 60.0,
         decision_interval: float = 1.0,
         max_dose: float = 10.0,
         dose_budget: float = 30.0,
-        hard_budget: bool = True,
+        hard_budget: bool | None = None,
         max_doses: int | None = None,
         max_wait: float = 30.0,
         first_day: float = 0.0,
         toxicity_limit: float = 3.0,
-        stop_on_failure: bool = True,
+        stop_on_failure: bool | None = None,
         success_tcp: float = 0.5,
         marker_noise: float = 0.2,
         marker_delay: float = 3.0,
+        marker_limit: float = 1e6,
         toxicity_noise: float = 0.1,
         reward_weights: Mapping[str, float] | None = None,
     ) -> None:
-        self.decisions = check_choice("decisions", decisions, ("interval", "wait"))
-        self.objective = check_choice("objective", objective, tuple(_OBJECTIVES))
-        self.observation = check_choice("observation", observation, ("full", "measurable"))
+        super().__init__(
+            num_lanes,
+            formulation=formulation,
+            objective=objective,
+            observation=observation,
+            reward_weights=reward_weights,
+        )
+        usual = self._usual(decisions, "interval", "wait")
+        self.decisions = check_choice("decisions", usual, ("interval", "wait"))
         self.horizon = check_option("horizon", horizon, 1.0, 3650.0, "days")
         self.decision_interval = check_option(
             "decision_interval", decision_interval, 0.01, self.horizon, "days"
@@ -127,12 +142,15 @@ class ChemoTask(TherapyTask):
         self.max_wait = check_option("max_wait", max_wait, 0.01, self.horizon, "days")
         self.first_day = check_option("first_day", first_day, 0.0, self.horizon, "days")
         self.toxicity_limit = check_option("toxicity_limit", toxicity_limit, 1e-6, 1e6)
-        super().__init__(num_lanes, reward_weights=reward_weights)
+        hard = bool(self._usual(hard_budget, True, False))
+        fails = bool(self._usual(stop_on_failure, True, False))
 
         waits = self.decisions == "wait"
         if waits:
             self.num_decisions = self.max_doses or 6
-            self.action_parts = (("wait", "d"), ("dose", "mg/L"))
+            dose, wait = ("dose", "mg/L"), ("wait", "d")
+            # The source's decisions wait first; elsewhere a wait follows its dose.
+            self.action_parts = (wait, dose) if self.published else (dose, wait)
         else:
             self.num_decisions = math.ceil(self.horizon / self.decision_interval - 1e-9)
             self.action_parts = (("dose", "mg/L"),)
@@ -149,68 +167,53 @@ class ChemoTask(TherapyTask):
         cfg[kernel.FIRST_DAY] = self.first_day
         cfg[kernel.MAX_DOSE] = self.max_dose
         cfg[kernel.BUDGET] = self.dose_budget
-        cfg[kernel.HARD_BUDGET] = float(bool(hard_budget))
+        cfg[kernel.HARD_BUDGET] = float(hard)
         cfg[kernel.MAX_DOSES] = self.num_decisions if waits else self.max_doses or 0
         cfg[kernel.LIMIT] = self.toxicity_limit
-        cfg[kernel.FAIL_TOX] = 1.33 * self.toxicity_limit if stop_on_failure else math.inf
-        cfg[kernel.FAIL_CELLS] = 0.9 if stop_on_failure else math.inf
+        cfg[kernel.FAIL_TOX] = 1.33 * self.toxicity_limit if fails else math.inf
+        cfg[kernel.FAIL_CELLS] = 0.9 if fails else math.inf
         cfg[kernel.SUCCESS_TCP] = check_option("success_tcp", success_tcp, 0.0, 1.0)
         cfg[kernel.DECISIONS] = self.num_decisions
         cfg[kernel.WAITS] = float(waits)
+        cfg[kernel.WAITS_FIRST] = float(waits and self.published)
         cfg[kernel.MEASURABLE] = float(self.observation == "measurable")
         cfg[kernel.MARKER_NOISE] = check_option("marker_noise", marker_noise, 0.0, 10.0)
         cfg[kernel.MARKER_DELAY] = check_option("marker_delay", marker_delay, 0.0, 3650.0, "days")
+        limit = check_option("marker_limit", marker_limit, 1e-300, 1e300, "cells")
+        cfg[kernel.MARKER_LIMIT] = math.log(limit)
         cfg[kernel.TOX_NOISE] = check_option("toxicity_noise", toxicity_noise, 0.0, 10.0)
         self._cfg = cfg
 
         lanes = self.num_lanes
         self._state = np.zeros((lanes, kernel.STATE))
-        self._patients = np.tile(ChemoPatient().to_array(), (lanes, 1))
         self._constants = np.zeros((lanes, CONSTANTS))
         self._history_time = np.zeros((self.num_decisions + 1, lanes))
         self._history_logn = np.zeros((self.num_decisions + 1, lanes))
         self._dose_time = np.zeros((self.num_decisions, lanes))
         self._dose_size = np.zeros((self.num_decisions, lanes))
-        self._seeds = np.zeros(lanes, np.uint64)
-        self._episodes = np.zeros(lanes, np.uint64)
-        self._all = np.arange(lanes)
 
-    def reset(
-        self,
-        lanes: NDArray[np.intp],
-        patients: Floats,
-        seeds: NDArray[np.uint64],
-        episodes: NDArray[np.uint64],
-    ) -> NDArray[np.float32]:
-        """Start ``lanes``; observations ``(k, 7)``."""
-        self._patients[lanes] = patients
-        self._seeds[lanes] = seeds
-        self._episodes[lanes] = episodes
-        observation = np.empty((len(lanes), kernel.OBSERVED), np.float32)
-        large = len(lanes) >= self.parallel_lanes
-        start = choose(kernel.start_lanes, kernel.start_lanes_parallel, large)
+    def _start_lanes(self, lanes: NDArray[np.intp], seen: NDArray[np.float32]) -> None:
+        start = self._choose(kernel.start_lanes, kernel.start_lanes_parallel, len(lanes))
         start(
             lanes,
             self._state,
-            self._patients,
+            self.patients,
             self._constants,
             self._history_time,
             self._history_logn,
             self._cfg,
         )
-        self._observe(lanes, observation)
-        return observation
+        self._observe_lanes(lanes, seen)
 
-    def step(self, actions: Floats, active: NDArray[np.bool_]) -> StepResult:
-        """Advance the active lanes by one decision."""
-        result = self.empty_result()
-        large = self.num_lanes >= self.parallel_lanes
-        advance = choose(kernel.advance_lanes, kernel.advance_lanes_parallel, large)
+    def _advance_lanes(
+        self, actions: Floats, active: NDArray[np.bool_], result: StepResult
+    ) -> None:
+        advance = self._choose(kernel.advance_lanes, kernel.advance_lanes_parallel)
         advance(
             active,
             actions,
             self._state,
-            self._patients,
+            self.patients,
             self._constants,
             self._history_time,
             self._history_logn,
@@ -223,16 +226,20 @@ class ChemoTask(TherapyTask):
             result.terminated,
             result.success,
         )
-        self._observe(self._all, result.observation)
-        result.truncated[:] = False
-        return result
+        self._observe_lanes(self._all_lanes, result.observation)
 
-    def observe(self, lanes: NDArray[np.intp] | None = None) -> NDArray[np.float32]:
-        """Observations ``(k, 7)`` of lanes as they are; see :meth:`TherapyTask.observe`."""
-        rows = lane_numbers(lanes, self.num_lanes)
-        observation = np.empty((len(rows), kernel.OBSERVED), np.float32)
-        self._observe(rows, observation)
-        return observation
+    def _observe_lanes(self, lanes: NDArray[np.intp], seen: NDArray[np.float32]) -> None:
+        observe = self._choose(kernel.observe_lanes, kernel.observe_lanes_parallel, len(lanes))
+        observe(
+            lanes,
+            self._state,
+            self._history_time,
+            self._history_logn,
+            self.seeds,
+            self.episodes,
+            self._cfg,
+            seen,
+        )
 
     def observation_deviation(self, observation: NDArray[Any], patients: Floats) -> Floats:
         """Errors of toxicity and marker; see :meth:`TherapyTask.observation_deviation`."""
@@ -248,30 +255,13 @@ class ChemoTask(TherapyTask):
     def _lane_state(self) -> State:
         return {
             "state": self._state,
-            "patients": self._patients,
             "constants": self._constants,
             # The records of a course have one row a decision.
             "history_time": self._history_time.T,
             "history_logn": self._history_logn.T,
             "dose_time": self._dose_time.T,
             "dose_size": self._dose_size.T,
-            "seeds": self._seeds,
-            "episodes": self._episodes,
         }
-
-    def _observe(self, lanes: NDArray[np.intp], observation: NDArray[np.float32]) -> None:
-        large = len(lanes) >= self.parallel_lanes
-        observe = choose(kernel.observe_lanes, kernel.observe_lanes_parallel, large)
-        observe(
-            lanes,
-            self._state,
-            self._history_time,
-            self._history_logn,
-            self._seeds,
-            self._episodes,
-            self._cfg,
-            observation,
-        )
 
     def to_physical(self, action: Any) -> dict[str, Any]:
         """``wait`` [days] (only with ``decisions="wait"``) and ``dose`` [mg/L] asked for.
@@ -279,14 +269,16 @@ class ChemoTask(TherapyTask):
         The budget may leave less of the dose than is asked for.
         """
         values = np.clip(np.asarray(action, np.float64), 0.0, 1.0)
-        if self.decisions == "wait":
-            return {"wait": values[..., 0] * self.max_wait, "dose": values[..., 1] * self.max_dose}
-        return {"dose": values[..., 0] * self.max_dose}
+        largest = {"dose": self.max_dose, "wait": self.max_wait}
+        return {
+            name: values[..., part] * largest[name]
+            for part, (name, _) in enumerate(self.action_parts)
+        }
 
     def safe_actions(self, actions: Floats) -> Floats:
         """Cut each dose so that the exact future toxicity peak stays within the limit."""
         out = np.empty_like(actions)
-        kernel.safe_lanes(actions, self._state, self._patients, self._cfg, out)
+        kernel.safe_lanes(actions, self._state, self.patients, self._cfg, out)
         return out
 
     def schedule_actions(self, schedule: Schedule) -> Floats:
@@ -327,24 +319,42 @@ class ChemoTask(TherapyTask):
         return actions
 
     def _wait_actions(self, schedule: Schedule, doses: Mapping[float, float]) -> Floats:
+        """Rows ``(wait, dose)`` as in the source, or ``(dose, wait)``."""
+        first = min(doses, default=self.first_day)
+        if first < self.first_day:
+            raise ScheduleError(
+                f"{schedule.label}: day {first:g} is before first_day, {self.first_day:g}"
+            )
+        days = list(doses)
+        sizes = [dose / self.max_dose for dose in doses.values()]
         rows: list[tuple[float, float]] = []
-        now = self.first_day
-        for day, dose in doses.items():
-            if day < self.first_day:
-                raise ScheduleError(
-                    f"{schedule.label}: day {day:g} is before first_day, {self.first_day:g}"
-                )
-            while day - now > self.max_wait:
-                rows.append((1.0, 0.0))
-                now += self.max_wait
-            rows.append(((day - now) / self.max_wait, dose / self.max_dose))
-            now = day
+        if self.published:
+            for before, day, size in zip([self.first_day, *days], days, sizes, strict=False):
+                *whole, rest = self._parts(before, day)
+                rows += [(part, 0.0) for part in whole] + [(rest, size)]
+            idle = (1.0, 0.0)
+        else:
+            if days and days[0] > self.first_day:
+                days, sizes = [self.first_day, *days], [0.0, *sizes]
+            for day, after, size in zip(days, days[1:], sizes, strict=False):
+                first, *others = self._parts(day, after)
+                rows += [(size, first)] + [(0.0, part) for part in others]
+            rows += [(size, 1.0) for size in sizes[-1:]]
+            idle = (0.0, 1.0)
         if len(rows) > self.num_decisions:
             raise ScheduleError(
                 f"{schedule.label}: takes {len(rows)} decisions; allowed: {self.num_decisions}"
             )
-        rows += [(1.0, 0.0)] * (self.num_decisions - len(rows))
+        rows += [idle] * (self.num_decisions - len(rows))
         return np.array(rows)
+
+    def _parts(self, now: float, day: float) -> list[float]:
+        """The wait until a day as actions of one or more decisions."""
+        parts = []
+        while day - now > self.max_wait:
+            parts.append(1.0)
+            now += self.max_wait
+        return [*parts, (day - now) / self.max_wait]
 
     def describe(self, lane: int) -> str:
         """Day, tumour, drug, toxicity and doses so far."""
@@ -374,7 +384,3 @@ class ChemoTask(TherapyTask):
     def elapsed(self, lane: int) -> float:
         """Days since the start of a lane's treatment."""
         return float(self._state[lane, kernel.TIME])
-
-    def patient(self, lane: int) -> ChemoPatient:
-        """The patient of a lane."""
-        return ChemoPatient.from_array(self._patients[lane])

@@ -41,7 +41,7 @@ published: 0 to 120 h), rounded to half an hour. Values outside are clipped and 
 
 ## Observation Space
 
-`observation="summary"` (default): `Box((23,), float32)`.
+`observation="full"` (default): `Box((23,), float32)`, a summary of the automaton's state.
 
 | index | value | range |
 |---|---|---|
@@ -64,7 +64,9 @@ total dose, glucose and oxygen / medium, and two constant channels, remaining do
 
 `observation="measurable"`: `Box((6,), float32)`, what a microscope and the log of the treatment
 tell: 0 to 3 as above, 4 the radius / 25.5 sites, read with a relative error of `size_noise` (5 %),
-5 the same relative to the first reading.
+5 the same relative to the first reading. It is the default of the cohort. A spheroid in a well is
+photographed whenever one likes; its radius, read off the picture, is the only number that does not
+disturb it. Phases, damage and fields need stains that kill it.
 
 The patient's parameters are never observed.
 
@@ -135,7 +137,8 @@ that courses part after a while and outcomes agree in distribution.
 
 ## Version History
 
-* v0: first version.
+* v0: first version. Before its first release the cohort's observation became `"measurable"`, and
+  the summary of the automaton's state was renamed `"full"`.
 """
 
 from __future__ import annotations
@@ -202,7 +205,16 @@ def sample_population(
 
 # A benchmark with 256 patients and all of the source's protocols would take hours here.
 _EFFORT = Effort(
-    protocols=("no_treatment", "bmi", "bmii", "bmii_1", "ga2.0_1", "ga4.0_1", "two_5gy"),
+    protocols=(
+        "no_treatment",
+        "bmi",
+        "bmii",
+        "bmii_1",
+        "ga2.0_1",
+        "ga4.0_1",
+        "two_5gy",
+        "by_response",
+    ),
     search_options={"fidelity": "screening"},
     optimizer="ga",
     # A course takes a tenth of a second, and a replay as long as the course.
@@ -216,12 +228,14 @@ _EFFORT = Effort(
         "quick": {
             "patients": 96,
             "plan_patients": 16,
+            # They simulate some hundred courses for each patient, a minute's work.
+            "controllers": (),
             "plan_generations": 10,
             "training_steps": 40_000,
             "own_plan_patients": 0,
         },
         "full": {
-            "patients": 256,
+            "patients": 64,
             "plan_patients": 32,
             "plan_generations": 52,
             "own_plan_patients": 0,
@@ -233,7 +247,6 @@ TREATMENT = Treatment(
     name="emt6ro_fractionation",
     title="EMT6/Ro spheroid fractionation",
     task=EMT6RoTask,
-    patient=EMT6RoPatient,
     variants=(
         Variant(
             "oncogym/EMT6RoFractionation-v0",
@@ -251,7 +264,7 @@ TREATMENT = Treatment(
         Variant(
             "oncogym/EMT6RoFractionationCohort-v0",
             "as EMT6RoFractionation-v0 with a new patient at every reset",
-            options={"cohort": "population"},
+            options={"cohort": "population", "observation": "measurable"},
             evaluation_cohort="held_out",
             baseline="bmii",
             effort=_EFFORT,

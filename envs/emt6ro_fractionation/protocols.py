@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
 from oncogym.envs.emt6ro_fractionation.protocol import Protocol as Fractions
-from oncogym.envs.protocols import ClinicalProtocol, Schedule
+from oncogym.envs.protocols import ClinicalProtocol, Rule, Schedule, ScheduleError
+
+# Where an observation has the radius, and the hours by which it divides the time since a dose.
+_RADIUS = {"measurable": 4, "full": 19}
+_SINCE_SCALE = 120.0
 
 #: The protocols of the source's tables 1 to 4, as ``dose@wait before it`` in Gy and h.
 PUBLISHED: dict[str, str] = {
@@ -53,8 +62,57 @@ def _schedule(name: str, text: str) -> Schedule:
     return Schedule(name, Fractions.parse(text.replace(" ", ";"), name).times, note)
 
 
+def _when_shrunk(
+    task: Any,
+    observation: NDArray[np.float32],
+    memory: NDArray[np.float64],
+    dose: float,
+    share: float,
+    least: float,
+    longest: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A fraction once the measured radius has fallen by a share, or stopped falling.
+
+    The memory is the radius at the last dose and the smallest seen since. Looked at as often as the
+    waits allow.
+    """
+    if task.formulation != "sound":
+        raise ScheduleError("Fraction by response: chooses a dose for what it sees; the wait first")
+    place = _RADIUS.get(task.observation)
+    if place is None:
+        raise ScheduleError(
+            "Fraction by response: needs the radius, observation='measurable' or 'full', not "
+            f"{task.observation!r}"
+        )
+    seen = np.asarray(observation, np.float64)
+    radius, since = seen[:, place], seen[:, 2] * _SINCE_SCALE
+    start, smallest = memory[:, 0], memory[:, 1]
+    first = np.isnan(start)
+    grows = radius >= smallest
+    due = first | ((since >= least - 0.25) & ((radius <= (1.0 - share) * start) | grows))
+    due |= since >= longest - 0.25
+    size = np.where(due, dose / task.max_dose, 0.0)
+    start = np.where(due, radius, start)
+    smallest = np.where(due, radius, np.fmin(smallest, radius))
+    action = np.stack([np.minimum(size, 1.0), np.zeros(len(seen))], axis=1)
+    return action, np.stack([start, smallest], axis=1)
+
+
 PROTOCOLS: dict[str, ClinicalProtocol] = {
     "no_treatment": Schedule("No treatment", ()),
     **{name.lower().replace("-", "_"): _schedule(name, text) for name, text in PUBLISHED.items()},
+    "by_response": Rule(
+        "Fraction by response",
+        _when_shrunk,
+        "a fraction once the radius has fallen by a share or stopped falling, within two waits",
+        settings={"dose": 3.5, "share": 0.05, "least": 18.0, "longest": 36.0},
+        grid={
+            "dose": (2.0, 2.5, 3.5, 4.5),
+            "share": (0.0, 0.05, 0.1),
+            "least": (6.0, 12.0, 18.0),
+            "longest": (24.0, 36.0, 48.0),
+        },
+        memory=2,
+    ),
     "two_5gy": Schedule("2 x 5 Gy", ((0.0, 5.0), (24.0, 5.0)), "few large fractions, a day apart"),
 }

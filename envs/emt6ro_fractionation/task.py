@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
-from oncogym.core.checks import check_choice, check_option
+from oncogym.core.checks import check_option
 from oncogym.envs.device import choose_device
 from oncogym.envs.emt6ro_fractionation import frame_kernels
 from oncogym.envs.emt6ro_fractionation import step_kernels as kernel
@@ -29,10 +29,9 @@ from oncogym.envs.emt6ro_fractionation.validity import largest_acute_dose
 from oncogym.envs.outcomes import Metric
 from oncogym.envs.plan_spaces import PlanSpace, SlotSpace
 from oncogym.envs.protocols import Schedule, ScheduleError
-from oncogym.envs.snapshots import Empty, Rows, copy_lanes, lane_numbers, write_lanes
+from oncogym.envs.snapshots import Empty, Rows, copy_lanes, write_lanes
 from oncogym.envs.snapshots import State as LaneState
 from oncogym.envs.therapy import Floats, StepResult, TherapyTask
-from oncogym.envs.threads import choose
 from oncogym.envs.validity import OUT_OF_RANGE
 
 _OBJECTIVES: dict[str, dict[str, float]] = {
@@ -40,7 +39,7 @@ _OBJECTIVES: dict[str, dict[str, float]] = {
     "published": {"fitness": 1.0},
 }
 _OBSERVATIONS = {
-    "summary": kernel.SEE_SUMMARY,
+    "full": kernel.SEE_SUMMARY,
     "image": kernel.SEE_IMAGE,
     "measurable": kernel.SEE_SIZE,
 }
@@ -60,7 +59,7 @@ class EMT6RoTask(TherapyTask):
             ``"published"`` (it waits first, as the source's pairs do).
         objective: Default reward weights, ``"clinical"`` or ``"published"``; by default that of
             the formulation.
-        observation: ``"summary"``, ``"image"`` or ``"measurable"``.
+        observation: ``"full"``, ``"image"`` or ``"measurable"``.
         fidelity: ``"exact"``, ``"accelerated"`` or ``"screening"``, see ``simulate``.
         compression: Another compression than the fidelity's, 1 to 60.
         total_dose: Total dose [Gy].
@@ -84,6 +83,8 @@ class EMT6RoTask(TherapyTask):
         DeviceError: There is no such device here.
     """
 
+    patient_class = EMT6RoPatient
+    observations = tuple(_OBSERVATIONS)
     reward_terms: ClassVar[tuple[str, ...]] = (
         "fitness",
         "burden",
@@ -120,7 +121,7 @@ class EMT6RoTask(TherapyTask):
         *,
         formulation: str = "sound",
         objective: str | None = None,
-        observation: str = "summary",
+        observation: str = "full",
         fidelity: str = "accelerated",
         compression: int | None = None,
         total_dose: float = 10.0,
@@ -138,11 +139,17 @@ class EMT6RoTask(TherapyTask):
         device: str = "cpu",
         reward_weights: Mapping[str, float] | None = None,
     ) -> None:
-        published = self._formulate(formulation, objective)
-        self.observation = check_choice("observation", observation, tuple(_OBSERVATIONS))
+        super().__init__(
+            num_lanes,
+            formulation=formulation,
+            objective=objective,
+            observation=observation,
+            reward_weights=reward_weights,
+        )
+        published = self.published
         self.fidelity = fidelity_of(fidelity, compression)
         self.total_dose = check_option("total_dose", total_dose, 0.01, 1000.0, "Gy")
-        step = (0.01 if published else _PLAN_STEP) if dose_step is None else dose_step
+        step = self._usual(dose_step, _PLAN_STEP, 0.01)
         self.dose_step = check_option("dose_step", step, 0.001, self.total_dose, "Gy")
         self.horizon = on_grid("hours", hours, 1.0, 8760.0)
         # The law of repair does not hold beyond.
@@ -150,18 +157,13 @@ class EMT6RoTask(TherapyTask):
         most = min(self.total_dose, largest)
         self.max_dose = check_option("max_dose", max_dose, self.dose_step, most, "Gy")
         self.treatment = on_grid("treatment_hours", treatment_hours, 0.5, hours)
-        shortest = (0.0 if published else 6.0) if min_wait is None else min_wait
+        shortest = self._usual(min_wait, 6.0, 0.0)
         least = 0.0 if published else SLOT_HOURS
         self.least_wait = on_grid("min_wait", shortest, least, treatment_hours)
-        longest = (
-            (treatment_hours if published else max(30.0, shortest))
-            if max_wait is None
-            else max_wait
-        )
+        longest = self._usual(max_wait, max(30.0, shortest), treatment_hours)
         self.max_wait = on_grid("max_wait", longest, max(shortest, SLOT_HOURS), hours)
         self.plan_doses = int(check_option("plan_doses", plan_doses, 1, 1000, "doses"))
         self.device = choose_device(device)
-        super().__init__(num_lanes, reward_weights=reward_weights)
 
         if published:
             # As many as the source's grid has doses in the total.
@@ -200,13 +202,10 @@ class EMT6RoTask(TherapyTask):
         # Where a GPU keeps the tumours, none are kept here.
         self._tumours = State.empty(0 if self._gpu else lanes)
         self._counters = np.zeros((lanes, frame_kernels.COUNTERS), np.int64)
-        self._patients = np.tile(EMT6RoPatient().to_array(), (lanes, 1))
-        self._biology = biology_rows(self._patients)
+        self._biology = biology_rows(self.patients)
         self._state = np.zeros((lanes, kernel.STATE))
         self._doses = np.zeros((lanes, self.horizon))
         self._history = np.zeros((lanes, self.horizon // kernel.HISTORY_SLOTS + 1))
-        self._seeds = np.zeros(lanes, np.uint64)
-        self._episodes = np.zeros(lanes, np.uint64)
         self._plans = np.zeros((lanes, kernel.PLAN))
         self._rows = np.zeros((lanes, frame_kernels.RECORDED), np.float32)
 
@@ -223,40 +222,28 @@ class EMT6RoTask(TherapyTask):
         top = np.array(high, np.float32)
         return Box(np.zeros_like(top), top, dtype=np.float32)
 
-    def reset(
-        self,
-        lanes: NDArray[np.intp],
-        patients: Floats,
-        seeds: NDArray[np.uint64],
-        episodes: NDArray[np.uint64],
-    ) -> NDArray[np.float32]:
-        """Put the patients' tumours into ``lanes``; observations ``(k, …)``.
+    def _start_lanes(self, lanes: NDArray[np.intp], seen: NDArray[np.float32]) -> None:
+        """Put the patients' tumours into ``lanes``.
 
         Tumours outside the shipped library are grown when they are first asked for.
 
         Raises:
             ValueError: A tumour of this age has reached the edge of the lattice.
         """
-        self._patients[lanes] = patients
-        self._biology[lanes] = biology_rows(np.asarray(patients, np.float64))
-        self._seeds[lanes] = seeds
-        self._episodes[lanes] = episodes
-        numbers = np.asarray(patients)[:, 4].astype(np.int64)
-        ages = np.asarray(patients)[:, 5]
+        rows = self.patients[lanes]
+        self._biology[lanes] = biology_rows(rows)
+        numbers, ages = rows[:, 4].astype(np.int64), rows[:, 5]
         if self._gpu is None:
             initial_states(numbers, ages, self._tumours, lanes)
             sites = np.count_nonzero(self._tumours.phase[lanes], axis=1)
         else:
             sites = self._send(lanes, numbers, ages)
-        rows = self._patients[lanes]
         largest = largest_acute_dose(rows[:, 1], rows[:, 2], self.horizon * SLOT_HOURS)
         kernel.start_lanes(
             lanes, sites, largest, self._counters, self._state, self._doses, self._history,
             self._options,
         )  # fmt: skip
-        observation = np.empty((len(lanes), *self.observation_space.shape), np.float32)
-        self._observe(lanes, observation)
-        return observation
+        self._observe_lanes(lanes, seen)
 
     def _send(
         self, lanes: NDArray[np.intp], numbers: NDArray[np.int64], ages: Floats
@@ -271,23 +258,15 @@ class EMT6RoTask(TherapyTask):
         self._gpu.put(lanes, state, rows)
         return np.count_nonzero(state.phase, axis=1)[rows]
 
-    def _observe(self, lanes: NDArray[np.intp], out: NDArray[np.float32]) -> None:
-        """Write the observations of ``lanes`` into ``out`` ``(k, …)``."""
-        flat = out.reshape(len(lanes), -1)
-        own = (self._counters, self._state, self._seeds, self._episodes)
+    def _observe_lanes(self, lanes: NDArray[np.intp], seen: NDArray[np.float32]) -> None:
+        flat = seen.reshape(len(lanes), -1)
+        own = (self._counters, self._state, self.seeds, self.episodes)
         if self._gpu is None:
             kernel.observe_lanes(
                 lanes, self._options, self._settings, *self._tumours, *own, self._rows, flat
             )
         else:
             self._gpu.observe(lanes, self._options, *own, flat)
-
-    def observe(self, lanes: NDArray[np.intp] | None = None) -> NDArray[np.float32]:
-        """Observations ``(k, …)`` of lanes as they are; see :meth:`TherapyTask.observe`."""
-        rows = lane_numbers(lanes, self.num_lanes)
-        observation = np.empty((len(rows), *self.observation_space.shape), np.float32)
-        self._observe(rows, observation)
-        return observation
 
     def observation_deviation(self, observation: NDArray[Any], patients: Floats) -> Floats:
         """Error of the radius; see :meth:`TherapyTask.observation_deviation`.
@@ -307,13 +286,10 @@ class EMT6RoTask(TherapyTask):
         return {
             **tumours._asdict(),
             "counters": self._counters,
-            "patients": self._patients,
             "biology": self._biology,
             "state": self._state,
             "doses": self._doses,
             "history": self._history,
-            "seeds": self._seeds,
-            "episodes": self._episodes,
         }
 
     def _copy_lanes(self, state: LaneState, rows: Rows, empty: Empty) -> LaneState:
@@ -334,23 +310,21 @@ class EMT6RoTask(TherapyTask):
         small = {name: array for name, array in state.items() if name not in State._fields}
         write_lanes(small, rows, values)
 
-    def step(self, actions: Floats, active: NDArray[np.bool_]) -> StepResult:
-        """Advance the active lanes by one decision, to the end of the course if it was the last."""
-        result = self.empty_result()
-        if self._gpu is None:
-            large = self.num_lanes >= self.parallel_lanes
-            advance = choose(kernel.advance_lanes, kernel.advance_lanes_parallel, large)
-            advance(
-                active, actions, self._options, self._settings, *self._tumours, self._counters,
-                self._biology, self._state, self._doses, self._history, self._seeds,
-                self._episodes, self._plans, self._rows,
-                result.observation.reshape(self.num_lanes, -1), result.reward_terms, result.costs,
-                result.terminated, result.outcome, result.success,
-            )  # fmt: skip
-        else:
+    def _advance_lanes(
+        self, actions: Floats, active: NDArray[np.bool_], result: StepResult
+    ) -> None:
+        """One decision, and after the last one the rest of the course."""
+        if self._gpu is not None:
             self._step_on_gpu(actions, active, result)
-        result.truncated[:] = False
-        return result
+            return
+        advance = self._choose(kernel.advance_lanes, kernel.advance_lanes_parallel)
+        advance(
+            active, actions, self._options, self._settings, *self._tumours, self._counters,
+            self._biology, self._state, self._doses, self._history, self.seeds,
+            self.episodes, self._plans, self._rows,
+            result.observation.reshape(self.num_lanes, -1), result.reward_terms, result.costs,
+            result.terminated, result.outcome, result.success,
+        )  # fmt: skip
 
     def _step_on_gpu(self, actions: Floats, active: NDArray[np.bool_], result: StepResult) -> None:
         """The same, with decisions taken here and tumours that stay where they are."""
@@ -362,14 +336,14 @@ class EMT6RoTask(TherapyTask):
         ):
             planned()
             self._gpu.advance(
-                until, self._counters, self._biology, self._doses, self._seeds, self._episodes,
+                until, self._counters, self._biology, self._doses, self.seeds, self.episodes,
                 kernel.HISTORY_SLOTS, self._history,
             )  # fmt: skip
         kernel.reward_lanes(
             active, self._options, self._counters, self._state, self._plans, result.reward_terms,
             result.costs, result.terminated, result.outcome, result.success,
         )  # fmt: skip
-        self._observe(np.arange(self.num_lanes), result.observation)
+        self._observe_lanes(self._all_lanes, result.observation)
 
     def to_physical(self, action: Any) -> dict[str, Any]:
         """``dose`` [Gy] and ``wait`` [h] asked for, on their grids; less dose may be left."""
@@ -494,7 +468,7 @@ class EMT6RoTask(TherapyTask):
                 [(0, 0.0), *protocol.doses], protocol.doses, strict=False
             )
         ]
-        if self.formulation == "published":
+        if self.published:
             rows = [row for dose, gap in gaps for row in self._waited(dose, gap, label)]
         else:
             # Here a dose comes before its wait: each gap belongs to the dose before it.
@@ -566,7 +540,3 @@ class EMT6RoTask(TherapyTask):
         if self._gpu is not None:
             return Tumour.from_state(State(*self._gpu.take(lane)))
         return Tumour.from_state(self._tumours, lane)
-
-    def patient(self, lane: int) -> EMT6RoPatient:
-        """The patient of a lane."""
-        return EMT6RoPatient.from_array(self._patients[lane])

@@ -67,7 +67,18 @@ raise an error.
 `observation="measurable"`: `Box((7,), float32)`, what a clinic knows. 3 and 4 are read off the last
 scan with an error of `scan_noise` (1 mm), 5 is the safe dose that scan suggests, 6 the time since
 then as a share of `scan_interval` (7 days); the first scan is on the day of detection. The field
-itself and the cost follow the true T2 region, as with image guidance on the table.
+itself and the cost follow the true T2 region, as with image guidance on the table. It is the
+default of the cohort, and takes for granted in a clinic:
+
+| number | instrument | interval | error | limit of detection |
+|---|---|---|---|---|
+| T1, T2 radius | MR imaging | 7 d (`scan_interval`) | 1 mm (`scan_noise`) | a visible region |
+| safe dose | computed from the last T2 radius | 7 d | follows the radius | |
+| doses and days | treatment record | each day | exact | |
+
+Weekly imaging is what centres with an MR-guided linac do; elsewhere one scan before and one after
+the course is usual, which a larger `scan_interval` describes. The error is one voxel of the usual
+1 mm sequences. Density, D, rho and alpha are measured nowhere.
 
 `observation="density"`, `Published-v0`: `Box(0, 1e5, (201,), float32)`, the source's row in
 cells/mm^3 (in float32, as a policy network would cast it).
@@ -142,7 +153,7 @@ compiled call; `autoreset_mode` is `"SameStep"` (default), `"NextStep"` or `"Dis
 
 ## Version History
 
-* v0: first version.
+* v0: first version. Before its first release the cohort's observation became `"measurable"`.
 """
 
 from __future__ import annotations
@@ -194,7 +205,6 @@ TREATMENT = Treatment(
     name="glioblastoma_radiation",
     title="Glioblastoma radiation",
     task=GlioblastomaTask,
-    patient=GlioblastomaPatient,
     variants=(
         Variant(
             "oncogym/GlioblastomaRadiation-v0",
@@ -212,7 +222,12 @@ TREATMENT = Treatment(
         Variant(
             "oncogym/GlioblastomaRadiationCohort-v0",
             "as GlioblastomaRadiation-v0 with a new patient at every reset",
-            options={"cohort": "population"},
+            options={
+                "cohort": "population",
+                "observation": "measurable",
+                # Long enough for a plan to be a clinical course with weekends.
+                "plan_days": 47,
+            },
             evaluation_cohort="held_out",
             baseline="standard",
         ),

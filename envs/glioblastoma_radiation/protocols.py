@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,18 +18,36 @@ def _fractions(count: int, dose: float, weekends: bool) -> tuple[tuple[float, fl
     return tuple((float(day), dose) for day in days)
 
 
-def _greedy(task: Any, observation: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The safe dose of every day, from the densities or from what the observation says of it."""
+def _seen_limits(task: Any, observation: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The safe doses [Gy] that the observation shows, from the densities if it has nothing else."""
     seen = np.asarray(observation, np.float64)
-    # Observations are float32, so the limit is approached to 1e-6 of its value, not reached.
     if task.observation == "density":
         level = T2_LEVEL * task.observation_space.high[0] * (1.0 - 1e-6)
         shown = seen >= level
         outermost = shown.shape[1] - 1 - np.argmax(shown[:, ::-1], axis=1)
-        limit = task.safe_doses(np.where(shown.any(axis=1), outermost, -1.0))
-    else:
-        limit = seen[:, 5] * kernel.DOSE_SCALE
-    return np.minimum(limit[:, None] * (1.0 - 1e-6) / task.total_dose, 1.0)
+        return np.asarray(task.safe_doses(np.where(shown.any(axis=1), outermost, -1.0)))
+    return np.asarray(seen[:, 5] * kernel.DOSE_SCALE)
+
+
+def _safe_share(task: Any, observation: NDArray[np.float32], share: float) -> NDArray[np.float64]:
+    """A share of the safe dose of the last scan, every day."""
+    # Observations are float32, so the limit is approached to 1e-6 of its value, not reached.
+    dose = share * _seen_limits(task, observation)
+    return np.minimum(dose[:, None] * (1.0 - 1e-6) / task.total_dose, 1.0)
+
+
+def _replanned(
+    task: Any, observation: NDArray[np.float32], memory: NDArray[np.float64], dose: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The fraction grows as the field shrinks: its share of the safe dose stays what it was."""
+    limit = _seen_limits(task, observation)
+    first = np.where(np.isnan(memory[:, 0]), limit, memory[:, 0])
+    now = dose * limit / np.maximum(first, 1e-9)
+    return np.minimum(now[:, None] / task.total_dose, 1.0), first[:, None]
+
+
+def _share_rule(label: str, share: float, note: str) -> Rule:
+    return Rule(label, _safe_share, note, settings={"share": share})
 
 
 PROTOCOLS: dict[str, ClinicalProtocol] = {
@@ -49,5 +68,17 @@ PROTOCOLS: dict[str, ClinicalProtocol] = {
         _fractions(15, 2.67, True),
         "Perry et al., N Engl J Med 376:1027 (2017), elderly patients, without temozolomide",
     ),
-    "greedy": Rule("Greedy at the safe dose", _greedy, "each day the largest safe dose"),
+    "greedy": _share_rule("Safe dose", 1.0, "each day the safe dose of the last scan"),
+    "greedy_95": replace(
+        _share_rule("0.95 x safe dose", 0.95, "each day 95 % of the last scan's"),
+        grid={"share": (0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 1.0, 1.03, 1.06)},
+    ),
+    "greedy_90": _share_rule("0.9 x safe dose", 0.9, "each day 90 % of the last scan's"),
+    "replanned": Rule(
+        "2 Gy, re-planned at each scan",
+        _replanned,
+        "2 Gy at first; a smaller field gets a larger fraction, the same share of its safe dose",
+        settings={"dose": 2.0},
+        memory=1,
+    ),
 }

@@ -23,9 +23,8 @@ from oncogym.envs.glioblastoma_radiation.model import (
 from oncogym.envs.outcomes import Metric
 from oncogym.envs.plan_spaces import PlanSpace
 from oncogym.envs.protocols import Schedule, ScheduleError
-from oncogym.envs.snapshots import State, lane_numbers
+from oncogym.envs.snapshots import State
 from oncogym.envs.therapy import Floats, StepResult, TherapyTask
-from oncogym.envs.threads import choose
 from oncogym.envs.validity import OUT_OF_RANGE
 
 _OBJECTIVES: dict[str, dict[str, float]] = {
@@ -41,8 +40,6 @@ _OBSERVATIONS = {
 _MAX_GROWTH = 7300  # d
 _PLAN_DOSE = 12.0  # Gy; no field over 25 mm has a larger safe dose
 _DENSITY_SCALE = 1e5  # cells/mm^3, the upper bound of the published observation
-# Below this number of lanes starting the threads costs more than they save for one decision.
-_PARALLEL_STEPS = 256
 
 
 class GlioblastomaTask(TherapyTask):
@@ -77,8 +74,11 @@ class GlioblastomaTask(TherapyTask):
         reward_weights: Weights that replace the objective's, by reward term.
     """
 
+    patient_class = GlioblastomaPatient
+    observations = tuple(_OBSERVATIONS)
     #: Growth before detection takes a hundred times as long as a decision.
     parallel_lanes = 16
+    parallel_steps = 256
     reward_terms: ClassVar[tuple[str, ...]] = (
         "survival",
         "toxicity",
@@ -126,17 +126,21 @@ class GlioblastomaTask(TherapyTask):
         numerics: str = "auto",
         reward_weights: Mapping[str, float] | None = None,
     ) -> None:
-        published = self._formulate(formulation, objective)
-        self.observation = check_choice(
-            "observation", observation or ("density" if published else "full"), tuple(_OBSERVATIONS)
+        super().__init__(
+            num_lanes,
+            formulation=formulation,
+            objective=objective,
+            observation=observation or ("density" if formulation == "published" else "full"),
+            reward_weights=reward_weights,
         )
+        published = self.published
         self.weekends = bool(weekends)
         self.total_dose = check_option("total_dose", total_dose, 0.1, 1000.0, "Gy")
         self.fractions_per_day = int(check_option("fractions_per_day", fractions_per_day, 1, 10))
         self.margin = check_option("margin", margin, 0.0, 100.0, "mm")
-        cap = (math.inf if published else 24.0) if safe_dose_cap is None else safe_dose_cap
+        cap = self._usual(safe_dose_cap, 24.0, math.inf)
         self.safe_dose_cap = check_option("safe_dose_cap", cap, 0.1, math.inf, "Gy")
-        follow_up = (600 if published else 1095) if horizon is None else horizon
+        follow_up = self._usual(horizon, 1095, 600)
         self.horizon = int(check_option("horizon", follow_up, 2, 36500, "days"))
         self.max_therapy_days = int(
             check_option("max_therapy_days", max_therapy_days, 1, self.horizon, "days")
@@ -145,7 +149,6 @@ class GlioblastomaTask(TherapyTask):
         self.plan_days = int(check_option("plan_days", plan_days, 1, 1000, "doses"))
         self.plan_gap = int(check_option("plan_gap", plan_gap, 0, 1000, "days"))
         self.numerics = check_choice("numerics", numerics, ("auto", "published", "accurate"))
-        super().__init__(num_lanes, reward_weights=reward_weights)
 
         self.num_decisions = self.horizon if published else self.max_therapy_days
         self.action_parts = (("dose", "Gy"),)
@@ -174,9 +177,8 @@ class GlioblastomaTask(TherapyTask):
 
         lanes = self.num_lanes
         width = kernels.row_width(self.nodes)
-        self._patients = np.full((lanes, len(GlioblastomaPatient.FIELDS)), np.nan)
         # Patients whose growth is computed: a lane keeps it, whatever is restored into the lane.
-        self._prepared = self._patients.copy()
+        self._prepared = np.full_like(self.patients, np.nan)
         self._start_rows = np.zeros((lanes, width))
         self._starts = np.zeros((lanes, kernel.START))
         self._width = width
@@ -184,8 +186,6 @@ class GlioblastomaTask(TherapyTask):
         self._accurate = AccurateLanes(self.length)
         self._state = np.zeros((lanes, kernel.STATE))
         self._dose_log = np.zeros((lanes, self.horizon if published else self.max_therapy_days + 2))
-        self._seeds = np.zeros(lanes, np.uint64)
-        self._episodes = np.zeros(lanes, np.uint64)
         # After a weekend the source shows the state before it, which nothing else keeps.
         shown = (lanes, *self.observation_space.shape) if published and self.weekends else (0,)
         self._shown = np.zeros(shown, np.float32)
@@ -198,16 +198,8 @@ class GlioblastomaTask(TherapyTask):
         high = np.concatenate([head, np.ones(tail, np.float32)])
         return Box(np.zeros_like(high), high, dtype=np.float32)
 
-    def reset(
-        self,
-        lanes: NDArray[np.intp],
-        patients: Floats,
-        seeds: NDArray[np.uint64],
-        episodes: NDArray[np.uint64],
-    ) -> NDArray[np.float32]:
-        """Put ``lanes`` at the day of detection; observations ``(k, …)``.
-
-        The growth stage of a lane is computed when its patient changes.
+    def _start_lanes(self, lanes: NDArray[np.intp], seen: NDArray[np.float32]) -> None:
+        """Put ``lanes`` at the day of detection; growth is computed when a lane's patient changes.
 
         Raises:
             StabilityError: (``numerics="published"``) A patient's diffusion and proliferation are
@@ -216,12 +208,9 @@ class GlioblastomaTask(TherapyTask):
             DomainError: The domain is too small for a tumour.
             ValueError: The density observation cannot hold a patient's carrying capacity.
         """
-        changed = lanes[(self._prepared[lanes] != patients).any(axis=1)]
-        self._patients[lanes] = patients
+        changed = lanes[(self._prepared[lanes] != self.patients[lanes]).any(axis=1)]
         if len(changed):
             self._prepare(changed)
-        self._seeds[lanes] = seeds
-        self._episodes[lanes] = episodes
         accurate = self._accurate.among(lanes) if self._accurate else None
         kernel.start_lanes(
             lanes if accurate is None else lanes[~accurate],
@@ -230,35 +219,32 @@ class GlioblastomaTask(TherapyTask):
             self._starts,
             self._cells,
             self._state,
-            self._seeds,
-            self._episodes,
+            self.seeds,
+            self.episodes,
             self._dose_log,
         )
         if accurate is not None:
             for lane in lanes[accurate].tolist():
                 self._accurate.start(
-                    lane, self._cfg, self._starts, self._state, self._seeds, self._episodes,
+                    lane, self._cfg, self._starts, self._state, self.seeds, self.episodes,
                     self._dose_log,
                 )  # fmt: skip
-        observation = np.empty((len(lanes), *self.observation_space.shape), np.float32)
-        kernel.observe_lanes(lanes, self._width, self._cells, self._state, self._cfg, observation)
-        if accurate is not None:
-            for number in np.flatnonzero(accurate).tolist():
-                self._accurate.observe(
-                    int(lanes[number]), number, self._state, self._cfg, observation
-                )
+        self._look(lanes, seen)
         if self._shown.size:
-            self._shown[lanes] = observation
-        return observation
+            self._shown[lanes] = seen
 
-    def observe(self, lanes: NDArray[np.intp] | None = None) -> NDArray[np.float32]:
-        """Observations ``(k, …)`` of lanes as they are; see :meth:`TherapyTask.observe`."""
-        rows = lane_numbers(lanes, self.num_lanes)
+    def _observe_lanes(self, lanes: NDArray[np.intp], seen: NDArray[np.float32]) -> None:
         if self._shown.size:
-            return self._shown[rows]
-        observation = np.empty((len(rows), *self.observation_space.shape), np.float32)
-        kernel.observe_lanes(rows, self._width, self._cells, self._state, self._cfg, observation)
-        return observation
+            seen[:] = self._shown[lanes]
+        else:
+            self._look(lanes, seen)
+
+    def _look(self, lanes: NDArray[np.intp], seen: NDArray[np.float32]) -> None:
+        """Observations of the state as it is, weekend or not."""
+        kernel.observe_lanes(lanes, self._width, self._cells, self._state, self._cfg, seen)
+        if self._accurate:
+            for number in np.flatnonzero(self._accurate.among(lanes)).tolist():
+                self._accurate.observe(int(lanes[number]), number, self._state, self._cfg, seen)
 
     def observation_deviation(self, observation: NDArray[Any], patients: Floats) -> Floats:
         """Errors of the radii on the day of a scan; see :meth:`TherapyTask.observation_deviation`.
@@ -283,29 +269,25 @@ class GlioblastomaTask(TherapyTask):
         # How a lane's tumour grew before detection stays with the lane: it is made again from the
         # patient when that is treated anew.
         state = {
-            "patients": self._patients,
             "cells": self._cells.reshape(self.num_lanes, 2 * self._width),
             "state": self._state,
             "dose_log": self._dose_log,
-            "seeds": self._seeds,
-            "episodes": self._episodes,
         }
         return {**state, "shown": self._shown} if self._shown.size else state
 
     def _prepare(self, lanes: NDArray[np.intp]) -> None:
-        rows = self._patients[lanes]
+        rows = self.patients[lanes]
         if self._accurate:
             self._accurate.drop(lanes)
         try:
             self._check_patients(rows)
             accurate = self._computed_accurately(rows)
             coarse = lanes[~accurate]
-            large = len(coarse) >= self.parallel_lanes
-            start = choose(kernel.start_patients, kernel.start_patients_parallel, large)
+            start = self._choose(kernel.start_patients, kernel.start_patients_parallel, len(coarse))
             if len(coarse):
-                start(coarse, self._patients, self._cfg, self._start_rows, self._starts)
+                start(coarse, self.patients, self._cfg, self._start_rows, self._starts)
             if accurate.any():
-                self._accurate.prepare(lanes[accurate], self._patients, self._cfg, self._starts)
+                self._accurate.prepare(lanes[accurate], self.patients, self._cfg, self._starts)
             starts = self._starts[lanes]
             late = starts[:, kernel.START_GROWTH] < 0.0
             if late.any():
@@ -320,7 +302,7 @@ class GlioblastomaTask(TherapyTask):
                     f"length is {self.length:g} mm and must be larger"
                 )
         except ValueError:
-            self._patients[lanes] = self._prepared[lanes] = np.nan  # nothing is prepared
+            self.patients[lanes] = self._prepared[lanes] = np.nan  # nothing is prepared
             self._accurate.drop(lanes)
             raise
         self._prepared[lanes] = rows
@@ -347,14 +329,14 @@ class GlioblastomaTask(TherapyTask):
                 f"at most {_DENSITY_SCALE:g} cells/mm^3, the bound of the observation"
             )
 
-    def step(self, actions: Floats, active: NDArray[np.bool_]) -> StepResult:
-        """Advance the active lanes by one decision, to the end of the course if it was the last."""
-        result = self.empty_result()
+    def _advance_lanes(
+        self, actions: Floats, active: NDArray[np.bool_], result: StepResult
+    ) -> None:
+        """One decision, and after the last one the rest of the course."""
         coarse = active
         if self._accurate:
-            coarse = active & ~self._accurate.among(np.arange(self.num_lanes))
-        large = self.num_lanes >= _PARALLEL_STEPS
-        advance = choose(kernel.advance_lanes, kernel.advance_lanes_parallel, large)
+            coarse = active & ~self._accurate.among(self._all_lanes)
+        advance = self._choose(kernel.advance_lanes, kernel.advance_lanes_parallel)
         advance(
             self._width,
             coarse,
@@ -362,9 +344,9 @@ class GlioblastomaTask(TherapyTask):
             self._cfg,
             self._cells,
             self._state,
-            self._patients,
-            self._seeds,
-            self._episodes,
+            self.patients,
+            self.seeds,
+            self.episodes,
             self._dose_log,
             result.observation,
             result.reward_terms,
@@ -376,12 +358,11 @@ class GlioblastomaTask(TherapyTask):
         )
         if self._accurate:
             self._accurate.step(
-                actions, active, self._cfg, self._state, self._patients, self._seeds,
-                self._episodes, self._dose_log, result,
+                actions, active, self._cfg, self._state, self.patients, self.seeds,
+                self.episodes, self._dose_log, result,
             )  # fmt: skip
         if self._shown.size:
             self._shown[:] = result.observation
-        return result
 
     def to_physical(self, action: Any) -> dict[str, Any]:
         """``dose`` [Gy] asked for; what is left of the total dose may be less."""
@@ -515,10 +496,6 @@ class GlioblastomaTask(TherapyTask):
     def numerics_of(self, lane: int) -> str:
         """``"accurate"`` or ``"published"``: how a lane is computed."""
         return "accurate" if lane in self._accurate else "published"
-
-    def patient(self, lane: int) -> GlioblastomaPatient:
-        """The patient of a lane."""
-        return GlioblastomaPatient.from_array(self._patients[lane])
 
 
 def _name(rows: Floats, mask: NDArray[np.bool_]) -> str:

@@ -26,8 +26,8 @@ from oncogym.envs.impt_beam_weighting.plan_library import (
 from oncogym.envs.plan_spaces import PlanSpace
 from oncogym.envs.protocols import Schedule, ScheduleError
 from oncogym.envs.snapshots import State
-from oncogym.envs.therapy import Floats, StepResult
-from oncogym.envs.threads import choose
+from oncogym.envs.therapy import Floats, LaneKeys, StepResult
+from oncogym.envs.threads import Loop
 
 AXES = ("x", "y", "z")
 # Constant data of the model, the same in every copy.
@@ -35,8 +35,6 @@ _SHARED = ("_tables", "options", "plans", "organs", "action_parts")
 # Readings of doses are keyed by their number, 64 for a fraction.
 _MOST_ORGANS = 13
 _MOST_FRACTIONS = 1000
-# Below this number of lanes starting the threads costs more than they save for one fraction.
-_PARALLEL_STEPS = 64
 
 
 @lru_cache(maxsize=4)
@@ -55,6 +53,11 @@ def _library(source: str, influence: str | None, number: int) -> PlanLibrary:
 
 class Course:
     """State and dynamics of ``lanes`` courses; the options are those of ``IMPTTask``."""
+
+    #: For fewer lanes starting the threads costs more than they save for one fraction.
+    parallel_steps = 64
+    #: The loop of a decision on one thread, and on all.
+    loops = (kernel.advance_courses, kernel.advance_courses_parallel)
 
     def __init__(
         self,
@@ -108,11 +111,8 @@ class Course:
         self.action_space = Box(0.0, 1.0, (len(self.action_parts),), np.float32)
         self.observation_space = self._space(observation == "full")
 
-        self._patients = np.zeros((lanes, 6))
         self._models = np.zeros(lanes, np.int64)
         self._voxels = np.full(lanes, self._tables.heads[0, kernel.VOXELS])
-        self._seeds = np.zeros(lanes, np.uint64)
-        self._episodes = np.zeros(lanes, np.uint64)
         self._state = np.zeros((lanes, kernel.ORGAN_STATE + kernel.PER_ORGAN * len(self.organs)))
         self._log = np.zeros((lanes, self.num_decisions, 5 + len(self.plans)))
         self._dose = np.zeros((lanes, self._tables.voxels))
@@ -170,26 +170,15 @@ class Course:
         check_same(self._source, self._influence, self._digest)
         self._load(numbers)
 
-    def reset(
-        self,
-        lanes: NDArray[np.intp],
-        patients: Floats,
-        seeds: NDArray[np.uint64],
-        episodes: NDArray[np.uint64],
-    ) -> NDArray[np.float32]:
-        """Start courses; see :meth:`TherapyTask.reset`."""
-        self._models[lanes] = self._models_of(patients)
+    def start(self, lanes: NDArray[np.intp], keys: LaneKeys, seen: NDArray[np.float32]) -> None:
+        """Start courses and write their observations into ``seen`` ``(k, …)``."""
+        self._models[lanes] = self._models_of(keys.patients[lanes])
         self._voxels[lanes] = self._tables.heads[self._models[lanes], kernel.VOXELS]
-        self._patients[lanes] = patients
-        self._seeds[lanes] = seeds
-        self._episodes[lanes] = episodes
-        out = np.empty((len(lanes), *self.observation_space.shape), np.float32)
         kernel.start_courses(
-            lanes, self._models, self._patients, self.options, self._tables.prescriptions,
-            self._tables.limits, self._seeds, self._episodes, self._state, self._dose, self._log,
-            out,
+            lanes, self._models, keys.patients, self.options, self._tables.prescriptions,
+            self._tables.limits, keys.seeds, keys.episodes, self._state, self._dose, self._log,
+            seen,
         )  # fmt: skip
-        return out
 
     def _models_of(self, patients: Floats) -> NDArray[np.int64]:
         """Rows of the patients' libraries in the tables ``(k,)``; those that are new are made."""
@@ -202,14 +191,12 @@ class Course:
                 self._dose = np.pad(self._dose, ((0, 0), (0, missing)))
         return np.array([self._rows[int(n)] for n in numbers], np.int64)[which]
 
-    def observe(self, lanes: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Observations ``(k, …)`` of lanes as they are."""
-        out = np.empty((len(lanes), *self.observation_space.shape), np.float32)
+    def observe(self, lanes: NDArray[np.intp], keys: LaneKeys, seen: NDArray[np.float32]) -> None:
+        """Write the observations of lanes as they are into ``seen`` ``(k, …)``."""
         kernel.observe_courses(
-            lanes, self._models, self._patients, self.options, self._tables.prescriptions,
-            self._tables.limits, self._seeds, self._episodes, self._state, out,
+            lanes, self._models, keys.patients, self.options, self._tables.prescriptions,
+            self._tables.limits, keys.seeds, keys.episodes, self._state, seen,
         )  # fmt: skip
-        return out
 
     def observation_deviation(self, observation: Floats) -> Floats:
         """Deviations of the errors of observed numbers ``(k, size)``."""
@@ -224,11 +211,8 @@ class Course:
     def lane_state(self) -> State:
         """Arrays of the lanes; see :meth:`TherapyTask.snapshot`."""
         return {
-            "course_patients": self._patients,
             "models": self._models,
             "voxels": self._voxels,
-            "seeds": self._seeds,
-            "episodes": self._episodes,
             "state": self._state,
             "log": self._log,
             "dose": self._dose,
@@ -240,7 +224,7 @@ class Course:
         Raises:
             ValueError: A patient's library has another number of voxels here.
         """
-        models = self._models_of(values["course_patients"])
+        models = self._models_of(values["patients"])
         here = self._tables.heads[models, kernel.VOXELS]
         wrong = np.flatnonzero(values["voxels"] != here)
         if len(wrong):
@@ -260,15 +244,28 @@ class Course:
             values = {**values, "dose": wide}
         return values
 
-    def step(self, actions: Floats, active: NDArray[np.bool_], result: StepResult) -> None:
-        """Give a fraction in the active lanes."""
+    def advance(
+        self,
+        loop: Loop,
+        actions: Floats,
+        active: NDArray[np.bool_],
+        keys: LaneKeys,
+        result: StepResult,
+    ) -> None:
+        """Give a fraction in the active lanes.
+
+        Args:
+            loop: One of :attr:`loops`.
+            actions: ``(lanes, action size)``.
+            active: ``(lanes,)``.
+            keys: Patients and random keys of all lanes.
+            result: What to write.
+        """
         tables = self._tables
-        large = len(active) >= _PARALLEL_STEPS
-        advance = choose(kernel.advance_courses, kernel.advance_courses_parallel, large)
-        advance(
+        loop(
             active, actions, self.options, tables.heads, tables.lattices, tables.doses,
-            tables.normals, self._models, tables.limits, tables.prescriptions, self._patients,
-            self._seeds, self._episodes, self._state, self._dose, self._log, result.observation,
+            tables.normals, self._models, tables.limits, tables.prescriptions, keys.patients,
+            keys.seeds, keys.episodes, self._state, self._dose, self._log, result.observation,
             result.reward_terms, result.costs, result.terminated, result.truncated, result.outcome,
             result.success,
         )  # fmt: skip

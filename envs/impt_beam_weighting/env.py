@@ -98,7 +98,17 @@ Published: `Box(0, 1, (40,), float32)`: the factor of each weight, 1/4 to 4, log
 | 13 to 16 | D98, D95, D50 and D2 of the last fraction / daily dose |
 | 4 an organ | largest and mean accumulated dose / limit due by now; of the last fraction |
 
-Doses are read with a relative error of `dose_noise` (1 %). `observation="full"` appends the true
+What it takes for granted in a clinic:
+
+| number | instrument | interval | error |
+|---|---|---|---|
+| displacement of the day | cone-beam CT before the beam | each fraction | 1 mm (`shift_noise`) |
+| dose statistics | log files and the CT of the day | each fraction | 1 % (`dose_noise`) |
+| couch, range correction, shares | treatment record | each fraction | exact |
+
+The range error itself and the systematic displacement are measured nowhere; statistics of small
+doses have no limit of detection, since they are computed. Doses are read with that relative
+error. `observation="full"` appends the true
 displacement of today, the systematic one (each x, y [cm]) and the range error x 10.
 
 Published: `Box((51,), float32)`: decisions taken / all, ln of each weight / its start (40), target
@@ -236,7 +246,6 @@ TREATMENT = Treatment(
     name="impt_beam_weighting",
     title="IMPT beam weighting",
     task=IMPTTask,
-    patient=IMPTPatient,
     variants=(
         Variant(
             "oncogym/IMPTBeamWeighting-v0",
@@ -254,7 +263,7 @@ TREATMENT = Treatment(
         Variant(
             "oncogym/IMPTBeamWeightingCohort-v0",
             "as IMPTBeamWeighting-v0 with new anatomy and error magnitudes at every reset",
-            options={"cohort": "population"},
+            options={"cohort": "population", "plan_phases": 3},
             evaluation_cohort="held_out",
             baseline="robust",
             effort=Effort(control={"budget": 480, "population": 24, "scenarios": 10}),

@@ -26,14 +26,12 @@ from oncogym.envs.impt_beam_weighting.structures import REST
 from oncogym.envs.plan_spaces import PlanSpace
 from oncogym.envs.protocols import Schedule, ScheduleError
 from oncogym.envs.snapshots import State
-from oncogym.envs.therapy import Floats, StepResult
-from oncogym.envs.threads import choose
+from oncogym.envs.therapy import Floats, LaneKeys, StepResult
+from oncogym.envs.threads import Loop
 
 # More spots than this are weighed in groups of those whose doses lie near one another.
 _MOST_GROUPS = 64
 _GROUPS = 40
-# Below this number of lanes starting the threads costs more than they save.
-_PARALLEL_STEPS = 4
 _EQUAL = PLANS.index("equal")
 # Constant data of the model, the same in every copy.
 _SHARED = ("influence", "objective", "_structures", "_groups", "_matrix", "_problem")
@@ -69,7 +67,15 @@ def _few_groups(influence: DoseInfluence) -> DoseInfluence:
 
 
 class Refinement:
-    """State and dynamics of ``lanes`` refinements; the options are those of ``IMPTTask``."""
+    """State and dynamics of ``lanes`` refinements; the options are those of ``IMPTTask``.
+
+    Patients are all alike, and there is no chance: keys of lanes change nothing.
+    """
+
+    #: For fewer lanes starting the threads costs more than they save.
+    parallel_steps = 4
+    #: The loop of a decision on one thread, and on all.
+    loops = (kernel.refine, kernel.refine_parallel)
 
     def __init__(
         self,
@@ -149,27 +155,25 @@ class Refinement:
         check_same(*self._source)
         self._share(_planning_problem(*self._source))
 
-    def reset(
-        self,
-        lanes: NDArray[np.intp],
-        patients: Floats,
-        seeds: NDArray[np.uint64],
-        episodes: NDArray[np.uint64],
-    ) -> NDArray[np.float32]:
-        """Start with equal weights; see :meth:`TherapyTask.reset`. Patients are all alike."""
-        out = np.empty((len(lanes), *self.observation_space.shape), np.float32)
+    def start(self, lanes: NDArray[np.intp], keys: LaneKeys, seen: NDArray[np.float32]) -> None:
+        """Start with equal weights and write the observations into ``seen`` ``(k, …)``."""
         kernel.start_refinements(
             lanes, self._matrix, self._problem, self._structures, self._options, self._groups,
-            self.initial, self._weights, self._state, self._organ_doses, out,
+            self.initial, self._weights, self._state, self._organ_doses, seen,
         )  # fmt: skip
         self._trail[lanes] = np.nan
         self._trail[lanes, 0] = self._state[lanes, kernel.VALUE]
-        return out
 
-    def step(self, actions: Floats, active: NDArray[np.bool_], result: StepResult) -> None:
-        """Change the weights of the active lanes."""
-        advance = choose(kernel.refine, kernel.refine_parallel, len(active) >= _PARALLEL_STEPS)
-        advance(
+    def advance(
+        self,
+        loop: Loop,
+        actions: Floats,
+        active: NDArray[np.bool_],
+        keys: LaneKeys,
+        result: StepResult,
+    ) -> None:
+        """Change the weights of the active lanes; see :meth:`Course.advance`."""
+        loop(
             active, actions, self._matrix, self._problem, self._structures, self._options,
             self._groups, self.initial, self._weights, self._state, self._organ_doses,
             result.observation, result.reward_terms, result.costs, result.terminated,
@@ -179,14 +183,12 @@ class Refinement:
         done = self._state[lanes, kernel.COUNT].astype(np.intp)
         self._trail[lanes, done] = self._state[lanes, kernel.VALUE]
 
-    def observe(self, lanes: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Observations ``(k, …)`` of lanes as they are."""
-        out = np.empty((len(lanes), *self.observation_space.shape), np.float32)
+    def observe(self, lanes: NDArray[np.intp], keys: LaneKeys, seen: NDArray[np.float32]) -> None:
+        """Write the observations of lanes as they are into ``seen`` ``(k, …)``."""
         kernel.observe_refinements(
             lanes, self._problem, self._options, self._groups, self.initial, self._weights,
-            self._state, self._organ_doses, out,
+            self._state, self._organ_doses, seen,
         )  # fmt: skip
-        return out
 
     def lane_state(self) -> State:
         """Arrays of the lanes; see :meth:`TherapyTask.snapshot`."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from oncogym.core.checks import check_choice, check_option, whole_number
+from oncogym.core.checks import check_option, whole_number
 from oncogym.envs.impt_beam_weighting.course import Course
 from oncogym.envs.impt_beam_weighting.model import IMPTPatient
 from oncogym.envs.impt_beam_weighting.refinement import Refinement
@@ -16,7 +16,7 @@ from oncogym.envs.impt_beam_weighting.step_kernels import MEAN_WEIGHT
 from oncogym.envs.outcomes import Metric
 from oncogym.envs.plan_spaces import PlanSpace
 from oncogym.envs.protocols import Schedule
-from oncogym.envs.snapshots import State, lane_numbers
+from oncogym.envs.snapshots import State
 from oncogym.envs.therapy import Floats, StepResult, TherapyTask
 
 _OBJECTIVES: dict[str, dict[str, float]] = {
@@ -60,6 +60,8 @@ class IMPTTask(TherapyTask):
     """
 
     exact_measurement: ClassVar[Mapping[str, Any]] = {"shift_noise": 0.0, "dose_noise": 0.0}
+    patient_class = IMPTPatient
+    observations = ("measurable", "full")
     #: From here on refinements are shared out; a library of plans is made by all threads, too.
     parallel_lanes = 4
     reward_terms: ClassVar[tuple[str, ...]] = (
@@ -105,17 +107,20 @@ class IMPTTask(TherapyTask):
         plan_phases: int = 1,
         reward_weights: Mapping[str, float] | None = None,
     ) -> None:
-        published = self._formulate(formulation, objective)
-        self.observation = check_choice("observation", observation, ("measurable", "full"))
-        source = phantom or ("published" if published else "abutting")
-        number = (10 if published else 30) if fractions is None else fractions
-        count = whole_number("fractions", number, 1, 1000)
+        super().__init__(
+            num_lanes,
+            formulation=formulation,
+            objective=objective,
+            observation=observation,
+            reward_weights=reward_weights,
+        )
+        source = self._usual(phantom or None, "abutting", "published")
+        count = whole_number("fractions", self._usual(fractions, 30, 10), 1, 1000)
         coverage = check_option("success_coverage", success_coverage, 0.0, 2.0)
         hot = check_option("hot_spot", hot_spot, 0.0, 10.0)
         phases = whole_number("plan_phases", plan_phases, 1, count)
-        super().__init__(num_lanes, reward_weights=reward_weights)
         self._problem: Course | Refinement
-        if published:
+        if self.published:
             self._problem = Refinement(
                 self.num_lanes, source, influence, self.observation, count, max_factor, coverage,
                 hot,
@@ -129,7 +134,7 @@ class IMPTTask(TherapyTask):
         self.action_parts = self._problem.action_parts
         self.action_space = self._problem.action_space
         self.observation_space = self._problem.observation_space
-        self._patients = np.tile(IMPTPatient().to_array(), (self.num_lanes, 1))
+        self.parallel_steps = self._problem.parallel_steps
 
     @property
     def course(self) -> Course:
@@ -153,33 +158,25 @@ class IMPTTask(TherapyTask):
             raise AttributeError("the sound formulation refines no weights")
         return self._problem
 
-    def reset(
-        self,
-        lanes: NDArray[np.intp],
-        patients: Floats,
-        seeds: NDArray[np.uint64],
-        episodes: NDArray[np.uint64],
-    ) -> NDArray[np.float32]:
-        """Put ``lanes`` before the first decision; observations ``(k, …)``.
+    def _start_lanes(self, lanes: NDArray[np.intp], seen: NDArray[np.float32]) -> None:
+        """Put ``lanes`` before the first decision.
 
         The plan library of an anatomy is made when it is first met, which takes about a second.
 
         Raises:
             ValueError: The phantom has no such anatomy.
         """
-        observation = self._problem.reset(lanes, patients, seeds, episodes)
-        self._patients[lanes] = patients
-        return observation
+        self._problem.start(lanes, self.keys, seen)
 
-    def step(self, actions: Floats, active: NDArray[np.bool_]) -> StepResult:
-        """Give a fraction, or change the weights, in the active lanes."""
-        result = self.empty_result()
-        self._problem.step(actions, active, result)
-        return result
+    def _advance_lanes(
+        self, actions: Floats, active: NDArray[np.bool_], result: StepResult
+    ) -> None:
+        """Give a fraction, or change the weights."""
+        advance = self._choose(*self._problem.loops)
+        self._problem.advance(advance, actions, active, self.keys, result)
 
-    def observe(self, lanes: NDArray[np.intp] | None = None) -> NDArray[np.float32]:
-        """Observations ``(k, …)`` of lanes as they are; see :meth:`TherapyTask.observe`."""
-        return self._problem.observe(lane_numbers(lanes, self.num_lanes))
+    def _observe_lanes(self, lanes: NDArray[np.intp], seen: NDArray[np.float32]) -> None:
+        self._problem.observe(lanes, self.keys, seen)
 
     def observation_deviation(self, observation: NDArray[Any], patients: Floats) -> Floats:
         """Errors of displacements and doses; see :meth:`TherapyTask.observation_deviation`.
@@ -192,7 +189,7 @@ class IMPTTask(TherapyTask):
         return super().observation_deviation(observation, patients)
 
     def _lane_state(self) -> State:
-        return {"patients": self._patients, **self._problem.lane_state()}
+        return self._problem.lane_state()
 
     def _receive(self, values: State) -> State:
         return self._problem.receive(values)
@@ -220,7 +217,3 @@ class IMPTTask(TherapyTask):
     def describe(self, lane: int) -> str:
         """Progress and dose-volume numbers so far."""
         return self._problem.describe(lane)
-
-    def patient(self, lane: int) -> IMPTPatient:
-        """The patient of a lane."""
-        return IMPTPatient.from_array(self._patients[lane])

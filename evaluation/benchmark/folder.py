@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from oncogym.agents.optimizers import optimizers
 from oncogym.agents.plan import PatientPlans, PlanAgent
 from oncogym.core.files import (
     CorruptFileError,
@@ -24,7 +25,7 @@ from oncogym.core.files import (
 from oncogym.core.output_folder import OutputFolder
 from oncogym.envs.problem import Problem
 from oncogym.evaluation import comparison
-from oncogym.evaluation.benchmark.plans import COMMON, OWN, SEARCH, read_search
+from oncogym.evaluation.benchmark.plans import COMMON, OWN, SEARCH, plan_file, read_search
 from oncogym.evaluation.benchmark.presets import Preset
 from oncogym.evaluation.benchmark.seed_sweep import RUN_FILES, run_name
 
@@ -55,6 +56,21 @@ def _bare(env_id: str) -> str:
     return env_id.rpartition("/")[2]
 
 
+def reported_envs(folder: Path) -> list[str]:
+    """The environments that the report of a benchmark in ``folder`` shows, in its order.
+
+    Raises:
+        CorruptFileError: Its ``summary.csv`` is damaged.
+    """
+    path = folder / "summary.csv"
+    if not path.is_file() or _settings_in(folder) is None:
+        return []
+    try:
+        return list(dict.fromkeys(pd.read_csv(path)["env"].astype(str)))
+    except (OSError, ValueError, KeyError) as error:
+        raise CorruptFileError(f"{path}: no summary of a benchmark ({error})") from error
+
+
 def settings_of(preset: Preset, seed: int) -> dict[str, Any]:
     """What decides the results of a benchmark, as plain data."""
     return dict(to_plain({"preset": asdict(preset), "seed": seed}))
@@ -65,7 +81,8 @@ def place_names(place: str, preset: Preset, seed: int) -> list[str]:
     runs = [
         run_name(preset.algorithm, number) for number in range(seed, seed + preset.training_seeds)
     ]
-    return [place + name for name in (_SETTINGS, *comparison.TABLES, COMMON, OWN)] + [
+    plans = (COMMON, OWN, *(plan_file(name) for name in optimizers()))
+    return [place + name for name in (_SETTINGS, *comparison.TABLES, *plans)] + [
         f"{place}{folder}/{name}"
         for folder, names in [(SEARCH, _SEARCH_FILES), *((run, RUN_FILES) for run in runs)]
         for name in names
@@ -184,9 +201,10 @@ def check_parts(folder: Path, problem: Problem, preset: Preset, seed: int) -> No
         CorruptFileError: A part is damaged; the message names the file.
         ValueError: The plans are for other patients.
     """
-    if (folder / COMMON).exists():
-        PlanAgent.load(folder / COMMON)
-        read_search(folder / COMMON)
+    for name in (COMMON, *(plan_file(one) for one in optimizers())):
+        if (folder / name).exists():
+            PlanAgent.load(folder / name)
+            read_search(folder / name)
     if preset.own_plan_patients and (folder / OWN).exists():
         PatientPlans.load(folder / OWN, problem.part(slice(0, preset.own_plan_patients)).patients)
     for number in range(seed, seed + preset.training_seeds):

@@ -11,6 +11,7 @@ import numpy as np
 from oncogym.agents.optimizers import (
     DEFAULT,
     Optimizer,
+    OptimizeResult,
     PlanObjective,
     find_optimizer,
     optimizers,
@@ -33,10 +34,43 @@ def common_plan(
 ) -> tuple[PlanAgent, dict[str, Any]]:
     """The best plan for all patients alike, and what finding it took.
 
+    Every optimiser of the preset that suits the environment searches; the plan with the highest
+    score on the patients of the search is taken, and named after what found it.
+
     Raises:
         ExecutorError: The workers cannot do it.
     """
     path = folder / COMMON
+    if path.exists():
+        return PlanAgent.load(path), read_search(path)
+    effort = problem.variant.effort
+    names = [effort.optimizer] if effort.optimizer else list(preset.optimizers)
+    found = [_searched(problem, preset, folder, seed, executor, name, names[0]) for name in names]
+    agent, about = max(found, key=lambda pair: pair[1]["score"])
+    searches = [
+        {key: own[key] for key in ("method", "score", "evaluations", "seconds")} for _, own in found
+    ]
+    about = {**about, "searches": searches}
+    agent.save(path, about)
+    return agent, about
+
+
+def plan_file(name: str) -> str:
+    """File of the plan that the optimiser called ``name`` found."""
+    return f"plan-{name}.json"
+
+
+def _searched(
+    problem: Problem,
+    preset: Preset,
+    folder: Path,
+    seed: int,
+    executor: Executor | None,
+    name: str,
+    first: str,
+) -> tuple[PlanAgent, dict[str, Any]]:
+    """What the optimiser ``name`` finds with the plans that the generations of ``first`` take."""
+    path = folder / plan_file(name)
     if path.exists():
         return PlanAgent.load(path), read_search(path)
     effort = problem.variant.effort
@@ -46,14 +80,14 @@ def common_plan(
     count = preset.plan_patients
     searched = searched.drawn(min(searched.cohort.distinct or count, count), seed)
     objective = PlanObjective(searched)
-    optimizer = _optimizer(effort.optimizer or DEFAULT, preset)
+    optimizer = _optimizer(name, preset)
     result = search_plan(
         optimizer,
         objective,
-        optimizer.budget_of(objective, preset.plan_generations),
+        _optimizer(first, preset).budget_of(objective, preset.plan_generations),
         seed,
         executor,
-        "plan",
+        optimizer.title,
         start=protocol_plans(problem) if optimizer.takes == "plan" else None,
         # It goes on from its last checkpoint, to the same plan as without an interruption.
         folder=folder / SEARCH if optimizer.resumes else None,
@@ -64,9 +98,18 @@ def common_plan(
         "method": optimizer.title,
         "history": result.history,
     }
-    agent = result.agent(f"{optimizer.name.upper()} open-loop plan")
+    agent = result.agent(f"Plan ({_finder(result, optimizer)})")
     agent.save(path, about)
     return agent, about
+
+
+def _finder(result: OptimizeResult, optimizer: Optimizer) -> str:
+    """What found a plan: the search, the polish after it, or neither: a protocol it began with."""
+    first, searched = result.history[0], result.history[-1]
+    least = 1e-9 * max(abs(first), abs(searched), 1e-300)
+    own = optimizer.title if searched > first + least else f"start of {optimizer.title}"
+    polished = getattr(optimizer.settings, "polish", False) and result.score > searched + least
+    return f"L-BFGS-B from {own}" if polished else own
 
 
 def read_search(path: Path) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from oncogym.agents.mpc import CONTROLLERS
+from oncogym.agents.optimizers import COMPARED
 from oncogym.envs.treatment import Variant
 from oncogym.training.algorithms import DEFAULT
 
@@ -23,6 +25,11 @@ class Preset:
         training_steps: Decisions of each, ``None`` for the algorithm's tuned value.
         algorithm: Name of the learning algorithm.
         plan_settings: Settings of optimisers that have them, by name.
+        optimizers: Optimisers that each search the open-loop plan, unless the environment names
+            another one.
+        controllers: Controllers that take part, see :mod:`oncogym.agents.mpc`; if the one that
+            knows the patient is among them, it has score 1.
+        control: Settings of the controllers in place of their defaults.
         own_plan_patients: The first so many of the patients also get a plan of their own each, by
             a search like that for the common plan; 0 for none.
     """
@@ -35,6 +42,9 @@ class Preset:
     training_steps: int | None = None
     algorithm: str = DEFAULT
     plan_settings: Mapping[str, Any] = field(default_factory=dict)
+    optimizers: tuple[str, ...] = COMPARED
+    controllers: tuple[str, ...] = tuple(CONTROLLERS)
+    control: Mapping[str, int] = field(default_factory=dict)
     own_plan_patients: int = 0
 
     def suited(self, variant: Variant) -> Preset:
@@ -48,15 +58,15 @@ PRESETS = {
     for preset in (
         Preset(
             "quick",
-            patients=256,
+            patients=64,
             plan_patients=96,
             plan_generations=31,
             training_seeds=1,
-            own_plan_patients=64,
+            control={"budget": 192},
         ),
         Preset(
             "full",
-            patients=1000,
+            patients=256,
             plan_patients=128,
             plan_generations=301,
             training_seeds=10,

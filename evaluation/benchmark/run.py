@@ -1,4 +1,4 @@
-"""The main job: protocols, an optimised plan and a freshly trained PPO on the same patients."""
+"""The main job: protocols, rules, controllers, a plan and a trained policy on the same patients."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from oncogym.agents.clinical import RandomAgent, clinical_agents
+from oncogym.agents.clinical import RandomAgent, clinical_agents, full_state_twins
 from oncogym.core.checks import whole_number
+from oncogym.core.errors import UnknownNameError
 from oncogym.core.files import write_csv_atomic, write_json_atomic
 from oncogym.core.output_folder import OutputFolder
 from oncogym.core.run_lock import hold
 from oncogym.envs import treatments
 from oncogym.envs.problem import Problem
 from oncogym.envs.registry import find_variant
+from oncogym.evaluation.benchmark.controllers import controllers_of
 from oncogym.evaluation.benchmark.folder import (
     check_parts,
     check_settings,
@@ -26,6 +28,7 @@ from oncogym.evaluation.benchmark.folder import (
     open_benchmark,
     place_names,
     places,
+    reported_envs,
     require_room,
     settings_of,
     write_settings,
@@ -34,17 +37,18 @@ from oncogym.evaluation.benchmark.plan_distance import distance_table
 from oncogym.evaluation.benchmark.plans import common_plan, plans_of_patients
 from oncogym.evaluation.benchmark.presets import Preset
 from oncogym.evaluation.benchmark.seed_sweep import train_seeds
-from oncogym.evaluation.benchmark.tables import against_plan, by_training_seed
+from oncogym.evaluation.benchmark.tables import against_plan, by_training_seed, price_table
 from oncogym.evaluation.comparison import Comparison
 from oncogym.evaluation.harness import evaluate_problem, resolve
 from oncogym.evaluation.report.charts import lines_chart
 from oncogym.evaluation.report.drawings import Drawings
-from oncogym.evaluation.report.plots import plot_history
 from oncogym.evaluation.report.suite import suite_report
 from oncogym.parallel.base import Executor
 from oncogym.training.algorithms import DEFAULT, find_algorithm
 
 PLAN = "plan"
+#: The controller that knows the patient, with score 1 where it takes part.
+ORACLE = "mpc_oracle"
 #: The agent that is trained unless a preset names another algorithm.
 LEARNT = DEFAULT
 #: Training runs with different seeds at most.
@@ -72,6 +76,9 @@ def run_benchmark(
 ) -> dict[str, Comparison]:
     """Compare everybody on every environment; finished parts found in ``out`` are used again.
 
+    Environments that the report in ``out`` shows already stay in it: they are evaluated again, with
+    the plans and policies that are there.
+
     Args:
         env_ids: Registered ids.
         preset: Amount of work.
@@ -85,10 +92,10 @@ def run_benchmark(
         drawings: Collects what could not be drawn; by default that is an error, at the end.
 
     Returns:
-        A comparison for each id.
+        A comparison for each id, those included that the report in ``out`` keeps.
 
     Raises:
-        UnknownNameError: An id does not exist.
+        UnknownNameError: An id does not exist, be it one in the report of ``out``.
         OutputFolderError: ``out`` cannot be written to, or holds a file of one of the benchmark's
             names that is not ours.
         ValueError: ``out`` holds a benchmark with other settings, an id is named twice, or the
@@ -100,6 +107,11 @@ def run_benchmark(
     """
     presets, problems = prepare(env_ids, preset, seed)
     output = open_benchmark(out)
+    kept = [one for one in reported_envs(output.path) if one not in problems]
+    if kept:
+        check_settings(output, "", settings_of(preset, seed))
+        say(f"the report in {output.path} keeps {', '.join(kept)}")
+        presets, problems = _together(kept, env_ids, preset, seed, output.path)
     with hold(output.path):
         return _run_held(
             output, preset, presets, problems, seed, manifest, say, executor, studies, drawings
@@ -145,14 +157,31 @@ def _run_held(
         f"{preset.training_seeds} training seed(s)."
     )
     with attempts.attempt("report.html"):
-        report = suite_report(
-            comparisons, "oncogym benchmark", summary, manifest, seed=seed, studies=studies
-        )
+        report = suite_report(comparisons, "oncogym benchmark", summary, manifest, studies=studies)
         output.write("report.html", report.write)
     output.drop_aside()
     if drawings is None:
         attempts.require_all()
     return comparisons
+
+
+def _together(
+    kept: Sequence[str], env_ids: Sequence[str], preset: Preset, seed: int, folder: Path
+) -> tuple[dict[str, Preset], dict[str, Problem]]:
+    """:func:`prepare` for the environments in the report of a folder and for others, those first.
+
+    Raises:
+        UnknownNameError: One of the report's is not installed any more.
+    """
+    try:
+        presets, problems = prepare(kept, preset, seed)
+    except UnknownNameError as error:
+        raise UnknownNameError(
+            f"the report in {folder} shows an environment that is not there any more: {error}; "
+            "choose another folder or start afresh"
+        ) from None
+    more_presets, more_problems = prepare(env_ids, preset, seed)
+    return {**presets, **more_presets}, {**problems, **more_problems}
 
 
 def prepare(
@@ -194,7 +223,9 @@ def _benchmark_one(
     wanted = problem.variant.effort.protocols
     if wanted is not None:
         agents = {name: agents[name] for name in wanted if name in agents}
+    agents |= full_state_twins(problem, agents)
     agents["random"] = RandomAgent(int(np.prod(task.action_space.shape)), seed)
+    agents |= controllers_of(preset, seed)
     say(f"{env_id}: searching an open-loop plan")
     plan, search = common_plan(problem, preset, folder, seed, executor)
     agents[PLAN] = plan
@@ -215,19 +246,23 @@ def _benchmark_one(
         problem,
         agents,
         baseline=problem.variant.baseline,
-        reference=PLAN,
+        reference=ORACLE if ORACLE in agents else PLAN,
         left_out=left_out,
         seed=seed,
+        optimised=[PLAN],
         replicas={preset.algorithm: [run.agent(title) for run in runs]},
         executor=executor,
     )
     comparison.extras["What finding the policies took"] = pd.DataFrame(
         [
-            {
-                "method": search["method"],
-                "simulated decisions": search["evaluations"] * task.num_decisions,
-                "seconds": search["seconds"],
-            },
+            *(
+                {
+                    "method": found["method"],
+                    "simulated decisions": found["evaluations"] * task.num_decisions,
+                    "seconds": found["seconds"],
+                }
+                for found in search["searches"]
+            ),
             *(
                 {
                     "method": f"{title}, seed {run.seed}",
@@ -244,8 +279,9 @@ def _benchmark_one(
         ]
     )
     comparison.extras[f"Differences of {title} to the best open-loop plan"] = against_plan(
-        comparison, preset.algorithm, title, seed
+        comparison, preset.algorithm, title, PLAN, seed
     )
+    comparison.extras["What knowing and measuring are worth"] = price_table(comparison, seed)
     comparison.extras[f"{title} by training seed"] = by_training_seed(
         comparison, preset.algorithm, [run.seed for run in runs], seed
     )
@@ -259,9 +295,7 @@ def _benchmark_one(
         comparison.extras[caption] = distance_table(comparison, own, seed)
     curves = {f"seed {run.seed}": learning_curve(run.folder) for run in runs}
     caption = f"{title}: return on the validation patients while it learns"
-    axes = ("decisions", "mean return")
-    comparison.figures[caption] = plot_history(curves, *axes, mean=True)
-    comparison.charts[caption] = lines_chart(curves, *axes, mean=True)
+    comparison.figures[caption] = lines_chart(curves, "decisions", "mean return", mean=True)
     return comparison
 
 

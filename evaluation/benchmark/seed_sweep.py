@@ -31,6 +31,7 @@ RUN_FILES = (
     "checkpoints/checkpoint_*.npz",
     "policy/policy.json",
     "policy/policy.npz",
+    "policy/policy.onnx",
     "tensorboard/events.out.tfevents.*",
 )
 

@@ -8,15 +8,47 @@ import pandas as pd
 
 from oncogym.evaluation.comparison import Comparison
 from oncogym.evaluation.metrics import normalised_scores, per_patient
+from oncogym.evaluation.rivals import against
 from oncogym.evaluation.statistics import paired_difference
 
 
-def against_plan(comparison: Comparison, learnt: str, title: str, seed: int) -> pd.DataFrame:
-    """Paired differences of the agent ``learnt`` to the reference in the headline metrics."""
+def price_table(comparison: Comparison, seed: int) -> pd.DataFrame:
+    """What it costs not to know the patient and not to see the state: paired differences of return.
+
+    One row for each agent that takes part with more knowledge, too: a rule or controller with the
+    full state, the controllers that know the patient and that do not.
+    """
+    pairs = [
+        (f"{name}@full", name, "seeing the full state")
+        for name in comparison.labels
+        if f"{name}@full" in comparison.labels
+    ]
+    pairs += [
+        (one, other, "knowing the patient")
+        for one, other in (("mpc_oracle", "mpc_scenario"), ("mpc_scenario", "mpc_nominal"))
+        if {one, other} <= set(comparison.labels)
+    ]
+    labels = comparison.labels
+    rows = [
+        {
+            "agent": labels[one],
+            "against": labels[other],
+            "worth of": worth if other != "mpc_nominal" else "uncertainty taken into account",
+            "return": against(comparison.results, one, other, seed=seed),
+        }
+        for one, other, worth in pairs
+    ]
+    return pd.DataFrame(rows, columns=["agent", "against", "worth of", "return"])
+
+
+def against_plan(
+    comparison: Comparison, learnt: str, title: str, plan: str, seed: int
+) -> pd.DataFrame:
+    """Paired differences of the agent ``learnt`` to ``plan`` in the headline metrics."""
     rows = []
     tables = per_patient(comparison.results, comparison.headline_metrics)
     for metric in comparison.headline_metrics:
-        pair = (tables[name][metric].to_numpy() for name in (learnt, comparison.reference))
+        pair = (tables[name][metric].to_numpy() for name in (learnt, plan))
         rows.append({"metric": metric, f"{title} minus plan": paired_difference(*pair, seed=seed)})
     return pd.DataFrame(rows)
 

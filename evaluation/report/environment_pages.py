@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +25,7 @@ from oncogym.envs.treatment import Treatment, Variant
 from oncogym.evaluation.metrics import titled
 from oncogym.evaluation.report.labels import visible
 from oncogym.evaluation.report.plots import plot_distribution
+from oncogym.evaluation.statistics import Interval, show_column
 
 _NOTE = "<!-- Written by `make docs` from the docstring of the treatment; edit that instead. -->"
 _BEGIN, _END = "<!-- baselines: begin -->", "<!-- baselines: end -->"
@@ -203,14 +205,14 @@ def _baseline(
     head = ["agent", *(titled(*names.loc[m, ["label", "unit"]]) for m in metrics), "success"]
     rows = []
     for agent, label in labels.items():
-        row = [label]
+        row: list[Any] = [label]
         for metric in metrics:
             line = summary.loc[(agent, metric)]
             row.append(_interval(line["mean"], line["low"], line["high"]))
         row.append(_interval(*_ends(document["success"][agent])))
         if scores:
             row.append(_interval(*_ends(scores[agent])))
-        rows.append(tuple(row))
+        rows.append(row)
     text = (
         f"### {variant.id}\n\n{document['patients']} patients of the cohort "
         f"`{document['cohort']}`, the same for every agent: mean [95 % interval]."
@@ -237,23 +239,25 @@ def _baseline(
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=100, metadata={"Software": None})
     alt = f"{title} of each agent: median, half and nine of ten of the patients"
-    return f"{text}\n\n{_table(head, rows)}\n\n![{alt}]({_picture(variant)})", stream.getvalue()
+    return (
+        f"{text}\n\n{_table(head, _texts(rows))}\n\n![{alt}]({_picture(variant)})",
+        stream.getvalue(),
+    )
 
 
 def _ends(interval: Any) -> tuple[float, float, float]:
     return interval["estimate"], interval["low"], interval["high"]
 
 
-def _interval(estimate: float, low: float | None, high: float | None) -> str:
-    """Three digits, a typographic minus; a value without spread stands alone."""
+def _interval(estimate: float, low: float | None, high: float | None) -> Interval:
+    return Interval(estimate, *(math.nan if end is None else end for end in (low, high)))
 
-    def show(value: float) -> str:
-        text = f"{value:.3g}" if abs(value) < 1000.0 else f"{value:.0f}"
-        return text.replace("-", "\N{MINUS SIGN}")
 
-    if low is None or high is None or low == high:
-        return show(estimate)
-    return f"{show(estimate)} [{show(low)}, {show(high)}]"
+def _texts(rows: Sequence[Sequence[Any]]) -> list[tuple[str, ...]]:
+    """The cells as in every table, numbers with a typographic minus."""
+    labels, *numbers = (show_column(column) for column in zip(*rows, strict=True))
+    signed = [[cell.replace("-", "\N{MINUS SIGN}") for cell in column] for column in numbers]
+    return list(zip(labels, *signed, strict=True))
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

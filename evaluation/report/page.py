@@ -16,12 +16,16 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from oncogym.core.files import to_plain, write_text_atomic
-from oncogym.evaluation.statistics import Interval
+from oncogym.evaluation.statistics import Interval, show_column
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+    from oncogym.evaluation.report.charts import Chart
 
 __all__ = ["Report"]
 
@@ -96,8 +100,8 @@ class Report:
             caption: what it shows, with units; required.
             columns: which columns, in which order; needed for rows that are sequences.
             formats: per column a format specification (``".3f"``, ``".1%"``) or a function of
-                the cell. Numbers default to four digits, :class:`Interval` shows its ends, and
-                missing values show as a dash.
+                the cell. By default numbers and intervals are shown for people, see
+                :func:`oncogym.evaluation.statistics.show_column`. Missing values show as a dash.
             best: per column which extreme to emphasise; cells that look equal share it.
             index: show a DataFrame's row labels as the first column.
 
@@ -148,12 +152,12 @@ class Report:
             f"<figcaption>{_escape(caption)}</figcaption>\n</figure>",
         )
 
-    def add_chart(self, chart: Mapping[str, Any], caption: str, alt: str) -> Report:
+    def add_chart(self, chart: Chart | Mapping[str, Any], caption: str, alt: str) -> Report:
         """A figure that the page draws itself and the reader can question and filter.
 
         Args:
-            chart: What :mod:`oncogym.evaluation.report.charts` or ``Courses.document`` gives:
-                JSON-able, with the key ``kind``.
+            chart: What :mod:`oncogym.evaluation.report.charts` describes, or JSON-able data with
+                the key ``kind`` as ``courses.browser`` gives them.
             caption: What it shows, with units.
             alt: What it is called for those who cannot see it.
 
@@ -163,17 +167,18 @@ class Report:
         """
         if not caption.strip() or not alt.strip():
             raise ValueError("a chart needs a caption and an alternative text")
+        data = chart if isinstance(chart, Mapping) else chart.to_json()
         text = json.dumps(
-            to_plain(chart), ensure_ascii=False, allow_nan=False, separators=(",", ":")
+            to_plain(data), ensure_ascii=False, allow_nan=False, separators=(",", ":")
         )
         # A "</script>" inside a text must not end the block.
-        data = text.replace("<", "\\u003c").encode("utf-8", "replace").decode("utf-8")
+        block = text.replace("<", "\\u003c").encode("utf-8", "replace").decode("utf-8")
         return self._add(
             "figure",
             '<figure class="chart">\n'
             f'<div class="plot" role="group" aria-label="{_escape(alt)}"></div>\n'
             "<noscript><p>JavaScript draws this figure, and it is off.</p></noscript>\n"
-            f'<script type="application/json">{data}</script>\n'
+            f'<script type="application/json">{block}</script>\n'
             f"<figcaption>{_escape(caption)}</figcaption>\n</figure>",
         )
 
@@ -282,20 +287,40 @@ def _is_bool(cell: Any) -> bool:
     return type(cell).__name__ in ("bool", "bool_")
 
 
-def _show(cell: Any, form: Format | None) -> str:
+def _show_cells(cells: Sequence[Any], form: Format | None) -> list[str]:
+    """The texts of a column; numbers for people unless ``form`` says how."""
+    known = [None if _is_nan(cell) else cell for cell in cells]
+    if form is None:
+        plain = [float(c) if isinstance(c, np.floating) else c for c in known]
+        texts = show_column([_yes(cell) for cell in plain])
+    else:
+        texts = [_formatted(cell, form) for cell in known]
+    # A typographic minus is as wide as the digits' plus and is not broken from its number.
+    return [
+        _MISSING
+        if cell is None
+        else text
+        if _number(cell) is None
+        else re.sub(r"(?<![\w.])-(?=[\d.i])", "\N{MINUS SIGN}", text)
+        for cell, text in zip(known, texts, strict=True)
+    ]
+
+
+def _is_nan(cell: Any) -> bool:
     number = _number(cell)
-    if number is not None and math.isnan(number):
+    return number is not None and math.isnan(number)
+
+
+def _formatted(cell: Any, form: Format) -> str:
+    if cell is None:
         return _MISSING
     if callable(form):
         return form(cell)
-    if _is_bool(cell):
-        return "yes" if cell else "no"
-    if number is None:
-        return str(cell)
-    if form is None:
-        form = "d" if isinstance(cell, numbers.Integral) else ".4g"
-    # A typographic minus is as wide as the digits' plus and is not broken from its number.
-    return re.sub(r"(?<![\w.])-(?=[\d.i])", "\N{MINUS SIGN}", format(cell, form))
+    return str(_yes(cell)) if _number(cell) is None else format(cell, form)
+
+
+def _yes(cell: Any) -> Any:
+    return ("yes" if cell else "no") if _is_bool(cell) else cell
 
 
 def _table(
@@ -305,7 +330,10 @@ def _table(
     formats: Mapping[str, Format],
     best: Mapping[str, str],
 ) -> str:
-    shown = [[_show(c, formats.get(n)) for n, c in zip(names, row, strict=True)] for row in rows]
+    columns = [
+        _show_cells([row[j] for row in rows], formats.get(name)) for j, name in enumerate(names)
+    ]
+    shown = [[column[i] for column in columns] for i in range(len(rows))]
     keys = [[_number(cell) for cell in row] for row in rows]
     # A column is numeric when nothing in it is text; only-missing columns are not.
     numeric = [

@@ -1,20 +1,18 @@
-"""Figures of a comparison; they read the treatment record and the results table."""
+"""Charts and courses drawn by Matplotlib."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from oncogym.envs.outcomes import Trace
-from oncogym.evaluation.metrics import well_founded
-from oncogym.evaluation.report.curves import mean_interval
+from oncogym.evaluation.report.charts import Chart, Curve, Lines, Losses, LossPanel, Ranges
 from oncogym.evaluation.report.labels import untyped
-from oncogym.evaluation.statistics import Interval
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 _PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
@@ -94,26 +92,68 @@ def plot_schedules(courses: Mapping[str, Sequence[Trace]], title: str) -> Figure
     return figure
 
 
-def plot_intervals(
-    values: Mapping[str, Interval], label: str, marks: Mapping[str, float] | None = None
-) -> Figure:
-    """Estimates with their intervals, one line an agent; ``marks`` are named vertical lines."""
-    names = list(values)
+def draw(chart: Chart, title: str = "") -> Figure:
+    """A chart as the page has it, but for what the reader could choose: the first measures.
+
+    Args:
+        chart: What :mod:`oncogym.evaluation.report.charts` describes.
+        title: Title of the figure, if it is to have one.
+    """
+    if isinstance(chart, Lines):
+        figure = _draw_lines(chart)
+    elif isinstance(chart, Ranges):
+        figure = _draw_ranges(chart)
+    else:
+        figure = _draw_losses(chart)
+    if title:
+        figure.suptitle(untyped(title), fontsize=11)
+    return figure
+
+
+def _draw_lines(chart: Lines) -> Figure:
+    figure = Figure(figsize=(8.0, 3.6), dpi=100, layout="constrained")
+    axis = figure.subplots()
+    mean = chart.mean
+    for (name, curve), colour in zip(chart.curves.items(), _PALETTE * 4, strict=False):
+        if mean is None:
+            axis.plot(curve.x, curve.y, color=colour, label=untyped(name))
+        else:
+            axis.plot(curve.x, curve.y, color="grey", alpha=0.5, linewidth=0.8)
+    if mean is not None:
+        axis.plot(mean.x, mean.y, color=_PALETTE[0], label=f"mean of {len(chart.curves)}")
+        if mean.low is not None and mean.high is not None:
+            axis.fill_between(
+                mean.x, mean.low, mean.high, color=_PALETTE[0], alpha=0.2, linewidth=0.0,
+                label="95 % interval of the mean",
+            )  # fmt: skip
+    axis.set_xlabel(untyped(chart.x))
+    axis.set_ylabel(untyped(chart.y))
+    axis.grid(alpha=0.25)
+    if len(chart.curves) > 1:
+        axis.legend(frameon=False)
+    return figure
+
+
+def _draw_ranges(chart: Ranges) -> Figure:
+    """The first measure: a line an agent, the first on top, and the marks as vertical lines."""
+    names, measure = list(chart.agents), chart.measures[0]
     figure = Figure(figsize=(8.0, 0.42 * len(names) + 1.3), dpi=100, layout="constrained")
     axis = figure.subplots()
     colours = _colours(names)
-    for row, name in enumerate(reversed(names)):
-        interval = values[name]
-        axis.plot([interval.low, interval.high], [row, row], color=colours[name], linewidth=3.0)
-        axis.plot(interval.estimate, row, "o", color=colours[name], markersize=7)
-    for text, position in (marks or {}).items():
+    for row, (name, found) in enumerate(zip(names, measure.rows, strict=True)):
+        if found is not None:
+            own, height, colour = found.interval, len(names) - 1 - row, colours[name]
+            axis.plot([own.low, own.high], [height, height], color=colour, linewidth=3.0)
+            axis.plot(own.estimate, height, "o", color=colour, markersize=7)
+    for text, position in (measure.marks or {}).items():
         axis.axvline(position, color="grey", linestyle="--", linewidth=1.0)
         axis.annotate(
             untyped(text), (position, len(names) - 0.45), ha="center", fontsize=8, color="grey"
         )
     axis.set_yticks(range(len(names)), [untyped(name) for name in reversed(names)])
     axis.set_ylim(-0.6, len(names) - 0.1)
-    axis.set_xlabel(untyped(f"{label} (95 % interval)"))
+    unit = f" [{measure.unit}]" if measure.unit else ""
+    axis.set_xlabel(untyped(f"{measure.label}{unit}, 95 % interval"))
     axis.grid(axis="x", alpha=0.25)
     return figure
 
@@ -136,112 +176,52 @@ def plot_distribution(results: pd.DataFrame, metric: str, label: str) -> Figure:
     return figure
 
 
-def plot_history(
-    curves: Mapping[str, Sequence[tuple[float, float]]], x: str, y: str, mean: bool = False
-) -> Figure:
-    """Learning or search curves: ``(x, y)`` points by name.
-
-    Args:
-        curves: Points of each curve.
-        x: Label of the horizontal axis.
-        y: Label of the vertical axis.
-        mean: Draw the curves faintly, and over them their mean with Student's 95 % interval; they
-            must be repeats of one another, and more than one.
-    """
-    figure = Figure(figsize=(8.0, 3.6), dpi=100, layout="constrained")
-    axis = figure.subplots()
-    tables = {name: np.asarray(p, np.float64).reshape(-1, 2) for name, p in curves.items()}
-    mean = mean and len(tables) > 1
-    for (name, table), colour in zip(tables.items(), _PALETTE * 4, strict=False):
-        faint: dict[str, Any] = {"color": "grey", "alpha": 0.5, "linewidth": 0.8}
-        axis.plot(*table.T, **(faint if mean else {"color": colour, "label": untyped(name)}))
-    if mean:
-        band = mean_interval(list(tables.values()))
-        axis.plot(band.x, band.mean, color=_PALETTE[0], label=f"mean of {len(tables)}")
-        axis.fill_between(
-            band.x, band.low, band.high, color=_PALETTE[0], alpha=0.2, linewidth=0.0,
-            label="95 % interval of the mean",
-        )  # fmt: skip
-    axis.set_xlabel(untyped(x))
-    axis.set_ylabel(untyped(y))
-    axis.grid(alpha=0.25)
-    if len(curves) > 1:
-        axis.legend(frameon=False)
-    return figure
-
-
-def plot_robustness(
-    summary: pd.DataFrame, metrics: Sequence[str], kinds: Mapping[str, Any], title: str
-) -> Figure:
-    """Losses with their intervals: one panel for each kind of perturbation and metric.
-
-    Means of fewer than five patients are left out.
-
-    Args:
-        summary: Losses of each agent, perturbation and metric, as
-            ``robustness_outcome.summarise_losses`` gives them.
-        metrics: Metrics to draw, by name.
-        kinds: The kinds by name; those in the summary are drawn.
-        title: Title of the figure.
-    """
-    present = [name for name in kinds if (summary["kind"] == name).any()]
-    agents = [str(name) for name in summary["agent"].unique()]
-    colours = _colours(agents)
-    summary = well_founded(summary)
-    # A single kind has its metrics side by side.
-    shape = (len(metrics), len(present)) if len(present) > 1 else (1, len(metrics))
+def _draw_losses(chart: Losses) -> Figure:
+    """The headline measures: one panel for each kind of perturbation and measure."""
+    count, kinds = chart.headline, len(chart.panels)
+    # A single kind has its measures side by side.
+    shape = (count, kinds) if kinds > 1 else (1, count)
     width, height = max(3.1 * shape[1] + 0.6, 8.0), 2.6 * shape[0] + 1.2
     figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
     axes = figure.subplots(*shape, squeeze=False)
-    panels = [(metric, kind) for metric in metrics for kind in present]
-    for axis, (metric, kind) in zip(axes.ravel(), panels, strict=True):
-        own = summary[(summary["kind"] == kind) & (summary["metric"] == metric)]
-        event = kinds[kind].event
-        for number, agent in enumerate(agents):
-            shift = number - 0.5 * (len(agents) - 1)
-            _draw_losses(axis, own[own["agent"] == agent], event, shift, colours[agent])
-        axis.axhline(0.0, color="grey", linewidth=0.8)
-        axis.grid(alpha=0.25)
-        if metric == metrics[0] or len(present) == 1:
-            axis.set_title(untyped(kinds[kind].label), fontsize=10)
-        axis.set_xlabel("number of the fraction" if event else kinds[kind].unit, fontsize=9)
-        if event:
-            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if len(own) and kind == present[0]:
-            sample = own.iloc[0]
-            unit = f" [{sample['unit']}]" if sample["unit"] else ""
-            axis.set_ylabel(untyped(f"{sample['label']} lost{unit}"), fontsize=9)
-    for agent in agents:
+    colours = _colours(chart.agents)
+    panels = [(measure, panel) for measure in range(count) for panel in chart.panels]
+    for axis, (measure, panel) in zip(axes.ravel(), panels, strict=True):
+        _draw_panel(axis, panel, measure, [colours[agent] for agent in chart.agents])
+        if measure == 0 or kinds == 1:
+            axis.set_title(untyped(panel.label), fontsize=10)
+        axis.set_xlabel(untyped(panel.x), fontsize=9)
+        if panel is chart.panels[0]:
+            axis.set_ylabel(untyped(chart.measures[measure]), fontsize=9)
+    for agent in chart.agents:
         axes[0, 0].plot([], [], "o-", color=colours[agent], label=untyped(agent))
     figure.legend(
         *axes[0, 0].get_legend_handles_labels(),
         loc="outside lower center",
-        ncols=min(int(width / 2.4), len(agents)),
+        ncols=min(int(width / 2.4), len(chart.agents)),
         frameon=False,
-    )
-    figure.suptitle(
-        untyped(f"{title}: loss against the unperturbed course (95 % intervals)"), fontsize=11
     )
     return figure
 
 
-def _draw_losses(axis: Any, table: pd.DataFrame, event: bool, shift: float, colour: str) -> None:
-    """One agent's losses, a line for each size of an event; ``shift`` keeps agents apart."""
-    x = "when" if event else "size"
-    for number, (_, part) in enumerate(_lines(table, x)):
-        start = [] if event else [0.0]
-        places, middle, low, high = (
-            np.array([*start, *part[name]]) for name in (x, "loss", "loss_low", "loss_high")
-        )
-        # Side by side, or intervals of the same place hide each other.
-        places = places + shift * (0.06 if event else 0.01 * float(places.max(initial=0.0)))
-        style = ("-", "--", ":", "-.")[number % 4]
-        axis.plot(places, middle, style, color=colour, marker="o", markersize=3.5, linewidth=1.2)
-        axis.vlines(places, low, high, color=colour, linewidth=1.2)
+def _draw_panel(axis: Axes, panel: LossPanel, measure: int, colours: Sequence[str]) -> None:
+    """One measure of a kind: an agent's lines have its colour, each size of an event its style."""
+    sizes = list(dict.fromkeys(line.size for line in panel.lines))
+    for line in panel.lines:
+        shift = line.agent - 0.5 * (len(colours) - 1)
+        style = ("-", "--", ":", "-.")[sizes.index(line.size) % 4]
+        _draw_loss(axis, line.curves[measure], panel.event, shift, style, colours[line.agent])
+    axis.axhline(0.0, color="grey", linewidth=0.8)
+    axis.grid(alpha=0.25)
+    if panel.event:
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _lines(table: pd.DataFrame, x: str) -> Iterator[tuple[Any, pd.DataFrame]]:
-    """One line for each value of the other coordinate, its points in order."""
-    other = "size" if x == "when" else "when"
-    for value, part in table.groupby(other, sort=True):
-        yield value, part.sort_values(x)
+def _draw_loss(
+    axis: Axes, curve: Curve, event: bool, shift: float, style: str, colour: str
+) -> None:
+    # Side by side, or intervals of the same place hide each other.
+    places = curve.x + shift * (0.06 if event else 0.01 * float(curve.x.max(initial=0.0)))
+    axis.plot(places, curve.y, style, color=colour, marker="o", markersize=3.5, linewidth=1.2)
+    if curve.low is not None and curve.high is not None:
+        axis.vlines(places, curve.low, curve.high, color=colour, linewidth=1.2)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,11 +14,16 @@ import pandas as pd
 from oncogym.core.files import to_plain, write_csv_atomic, write_json_atomic
 from oncogym.core.output_folder import OutputFolder
 from oncogym.envs.problem import Problem
+from oncogym.evaluation.report.charts import losses_chart
 from oncogym.evaluation.report.drawings import Drawings, save_png
-from oncogym.evaluation.report.plots import plot_robustness
+from oncogym.evaluation.report.labels import distinct
+from oncogym.evaluation.report.plots import draw
 from oncogym.evaluation.robustness.perturbation import KINDS
 from oncogym.evaluation.robustness.report import DOCUMENT, losses_table, robustness_report
 from oncogym.evaluation.statistics import paired_difference, stratified_bootstrap
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _LISTED_METRICS = 3
 _FIGURE = "robustness.png"
@@ -99,11 +104,14 @@ class Robustness:
         """One row for each agent and perturbation with the losses of the headline metrics."""
         return losses_table(self.document())
 
-    def figure(self) -> Any:
+    def figure(self) -> Figure:
         """Losses of the headline metrics against the size or the fraction."""
-        summary = self.summary.assign(agent=[self.labels[name] for name in self.summary["agent"]])
-        title = f"{self.problem.variant.id}, {len(self.problem.patients)} patients"
-        return plot_robustness(summary, self.headline, KINDS, title)
+        chart = losses_chart(self.document(), distinct(self.labels))
+        return draw(
+            chart,
+            f"{self.problem.variant.id}, {len(self.problem.patients)} patients: loss against the "
+            "unperturbed course (95 % intervals)",
+        )
 
     def save(self, folder: Path, manifest: Mapping[str, Any]) -> None:
         """Write the tables (results, summary, losses), JSON document, manifest, figure, report.

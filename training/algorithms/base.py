@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from oncogym.agents.policy_files import Policy
+from oncogym.agents.policy_files import AnyPolicy
 from oncogym.envs.problem import Problem
 
 Arrays = dict[str, NDArray[Any]]
@@ -62,7 +62,7 @@ class Learner(Protocol):
         """
         ...
 
-    def export(self, about: Mapping[str, Any]) -> Policy:
+    def export(self, about: Mapping[str, Any]) -> AnyPolicy:
         """The policy as it is now, in the form that loads without running code."""
         ...
 

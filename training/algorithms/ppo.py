@@ -41,6 +41,8 @@ class PPOSettings:
             maximum; without it actions lie in [0, 1] and it gives almost nothing.
         normalize_observation: Standardise observations by their running mean and variance.
         normalize_reward: Divide rewards by the running standard deviation of the return.
+        network: ``"mlp"``, or ``"cnn"`` for convolutions before the layers, where an observation
+            is an image (channels, height, width).
     """
 
     n_steps: int
@@ -61,6 +63,7 @@ class PPOSettings:
     rescale_actions: bool
     normalize_observation: bool
     normalize_reward: bool
+    network: str = "mlp"
 
     def __post_init__(self) -> None:
         check_numbers(
@@ -81,6 +84,7 @@ class PPOSettings:
         check_flags(self, "rescale_actions", "normalize_observation", "normalize_reward")
         check_choice("learning_rate_schedule", self.learning_rate_schedule, SCHEDULES)
         check_layers(self)
+        check_choice("network", self.network, ("mlp", "cnn"))
 
 
 class PPO:
@@ -98,7 +102,11 @@ class PPO:
     def build(
         self, problem: Problem, settings: Any, *, lanes: int, seed: int, steps: int, start: int
     ) -> SB3Learner:
-        """The learner at its beginning."""
+        """The learner at its beginning.
+
+        Raises:
+            ValueError: The network is one of images, and observations are none.
+        """
         import stable_baselines3
 
         from oncogym.training import sb3_learner as sb3
@@ -112,8 +120,14 @@ class PPO:
             gamma=settings.gamma,
         )
         update = self.steps_per_update(settings, lanes, steps)
+        images = settings.network == "cnn"
+        if images and len(env.observation_space.shape or ()) != 3:
+            raise ValueError(
+                f"network is 'cnn' and an observation has shape {env.observation_space.shape}; "
+                "allowed: images (channels, height, width)"
+            )
         model = stable_baselines3.PPO(
-            "MlpPolicy",
+            "CnnPolicy" if images else "MlpPolicy",
             env,
             n_steps=settings.n_steps,
             batch_size=min(settings.batch_size, update),
@@ -130,6 +144,7 @@ class PPO:
                 "net_arch": list(settings.layers),
                 "activation_fn": sb3.ACTIVATIONS[settings.activation],
                 "log_std_init": settings.log_std_init,
+                **({"normalize_images": False} if images else {}),
             },
             seed=seed,
             device="cpu",
@@ -141,10 +156,13 @@ class PPO:
             steps_per_update=update,
             seed=seed,
             start=start,
-            layers=lambda model: [
+            layers=None
+            if images
+            else lambda model: [
                 *sb3.linear_layers(model.policy.mlp_extractor.policy_net),
                 model.policy.action_net,
             ],
+            actor=(lambda model: sb3.GaussianActor(model.policy)) if images else None,
             network={
                 "activation": settings.activation,
                 "rescale_actions": settings.rescale_actions,

@@ -9,7 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from oncogym.agents.optimizers.base import OptimizeResult, Progress, register_optimizer
+from oncogym.agents.optimizers.base import (
+    OptimizeResult,
+    Progress,
+    paid_generations,
+    register_optimizer,
+)
 from oncogym.agents.optimizers.genetic.generation import next_generation
 from oncogym.agents.optimizers.genetic.mutation import annealed_probability
 from oncogym.agents.optimizers.genetic.schedules import (
@@ -85,13 +90,7 @@ class GeneticAlgorithm:
             ValueError: The budget does not pay for two, or a limit of the slots is out of range.
         """
         Limits.of(self._space(as_objective(problem)))
-        population = self.settings.population
-        if budget < 2 * population:
-            raise ValueError(
-                f"budget is {budget} schedules; allowed: at least {2 * population}, two "
-                f"generations of {population}"
-            )
-        return budget // population
+        return paid_generations(budget, self.settings.population, unit="schedules")
 
     def optimize(
         self,

@@ -24,8 +24,24 @@ function draw(tag, attributes = {}, ...children) {
 function show(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return "\u2013";
   if (typeof value !== "number") return String(value);
+  if (value === 0) return "0";
   const size = Math.abs(value);
-  const text = size >= 1e6 || (size > 0 && size < 1e-4) ? value.toExponential(2)
+  if (size > 0 && size < 0.0005) return value > 0 ? "< 0.001" : "> \u22120.001";
+  if (size >= 1e15) {
+    const power = Math.floor(Math.log10(size));
+    return `${(value / 10 ** power).toFixed(2)} x 10^${power}`.replace(/-/g, "\u2212");
+  }
+  const digits = size >= 1000 ? 0 : size >= 100 ? 1 : size >= 10 ? 2 : 3;
+  const [whole, part] = value.toFixed(digits).split(".");
+  const grouped = size >= 9999.5 ? whole.replace(/\B(?=(\d{3})+$)/g, " ") : whole;
+  return (part ? `${grouped}.${part}` : grouped).replace(/-/g, "\u2212");
+}
+
+// A number that has to stay what it is: a mark of an axis, a parameter.
+function exact(value) {
+  if (typeof value !== "number" || Number.isNaN(value)) return show(value);
+  const size = Math.abs(value);
+  const text = size >= 1e15 || (size > 0 && size < 1e-4) ? value.toExponential(2)
     : String(+value.toPrecision(4));
   return text.replace(/-/g, "\u2212");
 }
@@ -135,14 +151,14 @@ function frame(svg, box, xRange, yRange, xLabel, yLabel, whole = false) {
     svg.append(
       draw("line", { class: "grid", x1: box.left, x2: box.right, y1: y(tick), y2: y(tick) }),
       draw("text", { class: "tick", x: box.left - 6, y: y(tick) + 4, "text-anchor": "end" },
-        show(tick)));
+        exact(tick)));
   }
   for (const tick of ticks(...xRange, Math.max(2, (box.right - box.left) / 90))) {
     if (whole && !Number.isInteger(tick)) continue;
     svg.append(
       draw("line", { class: "grid", x1: x(tick), x2: x(tick), y1: box.top, y2: box.bottom }),
       draw("text", { class: "tick", x: x(tick), y: box.bottom + 15, "text-anchor": "middle" },
-        show(tick)));
+        exact(tick)));
   }
   if (yLabel) {
     svg.append(draw("text", { class: "label name", x: 2, y: 13 }, yLabel));
@@ -199,7 +215,7 @@ function panel(parent, options, moved) {
   }
   if (limit !== null && limit !== undefined) {
     svg.append(draw("line", { class: "limit", x1: box.left, x2: box.right, y1: y(limit),
-      y2: y(limit) }, draw("title", {}, `limit ${show(limit)}`)));
+      y2: y(limit) }, draw("title", {}, `limit ${exact(limit)}`)));
   }
   lines.forEach((line, number) => {
     const style = `stroke:${colour(line.agent)}`;
@@ -245,7 +261,7 @@ function panel(parent, options, moved) {
   const read = time => lines.map(line => [line, valueAt(line, time, near)])
     .filter(([, found]) => found);
   const told = (line, [, value, index]) => show(value) + (line.low && index !== undefined
-    ? ` (${show(line.low[index])} to ${show(line.high[index])})` : "");
+    ? ` [${show(line.low[index])}, ${show(line.high[index])}]` : "");
   // Where something can be read: everywhere, or at the points only.
   const stops = lines.some(line => line.points)
     ? [...new Set(lines.flatMap(line => line.time))].sort((a, b) => a - b) : null;
@@ -260,8 +276,8 @@ function panel(parent, options, moved) {
     if (!mine) return;
     const found = read(time), ratio = svg.clientWidth / width || 1;
     const rows = found.map(([line, one]) => [swatchOf(line.agent),
-      `${line.name}: ${told(line, one)}` + (line.events ? ` at ${show(one[0])}` : "")]);
-    hint.show([make("b", {}, `${xLabel} ${show(time)}`), ...rows], x(time) * ratio,
+      `${line.name}: ${told(line, one)}` + (line.events ? ` at ${exact(one[0])}` : "")]);
+    hint.show([make("b", {}, `${xLabel} ${exact(time)}`), ...rows], x(time) * ratio,
       (box.top + 40) * ratio);
   };
   const go = time => { put(time, true); moved(time, put); };
@@ -287,7 +303,7 @@ function panel(parent, options, moved) {
       time = Math.max(xRange[0], Math.min(xRange[1], time));
     }
     go(time);
-    spoken.textContent = `${xLabel} ${show(time)}: ` + (read(time).map(
+    spoken.textContent = `${xLabel} ${exact(time)}: ` + (read(time).map(
       ([line, one]) => `${line.name} ${told(line, one)}`).join("; ") || "nothing");
   });
   return put;
@@ -321,7 +337,9 @@ DRAWERS.ranges = (parent, data) => {
   let measure = data.measures[0], again = () => {};
   const describe = (agent, row) => {
     const parts = [`${data.agents[agent]}: ${data.estimate} ${show(row.estimate)}`];
-    if (row.low !== null) parts.push(`95 % interval ${show(row.low)} to ${show(row.high)}`);
+    if (row.low !== null && show(row.low) !== show(row.high)) {
+      parts.push(`95 % interval [${show(row.low)}, ${show(row.high)}]`);
+    }
     if (row.spread) {
       const [p5, q1, median, q3, p95] = row.spread.map(show);
       parts.push(`median ${median}`, `half of the patients ${q1} to ${q3}`,

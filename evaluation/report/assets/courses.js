@@ -47,7 +47,7 @@ DRAWERS.courses = (parent, data) => {
     const env = now(), patient = env.patients[state.patient];
     const agents = [...state.shown].sort((a, b) => a - b);
     stage.replaceChildren();
-    const about = Object.entries(patient.about).map(([key, value]) => `${key} ${show(value)}`);
+    const about = Object.entries(patient.about).map(([key, value]) => `${key} ${exact(value)}`);
     told.textContent = `${env.id}, patient ${patient.number}`
       + (about.length ? ` (${about.join(", ")})` : "")
       + `: ${agents.map(i => env.agents[i].label).join(", ") || "no agent chosen"}.`;

@@ -152,7 +152,7 @@ def fitness(study: Study) -> list[Check]:
         interval = normal_interval(ours.mean, ours.error)
         p = _welch(ours, printed)
         note = (
-            f"{ours.count} runs, 95 % interval {interval.low:.1f} to {interval.high:.1f}, sd "
+            f"{ours.count} runs, 95 % interval [{interval.low:.1f}, {interval.high:.1f}], sd "
             f"{ours.sd:.1f} (printed {row.sd:g}); z = {z:+.2f}, p = {p:.2g}; tolerance "
             f"{ERRORS:g} x {error:.2f} + {study.allowance:g}"
         )
@@ -191,7 +191,7 @@ def pooled(study: Study) -> list[Check]:
         compare(
             "pooled_offset", "fitness: ours - printed, pooled [sites]", 0.0, line.offset,
             ERRORS * line.offset_error + study.allowance,
-            f"weighted mean, 95 % interval {offset.low:+.2f} to {offset.high:+.2f}; rms z over the "
+            f"weighted mean, 95 % interval [{offset.low:+.2f}, {offset.high:+.2f}]; rms z over the "
             f"{len(x)} protocols {rms:.2f}",
         ),
         compare(
@@ -305,7 +305,7 @@ def _contrast(
         values[0], math.sqrt(sum((w * ours[key].error) ** 2 for key, w in weights.items()))
     )
     note += (
-        f"95 % interval {own.low:+.1f} to {own.high:+.1f}; tolerance {ERRORS:g} x {error:.2f} + "
+        f"95 % interval [{own.low:+.1f}, {own.high:+.1f}]; tolerance {ERRORS:g} x {error:.2f} + "
         f"{study.allowance:g}"
     )
     tolerance = ERRORS * error + study.allowance
@@ -435,8 +435,8 @@ def time_courses(study: Study) -> list[Check]:
             compare(
                 f"course_{name}_mean", f"{title}: mean over ten days [sites]", 0.0,
                 difference.estimate, ERRORS * error_of_burden + sites_allowance,
-                f"exact {exact.burden:.1f}; {runs}; 95 % interval {difference.low:+.1f} to "
-                f"{difference.high:+.1f}; tolerance {ERRORS:g} x {error_of_burden:.2f} + "
+                f"exact {exact.burden:.1f}; {runs}; 95 % interval [{difference.low:+.1f}, "
+                f"{difference.high:+.1f}]; tolerance {ERRORS:g} x {error_of_burden:.2f} + "
                 f"{sites_allowance:g}",
             )
         )  # fmt: skip

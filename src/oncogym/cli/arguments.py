@@ -11,7 +11,9 @@ from typing import Any
 
 from oncogym.core.argument_types import positive, seed_number, whole
 from oncogym.core.errors import ReportError
+from oncogym.envs.cohort import CohortName, read_description
 from oncogym.envs.problem import MOST_PATIENTS
+from oncogym.envs.treatment import FILE_ENDING
 from oncogym.parallel import EXECUTORS, Executor, open_executor
 
 # Values of options nest no deeper; what is deeper is a slip, and ends in the limits of Python.
@@ -66,8 +68,35 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="environment option, the value in JSON (text may go unquoted); repeatable",
+        help="environment option, the value in JSON (text may go unquoted); repeatable. "
+        "patient={...} or patient=FILE.json is a patient of your own, cohort=FILE.json a cohort",
     )
+
+
+def read_options(pairs: list[str]) -> dict[str, Any]:
+    """The options of ``--option``; files of patients and cohorts are read.
+
+    What is kept of a command then says who was treated, whatever becomes of the file.
+
+    Raises:
+        OSError: A file cannot be opened.
+        ValueError: A text is no pair, see :func:`read_pairs`, or a file is damaged.
+    """
+    options = read_pairs(pairs)
+    for name in ("patient", "cohort"):
+        if isinstance(options.get(name), str) and options[name].endswith(FILE_ENDING):
+            options[name] = read_description(options[name])
+    return options
+
+
+def cohort_name(text: str) -> CohortName:
+    """A cohort, for argparse: a name, or the content of a JSON file."""
+    if not text.endswith(FILE_ENDING):
+        return named(text)
+    try:
+        return read_description(text)
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def read_pairs(pairs: list[str]) -> dict[str, Any]:
@@ -134,11 +163,16 @@ def path(text: str) -> Path:
     return Path(text)
 
 
-def settings_of(args: argparse.Namespace) -> dict[str, Any]:
-    """The arguments of a sub-command as plain settings, for the manifest."""
+def settings_of(args: argparse.Namespace, **read: Any) -> dict[str, Any]:
+    """The arguments of a sub-command as plain settings, for the manifest.
+
+    Args:
+        args: The arguments.
+        **read: Those that were read further, in place of their texts.
+    """
     return {
         key: str(value) if isinstance(value, Path) else value
-        for key, value in vars(args).items()
+        for key, value in {**vars(args), **read}.items()
         if key != "run"
     }
 
@@ -148,7 +182,10 @@ def add_patients(parser: argparse.ArgumentParser, patients: int) -> None:
     parser.add_argument("env", type=named, metavar="ENV", help="an environment id")
     parser.add_argument("agents", nargs="*", type=named, metavar="AGENT", help="agents to compare")
     parser.add_argument(
-        "--cohort", type=named, help="cohort (default: the evaluation cohort of the id)"
+        "--cohort",
+        type=cohort_name,
+        help="cohort, or a JSON file with one of your own (default: the evaluation cohort of the "
+        "id)",
     )
     parser.add_argument(
         "--patients", type=whole(1, MOST_PATIENTS), default=patients, help=f"default {patients}"

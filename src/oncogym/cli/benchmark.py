@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(to_plain([c.document() for c in comparisons.values()]), indent=2))
     else:
-        print_suite(comparisons, seed=args.seed)
+        print_suite(comparisons)
         print(f"\nresults in {out}; open {out / 'report.html'}")
     drawings.require_all()
     return 0

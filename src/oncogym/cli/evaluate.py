@@ -15,7 +15,7 @@ from oncogym.cli.arguments import (
     executor_of,
     named,
     path,
-    read_pairs,
+    read_options,
     save_then_print,
     settings_of,
 )
@@ -33,7 +33,7 @@ def add_parser(commands: Any) -> None:
         "evaluate",
         help="compare agents on the same patients",
         description="Treat the same patients, with the same random streams, with every agent and "
-        "print statistics with 95 %% intervals. AGENT is a clinical protocol of the treatment, "
+        "print statistics with 95 % intervals. AGENT is a clinical protocol of the treatment, "
         "'random', mpc_nominal, mpc_scenario or mpc_oracle (controllers that plan anew at every "
         "decision), the folder of a trained policy, or a plan.json; without any, all protocols. "
         "--option patient={...} treats one patient of your own.",
@@ -56,12 +56,13 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, save where asked, and print."""
+    options = read_options(args.option)
     problem = resolve(
         args.env,
         cohort=args.cohort,
         patients=args.patients,
         seed=args.seed,
-        options=read_pairs(args.option),
+        options=options,
     )
     agents, left_out = load_agents(problem, args.agents, args.seed)
     names = name_agents(args.agents, reserved_names(problem.treatment))
@@ -73,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     if args.baseline is None and usual and usual not in agents:
         agents = {usual: clinical_agent(problem.treatment, problem.task(1), usual), **agents}
     check_ends(agents, str(baseline), reference)
-    about = manifest("evaluate", {"seed": args.seed}, settings_of(args))
+    about = manifest("evaluate", {"seed": args.seed}, settings_of(args, option=options))
     with executor_of(args) as executor:
         if args.out is not None:
             OutputFolder.claim(args.out, "evaluate", FILES)

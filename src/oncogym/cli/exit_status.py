@@ -79,6 +79,8 @@ def message_of(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "stopped"
     if isinstance(error, ModuleNotFoundError) and _missing_extra(error):
+        if "oncogym[" in str(error):
+            return f"error: {error}"
         return f'error: {error}; install the extra with pip install "oncogym[train]"'
     text = str(error) or type(error).__name__
     if isinstance(error, MemoryError):

@@ -18,13 +18,14 @@ from oncogym.cli import (
     robustness,
     speed,
     train,
+    tune,
 )
 from oncogym.cli.console import safe_streams
 from oncogym.cli.exit_status import BROKEN_PIPE, BUG, EXPLAINED, message_of, status_of
 from oncogym.cli.signals import ends_on_signals
 from oncogym.evaluation.report.labels import visible
 
-_COMMANDS = (envs, train, optimize, evaluate, robustness, benchmark, reproduce, speed)
+_COMMANDS = (envs, train, tune, optimize, evaluate, robustness, benchmark, reproduce, speed)
 # A message that is longer hides what it says.
 _LONGEST = 4000
 
@@ -34,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="oncogym",
         description="Cancer-treatment planning as Gymnasium environments: list, train, optimise, "
-        "evaluate, perturb, benchmark, reproduce, measure.",
+        "tune rules, evaluate, perturb, benchmark, reproduce, measure.",
         epilog=EXPLAINED,
     )
     parser.add_argument("--version", action="version", version=f"oncogym {oncogym.__version__}")

@@ -6,10 +6,12 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from oncogym.agents.optimizers import (
     DEFAULT,
@@ -20,15 +22,18 @@ from oncogym.agents.optimizers import (
     optimizers,
 )
 from oncogym.agents.optimizers.objective import protocol_plans
+from oncogym.agents.plan import PlanAgent
 from oncogym.cli.arguments import (
     add_common,
     add_executor,
     add_options,
+    cohort_name,
     executor_of,
     named,
     path,
     save_then_print,
 )
+from oncogym.cli.exit_status import CHECK_FAILED, FINE
 from oncogym.cli.search_request import SearchRequest, read_request
 from oncogym.core.argument_types import positive, seed_number, whole
 from oncogym.core.files import write_json_atomic
@@ -37,8 +42,13 @@ from oncogym.core.output_folder import OutputFolder
 from oncogym.core.run_lock import hold
 from oncogym.envs.problem import MOST_PATIENTS, Problem
 from oncogym.evaluation.benchmark.plan_distance import search_own_plans
+from oncogym.evaluation.comparison import text_table
 from oncogym.evaluation.harness import resolve
+from oncogym.evaluation.metrics import titled
+from oncogym.evaluation.numbers import show_number
+from oncogym.evaluation.plan_check import PlanCheck, beside, check_plan
 from oncogym.evaluation.plan_search import about_search, search_plan
+from oncogym.evaluation.report.labels import visible
 
 # Patients of an unlimited cohort unless a number is given.
 _PATIENTS = 32
@@ -51,7 +61,9 @@ def add_parser(commands: Any) -> None:
         "optimize",
         help="find the best open-loop plan of an environment",
         description="Search for the open-loop plan with the highest mean return over the patients "
-        "of a cohort. Whole populations of plans are simulated in lanes. Methods: "
+        "of a cohort. Whole populations of plans are simulated in lanes. The plan is printed in "
+        "physical units beside the clinic's, with return and cost of both and of no treatment; the "
+        "exit status is 1 if it is worse than the clinic's or over a limit. Methods: "
         + "; ".join(f"{name}, {_about(kind)}" for name, kind in known.items())
         + ".",
     )
@@ -70,8 +82,9 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument(
         "--cohort",
-        type=named,
-        help="cohort of the patients (default: the one that the id resets to)",
+        type=cohort_name,
+        help="cohort of the patients, or a JSON file with one of your own (default: the one that "
+        "the id resets to)",
     )
     parser.add_argument(
         "--patients",
@@ -83,8 +96,8 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument(
         "--from-protocols",
-        action="store_true",
-        help="begin with the clinical protocols (methods that search the actions)",
+        action=argparse.BooleanOptionalAction,
+        help="begin with the clinical protocols (methods that search the actions; default: yes)",
     )
     parser.add_argument(
         "--each",
@@ -158,10 +171,12 @@ def run(args: argparse.Namespace) -> int:
             folder=out if optimizer.resumes else None,
             resume=args.resume is not None,
         )
+        check = check_plan(problem, result.agent(), executor)
     document = {
         **about_search(result, problem),
         "message": result.message,
         **_rows(result, objective, optimizer),
+        **check.document(),
     }
 
     def save() -> None:
@@ -174,15 +189,39 @@ def run(args: argparse.Namespace) -> int:
         if args.json:
             print(json.dumps(document, indent=2))
             return
-        print(f"{problem.variant.id}: mean return {result.score:.6f} over {count} patient(s)")
-        print(f"{result.evaluations} simulated treatments in {result.seconds:.1f} s")
-        for number, row in enumerate(document.get("schedule", document["plan"]), 1):
-            print(f"  {number:3d}  " + "  ".join(f"{k} {v:.4f}" for k, v in row.items()))
+        print(
+            f"{problem.variant.id}: mean return {show_number(result.score)} in the search, over "
+            f"{count} patient{'s' * (count != 1)} of cohort {problem.cohort.name!r}"
+        )
+        print(f"{result.evaluations} simulated treatments in {result.seconds:.1f} s\n")
+        if "schedule" in document:
+            space = objective.slot_space()
+            units = {
+                "time": titled("time", space.time_unit),
+                "dose": titled("dose", space.dose_unit),
+            }
+            print(
+                text_table(
+                    pd.DataFrame(document["schedule"], columns=list(units)).rename(columns=units)
+                )
+            )
+        else:
+            open_loop = {n: a for n, a in check.agents.items() if isinstance(a, PlanAgent)}
+            plans = {"the plan": result.agent(), **dict(list(open_loop.items())[:1])}
+            print(text_table(beside(problem, plans)))
+        _show_check(check)
         if output and saved:
             print(f"saved in {out}")
 
     save_then_print(save, show)
-    return 0
+    return CHECK_FAILED if check.faults else FINE
+
+
+def _show_check(check: PlanCheck) -> None:
+    """Print what the plan is worth beside the clinic, and say on standard error what is wrong."""
+    print(f"\nMeans over the patients\n{text_table(check.table)}")
+    for fault in check.faults:
+        print(f"oncogym optimize: {visible(fault)}", file=sys.stderr)
 
 
 def _run_each(args: argparse.Namespace, request: SearchRequest) -> int:
@@ -210,6 +249,8 @@ def _run_each(args: argparse.Namespace, request: SearchRequest) -> int:
             seed=request.seed,
             executor=executor,
         )
+        check = check_plan(problem, agent, executor)
+    document |= check.document()
 
     def save() -> None:
         if output:
@@ -221,16 +262,17 @@ def _run_each(args: argparse.Namespace, request: SearchRequest) -> int:
             print(json.dumps(document, indent=2))
             return
         print(
-            f"{problem.variant.id}: mean return {document['score']:.6f} of "
+            f"{problem.variant.id}: mean return {show_number(document['score'])} of "
             f"{len(problem.patients)} patients of cohort {problem.cohort.name!r}, each with a plan "
             "of their own"
         )
         print(f"{document['evaluations']} simulated treatments in {document['seconds']:.1f} s")
+        _show_check(check)
         if output and saved:
             print(f"saved in {args.out}")
 
     save_then_print(save, show)
-    return 0
+    return CHECK_FAILED if check.faults else FINE
 
 
 def _open(folder: Path, request: SearchRequest, *, resume: bool = False) -> OutputFolder:

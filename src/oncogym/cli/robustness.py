@@ -14,7 +14,7 @@ from oncogym.cli.arguments import (
     executor_of,
     named,
     path,
-    read_pairs,
+    read_options,
     save_then_print,
     settings_of,
 )
@@ -22,12 +22,12 @@ from oncogym.core.files import to_plain
 from oncogym.core.manifest import manifest
 from oncogym.core.output_folder import OutputFolder
 from oncogym.evaluation.agent_names import load_agents
+from oncogym.evaluation.comparison import text_table
 from oncogym.evaluation.harness import resolve
 from oncogym.evaluation.report.labels import visible
 from oncogym.evaluation.robustness.outcome import FILES
 from oncogym.evaluation.robustness.perturbation import KINDS
 from oncogym.evaluation.robustness.study import fitting_requests, read_requests, run_robustness
-from oncogym.evaluation.statistics import Interval
 
 
 def add_parser(commands: Any) -> None:
@@ -37,7 +37,7 @@ def add_parser(commands: Any) -> None:
         help="what missed, delayed and wrong fractions cost each agent",
         description="Treat the same patients, with the same random streams, with every agent, as "
         "decided and under perturbations of delivery, observation and patients, and print by how "
-        "much each gets worse, patient by patient, with 95 %% intervals. AGENT as for evaluate.",
+        "much each gets worse, patient by patient, with 95 % intervals. AGENT as for evaluate.",
         epilog="Kinds: "
         + "; ".join(f"{name} (size: {kind.unit})" for name, kind in KINDS.items())
         + ".",
@@ -61,16 +61,17 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the study, print, and save where asked."""
     requests = read_requests(args.perturb) if args.perturb else None
+    options = read_options(args.option)
     problem = resolve(
         args.env,
         cohort=args.cohort,
         patients=args.patients,
         seed=args.seed,
-        options=read_pairs(args.option),
+        options=options,
     )
     agents, _ = load_agents(problem, args.agents, args.seed)
     fitting_requests(requests, problem.task(1), args.seed)
-    about = manifest("robustness", {"seed": args.seed}, settings_of(args))
+    about = manifest("robustness", {"seed": args.seed}, settings_of(args, option=options))
     with executor_of(args) as executor:
         if args.out is not None:
             OutputFolder.claim(args.out, "robustness", FILES)
@@ -91,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
             "loss against the unperturbed course of the patients in whom it took place [95 % "
             "interval]\n"
         )
-        print(study.table().map(_cell).to_string(index=False))
+        print(text_table(study.table()))
         for kind, reason in study.left_out.items():
             print(f"left out {kind}: {visible(reason)}")
         if args.out is not None and saved:
@@ -99,9 +100,3 @@ def run(args: argparse.Namespace) -> int:
 
     save_then_print(save, show)
     return 0
-
-
-def _cell(cell: Any) -> Any:
-    if isinstance(cell, Interval):
-        return f"{cell:.4g}"
-    return visible(cell) if isinstance(cell, str) else cell

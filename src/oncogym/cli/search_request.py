@@ -11,14 +11,17 @@ from typing import Any
 
 from oncogym.agents.optimizers import DEFAULT, find_optimizer, optimizers
 from oncogym.agents.optimizers.base import plain_settings
-from oncogym.cli.arguments import read_pairs
+from oncogym.cli.arguments import read_options, read_pairs
 from oncogym.core.checks import whole_number
 from oncogym.core.files import CorruptFileError, read_json, to_plain
+from oncogym.envs.cohort import CohortName
 from oncogym.envs.problem import MOST_PATIENTS
 from oncogym.envs.registry import find_variant
 
 #: Settings with an option of their own on the command line.
 LIMITS = ("max_dose", "min_gap")
+# Setting of methods that otherwise score some plans on top of their budget.
+_WITHIN = "within_budget"
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class SearchRequest:
         replicates: Simulations of each patient.
         option: Options of the environment.
         set: Settings of the method.
-        from_protocols: Begin with the clinical protocols.
+        from_protocols: Begin with the clinical protocols; by default wherever plans are searched.
         each: Find a plan of its own for each patient; ``cohort`` is then by default that of
             evaluations.
     """
@@ -44,12 +47,12 @@ class SearchRequest:
     method: str = DEFAULT
     budget: int = 0
     seed: int = 0
-    cohort: str | None = None
+    cohort: CohortName | None = None
     patients: int | None = None
     replicates: int = 1
     option: dict[str, Any] = field(default_factory=dict)
     set: dict[str, Any] = field(default_factory=dict)
-    from_protocols: bool = False
+    from_protocols: bool | None = None
     each: bool = False
 
     def __post_init__(self) -> None:
@@ -63,6 +66,10 @@ class SearchRequest:
                 f"{self.patients} patients, {self.replicates} times each; allowed: together at "
                 f"most {MOST_PATIENTS} simulations of a plan"
             )
+        kind = find_optimizer(self.method)
+        # The command promises a budget; what comes on top of it elsewhere is within it here.
+        if _WITHIN in {one.name for one in dataclasses.fields(kind.Settings)}:
+            object.__setattr__(self, "set", {_WITHIN: True, **self.set})
         optimizer = find_optimizer(self.method, self.set)
         # All of them, in JSON's types: a search that goes on is compared with what is asked then.
         object.__setattr__(self, "set", to_plain(plain_settings(optimizer)))
@@ -73,6 +80,8 @@ class SearchRequest:
             for name, given in foreign.items():
                 if given:
                     raise ValueError(f"{name} has no meaning for --method {self.method}")
+        if self.from_protocols is None:
+            object.__setattr__(self, "from_protocols", optimizer.takes == "plan")
 
 
 def read_request(args: argparse.Namespace) -> SearchRequest:
@@ -94,8 +103,8 @@ def read_request(args: argparse.Namespace) -> SearchRequest:
 def _asked(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments that were given, by name."""
     values = {f.name: getattr(args, f.name) for f in dataclasses.fields(SearchRequest)}
-    for name in ("option", "set"):
-        values[name] = read_pairs(values[name])
+    values["option"] = read_options(values["option"])
+    values["set"] = read_pairs(values["set"])
     for name in LIMITS:
         if getattr(args, name) is not None:
             method = values["method"] or DEFAULT
@@ -109,7 +118,8 @@ def _asked(args: argparse.Namespace) -> dict[str, Any]:
     if values["env"] is not None:
         values["env"] = find_variant(values["env"])[1].id
     # False and empty are what argparse leaves where nothing was said; 0 is a value.
-    return {k: v for k, v in values.items() if v is not None and v is not False and v != {}}
+    unsaid = {name: None if name == "from_protocols" else False for name in values}
+    return {k: v for k, v in values.items() if v is not None and v is not unsaid[k] and v != {}}
 
 
 def _resumed(folder: Path, asked: Mapping[str, Any]) -> SearchRequest:

@@ -10,7 +10,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from oncogym.cli.arguments import add_options, named, path, read_pairs
+from oncogym.cli.arguments import (
+    add_options,
+    cohort_name,
+    named,
+    path,
+    read_options,
+    read_pairs,
+)
 from oncogym.core.argument_types import positive, seed_number
 from oncogym.core.files import to_plain
 from oncogym.envs.registry import find_variant
@@ -28,6 +35,8 @@ def add_parser(commands: Any) -> None:
         "checkpoints, TensorBoard scalars, progress.csv and the best policy on the validation "
         "patients. `oncogym train --algo NAME --settings` lists the hyper-parameters of an "
         "algorithm.",
+        epilog="With Stable-Baselines3, TorchRL, RLlib and others instead of this command: see the "
+        "short programs in the folder examples/ of the repository, whose settings learn.",
     )
     parser.add_argument(
         "env",
@@ -55,7 +64,9 @@ def add_parser(commands: Any) -> None:
         "Stable-Baselines3's own defaults with one environment",
     )
     parser.add_argument(
-        "--cohort", type=named, help="cohort to train on (default: the one of the id)"
+        "--cohort",
+        type=cohort_name,
+        help="cohort to train on, or a JSON file with one of your own (default: the one of the id)",
     )
     parser.add_argument(
         "--set",
@@ -85,19 +96,19 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.env is None and args.resume is None:
         raise ValueError("name an environment to train on, or a run to --resume")
-    options = read_pairs(args.option)
+    options = read_options(args.option)
     if args.cohort is not None:
         for name in ("cohort", "patient"):
             if options.get(name, args.cohort) != args.cohort:
                 raise ValueError(
                     f"option {name!r} is {reprlib.repr(options[name])}, and --cohort is "
-                    f"{args.cohort!r}; allowed: one"
+                    f"{reprlib.repr(args.cohort)}; allowed: one"
                 )
         options["cohort"] = args.cohort
     if None not in (options.get("cohort"), options.get("patient")):
         raise ValueError(
             f"option 'patient' is {reprlib.repr(options['patient'])}, and the cohort is "
-            f"{options['cohort']!r}; allowed: one"
+            f"{reprlib.repr(options['cohort'])}; allowed: one"
         )
     settings: dict[str, Any] = {
         "steps": args.steps,

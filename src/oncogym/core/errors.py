@@ -14,7 +14,7 @@ def nearest(kind: str, name: str, known: Any) -> UnknownNameError:
     """Return an :class:`UnknownNameError` that suggests the closest known name."""
     names = sorted(known)
     close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.4)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
+    hint = f"; did you mean {close[0]!r}?" if close else "."
     return UnknownNameError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}")
 
 

@@ -37,7 +37,6 @@ from oncogym.core.checks import check_option, whole_number
 from oncogym.envs import Metric, Rule, Schedule, Trace, Treatment, Variant
 from oncogym.envs.cohort import LogNormal, standard_cohorts
 from oncogym.envs.patient import PatientRecord
-from oncogym.envs.snapshots import lane_numbers
 from oncogym.envs.therapy import TherapyTask
 
 STEPS = 30  # Euler steps of a month
@@ -82,6 +81,7 @@ class HormoneTask(TherapyTask):
         reward_weights: Weights that replace the default of named reward terms.
     """
 
+    patient_class = HormonePatient
     reward_terms = ("control", "drug")
     costs = ("excess",)
     metrics = (
@@ -97,7 +97,6 @@ class HormoneTask(TherapyTask):
         self.limit = check_option("limit", limit, 0.0, 1.0)
         self.observation_space = Box(0.0, 2.0, (3,), np.float32)
         self.action_space = Box(0.0, 1.0, (1,), np.float32)
-        self.patients = np.zeros((num_lanes, 3))
         self.month = np.zeros(num_lanes, np.int64)
         # What happened, month by month: sensitive, resistant, dose, mean burden.
         self.record = np.zeros((num_lanes, self.num_decisions + 1, 4))
@@ -106,43 +105,41 @@ class HormoneTask(TherapyTask):
         """Burden counts, the drug a little."""
         return {"control": 1.0, "drug": 0.1}
 
-    def reset(self, lanes, patients, seeds, episodes):
-        """Start the given lanes: half of the capacity, one cell in a hundred resistant."""
-        self.patients[lanes], self.month[lanes] = patients, 0
+    def _start_lanes(self, lanes, seen):
+        """Half of the capacity, one cell in a hundred resistant."""
+        self.month[lanes] = 0
         self.record[lanes] = 0.0
         self.record[lanes, 0, :2] = (0.5, 0.005)
-        return self._observe()[lanes]
+        self._observe_lanes(lanes, seen)
 
-    def step(self, actions, active):
+    def _advance_lanes(self, actions, active, result):
         """A month in every active lane."""
-        result = self.empty_result()
         lanes = np.flatnonzero(active)
         dose, now = actions[lanes, 0], self.month[lanes]
         cells, burden = advance(self.record[lanes, now, :2], dose, self.patients[lanes])
         self.record[lanes, now, 2:] = np.stack([dose, burden], axis=1)
         self.record[lanes, now + 1, :2] = cells
         self.month[lanes] += 1
-        result.observation[:] = self._observe()
+        self._observe_lanes(np.arange(self.num_lanes), result.observation)
         result.reward_terms[:] = 0.0
         result.reward_terms[lanes] = np.stack([-burden, -dose], axis=1)
         result.costs[:] = 0.0
         result.costs[lanes, 0] = np.maximum(dose - self.limit, 0.0)
         result.terminated[:] = active & (self.month >= self.num_decisions)
-        result.truncated[:] = False
         total = self.record[..., :2].sum(axis=2)
         months = np.maximum(self.month, 1)
         result.outcome[:, 0] = self.record[..., 3].sum(axis=1) / months
         result.outcome[:, 1] = total.max(axis=1)
         result.outcome[:, 2] = self.record[..., 2].sum(axis=1)
         result.success[:] = result.outcome[:, 1] <= 0.8
-        return result
 
-    def observe(self, lanes=None):
-        """Observations of lanes as they are."""
-        return self._observe()[lane_numbers(lanes, self.num_lanes)]
+    def _observe_lanes(self, lanes, seen):
+        """Cells and month of the lanes as they are."""
+        seen[:, :2] = self.record[lanes, self.month[lanes], :2]
+        seen[:, 2] = self.month[lanes] / self.num_decisions
 
     def _lane_state(self):
-        return {"patients": self.patients, "month": self.month, "record": self.record}
+        return {"month": self.month, "record": self.record}
 
     def to_physical(self, action):
         """The full dose is one unit."""
@@ -160,11 +157,6 @@ class HormoneTask(TherapyTask):
         """Month and burden."""
         burden = self.record[lane, self.month[lane], :2].sum()
         return f"month {self.month[lane]}: burden {burden:.3f}"
-
-    def _observe(self):
-        cells = self.record[np.arange(self.num_lanes), self.month, :2]
-        time = self.month[:, None] / self.num_decisions
-        return np.concatenate([cells, time], axis=1).astype(np.float32)
 
 
 def treat_above_half(task, observation):
@@ -201,7 +193,6 @@ TREATMENT = Treatment(
     name="hormone_toy",
     title="Toy hormone therapy",
     task=HormoneTask,
-    patient=HormonePatient,
     variants=(
         Variant("toy/Hormone-v0", "a month a decision", baseline="continuous"),
         Variant(
