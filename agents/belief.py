@@ -19,8 +19,8 @@ from oncogym.envs.therapy import Floats, StepResult, TherapyTask
 # Observations are float32: numbers that differ by this share are the same.
 _ROUNDING = 1e-6
 # Steps of the random walk relative to the spread of the particles over the root of its dimension:
-# the usual optimum, and a short one for spreads that are bent.
-_STEPS = (2.38, 0.7)
+# the usual optimum, and shorter ones for spreads that are bent.
+_STEPS = (2.38, 1.2, 0.5)
 # Random keys by which a model is tried for chance.
 _TRIED = 3
 
@@ -117,6 +117,8 @@ class Belief:
         self._previous = exact.task(lanes) if self._redrawn else self._task
         self._lanes = np.arange(lanes).reshape(self._count, self._particles)
         self._everybody = np.arange(self._count)
+        #: Columns of a patient row that differ between patients of the prior.
+        self.varied = self._prior.varied
 
     # A course ------------------------------------------------------------------------------------
 
@@ -294,10 +296,7 @@ class Belief:
             np.broadcast_to(seen, shown.shape).reshape(-1, *shape), flat
         )
         exact, measured = exact.reshape(shown.shape), measured.reshape(shown.shape)
-        # An error proportional to its number is normal in the logarithm; the geometric mean of both
-        # deviations makes the difference of the numbers that of their logarithms.
-        both = exact * measured
-        variance = np.where(both > 0.0, both, np.square(np.maximum(exact, measured)))
+        variance = np.square(_mean_deviation(exact, measured))
         rounding = _ROUNDING * np.maximum(1.0, np.abs(seen))
         variance = variance + np.square(self._floors[time][who])[:, None, :] + np.square(rounding)
         return -0.5 * (np.square(seen - shown) / variance).sum(axis=2)
@@ -475,6 +474,19 @@ def has_chance(problem: Problem) -> bool:
         shown = result.observation
         active &= ~(result.terminated | result.truncated)
     return False
+
+
+def _mean_deviation(exact: Floats, measured: Floats) -> Floats:
+    """Deviation of the error between two numbers, given that at each of them.
+
+    Between them it is taken as linear, and the difference over the logarithmic mean of its ends is
+    that of the numbers on the scale on which the error is alike everywhere: for errors proportional
+    to the number, that of logarithms. Where one end has no error, it is that of the other.
+    """
+    low, high = np.minimum(exact, measured), np.maximum(exact, measured)
+    between = (low > 0.0) & (high < np.inf) & (high > low * (1.0 + 1e-6))
+    low, top = np.where(between, low, 1.0), np.where(between, high, 2.0)
+    return np.where(between, (top - low) / np.log(top / low), high)
 
 
 def _reweigh(weights: Floats, likelihood: Floats, part: Floats) -> Floats:

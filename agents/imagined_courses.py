@@ -223,5 +223,6 @@ def knots(ahead: int, count: int) -> NDArray[np.intp]:
 
     Stretches grow geometrically: the next decision is a stretch of its own.
     """
-    starts = np.unique(np.floor((ahead + 1.0) ** (np.arange(count) / count)).astype(np.intp) - 1)
+    number = np.arange(min(count, ahead))
+    starts = np.maximum(np.floor((ahead + 1.0) ** (number / count)).astype(np.intp) - 1, number)
     return np.searchsorted(starts, np.arange(ahead), side="right") - 1

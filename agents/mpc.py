@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from oncogym.agents.batch_cma import BatchCMA
 from oncogym.agents.belief import Belief, BeliefSettings, has_chance
 from oncogym.agents.imagined_courses import Bases, Candidates, ImaginedCourses, knots
 from oncogym.agents.patient_streams import PatientStreams
@@ -27,13 +28,8 @@ from oncogym.envs.therapy import Floats, TherapyTask
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-# The first candidates of a search move by 1 to this share of the spread: nobody knows the scale on
-# which a treatment's action matters.
-_SMALLEST_MOVE = 0.03
-# Share of the candidates of a generation from which the next one is drawn.
-_ELITE = 0.25
-# Lanes that hold a task's states within the cache of a machine.
-_LANES = 16384
+# Protocols that a patient's plan may still fall back on after the first decision.
+_KEPT = 4
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,9 @@ class MPCSettings:
 
     Args:
         budget: Courses simulated for each patient and decision in the search, at least 8.
-        iterations: Generations of the search.
+        population: Plans of a generation of the search at least.
+        iterations: Generations at most. Where a plan takes one course only there are so many, of as
+            many plans as the budget allows; where it takes many, there are fewer.
         scenarios: States for which a plan is judged together, where there are several.
         horizon: Decisions looked ahead, ``None`` to the end of the course.
         replan_every: Decisions carried out before the next search.
@@ -56,7 +54,8 @@ class MPCSettings:
     """
 
     budget: int = 1024
-    iterations: int = 2
+    population: int = 32
+    iterations: int = 32
     scenarios: int = 16
     horizon: int | None = None
     replan_every: int = 1
@@ -67,6 +66,7 @@ class MPCSettings:
 
     def __post_init__(self) -> None:
         whole_number("budget", self.budget, 8, 10**9)
+        whole_number("population", self.population, 4, 10**6)
         whole_number("iterations", self.iterations, 1, 1000)
         whole_number("scenarios", self.scenarios, 1, 10**6)
         if self.horizon is not None:
@@ -76,18 +76,17 @@ class MPCSettings:
         check_option("spread", self.spread, 1e-6, 10.0)
         whole_number("seed", self.seed, 0, 2**31 - 1)
 
-    def suited(self, task: TherapyTask) -> MPCSettings:
-        """The settings, with less work where a task steps few lanes together: its model is slow."""
-        if task.max_lanes >= 1024:
-            return self
-        belief = replace(self.belief, particles=min(self.belief.particles, 16), moves=0, redraws=0)
-        return replace(
-            self,
-            budget=min(self.budget, 48),
-            iterations=min(self.iterations, 2),
-            scenarios=min(self.scenarios, 4),
-            belief=belief,
-        )
+    def generations(self, scenarios: int) -> tuple[int, int]:
+        """Plans of a generation, and generations, for so many scenarios."""
+        plans = max(self.population, self.budget // (scenarios * self.iterations))
+        return plans, max(1, self.budget // (scenarios * plans))
+
+    @classmethod
+    def suited(cls, problem: Problem) -> MPCSettings:
+        """The default with what suits the problem's environment, see :class:`Effort`."""
+        control = dict(problem.variant.effort.control)
+        belief = BeliefSettings(**control.pop("belief", {}))
+        return cls(belief=belief, **control)
 
 
 @dataclass
@@ -97,6 +96,7 @@ class ControlState:
     Attributes:
         time: Number of the decision.
         over: Patients whose treatment is over ``(patients,)``.
+        rivals: Protocols that it is compared with ``(patients, k)``.
         base: Protocol from which each patient's plan starts ``(patients,)``.
         offsets: What the plan adds to it ``(patients, decisions, action size)``.
         last: Actions that were given last ``(patients, action size)``.
@@ -107,6 +107,7 @@ class ControlState:
 
     time: int
     over: NDArray[np.bool_]
+    rivals: NDArray[np.intp]
     base: NDArray[np.intp]
     offsets: Floats
     last: Floats
@@ -121,7 +122,8 @@ class RecedingHorizon:
     A bound controller decides for the patients of its problem, all of whom begin together.
 
     Args:
-        settings: How much it thinks.
+        settings: How much it thinks; by default what suits the environment.
+        seed: Seed of search and belief in place of that of the settings.
     """
 
     name: ClassVar[str]
@@ -129,8 +131,9 @@ class RecedingHorizon:
     sees: ClassVar[str] = "measurable"
     _hidden: ClassVar[bool] = False
 
-    def __init__(self, settings: MPCSettings | None = None) -> None:
-        self.settings = settings or MPCSettings()
+    def __init__(self, settings: MPCSettings | None = None, seed: int | None = None) -> None:
+        self._given = settings
+        self._seed = None if seed is None else whole_number("seed", seed, 0, 2**31 - 1)
         self.problem: Problem | None = None
 
     def bind(self, problem: Problem) -> Self:
@@ -142,7 +145,12 @@ class RecedingHorizon:
         if not len(problem.patients):
             raise ValueError("the problem has no patients; choose some with Problem.drawn")
         task = problem.task(1)
-        bound = type(self)(self.settings.suited(task))
+        settings = self._given or MPCSettings.suited(problem)
+        if self._seed is not None:
+            belief = replace(settings.belief, seed=self._seed)
+            settings = replace(settings, seed=self._seed, belief=belief)
+        bound = type(self)(settings)
+        bound.settings = settings
         bound.problem = problem
         hidden: dict[str, Any] = {}
         if self._hidden:
@@ -157,15 +165,10 @@ class RecedingHorizon:
         bound._true = problem.with_options(exact)
         bound._bases = Bases(bound._true, self._hidden)
         bound._prepare()
-        settings = bound.settings
-        lanes = len(problem.patients) * max(
-            settings.budget // settings.iterations,
-            bound._scenarios * (len(bound._bases) + 1),
-        )
-        most = _LANES if task.max_lanes >= 1024 else task.max_lanes
-        bound._courses = ImaginedCourses(
-            bound._model, bound._bases, min(lanes, most), settings.horizon
-        )
+        plans, _ = settings.generations(bound._scenarios)
+        plans = max(plans, len(bound._bases) + 1)
+        lanes = min(len(problem.patients) * bound._scenarios * plans, task.max_lanes)
+        bound._courses = ImaginedCourses(bound._model, bound._bases, lanes, settings.horizon)
         bound._observer = bound._true.task(1) if self._hidden else task
         return bound
 
@@ -177,6 +180,7 @@ class RecedingHorizon:
     _courses: ImaginedCourses
     _observer: TherapyTask
     _scenarios: int
+    settings: MPCSettings
 
     def _prepare(self) -> None:
         """Make what is needed once for a problem, and set the number of scenarios."""
@@ -254,6 +258,7 @@ class RecedingHorizon:
         return ControlState(
             time=0,
             over=np.zeros(count, np.bool_),
+            rivals=np.tile(np.arange(len(self._bases)), (count, 1)),
             base=np.zeros(count, np.intp),
             offsets=np.zeros((count, self._courses.decisions, size)),
             last=np.zeros((count, size)),
@@ -278,9 +283,8 @@ class RecedingHorizon:
             # A sum in a fixed order over scenarios of equal weight.
             return found.sum(axis=2)
 
-        # The plan so far, and every protocol as it is.
-        protocols = np.broadcast_to(np.arange(len(self._bases)), (count, len(self._bases)))
-        base = np.concatenate([state.base[:, None], protocols], axis=1)
+        # The plan so far, and protocols as they are.
+        base = np.concatenate([state.base[:, None], state.rivals], axis=1)
         offsets = np.zeros((count, base.shape[1], decisions, size))
         offsets[:, 0] = state.offsets
         scores = score(base, offsets)
@@ -288,45 +292,28 @@ class RecedingHorizon:
         best = scores[everybody, chosen]
         state.base = base[everybody, chosen]
         state.offsets = offsets[everybody, chosen]
+        if state.rivals.shape[1] > _KEPT:
+            order = np.argsort(-scores[:, 1:], axis=1, kind="stable")[:, :_KEPT]
+            state.rivals = np.take_along_axis(state.rivals, order, axis=1)
 
-        # Cross-entropy search of what to add, stretch by stretch.
-        settings = self.settings
-        stretch = knots(courses.ahead(time), settings.knots)
+        # A search of what to add, stretch by stretch.
+        stretch = knots(courses.ahead(time), self.settings.knots)
         width = int(stretch.max()) + 1
-        plans = max(4, settings.budget // (settings.iterations * going.shape[1]))
-        elite = max(2, int(np.ceil(_ELITE * plans)))
-        rank = np.log(elite + 0.5) - np.log(np.arange(1, elite + 1))
-        rank /= rank.sum()
-        scale = np.geomspace(1.0, _SMALLEST_MOVE, plans)[None, :, None]
-        mean = np.zeros((count, 1, width * size))
-        spread = np.full((count, 1, width * size), settings.spread)
+        plans, generations = self.settings.generations(going.shape[1])
+        search = BatchCMA(count, width * size, self.settings.spread, plans)
         origin = state.offsets.copy()
-        for number in range(settings.iterations):
+        for _ in range(generations):
             drawn = state.draws.normals(everybody, plans * width * size)
-            drawn = drawn.reshape(count, plans, width * size)
-            if number == 0:
-                moves = spread * scale * drawn
-                # Every other candidate moves about half of the numbers.
-                some = moves[:, ::2]
-                some *= state.draws.uniforms(everybody, some[0].size).reshape(some.shape) < 0.5
-            else:
-                moves = mean + spread * drawn
-                moves[:, 0] = mean[:, 0]
+            moves = search.ask(drawn.reshape(count, plans, width * size))
             tried = np.repeat(origin[:, None], plans, axis=1)
-            tried[:, :, time : time + len(stretch)] += moves.reshape(count, plans, width, size)[
-                :, :, stretch
-            ]
+            added = moves.reshape(count, plans, width, size)[:, :, stretch]
+            tried[:, :, time : time + len(stretch)] += added
             scores = score(np.repeat(state.base[:, None], plans, axis=1), tried)
-            order = np.argsort(-scores, axis=1, kind="stable")
-            first = order[:, 0]
+            search.tell(moves, scores)
+            first = np.argmax(scores, axis=1)
             better = scores[everybody, first] > best
             best = np.where(better, scores[everybody, first], best)
             state.offsets[better] = tried[everybody, first][better]
-            good = np.take_along_axis(moves, order[:, :elite, None], axis=1)
-            mean = (rank[None, :, None] * good).sum(axis=1, keepdims=True)
-            spread = np.sqrt(
-                (rank[None, :, None] * np.square(good - mean)).sum(axis=1, keepdims=True)
-            )
 
 
 class _WithBelief(RecedingHorizon):

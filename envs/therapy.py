@@ -383,16 +383,13 @@ class TherapyTask(ABC):
 
         Args:
             lanes: Lane numbers ``(k,)``.
-            seeds: Random key of each ``(k,)``. A task whose lanes keep no ``seeds`` has no chance.
+            seeds: Random key of each ``(k,)``. A task that keeps no keys has no chance.
             episodes: Second half of the keys ``(k,)``; by default it stays.
-
-        Raises:
-            NotImplementedError: The task does not name its arrays.
         """
-        state = self._named_state()
+        keys = self._key_state()
         for name, values in (("seeds", seeds), ("episodes", episodes)):
-            if name in state and values is not None:
-                state[name][lanes] = values
+            if name in keys and values is not None:
+                keys[name][lanes] = values
 
     def snapshot(self, lanes: NDArray[np.intp] | None = None) -> Snapshot:
         """The state of lanes that were reset, copied; what :meth:`restore` puts back.

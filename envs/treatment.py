@@ -32,12 +32,15 @@ class Effort:
         optimizer: Name of the optimiser that searches the open-loop plan; ``None`` for the usual
             one. A model in which one draw says little takes one that meets fresh chance in every
             generation.
+        control: Settings of controllers that suit the model's speed in place of the default, by
+            name of the field of ``MPCSettings``; ``belief`` holds those of ``BeliefSettings``.
         limits: Amount of work in place of the preset's, by preset and by name of its field.
     """
 
     protocols: tuple[str, ...] | None = None
     search_options: Mapping[str, Any] = field(default_factory=dict)
     optimizer: str | None = None
+    control: Mapping[str, Any] = field(default_factory=dict)
     limits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 

@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from oncogym.agents.agent import Agent
-from oncogym.agents.belief import BeliefSettings
 from oncogym.agents.clinical import RandomAgent, clinical_agent, clinical_agents
 from oncogym.agents.learned import PolicyAgent, policy_folder
-from oncogym.agents.mpc import CONTROLLERS, MPCSettings
+from oncogym.agents.mpc import CONTROLLERS
 from oncogym.agents.plan import load_plan
 from oncogym.core.errors import nearest
 from oncogym.envs.problem import Problem
@@ -112,7 +111,7 @@ def _load(problem: Problem, task: TherapyTask, named: str, seed: int) -> Agent:
     if named == RANDOM:
         return RandomAgent(int(np.prod(task.action_space.shape)), seed)
     if named in CONTROLLERS:
-        return CONTROLLERS[named](MPCSettings(seed=seed, belief=BeliefSettings(seed=seed)))
+        return CONTROLLERS[named](seed=seed)
     path = Path(named)
     if named and path.is_dir():
         return PolicyAgent.load(path, problem.variant.id, problem.options)

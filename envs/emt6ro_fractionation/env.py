@@ -217,6 +217,13 @@ _EFFORT = Effort(
     ),
     search_options={"fidelity": "screening"},
     optimizer="ga",
+    # A course takes a tenth of a second, and a replay as long as the course.
+    control={
+        "budget": 64,
+        "population": 8,
+        "scenarios": 4,
+        "belief": {"particles": 16, "moves": 0, "redraws": 0},
+    },
     limits={
         "quick": {
             "patients": 96,

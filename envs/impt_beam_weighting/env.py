@@ -190,7 +190,7 @@ from oncogym.envs.impt_beam_weighting.model import (
 from oncogym.envs.impt_beam_weighting.picture import picture, traces
 from oncogym.envs.impt_beam_weighting.protocols import PROTOCOLS
 from oncogym.envs.impt_beam_weighting.task import IMPTTask
-from oncogym.envs.treatment import Treatment, Variant
+from oncogym.envs.treatment import Effort, Treatment, Variant
 
 _NOMINAL = IMPTPatient().to_array()
 # Coefficient of variation of the magnitudes of errors between patients of a population.
@@ -266,6 +266,7 @@ TREATMENT = Treatment(
             options={"cohort": "population", "plan_phases": 3},
             evaluation_cohort="held_out",
             baseline="robust",
+            effort=Effort(control={"budget": 480, "population": 24, "scenarios": 10}),
         ),
     ),
     cohorts={
