@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from oncogym.agents.agent import Agent
-from oncogym.agents.belief import BeliefSettings
 from oncogym.agents.mpc import MPCSettings, find_controller
+from oncogym.envs.problem import Problem
 from oncogym.evaluation.benchmark.presets import Preset
 
 
-def controllers_of(preset: Preset, seed: int) -> dict[str, Agent]:
-    """The preset's controllers by name.
+def controllers_of(problem: Problem, preset: Preset, seed: int) -> dict[str, Agent]:
+    """The preset's controllers by name, with its settings on top of the environment's.
 
     Raises:
         UnknownNameError: There is no such controller.
         ValueError: A setting is out of range.
     """
-    settings = MPCSettings(**preset.control, seed=seed, belief=BeliefSettings(seed=seed))
+    usual = MPCSettings.suited(problem)
+    belief = replace(usual.belief, seed=seed)
+    settings = replace(usual, belief=belief, seed=seed, **preset.control)
     return {name: find_controller(name)(settings) for name in preset.controllers}

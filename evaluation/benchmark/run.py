@@ -228,7 +228,7 @@ def _benchmark_one(
         agents = {name: agents[name] for name in wanted if name in agents}
     agents |= full_state_twins(problem, agents)
     agents["random"] = RandomAgent(int(np.prod(task.action_space.shape)), seed)
-    agents |= controllers_of(preset, seed)
+    agents |= controllers_of(problem, preset, seed)
     say(f"{env_id}: searching an open-loop plan")
     plan, search = common_plan(problem, preset, folder, seed, executor)
     agents[PLAN] = plan
