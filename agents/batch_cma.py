@@ -97,7 +97,8 @@ class BatchCMA:
             + self._one * self._shape[:, :, None] * self._shape[:, None, :]
             + self._many * spread_of_best
         )
-        self._root = np.linalg.cholesky(self._covariance + 1e-12 * np.eye(self.dimension))
+        covariance = self._covariance + 1e-12 * np.eye(self.dimension)
+        self._root = np.asarray(np.linalg.cholesky(covariance), np.float64)
         self._mean = middle
         growth = np.exp(self._path_rate / self._damping * (length / self._length - 1.0))
         self._spread = np.maximum(self._spread * growth[:, None, None], _LEAST_SPREAD)
