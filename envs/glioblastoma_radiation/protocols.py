@@ -42,7 +42,9 @@ def _replanned(
     """The fraction grows as the field shrinks: its share of the safe dose stays what it was."""
     limit = _seen_limits(task, observation)
     first = np.where(np.isnan(memory[:, 0]), limit, memory[:, 0])
-    now = dose * limit / np.maximum(first, 1e-9)
+    # Where no limit is set, as without a visible field, the fraction stays what it was.
+    known = (first > 0.0) & np.isfinite(first) & np.isfinite(limit)
+    now = dose * np.divide(limit, first, out=np.ones(len(limit)), where=known)
     return np.minimum(now[:, None] / task.total_dose, 1.0), first[:, None]
 
 
