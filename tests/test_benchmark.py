@@ -275,6 +275,11 @@ def test_an_environment_of_a_report_that_is_gone_is_named(reported):
     [
         ("plan.json", '{"label": "x", "actions": [[0.5]], "about": {"method": "DE"}}'),
         ("plan.json", '{"label": "x", "actions": [[0.5]]}'),
+        (
+            "plan.json",
+            '{"label": "x", "actions": [[0.5]], "about": {"method": "DE", "evaluations": 1, '
+            '"seconds": 1.0, "searches": [{"method": "DE"}]}}',
+        ),
         ("own_plans.json", "{}"),
         ("ppo-3/progress.csv", "steps,eval/ret"),
         ("ppo-4/progress.csv", "steps,eval/return\n10,0.5\n10,0.6\n"),

@@ -122,11 +122,18 @@ def read_search(path: Path) -> dict[str, Any]:
     about = document.get("about") if isinstance(document, dict) else None
     if not isinstance(about, dict) or not isinstance(about.get("method"), str):
         raise CorruptFileError(f"{path}: it does not say how the plan was found")
-    for name in ("evaluations", "seconds"):
-        value = about.get(name)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
-            raise CorruptFileError(f"{path}: about.{name} is {value!r}; allowed: a number")
-    return about
+    # The plan of one optimiser is its own only search.
+    searches = about.get("searches", [about])
+    if not isinstance(searches, list) or not all(isinstance(one, dict) for one in searches):
+        raise CorruptFileError(f"{path}: about.searches is no list of searches")
+    for one in (about, *searches):
+        if not isinstance(one.get("method"), str):
+            raise CorruptFileError(f"{path}: a search has no method")
+        for name in ("evaluations", "seconds"):
+            value = one.get(name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+                raise CorruptFileError(f"{path}: about.{name} is {value!r}; allowed: a number")
+    return {**about, "searches": searches}
 
 
 def plans_of_patients(
