@@ -167,7 +167,7 @@ class Comparison:
                 tables.append(table.assign(training_seed=number))
         results = pd.concat(tables, ignore_index=True)
         sees = {name: what_is_seen(agent, problem.kept_task(1)) for name, agent in everyone.items()}
-        rivals = rivals_of(sees, replicas, {*optimised, "random"})
+        rival = best_of(results, rivals_of(sees, replicas, {*optimised, "random"}))
         scores: dict[str, dict[str, Interval]] = {}
         no_scale = {"mean": "no reference agent was named"}
         for statistic in ("mean", "iqm") if reference is not None else ():
@@ -191,8 +191,8 @@ class Comparison:
             labels=labels_of(everyone),
             learnt=tuple(replicas),
             sees=sees,
-            rival=best_of(results, rivals),
-            key=key_number(results, replicas, rivals, seed=seed),
+            rival=rival,
+            key=key_number(results, replicas, rival, seed=seed),
             seed=seed,
         )
 

@@ -57,21 +57,21 @@ class KeyNumber:
 def key_number(
     results: pd.DataFrame,
     trained: Collection[str],
-    rivals: Collection[str],
+    rival: str,
     *,
     seed: int = 0,
 ) -> KeyNumber | None:
-    """The best of ``trained`` against the best of ``rivals``, nothing if one of them is empty.
+    """The best of ``trained`` against ``rival``, nothing if there is none of them.
 
     The best are those of the same patients: the rival's choice favours the rival.
 
     Args:
         results: See :func:`oncogym.evaluation.harness.evaluate`, with ``training_seed``.
         trained: Agents that were trained.
-        rivals: Rules and controllers that see no more than they do.
+        rival: The best of the rules and controllers that see no more than they do, or empty.
         seed: Seed of the bootstrap.
     """
-    one, other = best_of(results, trained), best_of(results, rivals)
+    one, other = best_of(results, trained), rival
     if not one or not other:
         return None
     table = results.assign(success=results["success"].astype(float))

@@ -165,8 +165,7 @@ def stratified_bootstrap(
     data = _finite(values)
     if data.ndim > 2:
         raise ValueError(f"values must have shape (n,) or (k, n), got {data.shape}")
-    if resamples < 1 or not 0.0 < confidence < 1.0:
-        raise ValueError(f"need resamples >= 1 and 0 < confidence < 1: {resamples}, {confidence}")
+    _check_resampling(resamples, confidence)
     n = data.shape[-1]
     labels = np.zeros(n, dtype=np.intp) if strata is None else np.asarray(strata)
     if labels.shape != (n,):
@@ -189,11 +188,21 @@ def stratified_bootstrap(
         # One uniform number per patient and resample, so that blocks do not change the stream.
         index = start + (rng.random((m, n)) * size).astype(np.intp)
         draws[begin : begin + m] = _reduced(statistic(data[..., index], axis=-1), (m,))
-    draws.sort()
-    tail = (1.0 - confidence) / 2.0 * (resamples - 1)
-    return Interval(
-        estimate, float(draws[math.floor(tail)]), float(draws[resamples - 1 - math.floor(tail)])
-    )
+    return _percentile_interval(estimate, draws, confidence)
+
+
+def _check_resampling(resamples: int, confidence: float) -> None:
+    if resamples < 1 or not 0.0 < confidence < 1.0:
+        raise ValueError(f"need resamples >= 1 and 0 < confidence < 1: {resamples}, {confidence}")
+
+
+def _percentile_interval(
+    estimate: float, draws: NDArray[np.float64], confidence: float
+) -> Interval:
+    """An estimate with the order statistics of its resamples ``(m,)``, rounded outwards."""
+    ordered = np.sort(draws)
+    tail = math.floor((1.0 - confidence) / 2.0 * (len(ordered) - 1))
+    return Interval(estimate, float(ordered[tail]), float(ordered[len(ordered) - 1 - tail]))
 
 
 def _reduced(result: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
@@ -263,8 +272,7 @@ def hierarchical_difference(
             f"trained must have shape (k, n) and other (n,), got {np.shape(trained)} and "
             f"{np.shape(other)}"
         )
-    if resamples < 1 or not 0.0 < confidence < 1.0:
-        raise ValueError(f"need resamples >= 1 and 0 < confidence < 1: {resamples}, {confidence}")
+    _check_resampling(resamples, confidence)
     gains = ours - theirs
     seeds, patients = gains.shape
     # A canonical order makes the result independent of the order of the rows.
@@ -279,11 +287,7 @@ def hierarchical_difference(
         rows = np.bincount(rng.integers(0, seeds, seeds), minlength=seeds) / seeds
         columns = np.bincount(rng.integers(0, patients, patients), minlength=patients) / patients
         draws[number] = rows @ gains @ columns
-    draws.sort()
-    tail = (1.0 - confidence) / 2.0 * (resamples - 1)
-    return Interval(
-        estimate, float(draws[math.floor(tail)]), float(draws[resamples - 1 - math.floor(tail)])
-    )
+    return _percentile_interval(estimate, draws, confidence)
 
 
 def unpaired_difference(

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from oncogym.envs.chemo_dosing.model import ChemoPatient
 from oncogym.envs.chemo_dosing.step_kernels import safe_doses
+from oncogym.envs.plan_spaces import Floats
 from oncogym.envs.protocols import ClinicalProtocol, HiddenError, Rule, Schedule, ScheduleError
-
-Floats = NDArray[np.float64]
 
 
 def _every(days: float, dose: float, first: float = 0.0, horizon: float = 60.0) -> Any:

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from oncogym.envs.plan_spaces import Floats
 from oncogym.envs.protocols import ClinicalProtocol, HiddenError, Rule, Schedule, ScheduleError
-
-Floats = NDArray[np.float64]
 
 _FRACTIONS = 30
 
