@@ -226,10 +226,10 @@ _EFFORT = Effort(
     },
     limits={
         "quick": {
-            "patients": 96,
+            "patients": 48,
             "plan_patients": 16,
-            # They simulate some hundred courses for each patient, a minute's work.
-            "controllers": (),
+            # Five searches a course; one at each of the twenty decisions takes a minute a patient.
+            "control": {"budget": 16, "population": 4, "scenarios": 4, "replan_every": 4},
             "plan_generations": 10,
             "training_steps": 40_000,
             "own_plan_patients": 0,
