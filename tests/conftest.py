@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import signal
 
 import plan_libraries as shared
 import pytest
+from once import session_folder
 
 import oncogym  # noqa: F401  (registers the environments)
 from oncogym.envs import treatments
@@ -25,6 +26,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="no test marked slow, and the first case only of each that has several",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # A shell that starts the tests in the background has Ctrl-C ignored, and programs inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -52,10 +58,7 @@ def env_id(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(autouse=True, scope="session")
 def plan_libraries(tmp_path_factory: pytest.TempPathFactory):
     """Make the plan library of an anatomy once a session, whichever process asks for it first."""
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent  # the same for all workers
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(shared.FOLDER, str(folder))
+        patch.setenv(shared.FOLDER, str(session_folder(tmp_path_factory)))
         patch.setattr(library, "library_of_phantom", shared.kept_library)
         yield

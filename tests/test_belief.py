@@ -11,6 +11,7 @@ import pytest
 from oncogym.agents.belief import Belief, BeliefSettings, has_chance
 from oncogym.agents.prior import Prior
 from oncogym.envs.problem import Problem
+from oncogym.evaluation import belief_picture
 from oncogym.evaluation.belief_calibration import calibrate, judge
 
 sys.path.insert(0, str(Path(__file__).parent / "packages" / "oncogym_toy"))
@@ -153,3 +154,23 @@ def test_a_treatment_without_errors_of_measurement_is_identified():
 def test_settings_are_checked(name, value):
     with pytest.raises(ValueError, match=name):
         BeliefSettings(**{name: value})
+
+
+def test_the_picture_shows_the_belief_narrow(tmp_path, capsys):
+    problem = Problem.resolve(CHEMO, {"observation": "measurable"}, cohort="held_out").drawn(1)
+    settings = BeliefSettings(particles=64)
+    beliefs, varied = belief_picture.follow(problem, np.full((20, 1), 0.05), [0, 2, 20], settings)
+    assert [one.decisions for one in beliefs] == [0, 2, 20]
+    column = problem.treatment.patient.FIELDS.index("elimination_rate")
+    assert column in varied
+    spreads = [one.patients[:, column].std() for one in beliefs]
+    assert spreads[2] < 0.6 * spreads[0]
+    for times in ([1, 2], [0, 5, 3], [0, 21]):
+        with pytest.raises(ValueError, match="allowed: ascending from 0 to 20"):
+            belief_picture.follow(problem, np.full((20, 1), 0.05), times, settings)
+    arguments = [CHEMO, "--after", "3", "--particles", "16", "--moves", "1"]
+    assert belief_picture.main([*arguments, "--out", str(tmp_path / "belief.png")]) == 0
+    assert (tmp_path / "belief.png").read_bytes().startswith(b"\x89PNG")
+    assert "after 3 decisions: growth_rate" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        belief_picture.main([CHEMO, "--protocol", "pacing", "--out", str(tmp_path / "x.png")])

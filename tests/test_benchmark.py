@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import slot_toy
+from once import made_once
 
 from oncogym.agents.clinical import clinical_agent
 from oncogym.core.errors import UnknownNameError
@@ -42,9 +43,10 @@ OTHER = "oncogym/ChemoDosing-v0"
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("benchmark")
-    comparisons = run_benchmark([ENV], SMALL, folder, seed=3, manifest={"command": "test"})
-    return folder, comparisons[ENV]
+    def make(folder):
+        return run_benchmark([ENV], SMALL, folder, seed=3, manifest={"command": "test"})[ENV]
+
+    return made_once(tmp_path_factory, "finished_benchmark", make)
 
 
 def test_everybody_treats_the_same_patients(finished):
@@ -197,8 +199,9 @@ def test_genetic_search_goes_on_from_its_checkpoints(tmp_path):
     assert later["evaluations"] == about["evaluations"]
 
 
-def test_second_run_uses_the_finished_parts_and_shows_studies_too(finished):
-    folder, comparison = finished
+def test_second_run_uses_the_finished_parts_and_shows_studies_too(finished, tmp_path):
+    folder, comparison = tmp_path / "copy", finished[1]
+    shutil.copytree(finished[0], folder)
     place = folder / "ChemoDosingCohort-v0"
     before = (place / "results.csv").read_bytes()
     plan = (place / "plan.json").stat().st_mtime_ns

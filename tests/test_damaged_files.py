@@ -208,8 +208,9 @@ def test_values_of_another_kind(kind, tmp_path):
     path = write(tmp_path)
     document = json.loads(path.read_text())
     whole = read(path)
-    for way in places(document):
-        for new in NONSENSE:
+    for number, way in enumerate(places(document)):
+        # A problem's file takes tens of milliseconds: a third of the values at each place.
+        for new in NONSENSE[number % 3 :: 3] if kind == "config" else NONSENSE:
             path.write_text(json.dumps(replaced(document, way, new)))
             found = try_to_read(read, path)
             assert found is None or type(found) is type(whole), (way, new)

@@ -13,12 +13,15 @@ IDS = {
     "oncogym/IMPTBeamWeightingCohort-v0": 3,
     "oncogym/EMT6RoFractionationCohort-v0": 2,
 }
+# Spheroids of another fidelity are measured alike, and grow faster.
+OPTIONS = {"oncogym/EMT6RoFractionationCohort-v0": {"fidelity": "screening"}}
 LANES = {"oncogym/EMT6RoFractionationCohort-v0": 64}
 
 
 def observe_both(env_id, decisions):
     """Observations ``(decisions, lanes, numbers)`` with and without errors, and deviations."""
-    problem = Problem.resolve(env_id, {"observation": "measurable"})
+    options = {"observation": "measurable", **OPTIONS.get(env_id, {})}
+    problem = Problem.resolve(env_id, options)
     lanes = LANES.get(env_id, 400)
     rows = np.tile(problem.drawn(1, cohort="nominal").patients, (lanes, 1))
     problem = problem.with_patients(rows)

@@ -54,6 +54,13 @@ in a clinic reads 10^-3 cells, which is where a cured course ends; whether it is
 observation. Errors, delay and interval are choices of the size that laboratories state, not fits;
 the drug's concentration is not measured, as is usual outside therapeutic drug monitoring.
 
+What these measurements tell of the parameters, for one patient of the cohort who gets 0.5 mg/L a
+day (`python -m oncogym.evaluation.belief_picture oncogym/ChemoDosingCohort-v0 --patient 0`):
+elimination and toxicity recovery soon, Emax and EC50 little, growth nothing while a tumour is
+treated.
+
+![Belief about five parameters before and after treatment](chemo_dosing-belief.png)
+
 ## Rewards
 
 The weighted sum of named terms; `info["reward_terms"]` has them unweighted.

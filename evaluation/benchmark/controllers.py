@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from oncogym.agents.agent import Agent
-from oncogym.agents.mpc import MPCSettings, find_controller
+from oncogym.agents.mpc import MPCSettings, RecedingHorizon, find_controller
 from oncogym.envs.problem import Problem
 from oncogym.evaluation.benchmark.presets import Preset
 
 
-def controllers_of(problem: Problem, preset: Preset, seed: int) -> dict[str, Agent]:
+def controllers_of(problem: Problem, preset: Preset, seed: int) -> dict[str, RecedingHorizon]:
     """The preset's controllers by name, with its settings on top of the environment's.
 
     Raises:
