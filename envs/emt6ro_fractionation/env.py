@@ -234,6 +234,13 @@ _EFFORT = Effort(
             "training_steps": 40_000,
             "own_plan_patients": 0,
         },
+        "standard": {
+            "patients": 64,
+            "plan_patients": 32,
+            "control": {"budget": 16, "population": 4, "scenarios": 4, "replan_every": 4},
+            "plan_generations": 26,
+            "training_steps": 40_000,
+        },
         "full": {
             "patients": 64,
             "plan_patients": 32,

@@ -65,6 +65,14 @@ PRESETS = {
             control={"budget": 192},
         ),
         Preset(
+            "standard",
+            patients=256,
+            plan_patients=128,
+            plan_generations=61,
+            training_seeds=5,
+            control={"budget": 192},
+        ),
+        Preset(
             "full",
             patients=256,
             plan_patients=128,
