@@ -85,16 +85,21 @@ def test_common_plans_are_searched_on_the_population(name, preset, search, tmp_p
 
 
 def test_presets_are_the_documented_ones():
-    quick, full = PRESETS["quick"], PRESETS["full"]
+    quick, standard, full = PRESETS.values()
+    assert [preset.name for preset in PRESETS.values()] == ["quick", "standard", "full"]
     assert (quick.patients, quick.plan_patients, quick.plan_generations) == (64, 96, 31)
     assert (quick.training_seeds, quick.own_plan_patients) == (1, 0)
-    assert (quick.control, full.control) == ({"budget": 192}, {})
+    assert (standard.patients, standard.plan_patients, standard.plan_generations) == (256, 128, 61)
+    assert (standard.training_seeds, standard.own_plan_patients) == (5, 0)
+    assert (quick.control, standard.control, full.control) == ({"budget": 192},) * 2 + ({},)
     assert (full.patients, full.plan_patients, full.plan_generations) == (256, 128, 301)
     assert (full.training_seeds, full.own_plan_patients) == (10, 256)
     assert {preset.training_steps for preset in PRESETS.values()} == {None}
     spheroids = quick.suited(COHORTS["emt6ro_fractionation"])
-    assert (spheroids.patients, spheroids.plan_patients, spheroids.plan_generations) == (96, 16, 10)
+    assert (spheroids.patients, spheroids.plan_patients, spheroids.plan_generations) == (48, 16, 10)
     assert spheroids.training_steps == 40_000
+    assert spheroids.controllers == quick.controllers
+    assert standard.suited(COHORTS["emt6ro_fractionation"]).patients == 64
     for name in ("chemo_dosing", "glioblastoma_radiation", "impt_beam_weighting"):
         assert quick.suited(COHORTS[name]) == quick
 

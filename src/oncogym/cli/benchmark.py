@@ -32,11 +32,12 @@ def add_parser(commands: Any) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "benchmark",
-        help="protocols, optimiser and a freshly trained PPO on the same held-out patients",
-        description="For each environment: the clinical protocols, an open-loop plan found by "
-        "differential evolution and a PPO agent trained on the spot treat the same held-out "
-        "patients. Prints the tables and writes results, figures and one HTML report. A run that "
-        "was interrupted goes on where it stopped.",
+        help="protocols, rules, controllers, plans and a freshly trained PPO on the same held-out "
+        "patients",
+        description="For each environment: clinical protocols, rules, receding-horizon control, the "
+        "best of the open-loop plans that the optimisers find, and PPO agents trained on the spot "
+        "treat the same held-out patients. Prints one table a treatment and writes results, "
+        "figures and one HTML report. A run that was interrupted goes on where it stopped.",
     )
     parser.add_argument(
         "--preset", choices=sorted(PRESETS), default="quick", help="amount of work (default quick)"
