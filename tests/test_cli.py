@@ -18,10 +18,12 @@ COMMANDS = (
     "train",
     "optimize",
     "evaluate",
+    "render",
     "robustness",
     "benchmark",
     "reproduce",
     "speed",
+    "doctor",
 )
 
 

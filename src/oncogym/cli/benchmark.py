@@ -34,9 +34,9 @@ def add_parser(commands: Any) -> None:
         "benchmark",
         help="protocols, rules, controllers, plans and a freshly trained PPO on the same held-out "
         "patients",
-        description="For each environment: clinical protocols, rules, receding-horizon control, the "
-        "best of the open-loop plans that the optimisers find, and PPO agents trained on the spot "
-        "treat the same held-out patients. Prints one table a treatment and writes results, "
+        description="For each environment: clinical protocols, rules, receding-horizon control, "
+        "the best of the open-loop plans that the optimisers find, and PPO agents trained on the "
+        "spot treat the same held-out patients. Prints one table a treatment and writes results, "
         "figures and one HTML report. A run that was interrupted goes on where it stopped.",
     )
     parser.add_argument(

@@ -11,9 +11,11 @@ from collections.abc import Sequence
 import oncogym
 from oncogym.cli import (
     benchmark,
+    doctor,
     envs,
     evaluate,
     optimize,
+    render,
     reproduce,
     robustness,
     speed,
@@ -25,7 +27,19 @@ from oncogym.cli.exit_status import BROKEN_PIPE, BUG, EXPLAINED, message_of, sta
 from oncogym.cli.signals import ends_on_signals
 from oncogym.evaluation.report.labels import visible
 
-_COMMANDS = (envs, train, tune, optimize, evaluate, robustness, benchmark, reproduce, speed)
+_COMMANDS = (
+    envs,
+    train,
+    tune,
+    optimize,
+    evaluate,
+    render,
+    robustness,
+    benchmark,
+    reproduce,
+    speed,
+    doctor,
+)
 # A message that is longer hides what it says.
 _LONGEST = 4000
 
