@@ -6,7 +6,7 @@ import json
 
 from oncogym.cli.main import main
 from oncogym.envs import treatments
-from oncogym.envs.chemo_dosing.task import ChemoDosingTask
+from oncogym.envs.chemo_dosing.task import ChemoTask
 
 
 def test_every_treatment_is_tried(capsys):
@@ -22,7 +22,7 @@ def test_a_treatment_that_fails_is_named(monkeypatch, capsys):
     def fail(self, actions, active):
         raise FloatingPointError("no dose")
 
-    monkeypatch.setattr(ChemoDosingTask, "step", fail)
+    monkeypatch.setattr(ChemoTask, "step", fail)
     assert main(["doctor"]) == 1
     out = capsys.readouterr().out
     assert "FAILED: FloatingPointError: no dose" in out
@@ -30,11 +30,11 @@ def test_a_treatment_that_fails_is_named(monkeypatch, capsys):
 
 
 def test_a_batch_that_differs_is_found(monkeypatch, capsys):
-    usual = ChemoDosingTask.step
+    usual = ChemoTask.step
 
     def drift(self, actions, active):
         return usual(self, actions * (1.0 + 1e-3 * (self.num_lanes > 1)), active)
 
-    monkeypatch.setattr(ChemoDosingTask, "step", drift)
+    monkeypatch.setattr(ChemoTask, "step", drift)
     assert main(["doctor"]) == 1
     assert "a patient in a batch fares differently" in capsys.readouterr().out
