@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -40,7 +41,6 @@ from oncogym.evaluation.report.plots import (
 )
 from oncogym.evaluation.rivals import KeyNumber, best_of, key_number, rivals_of
 from oncogym.evaluation.statistics import Interval, show_column
-from oncogym.parallel.base import Executor
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from oncogym.envs.cohort import CohortName
 from oncogym.envs.problem import Problem
 from oncogym.envs.therapy import TherapyTask
 from oncogym.evaluation.shards import PATIENTS, Shard, cut, joined, together, treat
-from oncogym.parallel.base import Executor, LanesExecutor
+from oncogym.parallel.base import LanesExecutor
 
 
 def resolve(
@@ -97,7 +98,7 @@ def evaluate_problem(
     """
     parts = cut(len(problem.patients), together(problem, lanes))
     shards = [Shard.of(problem, agent, part) for agent in agents.values() for part in parts]
-    results = iter((executor or LanesExecutor()).map(treat, shards))
+    results = (executor or LanesExecutor()).map(treat, shards)
     return pd.concat(
         [result_table(name, problem, joined([next(results) for _ in parts])) for name in agents],
         ignore_index=True,

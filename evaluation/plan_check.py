@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,6 @@ from oncogym.envs.protocols import Schedule, ScheduleError
 from oncogym.evaluation.harness import evaluate_problem
 from oncogym.evaluation.metrics import titled
 from oncogym.evaluation.numbers import show_number
-from oncogym.parallel.base import Executor
 
 # Of a treatment's metrics, so many stand beside return and cost.
 _METRICS = 3

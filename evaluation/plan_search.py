@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from tqdm import tqdm
 from oncogym.agents.optimizers import Optimizer, OptimizeResult, PlanObjective
 from oncogym.envs.problem import Problem
 from oncogym.envs.therapy import Floats
-from oncogym.parallel.base import Executor
 
 
 def search_plan(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from concurrent.futures import Executor
 
 import pandas as pd
 
@@ -11,7 +12,6 @@ from oncogym.agents.clinical import RuleAgent, clinical_agent
 from oncogym.envs.problem import Problem
 from oncogym.envs.protocols import Rule
 from oncogym.evaluation.harness import evaluate_problem
-from oncogym.parallel.base import Executor
 
 #: Cohort on which rules are tuned: nobody trains on it and no result is reported for it.
 COHORT = "validation"

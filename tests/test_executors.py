@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
 import threading
+from concurrent import futures
 from dataclasses import replace
 
 import deadly_work
@@ -213,9 +215,9 @@ def test_finished_runs_are_taken_as_they_are(trained):
 def test_work_of_a_lost_worker_is_done_again(executor, tmp_path):
     tomb = str(tmp_path / "tomb")
     items = [(k, tomb if k == 5 else "", os.getpid()) for k in range(12)]
-    assert executor.map(deadly_work.die_once, items) == [2 * k for k in range(12)]
+    assert list(executor.map(deadly_work.die_once, items)) == [2 * k for k in range(12)]
     assert os.path.exists(tomb)
-    assert executor.map(deadly_work.die_once, items[:2]) == [0, 2]
+    assert list(executor.map(deadly_work.die_once, items[:2])) == [0, 2]
 
 
 @TWO_WORKERS
@@ -267,7 +269,74 @@ def test_a_study_survives_a_lost_worker(executor, tmp_path):
 def test_work_that_kills_every_worker_is_given_up(executor):
     with pytest.raises(ExecutorError, match="died 4 times over the same work"):
         executor.map(deadly_work.die_always, [os.getpid()])
-    assert executor.map(deadly_work.refuse, [1, 2]) == [1, 2]
+    assert list(executor.map(deadly_work.refuse, [1, 2])) == [1, 2]
+
+
+# --- the standard interface -----------------------------------------------------------------------
+
+
+@TWO_WORKERS
+def test_single_calls_have_futures(executor, tmp_path):
+    tomb = str(tmp_path / "tomb")
+    items = [(k, tomb if k == 1 else "", os.getpid()) for k in range(4)]
+    calls = [executor.submit(deadly_work.die_once, item) for item in items]
+    refused = executor.submit(deadly_work.refuse, number=3)
+    unsent = executor.submit(deadly_work.refuse, threading.Lock())
+    assert [call.result(timeout=60) for call in calls] == [0, 2, 4, 6]
+    assert os.path.exists(tomb)
+    with pytest.raises(LookupError, match="three is not here"):
+        refused.result(timeout=60)
+    with pytest.raises(ExecutorError, match="cannot be sent"):
+        unsent.result(timeout=60)
+    assert executor.submit(deadly_work.refuse, 5).result(timeout=60) == 5
+
+
+def test_an_executor_is_a_standard_one():
+    with LanesExecutor() as executor:
+        assert isinstance(executor, futures.Executor)
+        assert list(executor.map(pow, (2, 3, 4), (5, 2))) == [32, 9]
+        assert executor.submit(pow, 2, exp=3).result() == 8
+        with pytest.raises(ValueError, match=r"timeout is 1\.0; allowed: None"):
+            executor.map(abs, [1], timeout=1.0)
+    with pytest.raises(RuntimeError, match="was shut down"):
+        executor.submit(abs, 1)
+
+
+def test_what_has_not_begun_can_be_cancelled():
+    begun, go = threading.Event(), threading.Event()
+
+    def wait():
+        begun.set()
+        return go.wait(60)
+
+    executor = LanesExecutor()
+    first, second = executor.submit(wait), None
+    assert begun.wait(60)
+    second = executor.submit(abs, 1)
+    closing = threading.Thread(target=executor.shutdown, kwargs={"cancel_futures": True})
+    closing.start()
+    while not second.cancelled():
+        assert closing.is_alive()
+    go.set()
+    closing.join()
+    assert first.result() is True
+
+
+@pytest.mark.parametrize("kind", ["threads", "processes"])
+def test_any_standard_executor_does_the_work(kind):
+    problem, agents = evaluation()
+    agents = {name: agents[name] for name in ("daily", "threshold", "random", "plan")}
+    here = evaluate_problem(problem, agents)
+    optimizer = find_optimizer("de", {"popsize": 2})
+    found = optimizer.optimize(chemo_problem(2), 300, 1)
+    with (
+        futures.ThreadPoolExecutor(2)
+        if kind == "threads"
+        else futures.ProcessPoolExecutor(2, multiprocessing.get_context("forkserver"))
+    ) as executor:
+        assert evaluate_problem(problem, agents, executor).to_csv() == here.to_csv()
+        again = optimizer.optimize(chemo_problem(2), 300, 1, executor=executor)
+    assert again.plan.tobytes() == found.plan.tobytes()
 
 
 # --- errors ----------------------------------------------------------------------------------
@@ -277,15 +346,15 @@ def test_work_that_kills_every_worker_is_given_up(executor):
 def test_errors_of_the_work_keep_their_type(executor):
     with pytest.raises(LookupError, match="three is not here"):
         executor.map(deadly_work.refuse, list(range(10)))
-    assert executor.map(deadly_work.refuse, [4, 2]) == [4, 2]
-    assert executor.map(deadly_work.refuse, []) == []
+    assert list(executor.map(deadly_work.refuse, [4, 2])) == [4, 2]
+    assert list(executor.map(deadly_work.refuse, [])) == []
 
 
 @TWO_WORKERS
 def test_what_cannot_be_sent_is_said(executor):
     with pytest.raises(ExecutorError, match="cannot be sent"):
         executor.map(deadly_work.refuse, [threading.Lock()])
-    assert LanesExecutor().map(id, [threading.Lock()])
+    assert list(LanesExecutor().map(id, [threading.Lock()]))
 
 
 @TWO_WORKERS

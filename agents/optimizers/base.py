@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import entry_points
 from typing import Any, Protocol, TypeVar
@@ -13,7 +14,6 @@ from oncogym.agents.plan import PlanAgent
 from oncogym.core.errors import nearest
 from oncogym.core.files import StrPath
 from oncogym.envs.therapy import Floats
-from oncogym.parallel.base import Executor
 
 #: Entry-point group in which another package offers an :class:`Optimizer` class.
 ENTRY_POINT_GROUP = "oncogym.optimizers"

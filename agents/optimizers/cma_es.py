@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,6 @@ from oncogym.agents.optimizers.record import SearchRecord
 from oncogym.core.checks import check_option, whole_number
 from oncogym.core.files import StrPath
 from oncogym.envs.therapy import Floats
-from oncogym.parallel.base import Executor
 
 
 @dataclass(frozen=True)

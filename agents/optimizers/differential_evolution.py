@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,6 @@ from oncogym.agents.optimizers.record import SearchRecord
 from oncogym.core.checks import check_choice, check_option, whole_number
 from oncogym.core.files import StrPath
 from oncogym.envs.therapy import Floats
-from oncogym.parallel.base import Executor
 
 # The polish gets one in so many plans of a budget that includes it.
 _POLISHED_SHARE = 4

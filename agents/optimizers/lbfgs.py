@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,6 @@ from oncogym.agents.optimizers.record import SearchRecord
 from oncogym.core.checks import whole_number
 from oncogym.core.files import StrPath
 from oncogym.envs.therapy import Floats
-from oncogym.parallel.base import Executor
 
 # Half the distance of two plans that tell a slope, as a share of each variable's range.
 _STEP = 1e-7

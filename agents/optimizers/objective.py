@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from oncogym.core.checks import whole_number
 from oncogym.envs.plan_spaces import PlanSpace, SlotSpace
 from oncogym.envs.problem import Problem
 from oncogym.envs.therapy import Floats
-from oncogym.parallel.base import Executor, LanesExecutor
+from oncogym.parallel.base import LanesExecutor, pieces_of
 
 # Plans of so many lanes are decoded at a time, where a task steps fewer lanes together than that.
 _DECODED_LANES = 8192
@@ -121,7 +122,7 @@ class PlanObjective:
         total = len(actions) * count
         # Whole plans where one fits, so that lanes are grouped the same for any number of plans.
         chunk = self.max_lanes // count * count or self.max_lanes
-        pieces = executor.pieces_of(self.problem.gpus)
+        pieces = pieces_of(executor, self.problem.gpus)
         if pieces > 1:
             # Sending a piece takes as long as simulating a few lanes of a fast task.
             least = max(1, self.max_lanes // _PARTS_OF_MAX_LANES)

@@ -8,6 +8,7 @@ streams than those of an evaluation.
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ from oncogym.agents.optimizers.objective import PlanObjective
 from oncogym.agents.plan import PatientPlans
 from oncogym.envs.problem import Problem
 from oncogym.envs.therapy import Floats
-from oncogym.parallel.base import Executor, LanesExecutor
+from oncogym.parallel.base import LanesExecutor, in_turn
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def plans_per_patient(
         PatientSearch(problem.part(slice(k, k + 1)), optimizer, budget, start, replicates, seed)
         for k in range(len(problem.patients))
     ]
-    results = list(executor.in_turn(_search, searches, progress))
+    results = list(in_turn(executor, _search, searches, progress))
     return PatientPlans(np.stack([result.actions for result in results])), results
 
 

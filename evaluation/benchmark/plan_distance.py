@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,6 @@ from oncogym.envs.therapy import Floats
 from oncogym.evaluation.comparison import Comparison
 from oncogym.evaluation.metrics import per_patient
 from oncogym.evaluation.statistics import ScaleError, normalised_score, paired_difference
-from oncogym.parallel.base import Executor
 
 
 def search_own_plans(

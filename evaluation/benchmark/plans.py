@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,6 @@ from oncogym.envs.problem import Problem
 from oncogym.evaluation.benchmark.plan_distance import search_own_plans
 from oncogym.evaluation.benchmark.presets import Preset
 from oncogym.evaluation.plan_search import about_search, search_plan
-from oncogym.parallel.base import Executor
 
 #: The common plan, each patient's own plans, and the folder of a search that can go on.
 COMMON, OWN, SEARCH = "plan.json", "own_plans.json", "plan-search"

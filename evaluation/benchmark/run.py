@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,6 @@ from oncogym.evaluation.overview import overview_file
 from oncogym.evaluation.report.charts import lines_chart
 from oncogym.evaluation.report.drawings import Drawings
 from oncogym.evaluation.report.suite import suite_report
-from oncogym.parallel.base import Executor
 from oncogym.training.algorithms import DEFAULT, find_algorithm
 
 PLAN = "plan"

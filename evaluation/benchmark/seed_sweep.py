@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from oncogym.core.files import (
 )
 from oncogym.core.run_lock import hold
 from oncogym.envs.problem import Problem
-from oncogym.parallel.base import Executor, ExecutorError, LanesExecutor
+from oncogym.parallel.base import ExecutorError, LanesExecutor
 
 if TYPE_CHECKING:
     from oncogym.training.runs import TrainResult
@@ -102,7 +103,7 @@ def train_seeds(
         )
         for seed in seeds
     ]
-    results = executor.map(train, runs)
+    results = list(executor.map(train, runs))
     for run in runs:
         if not (run.folder / "result.json").is_file():
             raise ExecutorError(

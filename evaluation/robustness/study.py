@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -29,7 +30,7 @@ from oncogym.evaluation.robustness.shards import (
     treat_perturbed,
 )
 from oncogym.evaluation.shards import joined
-from oncogym.parallel.base import Executor, LanesExecutor
+from oncogym.parallel.base import LanesExecutor, in_turn
 
 # So many fractions of an agent's course are perturbed by default, from the first to the last.
 _PLACES = 6
@@ -182,7 +183,7 @@ def run_robustness(
         }
         shards = [shard for own in runs.values() for run in own for shard in run.shards]
         bar.total = (bar.total or 0) + len(shards)
-        parts = executor.in_turn(treat_perturbed, shards, bar.update)
+        parts = in_turn(executor, treat_perturbed, shards, bar.update)
         tables = [
             table
             for name, own in runs.items()
@@ -208,7 +209,7 @@ def _treat_as_decided(
     shards = {name: cutter.decided(agent) for name, agent in agents.items()}
     together = [shard for own in shards.values() for shard in own]
     bar.total = len(together)
-    results = executor.in_turn(partial(treat_as_decided, watch=watch), together, bar.update)
+    results = in_turn(executor, partial(treat_as_decided, watch=watch), together, bar.update)
     return {
         name: joined_decided(task, [next(results) for _ in own]) for name, own in shards.items()
     }

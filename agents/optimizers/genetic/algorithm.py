@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
+from concurrent.futures import Executor
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,6 @@ from oncogym.agents.optimizers.objective import PlanObjective, as_objective
 from oncogym.core.files import StrPath
 from oncogym.envs.plan_spaces import SlotSpace
 from oncogym.envs.therapy import Floats
-from oncogym.parallel.base import Executor
 
 # Draws of the model: a block for each seed of the search; the second half scores the finalists.
 _SEED_SHIFT = 32

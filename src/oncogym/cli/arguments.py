@@ -45,7 +45,7 @@ def add_executor(parser: argparse.ArgumentParser) -> None:
 
 
 def executor_of(args: argparse.Namespace) -> Executor:
-    """The executor that was asked for; close it.
+    """The executor that was asked for; shut it down.
 
     Raises:
         ValueError: An argument has no meaning for it.

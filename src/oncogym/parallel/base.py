@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import pickle
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent import futures
+from functools import partial
+from typing import Any, ClassVar, TypeVar
 
 from oncogym.core.checks import whole_number
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from oncogym.parallel.desk import Desk
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -20,6 +19,8 @@ Result = TypeVar("Result")
 #: So often a piece of work is tried whose worker is lost each time.
 ATTEMPTS = 4
 
+# Enough for many workers, and few enough that each piece is worth its way.
+_PIECES = 64
 # A cluster larger than this is a slip of the keyboard.
 _MOST_WORKERS = 100_000
 
@@ -28,19 +29,25 @@ class ExecutorError(RuntimeError):
     """Workers cannot be started, reached or kept alive, or cannot do the work they are sent."""
 
 
-class Executor(ABC):
-    """Applies a function to many items, wherever it does so.
+class Executor(futures.Executor, ABC):
+    """A standard executor whose workers may be lost.
 
     What is sent to workers has to be picklable, and a function has to give the same result for an
     item whenever and wherever it is called: an item whose worker is lost is tried again, and its
-    result is handed over once. A context manager: leaving it closes the executor.
+    result is handed over once.
+
+    The suite asks an executor for no more than :class:`concurrent.futures.Executor` promises, so
+    that any other one may stand in its place; :attr:`pieces` and :meth:`pieces_of` are advice, see
+    :func:`pieces_of`.
     """
 
     #: Name on the command line.
     name: ClassVar[str]
     #: Into so many pieces the work of a call should be cut. It does not depend on the number of
     #: workers, so that neither do the pieces.
-    pieces: ClassVar[int] = 64
+    pieces: ClassVar[int] = _PIECES
+
+    _desk: Desk | None = None
 
     def pieces_of(self, gpus: int) -> int:
         """Into so many pieces to cut work of which each piece needs ``gpus`` GPUs.
@@ -50,7 +57,7 @@ class Executor(ABC):
         return 1 if gpus else self.pieces
 
     @abstractmethod
-    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    def _apply(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """``[function(item) for item in items]``, in this order.
 
         An exception that the function raises is raised here with its own type.
@@ -60,34 +67,57 @@ class Executor(ABC):
                 an item cannot be sent to another process.
         """
 
-    def in_turn(
+    def map(
         self,
-        function: Callable[[Item], Result],
-        items: Sequence[Item],
-        progress: Callable[[int], object],
+        fn: Callable[..., Result],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
     ) -> Iterator[Result]:
-        """The results of :meth:`map` in order, some pieces a call.
+        """The results of ``fn`` for the items, in their order; all are there when it returns.
 
-        After each call ``progress`` is told how many items it did.
+        Args:
+            fn: What is done with each item.
+            iterables: The items, one iterable for each argument of ``fn``.
+            timeout: Has to be ``None``: lost work is done again, which takes its time.
+            chunksize: Without effect; the suite cuts work itself.
+
+        Raises:
+            ExecutorError: A worker was lost several times over the same work, or the work cannot be
+                sent to another process.
+            ValueError: A ``timeout`` was given.
         """
-        for start in range(0, len(items), self.pieces):
-            found = self.map(function, items[start : start + self.pieces])
-            progress(len(found))
-            yield from found
+        if timeout is not None:
+            raise ValueError(f"timeout is {timeout}; allowed: None, lost work is done again")
+        if len(iterables) == 1:
+            return iter(self._apply(fn, list(iterables[0])))
+        return iter(self._apply(_Spread(fn), list(zip(*iterables, strict=False))))
 
-    def close(self) -> None:  # noqa: B027  (nothing to give back is a fine default)
-        """Give the workers back; the executor must not be used any more."""
+    def submit(
+        self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any
+    ) -> futures.Future[Result]:
+        """Have one call done; calls that wait while others are underway are done together.
 
-    def __enter__(self) -> Self:
-        return self
+        Raises:
+            RuntimeError: The executor was shut down.
+        """
+        if self._desk is None:
+            self._desk = Desk(self._apply)
+        return self._desk.hand_in(partial(fn, *args, **kwargs))
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Give the workers back; the executor must not be used any more.
+
+        Args:
+            wait: Return when the submitted calls are done; they are done in either case.
+            cancel_futures: Cancel those that have not begun.
+        """
+        if self._desk is not None:
+            self._desk.close(cancel_futures)
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """End what was started for the work."""
 
 
 class LanesExecutor(Executor):
@@ -96,9 +126,47 @@ class LanesExecutor(Executor):
     name = "lanes"
     pieces = 1
 
-    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    def _apply(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """``[function(item) for item in items]``; nothing is pickled."""
         return [function(item) for item in items]
+
+
+class _Spread:
+    """A function of several arguments as one of their tuple."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __call__(self, arguments: tuple[Any, ...]) -> Any:
+        return self._function(*arguments)
+
+
+def pieces_of(executor: futures.Executor, gpus: int = 0) -> int:
+    """Into so many pieces to cut work for any executor, see :meth:`Executor.pieces_of`."""
+    if isinstance(executor, Executor):
+        return executor.pieces_of(gpus)
+    return 1 if gpus else _PIECES
+
+
+def in_turn(
+    executor: futures.Executor,
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    progress: Callable[[int], object],
+) -> Iterator[Result]:
+    """The results of ``executor.map`` in order, some pieces a call.
+
+    Args:
+        executor: Any executor.
+        function: What is done with each item.
+        items: The items.
+        progress: Told after each call how many items it did.
+    """
+    size = pieces_of(executor)
+    for start in range(0, len(items), size):
+        found = list(executor.map(function, items[start : start + size]))
+        progress(len(found))
+        yield from found
 
 
 def seal(function: Callable[[Item], Result], item: Item) -> bytes:

@@ -13,7 +13,7 @@ EXECUTORS = (LanesExecutor.name, JoblibExecutor.name, RayExecutor.name)
 def open_executor(
     name: str | None = None, workers: int | None = None, address: str | None = None
 ) -> Executor:
-    """The executor called ``name``; close it, or use it as a context manager.
+    """The executor called ``name``; shut it down, or use it as a context manager.
 
     Args:
         name: One of :data:`EXECUTORS`. By default what the other two imply: ``ray`` for an address,

@@ -26,7 +26,7 @@ from oncogym.parallel.lifeline import FOLLOW_PARENT, kill, no_interrupt_for_chil
 class JoblibExecutor(Executor):
     """Sends the work to processes of loky, the pool behind joblib.
 
-    The processes start with the first work and live until :meth:`close`. They share the cores:
+    The processes start with the first work and live until :meth:`shutdown`. They share the cores:
     each computes with as many threads as there are cores for it. When one dies, what it and the
     others had not finished is done again by new ones. They end with this process, however it ends,
     and at once when a piece of work is interrupted (``KeyboardInterrupt`` and the like).
@@ -50,8 +50,8 @@ class JoblibExecutor(Executor):
         self._threads = max(1, cores // self.workers)
         self._pool: Any = None
 
-    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-        """Apply ``function`` to each item in some process; see :meth:`Executor.map`."""
+    def _apply(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """Apply ``function`` to each item in some process; see :class:`Executor`."""
         done: dict[int, Result] = {}
         fruitless = 0
         while len(done) < len(items):
@@ -60,7 +60,7 @@ class JoblibExecutor(Executor):
             if lost is None:
                 continue
             # One dead process takes the whole pool with it.
-            self.close()
+            self._give_back()
             fruitless = fruitless + 1 if len(done) == before else 0
             if fruitless == ATTEMPTS:
                 raise ExecutorError(
@@ -121,7 +121,7 @@ class JoblibExecutor(Executor):
             kill(list(pool._processes))
             pool.shutdown(wait=False, kill_workers=True)
 
-    def close(self) -> None:
+    def _give_back(self) -> None:
         """End the processes."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, kill_workers=True)

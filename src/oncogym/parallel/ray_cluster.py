@@ -89,7 +89,7 @@ class RayExecutor(Executor):
         try:
             self._require_same_versions()
         except BaseException:
-            self.close()
+            self._give_back()
             raise
 
     def _connect(self, address: str | None) -> None:
@@ -112,7 +112,7 @@ class RayExecutor(Executor):
 
     def _require_same_versions(self) -> None:
         try:
-            (theirs,) = self.map(versions, [SAME_VERSIONS])
+            (theirs,) = self._apply(versions, [SAME_VERSIONS])
         except (ImportError, self._ray.exceptions.RayError) as error:
             raise ExecutorError(
                 f"Ray's workers cannot run oncogym; install it there too ({error})"
@@ -134,8 +134,8 @@ class RayExecutor(Executor):
         """One piece for each GPU of the cluster where GPUs do the work."""
         return max(1, self._there_are("GPU")) if gpus else self.pieces
 
-    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-        """Apply ``function`` to each item somewhere in the cluster; see :meth:`Executor.map`."""
+    def _apply(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """Apply ``function`` to each item somewhere in the cluster; see :class:`Executor`."""
         call, kind = self._call, "CPU"
         gpus = max((getattr(item, "gpus", 0) for item in items), default=0)
         if gpus:
@@ -168,7 +168,7 @@ class RayExecutor(Executor):
             ) from error
         return [done[index] for index in range(len(items))]
 
-    def close(self) -> None:
+    def _give_back(self) -> None:
         """Leave the cluster if the executor joined it, and end Ray if it started it."""
         if self._mine and self._ray.is_initialized() and not LEAVING.is_set():
             self._ray.shutdown()
