@@ -234,7 +234,7 @@ def read_hyperparameters(method: Algorithm, env_id: str, base: str = "tuned") ->
     Raises:
         UnknownNameError: The algorithm has no such base.
     """
-    table = method.defaults
+    table = getattr(method, "defaults", None)
     if table is None:
         import yaml
 

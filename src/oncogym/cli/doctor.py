@@ -7,10 +7,10 @@ import json
 import os
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 
 from oncogym import envs
@@ -66,7 +66,7 @@ def _surroundings() -> dict[str, Any]:
         "commit": (found["git"] or {}).get("commit", "none, an installed package"),
         "platform": found["platform"],
         "processors": found["cpu_count"],
-        "threads": numba.config.NUMBA_NUM_THREADS,
+        "threads": import_module("numba").config.NUMBA_NUM_THREADS,
         "waiting threads": os.environ.get("OMP_WAIT_POLICY", "as the library likes"),
         "GPU": _gpu(),
         "compiled kernels": _kernels(),
@@ -80,9 +80,10 @@ def _gpu() -> str:
 def _kernels() -> str:
     """Where numba keeps what it compiled, and whether it may write there."""
     beside = Path(str(envs.__file__)).parent
-    place = numba.config.CACHE_DIR or str(beside)
+    elsewhere = import_module("numba").config.CACHE_DIR
+    place = elsewhere or str(beside)
     kept = "kept" if os.access(place, os.W_OK) else "not writable: compiled anew in each process"
-    return f"{place}{'' if numba.config.CACHE_DIR else ', beside the sources'} ({kept})"
+    return f"{place}{'' if elsewhere else ', beside the sources'} ({kept})"
 
 
 def _tried(treatment: Treatment) -> dict[str, Any]:
