@@ -224,7 +224,7 @@ def draw_frame(lanes: Lanes, lane: int, render_mode: str) -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     with limit(True):
-        figure = lanes.treatment.picture(lanes.task, lane)
+        figure = lanes.treatment.draw(lanes.task, lane)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -27,6 +27,8 @@ class PatientRecord:
     FIELDS: ClassVar[tuple[str, ...]]
     #: Closed range of each parameter.
     RANGES: ClassVar[Mapping[str, tuple[float, float]]]
+    #: Unit of each parameter that has one.
+    UNITS: ClassVar[Mapping[str, str]] = {}
     #: Fields that say which (a number of an anatomy, say) and not how much; they are never scaled.
     LABELS: ClassVar[tuple[str, ...]] = ()
     #: Fields that a clinic knows before the treatment, such as an anatomy that was imaged.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,14 @@ class Variant:
     effort: Effort = field(default_factory=Effort)
 
 
+def _draw_traces(task: Any, lane: int, *, traces: Callable[[Any, int], Sequence[Trace]]) -> Any:
+    """The picture of a treatment that gives none: its traces, one panel each."""
+    # Not with the module: Matplotlib takes half a second.
+    from oncogym.envs.course_picture import draw_traces
+
+    return draw_traces(traces(task, lane))
+
+
 @dataclass(frozen=True)
 class Treatment:
     """Everything that environments, agents, training and evaluation need to know about a model.
@@ -78,8 +87,9 @@ class Treatment:
         variants: The registered environments.
         cohorts: Virtual patients by name.
         protocols: Clinical protocols by name.
-        picture: ``picture(task, lane)`` draws one lane as a matplotlib figure.
         traces: ``traces(task, lane)`` gives the course of one lane for comparison figures.
+        picture: ``picture(task, lane)`` draws one lane as a matplotlib figure; by default the
+            traces, one panel each.
         page: The environment page (Description, Action Space, Observation Space, …).
         patient: Frozen dataclass of patient parameters with ``FIELDS``, ``from_mapping``,
             ``from_array`` and ``to_array``; by default the task's ``patient_class``.
@@ -91,8 +101,8 @@ class Treatment:
     variants: tuple[Variant, ...]
     cohorts: Mapping[str, Cohort]
     protocols: Mapping[str, ClinicalProtocol]
-    picture: Callable[[Any, int], Any]
     traces: Callable[[Any, int], Sequence[Trace]]
+    picture: Callable[[Any, int], Any] | None = None
     page: str = ""
     patient: Any = None
 
@@ -104,6 +114,13 @@ class Treatment:
                     "task a patient_class"
                 )
             object.__setattr__(self, "patient", self.task.patient_class)
+        if self.picture is None:
+            object.__setattr__(self, "picture", partial(_draw_traces, traces=self.traces))
+
+    def draw(self, task: Any, lane: int) -> Any:
+        """The course of one lane up to now as a matplotlib figure."""
+        assert self.picture is not None  # set above
+        return self.picture(task, lane)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Treatment:
         """The record itself: it never changes, and every copy of an environment has it."""

@@ -89,7 +89,7 @@ def film(problem: Problem, agent: Agent, *, only_last: bool = False) -> list[Fra
 
 def _draw(problem: Problem, task: TherapyTask) -> Frame:
     with limit(True):
-        canvas = FigureCanvasAgg(problem.treatment.picture(task, 0))
+        canvas = FigureCanvasAgg(problem.treatment.draw(task, 0))
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from gymnasium.spaces import Box
-from matplotlib.figure import Figure
 
 from oncogym.envs import Metric, Schedule, Trace, Treatment, Variant, streams
 from oncogym.envs.cohort import LogNormal, standard_cohorts
@@ -123,12 +122,6 @@ class SlotToyTask(TherapyTask):
         return f"slot {self.slot[lane]}"
 
 
-def picture(task, lane):
-    figure = Figure(figsize=(2, 2))
-    figure.subplots().plot([0, task.slot[lane]], [0, task.given[lane]])
-    return figure
-
-
 def traces(task, lane):
     return [Trace("given", "dose [Gy]", np.array([0.0]), np.array([task.given[lane]]))]
 
@@ -140,7 +133,6 @@ TREATMENT = Treatment(
     variants=(Variant("toy/Slots-v0", "a toy", baseline="even"),),
     cohorts=standard_cohorts((1.0,), LogNormal((1.0,), (0.3,))),
     protocols={"even": Schedule("Even", ((0, 2.0), (8, 2.0), (16, 2.0)))},
-    picture=picture,
     traces=traces,
     page="## Description\n",
 )

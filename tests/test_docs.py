@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from oncogym.cli.main import main
-from oncogym.envs import treatments
+from oncogym.envs import get_treatment, treatments
 from oncogym.evaluation.report import environment_pages as pages
+from oncogym.evaluation.report.model_tables import patient_table
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -23,6 +25,13 @@ def code_blocks(path: Path, language: str) -> list[str]:
     """Code of a language in a Markdown file; blocks inside lists are left out."""
     return re.findall(
         rf"^```{language}\n(.*?)^```$", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+
+
+def pieces(path: Path) -> list[tuple[str, str]]:
+    """Language and text of every block of a Markdown file, in order."""
+    return re.findall(
+        r"^```(\w+)\n(.*?)^```$", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
     )
 
 
@@ -103,3 +112,56 @@ def test_the_guide_to_policies_runs_as_it_stands(tmp_path):
     assert "Normalised score" in out.stdout
     page = (tmp_path / "results" / "titration" / "report.html").read_text(encoding="utf-8")
     assert "Titration" in page
+
+
+def test_weights_of_a_page_are_those_of_the_code(monkeypatch):
+    chemo = get_treatment("chemo_dosing")
+    weights = {name: dict(own) for name, own in chemo.task.objectives.items()}
+    before = pages.page(chemo)
+    assert "| `dose` | 0.02 | 0 |" in before
+    weights["clinical"]["dose"] = 0.03
+    monkeypatch.setattr(chemo.task, "objectives", weights)
+    after = pages.page(chemo)
+    assert "| `dose` | 0.03 | 0 |" in after
+    assert len(set(before.splitlines()) - set(after.splitlines())) == 1
+
+
+@pytest.mark.parametrize("treatment", OWN, ids=lambda t: t.name)
+def test_every_parameter_of_a_patient_is_on_the_page(treatment):
+    patient = treatment.patient
+    assert set(patient.UNITS) >= set(patient.FIELDS) - {"range_error"}
+    rows = patient_table(treatment).splitlines()[2:]
+    assert len(rows) == len(patient.FIELDS)
+    nominal = patient().to_array()
+    for row, name, value in zip(rows, patient.FIELDS, nominal, strict=True):
+        low, high = patient.RANGES[name]
+        assert row.startswith(f"| `{name}` | {patient.UNITS.get(name, '')} | {value:g} | ")
+        assert f"| {low:g} to {high:g} |" in row
+
+
+def test_no_docstring_repeats_the_weights():
+    for treatment in OWN:
+        head = treatment.page[treatment.page.index("| term |") :].splitlines()[0]
+        assert head == "| term | meaning |", treatment.name
+
+
+def test_the_how_to_page_does_what_it_says(tmp_path, monkeypatch, capsys):
+    """Every piece of it as it is printed, one after the other in one folder."""
+    monkeypatch.chdir(tmp_path)
+    found = pieces(DOCS / "how-to.md")
+    assert [language for language, _ in found].count("python") == 4
+    for language, text in found:
+        if language == "json":
+            Path("clinic.json").write_text(text)
+        elif language == "python":
+            exec(compile(text, "how-to.md", "exec"), {"__name__": "__main__"})
+        else:
+            for line in text.splitlines():
+                program, *arguments = shlex.split(line)
+                assert program == "oncogym"
+                assert main(arguments) == 0, line
+    out = capsys.readouterr().out
+    for promised in ("log10 kill", "Ten days on, five off", "cautious", "cohort 'clinic'"):
+        assert promised in out
+    for file in ("on-off.json", "pacing.png", "glioblastoma.png", "dvh.png"):
+        assert Path(file).stat().st_size > 500, file

@@ -547,7 +547,7 @@ def test_labels_say_the_unit_of_the_dose(tmp_path):
         env.step(env.action_space.sample())
         assert "Gy (RBE)" in env.render()
         treatment, task = env.unwrapped.treatment, env.unwrapped.task
-        figure = treatment.picture(task, 0)
+        figure = treatment.draw(task, 0)
         labels = [axis.get_xlabel() for axis in figure.axes]
         assert "dose [Gy (RBE)]" in labels
     env = gym.make(IDS[0], influence=str(path))

@@ -65,17 +65,19 @@ treated.
 
 The weighted sum of named terms; `info["reward_terms"]` has them unweighted.
 
-| term | meaning | clinical | published |
-|---|---|---|---|
-| log_kill | decrease of log10 N over the step | 1 | 0 |
-| toxicity | minus the integral of (X - limit)+ [d] | 2 | 0 |
-| dose | minus the dose [mg/L] | 0.02 | 0 |
-| tumour_control | exp(-N) at the end | 5 | 0 |
-| failure | -1 when the course fails | 10 | 0 |
-| final_cells | -N/N0 at the end | 0 | 1 |
-| peak_toxicity | minus the rise of the highest toxicity so far | 0 | 0.5 |
-| exposure | mean concentration, increment | 0 | 0.3 |
-| violation | minus squared excess of toxicity and budget at the end | 0 | 10 |
+| term | meaning |
+|---|---|
+| log_kill | decrease of log10 N over the step |
+| toxicity | minus the integral of (X - limit)+ [d] |
+| dose | minus the dose [mg/L] |
+| tumour_control | exp(-N) at the end |
+| failure | -1 when the course fails |
+| final_cells | -N/N0 at the end |
+| peak_toxicity | minus the rise of the highest toxicity so far |
+| exposure | mean concentration, increment |
+| violation | minus squared excess of toxicity and budget at the end |
+
+Weights: see Weights below, or `oncogym envs ID`.
 
 The published return is minus the source's cost. `info["cost"]` is the excess toxicity of the step
 [d] plus the dose over budget [mg/L] (only with a soft budget), whatever the weights.
@@ -83,7 +85,7 @@ The published return is minus the source's cost. `info["cost"]` is the excess to
 ## Starting State
 
 No drug, no toxicity, `initial_cells` tumour cells. The nominal patient is the source's; the cohort
-draws elimination (30 %), EC50 (40 %), Emax (20 %), growth (30 %) and recovery (30 %) log-normally.
+draws elimination, EC50, Emax, growth and recovery log-normally about it (see Patients below).
 
 ## Episode End
 

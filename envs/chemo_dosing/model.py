@@ -72,6 +72,16 @@ class ChemoPatient(PatientRecord):
 
     FIELDS: ClassVar[tuple[str, ...]] = FIELDS
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = RANGES
+    UNITS: ClassVar[Mapping[str, str]] = {
+        "growth_rate": "1/d",
+        "carrying_capacity": "cells",
+        "initial_cells": "cells",
+        "elimination_rate": "1/d",
+        "emax": "1/d",
+        "ec50": "mg/L",
+        "toxicity_gain": "L/(mg d)",
+        "toxicity_recovery": "1/d",
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

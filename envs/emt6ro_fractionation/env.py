@@ -74,13 +74,15 @@ The patient's parameters are never observed.
 
 The weighted sum of named terms; `info["reward_terms"]` has them unweighted.
 
-| term | meaning | clinical | published |
-|---|---|---|---|
-| fitness | 1500 - sites at 240 h, on the last step | 0 | 1 |
-| burden | minus the part of the mean sites over 240 h since the last decision, relative | 1 | 0 |
-| regrowth | minus the sites at 240 h relative to the start, on the last step | 0.25 | 0 |
-| extinction | 1 if the tumour has died out, on the last step | 1 | 0 |
-| excess | minus the late BED beyond its limit [Gy] | 0.1 | 0 |
+| term | meaning |
+|---|---|
+| fitness | 1500 - sites at 240 h, on the last step |
+| burden | minus the part of the mean sites over 240 h since the last decision, relative |
+| regrowth | minus the sites at 240 h relative to the start, on the last step |
+| extinction | 1 if the tumour has died out, on the last step |
+| excess | minus the late BED beyond its limit [Gy] |
+
+Weights: see Weights below, or `oncogym envs ID`.
 
 `info["cost"]` is the late BED [Gy] by which the decision exceeds the limit.
 
@@ -89,9 +91,9 @@ The weighted sum of named terms; `info["reward_terms"]` has them unweighted.
 `cohort="nominal"`: one of the ten shipped tumours, about 320 sites ten days after ten central
 sites, with the source's parameters; `"unseen"`: others like them. The cohorts `population`,
 `validation` and `held_out` draw the exponent of survival, the duration of repair and its growth
-with damage log-normally about the source's with a coefficient of variation of 20 %, and a tumour of
-8 to 12 days, in `population` one of 64. The spread is a choice, not a fit: radiosensitivities of
-cell lines differ by more.
+with damage log-normally about the source's (see Patients below), and a tumour of 8 to 12 days, in
+`population` one of 64. The spread is a choice, not a fit: radiosensitivities of cell lines differ
+by more.
 
 ## Episode End
 

@@ -81,6 +81,14 @@ class EMT6RoPatient(PatientRecord):
         "tumour": (0, 2**52),
         "age": (0.0, 100.0),
     }
+    UNITS: ClassVar[Mapping[str, str]] = {
+        "survival": "1/Gy",
+        "repair_delay": "h",
+        "repair_growth": "1/Gy",
+        "recovery": "h",
+        "tumour": "number",
+        "age": "d",
+    }
     # Number and age together name a stored tumour.
     LABELS: ClassVar[tuple[str, ...]] = ("tumour", "age")
 

@@ -89,26 +89,28 @@ The patient's parameters are never observed.
 
 The weighted sum of named terms; `info["reward_terms"]` has them unweighted.
 
-| term | meaning | clinical | published |
-|---|---|---|---|
-| survival | day of death minus that without treatment, on the last step | 0 | 1 |
-| toxicity | -q^(1/3), q = (dose - safe)/(total - safe); published: not on a last step | 0 | 50 |
-| quality_days | days passed, each weighed by 1 - (T1 radius/35 mm)^2 | 1 | 0 |
-| excess | minus the dose above the safe dose [Gy] | 5 | 0 |
-| waiting | -1 for a decision without dose | 0 | 0 |
+| term | meaning |
+|---|---|
+| survival | day of death minus that without treatment, on the last step |
+| toxicity | -q^(1/3), q = (dose - safe)/(total - safe); published: not on a last step |
+| quality_days | days passed, each weighed by 1 - (T1 radius/35 mm)^2 |
+| excess | minus the dose above the safe dose [Gy] |
+| waiting | -1 for a decision without dose |
+
+Weights: see Weights below, or `oncogym envs ID`.
 
 `info["cost"]` is the dose above the safe dose [Gy], whatever the weights.
 
 ## Starting State
 
 The day of detection, after a growth that starts from 0.8 K exp(-x^2/4) (213 days for the source's
-patient; computed once a patient). The cohort draws D from 0.1 to 0.4 mm^2/d, rho from 0.015 to
-0.06 /d and alpha from 0.02 to 0.08 /Gy, log-uniformly: a factor of two either way of the source's
-patient. Serial imaging of glioblastomas finds far wider spreads of D and rho (Harpold, Alvord and
-Swanson, J Neuropathol Exp Neurol 66:1, 2007; Swanson et al., Br J Cancer 98:113, 2008) and
-patient-specific alpha (Rockne et al., Phys Med Biol 55:3271, 2010); slower or more diffuse tumours
-do not fit the source's grid. Front speeds are 0.08 to 0.31 mm/d; Kim et al., Cancers 9:51 (2017),
-take 0.029, 0.079 and 0.13 mm/d for slow, average and fast ones. The ranges are a choice, not a fit.
+patient; computed once a patient). The cohort draws D, rho and alpha log-uniformly, a factor of two
+either way of the source's patient (see Patients below). Serial imaging of glioblastomas finds far
+wider spreads of D and rho (Harpold, Alvord and Swanson, J Neuropathol Exp Neurol 66:1, 2007;
+Swanson et al., Br J Cancer 98:113, 2008) and patient-specific alpha (Rockne et al., Phys Med Biol
+55:3271, 2010); slower or more diffuse tumours do not fit the source's grid. Front speeds are 0.08
+to 0.31 mm/d; Kim et al., Cancers 9:51 (2017), take 0.029, 0.079 and 0.13 mm/d for slow, average and
+fast ones. The ranges are a choice, not a fit.
 
 ## Episode End
 

@@ -93,6 +93,13 @@ class GlioblastomaPatient(PatientRecord):
 
     FIELDS: ClassVar[tuple[str, ...]] = FIELDS
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = RANGES
+    UNITS: ClassVar[Mapping[str, str]] = {
+        "diffusion": "mm^2/d",
+        "proliferation": "1/d",
+        "carrying_capacity": "cells/mm^3",
+        "alpha": "1/Gy",
+        "alpha_beta": "Gy",
+    }
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 from oncogym.envs.impt_beam_weighting import importers as importers
 from oncogym.envs.impt_beam_weighting.beams import BeamSet
 from oncogym.envs.impt_beam_weighting.dose_statistics import dose_statistics, dvh
+from oncogym.envs.impt_beam_weighting.dvh_plot import plot_dvh
 from oncogym.envs.impt_beam_weighting.env import TREATMENT
 from oncogym.envs.impt_beam_weighting.errors import (
     BeamMissesTargetError,
@@ -68,6 +69,7 @@ __all__ = [
     "pencil_beams",
     "phantom",
     "plan",
+    "plot_dvh",
     "scenarios",
     "simulate",
 ]

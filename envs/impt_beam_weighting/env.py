@@ -121,14 +121,16 @@ ln(cost) by the ln of each weight.
 The weighted sum of named terms, all of the accumulated dose; `info["reward_terms"]` has them
 unweighted.
 
-| term | meaning | clinical | published |
-|---|---|---|---|
-| coverage | gain of D95 towards the prescription [Gy] | 1 | 0 |
-| hot_spot | minus the growth of D2 beyond 107 % [Gy] | 1 | 0 |
-| organ_excess | minus the growth of the largest organ doses beyond their limits [Gy] | 1 | 0 |
-| organ_mean | minus the mean doses of the organs [Gy] | 0.05 | 0 |
-| normal_tissue | minus the mean dose of normal tissue [Gy] | 0.05 | 0 |
-| planning | decrease of the source's cost | 0 | 1 |
+| term | meaning |
+|---|---|
+| coverage | gain of D95 towards the prescription [Gy] |
+| hot_spot | minus the growth of D2 beyond 107 % [Gy] |
+| organ_excess | minus the growth of the largest organ doses beyond their limits [Gy] |
+| organ_mean | minus the mean doses of the organs [Gy] |
+| normal_tissue | minus the mean dose of normal tissue [Gy] |
+| planning | decrease of the source's cost |
+
+Weights: see Weights below, or `oncogym envs ID`.
 
 So the return is the prescription (60) minus the score of the accumulated dose, in Gy.
 `info["cost"]` is the dose [Gy] by which a decision exceeds the organs' limits.
@@ -138,7 +140,7 @@ So the return is the prescription (60) minus the score of the accumulated dose, 
 `cohort="nominal"`: the phantom as it stands (target, abutting brainstem, parotid), systematic
 displacements with a standard deviation of 3 mm along each axis, range errors of 3 %, random
 displacements of 2 mm. The cohorts `population`, `validation` and `held_out` draw one of 24, 8 and
-16 other anatomies, and the three magnitudes log-normally with a coefficient of variation of 30 %.
+16 other anatomies, and the three magnitudes log-normally (see Patients below).
 The magnitudes are those of robust planning (3 to 5 mm, 3 to 3.5 %). Published: equal weights whose
 mean target dose is as prescribed; planning happens before any error, so all patients are alike.
 

@@ -57,6 +57,13 @@ class IMPTPatient(PatientRecord):
         "range_error": (-0.3, 0.3),
         "random_sd": (0.0, 3.0),
     }
+    UNITS: ClassVar[Mapping[str, str]] = {
+        "anatomy": "number",
+        "shift_x": "cm",
+        "shift_y": "cm",
+        "shift_z": "cm",
+        "random_sd": "cm",
+    }
     LABELS: ClassVar[tuple[str, ...]] = ("anatomy",)
     KNOWN: ClassVar[tuple[str, ...]] = ("anatomy",)
 

@@ -23,7 +23,7 @@ from oncogym.core.files import (
 from oncogym.envs.protocols import Rule
 from oncogym.envs.treatment import Treatment, Variant
 from oncogym.evaluation.metrics import titled
-from oncogym.evaluation.report.labels import visible
+from oncogym.evaluation.report.model_tables import markdown_table, model_sections
 from oncogym.evaluation.report.plots import plot_distribution
 from oncogym.evaluation.statistics import Interval, show_column
 
@@ -127,14 +127,15 @@ def page(treatment: Treatment, baselines: str = "") -> str:
     parts = [
         _NOTE,
         f"# {treatment.title}",
-        _table(("id", "what it is", "reported on", "clinical baseline"), variants),
+        markdown_table(("id", "what it is", "reported on", "clinical baseline"), variants),
         treatment.page.strip(),
+        model_sections(treatment),
         "## Outcomes",
-        _table(('name in `info["outcome"]`', "outcome", "better"), outcomes),
+        markdown_table(('name in `info["outcome"]`', "outcome", "better"), outcomes),
         "## Cohorts",
-        _table(("name", "patients"), cohorts),
+        markdown_table(("name", "patients"), cohorts),
         "## Clinical protocols",
-        _table(("name", "protocol", "kind", "where it comes from"), protocols),
+        markdown_table(("name", "protocol", "kind", "where it comes from"), protocols),
         "## Baselines",
         f"{_BEGIN}\n{baselines.strip() or 'No results yet.'}\n{_END}",
     ]
@@ -151,7 +152,7 @@ def index(treatments: Sequence[Treatment]) -> str:
         for t in treatments
         for v in t.variants
     ]
-    return f"{_NOTE}\n\n# Environments\n\n{_table(('id', 'what it is', 'page'), rows)}\n"
+    return f"{_NOTE}\n\n# Environments\n\n{markdown_table(('id', 'what it is', 'page'), rows)}\n"
 
 
 def baselines_of(path: Path) -> str:
@@ -240,7 +241,7 @@ def _baseline(
     figure.savefig(stream, format="png", dpi=100, metadata={"Software": None})
     alt = f"{title} of each agent: median, half and nine of ten of the patients"
     return (
-        f"{text}\n\n{_table(head, _texts(rows))}\n\n![{alt}]({_picture(variant)})",
+        f"{text}\n\n{markdown_table(head, _texts(rows))}\n\n![{alt}]({_picture(variant)})",
         stream.getvalue(),
     )
 
@@ -258,10 +259,3 @@ def _texts(rows: Sequence[Sequence[Any]]) -> list[tuple[str, ...]]:
     labels, *numbers = (show_column(column) for column in zip(*rows, strict=True))
     signed = [[cell.replace("-", "\N{MINUS SIGN}") for cell in column] for column in numbers]
     return list(zip(labels, *signed, strict=True))
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    def line(cells: Sequence[str]) -> str:
-        return f"| {' | '.join(visible(cell).replace('|', chr(92) + '|') for cell in cells)} |"
-
-    return "\n".join([line(head), f"|{'---|' * len(head)}", *(line(row) for row in rows)])

@@ -9,8 +9,10 @@ from typing import Any
 from oncogym.cli.arguments import add_common, named, path
 from oncogym.envs import find_variant, treatments
 from oncogym.envs.options import resolve_options
+from oncogym.envs.treatment import Treatment, Variant
 from oncogym.evaluation.report.environment_pages import write_pages
 from oncogym.evaluation.report.labels import visible
+from oncogym.evaluation.report.model_tables import model_sections
 
 
 def add_parser(commands: Any) -> None:
@@ -54,20 +56,22 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.env is not None:
         treatment, variant = find_variant(args.env)
-        about = _about(treatment, variant)
-        print(json.dumps(about, indent=2) if args.json else f"# {variant.id}\n\n{treatment.page}")
+        if args.json:
+            print(json.dumps(_about(treatment, variant), indent=2))
+        else:
+            print(f"# {variant.id}\n\n{treatment.page.strip()}\n\n{model_sections(treatment)}")
         return 0
-    rows = [_about(t, v) for t in treatments().values() for v in t.variants]
+    known = [(t, v) for t in treatments().values() for v in t.variants]
     if args.json:
-        print(json.dumps(rows, indent=2))
+        print(json.dumps([_about(*one) for one in known], indent=2))
         return 0
-    width = max(len(row["id"]) for row in rows)
-    for row in rows:
-        print(f"{row['id']:{width}}  {visible(row['summary'])}")
+    width = max(len(variant.id) for _, variant in known)
+    for _, variant in known:
+        print(f"{variant.id:{width}}  {visible(variant.summary)}")
     return 0
 
 
-def _about(treatment: Any, variant: Any) -> dict[str, Any]:
+def _about(treatment: Treatment, variant: Variant) -> dict[str, Any]:
     task_options, _ = resolve_options(treatment, variant)
     task = treatment.task(1, **task_options)
     return {
