@@ -27,6 +27,7 @@ from oncogym.evaluation.benchmark.run import (
     default_envs,
     run_benchmark,
 )
+from oncogym.evaluation.benchmark.studies import all_studies
 from oncogym.evaluation.harness import evaluate, resolve
 from oncogym.evaluation.metrics import success_rates
 from oncogym.evaluation.overview import overview
@@ -217,6 +218,13 @@ def test_second_run_uses_the_finished_parts_and_shows_studies_too(finished, tmp_
     assert (place / "results.csv").read_bytes() == before
     assert (place / "plan.json").stat().st_mtime_ns == plan
     pd.testing.assert_frame_equal(again.summary, comparison.summary)
+    # A study stays in the report when it is not named again, and stands there once when it is.
+    run_benchmark([ENV], SMALL, folder, seed=3)
+    assert '<h2 id="robustness-' in (folder / "report.html").read_text(encoding="utf-8")
+    assert len(all_studies(folder, [study])) == 1
+    (folder / "studies.json").write_text('[{"env": "x"}]')
+    with pytest.raises(CorruptFileError, match=r"studies\.json"):
+        run_benchmark([ENV], SMALL, folder, seed=3)
 
 
 def test_other_settings_are_refused(finished):

@@ -82,6 +82,7 @@ def test_the_guide_to_treatments_shows_what_the_toy_package_holds():
     assert len(blocks) >= 6
     for block in blocks:
         assert block in source, block
+    assert blocks[-1] == source, "the whole file stands at the end of the guide"
     (entry,) = code_blocks(DOCS / "add-a-treatment.md", "toml")
     assert entry in (package / "pyproject.toml").read_text(encoding="utf-8")
 

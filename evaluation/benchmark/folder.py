@@ -28,12 +28,20 @@ from oncogym.evaluation import comparison
 from oncogym.evaluation.benchmark.plans import COMMON, OWN, SEARCH, plan_file, read_search
 from oncogym.evaluation.benchmark.presets import Preset
 from oncogym.evaluation.benchmark.seed_sweep import RUN_FILES, run_name
+from oncogym.evaluation.benchmark.studies import STUDIES
 
 #: What writes into such a folder, see :class:`OutputFolder`.
 JOB = "benchmark"
 
 _SETTINGS = "settings.json"
-_ROOT = (_SETTINGS, "manifest.json", "overview.csv", "summary.csv", "report.html")
+_ROOT = (
+    _SETTINGS,
+    "manifest.json",
+    "overview.csv",
+    "summary.csv",
+    STUDIES,
+    "report.html",
+)
 
 
 def places(env_ids: Iterable[str]) -> dict[str, str]:

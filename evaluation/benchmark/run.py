@@ -15,7 +15,7 @@ import pandas as pd
 from oncogym.agents.clinical import RandomAgent, clinical_agents, full_state_twins
 from oncogym.core.checks import whole_number
 from oncogym.core.errors import UnknownNameError
-from oncogym.core.files import write_csv_atomic, write_json_atomic
+from oncogym.core.files import to_plain, write_csv_atomic, write_json_atomic
 from oncogym.core.output_folder import OutputFolder
 from oncogym.core.run_lock import hold
 from oncogym.envs import treatments
@@ -38,6 +38,7 @@ from oncogym.evaluation.benchmark.plan_distance import distance_table
 from oncogym.evaluation.benchmark.plans import common_plan, plans_of_patients
 from oncogym.evaluation.benchmark.presets import Preset
 from oncogym.evaluation.benchmark.seed_sweep import train_seeds
+from oncogym.evaluation.benchmark.studies import STUDIES, all_studies
 from oncogym.evaluation.benchmark.tables import against_plan, by_training_seed, price_table
 from oncogym.evaluation.comparison import Comparison
 from oncogym.evaluation.harness import evaluate_problem, resolve
@@ -89,7 +90,8 @@ def run_benchmark(
         say: Receives lines about the progress.
         executor: Who simulates, trains and evaluates; by default this process. The results do not
             depend on it.
-        studies: Documents of robustness studies that the report shows, too.
+        studies: Documents of robustness studies that the report shows, too, beside those that it
+            shows already.
         drawings: Collects what could not be drawn; by default that is an error, at the end.
 
     Returns:
@@ -134,6 +136,7 @@ def _run_held(
     """:func:`run_benchmark` in a folder that no other process works in."""
     require_room(output, presets, seed, problems)
     folders = places(problems)
+    shown = all_studies(output.path, studies)
     settings = {"": settings_of(preset, seed)}
     settings |= {folders[one]: settings_of(presets[one], seed) for one in problems}
     for place, own in settings.items():
@@ -153,6 +156,8 @@ def _run_held(
     if manifest is not None:
         output.write("manifest.json", lambda path: write_json_atomic(path, manifest))
     output.write("summary.csv", partial(save_summary, comparisons))
+    if shown:
+        output.write(STUDIES, lambda path: write_json_atomic(path, to_plain(shown)))
     table = overview_file(comparisons)
     output.write("overview.csv", partial(write_csv_atomic, frame=table))
     summary = (
@@ -160,7 +165,7 @@ def _run_held(
         f"{preset.training_seeds} training seed(s)."
     )
     with attempts.attempt("report.html"):
-        report = suite_report(comparisons, "oncogym benchmark", summary, manifest, studies=studies)
+        report = suite_report(comparisons, "oncogym benchmark", summary, manifest, studies=shown)
         output.write("report.html", report.write)
     output.drop_aside()
     if drawings is None:

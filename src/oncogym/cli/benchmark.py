@@ -67,7 +67,7 @@ def add_parser(commands: Any) -> None:
         default=[],
         metavar="DIR",
         help="folders of oncogym robustness --out to show in the report, too; a finished benchmark "
-        "is not trained again for it",
+        "is not trained again for it, and its report keeps the studies that it has",
     )
     add_executor(parser)
     add_common(parser)
