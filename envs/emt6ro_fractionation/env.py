@@ -228,12 +228,12 @@ _EFFORT = Effort(
     },
     limits={
         "quick": {
-            "patients": 48,
-            "plan_patients": 16,
-            # Five searches a course; one at each of the twenty decisions takes a minute a patient.
-            "control": {"budget": 16, "population": 4, "scenarios": 4, "replan_every": 4},
-            "plan_generations": 10,
-            "training_steps": 40_000,
+            "patients": 24,
+            "plan_patients": 12,
+            # Four searches a course; one at each of the twenty decisions takes a minute a patient.
+            "control": {"budget": 8, "population": 4, "scenarios": 2, "replan_every": 5},
+            "plan_generations": 8,
+            "training_steps": 20_000,
             "own_plan_patients": 0,
         },
         "standard": {
