@@ -7,7 +7,7 @@ WORKERS ?= 2
 # Threads that wait for work must not spin beside another process.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup test check lowest gpu benchmark docs interop interop-short lint clean clean-cache
+.PHONY: setup test check snippets lowest gpu benchmark docs interop interop-short lint clean clean-cache
 
 # Makes .venv in the checkout and installs the project into it, editable.
 setup: $(STAMP)
@@ -20,6 +20,10 @@ $(STAMP): pyproject.toml constraints.txt
 # All tests, the slow statistical ones included; says why any is skipped.
 test: setup
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -rs
+
+# The commands that README and docs print, shortened as tests/test_snippets.py says.
+snippets: setup
+	$(BIN)/python -m pytest --snippets tests/test_snippets.py tests/test_docs.py
 
 # Before a commit: style, types, and the first case of each test that is not slow.
 check: lint

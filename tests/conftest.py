@@ -26,6 +26,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="no test marked slow, and the first case only of each that has several",
     )
+    parser.addoption(
+        "--snippets", action="store_true", help="run the commands of README and docs, too"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -37,6 +40,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # Files with long tests begin, so that no worker waits for another at the end.
     long = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in long)
+    if not config.getoption("snippets"):
+        printed = [item for item in items if item.get_closest_marker("snippets")]
+        items[:] = [item for item in items if item not in printed]
+        config.hook.pytest_deselected(items=printed)
     if not config.getoption("quick"):
         return
     seen: set[str] = set()
