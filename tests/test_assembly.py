@@ -100,7 +100,9 @@ def test_presets_are_the_documented_ones():
     assert spheroids.training_steps == 20_000
     assert spheroids.controllers == quick.controllers
     assert standard.suited(COHORTS["emt6ro_fractionation"]).patients == 64
-    for name in ("chemo_dosing", "glioblastoma_radiation", "impt_beam_weighting"):
+    protons = quick.suited(COHORTS["impt_beam_weighting"])
+    assert (protons.patients, protons.plan_patients, protons.plan_generations) == (64, 24, 21)
+    for name in ("chemo_dosing", "glioblastoma_radiation"):
         assert quick.suited(COHORTS[name]) == quick
 
 

@@ -268,7 +268,14 @@ TREATMENT = Treatment(
             options={"cohort": "population", "plan_phases": 3},
             evaluation_cohort="held_out",
             baseline="robust",
-            effort=Effort(control={"budget": 480, "population": 24, "scenarios": 10}),
+            # A course of 30 fractions takes a millisecond.
+            effort=Effort(
+                control={"budget": 480, "population": 24, "scenarios": 10},
+                limits={
+                    "quick": {"plan_patients": 24, "plan_generations": 21},
+                    "standard": {"plan_patients": 48, "plan_generations": 31},
+                },
+            ),
         ),
     ),
     cohorts={
