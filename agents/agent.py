@@ -36,7 +36,14 @@ class Agent(Protocol):
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
     ) -> tuple[NDArray[Any], Any]:
-        """Decide for a batch of observations."""
+        """Decide for a batch of observations.
+
+        Args:
+            observation: Observations ``(batch, …)``.
+            state: What the last call returned; ``None`` at first.
+            episode_start: Lanes whose episode has just begun ``(batch,)``.
+            deterministic: Whether a policy that samples gives its mean instead.
+        """
         ...
 
 

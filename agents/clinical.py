@@ -81,7 +81,12 @@ class RandomAgent:
         self._lanes: tuple[slice, int] | None = None
 
     def for_lanes(self, start: int, stop: int, total: int) -> RandomAgent:
-        """A new agent that draws for some lanes what one for all ``total`` lanes draws there."""
+        """A new agent that draws for some lanes what one for all ``total`` lanes draws there.
+
+        Args:
+            start, stop: First lane, and the one after the last.
+            total: Lanes of the whole batch.
+        """
         agent = RandomAgent(self._size, self._seed)
         agent._lanes = slice(start, stop), total
         return agent
@@ -102,6 +107,11 @@ class RandomAgent:
 
 def clinical_agent(treatment: Treatment, task: TherapyTask, name: str) -> Agent:
     """The agent that follows one of the treatment's clinical protocols.
+
+    Args:
+        treatment: The treatment.
+        task: The task to act in.
+        name: Name of the protocol.
 
     Raises:
         UnknownNameError: The treatment has no such protocol.

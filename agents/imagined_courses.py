@@ -72,7 +72,14 @@ class Bases:
     def remember(
         self, task: TherapyTask, time: int, observation: NDArray[np.float32], memories: Floats
     ) -> Floats:
-        """What every protocol remembers after an observation ``(patients, …)`` of a real course."""
+        """What every protocol remembers after an observation ``(patients, …)`` of a real course.
+
+        Args:
+            task: The task of the course.
+            time: Number of the decision, from 0.
+            observation: What is seen ``(patients, …)``.
+            memories: What each protocol remembered before, ``(patients, protocols, …)``.
+        """
         after = memories.copy()
         for number in range(len(self)):
             base = np.full(len(observation), number)

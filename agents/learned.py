@@ -214,6 +214,11 @@ def require_match(policy: Described, env_id: str, options: Mapping[str, Any] | N
     """Raise :class:`PolicyMismatchError` unless the policy fits the environment.
 
     Treatment, task options (defaults filled in) and spaces must agree; patients need not.
+
+    Args:
+        policy: A policy, or what its file says of it.
+        env_id: Id of the environment.
+        options: Options of the environment on top of those of the id.
     """
     treatment, variant = find_variant(env_id)
     where = f"this policy was made for {policy.env_id} and does not fit {variant.id}"

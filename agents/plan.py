@@ -117,6 +117,10 @@ class PatientPlans(OpenLoopAgent):
     def for_lanes(self, start: int, stop: int, total: int) -> PatientPlans:
         """The plans of some of the patients, see :class:`oncogym.agents.Agent`.
 
+        Args:
+            start, stop: First patient, and the one after the last.
+            total: Patients of the whole evaluation.
+
         Raises:
             ValueError: The evaluation has another number of patients.
         """
@@ -138,7 +142,13 @@ class PatientPlans(OpenLoopAgent):
         patients: NDArray[np.float64],
         about: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write the plans as JSON with what tells the patients ``(patients, fields)`` apart."""
+        """Write the plans as JSON with what tells the patients ``(patients, fields)`` apart.
+
+        Args:
+            path: The file.
+            patients: Rows of the patients ``(patients, fields)``.
+            about: What else the file says, JSON-able.
+        """
         document = {
             "about": dict(about or {}),
             "label": self.label,

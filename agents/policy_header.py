@@ -55,7 +55,13 @@ class Described:
 
 
 def header_document(policy: Described, network: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """What is said of a policy, JSON-able: ``network`` describes its network, ``more`` the rest."""
+    """What is said of a policy, JSON-able: ``network`` describes its network, ``more`` the rest.
+
+    Args:
+        policy: The policy.
+        network: What its network is, JSON-able.
+        **more: Further entries, JSON-able.
+    """
     return to_plain(
         {
             "format": FORMAT,

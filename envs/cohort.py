@@ -241,6 +241,12 @@ def standard_cohorts(
 
     ``nominal`` is the source's patient; ``population`` is unlimited and meant for training;
     ``validation`` (model selection) and ``held_out`` (reported results) are fixed lists.
+
+    Args:
+        nominal: Row of the source's patient.
+        sampler: Draws the patients of the other three.
+        held_out: Patients of ``held_out``.
+        validation: Patients of ``validation``.
     """
     cohorts = (
         Cohort(

@@ -132,6 +132,12 @@ class Lanes:
     ) -> None:
         """Put back what :meth:`snapshot` gave; nothing is written if something does not fit.
 
+        Args:
+            snapshot: What is put back.
+            owner: Name of the environment, which the snapshot must have.
+            own: The environment's own arrays by name, a row a lane; changed in place.
+            lanes: Lanes to write, one for each of the snapshot; all by default.
+
         Raises:
             NotImplementedError: The task has no snapshots.
             ValueError: The snapshot is of another environment or task, or does not fit into the
@@ -218,7 +224,13 @@ def check_render_mode(render_mode: str | None) -> str | None:
 
 
 def draw_frame(lanes: Lanes, lane: int, render_mode: str) -> Any:
-    """One rendered lane: text for ``ansi``, uint8 ``(height, width, 3)`` for ``rgb_array``."""
+    """One rendered lane: text for ``ansi``, uint8 ``(height, width, 3)`` for ``rgb_array``.
+
+    Args:
+        lanes: The lanes.
+        lane: Number of the one that is drawn.
+        render_mode: ``"ansi"`` or ``"rgb_array"``.
+    """
     if render_mode == "ansi":
         return lanes.task.describe(lane)
     from matplotlib.backends.backend_agg import FigureCanvasAgg

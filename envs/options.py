@@ -29,6 +29,11 @@ def resolve_options(
 
     Values are checked against the annotations of the task's own signature.
 
+    Args:
+        treatment: The treatment.
+        variant: The variant, whose options come first.
+        options: A user's options by name.
+
     Raises:
         UnknownNameError: There is no such option; the message suggests the nearest.
         ValueError: A value is of another type than the option; the message names option, value and
@@ -56,6 +61,11 @@ def complete_options(
 
     Two sets of options describe the same decision problem when their complete forms are equal.
     Options that only choose how accurately it is computed are left out unless ``numerical``.
+
+    Args:
+        treatment: The treatment.
+        task_options: Options of the task by name.
+        numerical: Keep options of accuracy, too.
     """
     complete = to_plain({**(_task_parameters(treatment) or {}), **task_options})
     left_out = () if numerical else treatment.task.numerical_options

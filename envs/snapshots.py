@@ -129,6 +129,11 @@ def lane_numbers(lanes: Any, count: int) -> NDArray[np.intp]:
 def different_lanes(lanes: Any, count: int, given: int) -> NDArray[np.intp]:
     """Check ``lanes`` as :func:`lane_numbers` does, and that ``given`` rows fit into them.
 
+    Args:
+        lanes: What a caller gave.
+        count: Number of lanes that there are.
+        given: Rows that are to fit.
+
     Raises:
         ValueError: Their number is another, or a lane comes twice.
     """
@@ -150,12 +155,24 @@ def as_run(lanes: NDArray[np.intp]) -> Rows:
 
 
 def copy_lanes(arrays: State, rows: Rows, empty: Empty = np.empty) -> dict[str, NDArray[Any]]:
-    """Copies of some lanes of each array, in arrays that ``empty`` makes."""
+    """Copies of some lanes of each array, in arrays that ``empty`` makes.
+
+    Args:
+        arrays: Arrays by name, a row a lane.
+        rows: Lanes to copy.
+        empty: Makes an array of a shape and type.
+    """
     return {name: _rows_of(array, rows, empty) for name, array in arrays.items()}
 
 
 def write_lanes(arrays: State, rows: Rows, values: State) -> None:
-    """Write ``values``, one row a lane, into the lanes ``rows`` of each array."""
+    """Write ``values``, one row a lane, into the lanes ``rows`` of each array.
+
+    Args:
+        arrays: Arrays by name, a row a lane; changed in place.
+        rows: Lanes to write.
+        values: The new rows, by the same names.
+    """
     source: NDArray[np.intp] | None = None
     for name, array in arrays.items():
         if isinstance(rows, slice) or len(rows) < len(array):
@@ -196,6 +213,11 @@ def _lanes_last(array: NDArray[Any]) -> bool:
 
 def check_names(snapshot: Snapshot, owner: str, own: State) -> None:
     """Check that a snapshot is one of ``owner``, with the same named arrays of the same types.
+
+    Args:
+        snapshot: What a caller gave.
+        owner: Name that it must have.
+        own: The arrays of the owner by name.
 
     Raises:
         ValueError: It is not; the message names the difference.

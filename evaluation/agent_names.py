@@ -38,6 +38,11 @@ def load_agents(
     can express. A policy or plan is called by the end of its path that tells it from the others,
     see :func:`name_agents`.
 
+    Args:
+        problem: Whom the agents treat.
+        named: Names of agents; empty for all protocols.
+        seed: Seed of agents that draw random numbers.
+
     Raises:
         UnknownNameError: A name is none of these.
         ScheduleError: A named protocol does not fit the environment.

@@ -82,7 +82,13 @@ def follow(
 
 
 def draw(problem: Problem, beliefs: Sequence[Posterior], varied: Sequence[int]) -> Figure:
-    """One panel a parameter: weighted histograms of the beliefs, and a line at the truth."""
+    """One panel a parameter: weighted histograms of the beliefs, and a line at the truth.
+
+    Args:
+        problem: Whose patients the beliefs are about.
+        beliefs: What is believed, one a time.
+        varied: Numbers of the parameters that are drawn.
+    """
     fields = problem.treatment.patient.FIELDS
     columns = min(3, len(varied))
     rows = -(-len(varied) // columns)

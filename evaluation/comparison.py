@@ -63,6 +63,11 @@ FILES = (
 def check_ends(agents: Collection[str], baseline: str, reference: str | None) -> None:
     """Make sure that the agents with the scores 0 and 1 take part.
 
+    Args:
+        agents: Names of all agents.
+        baseline: The one with score 0.
+        reference: The one with score 1, if there is one.
+
     Raises:
         UnknownNameError: One of them does not.
     """
@@ -350,7 +355,13 @@ class Comparison:
         output.write(place + TABLES[2], lambda path: write_json_atomic(path, document))
 
     def draw(self, output: OutputFolder, drawings: Drawings, place: str = "") -> None:
-        """Write the figures, ``figures/01.png`` and so on."""
+        """Write the figures, ``figures/01.png`` and so on.
+
+        Args:
+            output: Folder of the report.
+            drawings: The figures as data.
+            place: Folder in it.
+        """
         with drawings.attempt("figures"):
             for number, (title, figure) in enumerate(self._figures().items(), 1):
                 with drawings.attempt(title):

@@ -106,7 +106,13 @@ def evaluate_problem(
 
 
 def result_table(name: str, problem: Problem, result: Rollout) -> pd.DataFrame:
-    """One row a patient of an agent's episodes, see :func:`evaluate`."""
+    """One row a patient of an agent's episodes, see :func:`evaluate`.
+
+    Args:
+        name: Name of the agent.
+        problem: The patients.
+        result: Its episodes, one a patient.
+    """
     task = problem.treatment.task
     columns: dict[str, Any] = {
         "agent": name,

@@ -124,6 +124,15 @@ def normalised_scores(
 ) -> tuple[dict[str, Interval], str]:
     """Score of every agent with ``baseline`` at 0 and ``reference`` at 1, unclipped.
 
+    Args:
+        results: One row an agent and patient, as of ``evaluate``.
+        baseline: Agent with score 0.
+        reference: Agent with score 1.
+        metric: Column of ``results``.
+        higher_is_better: Direction of the metric.
+        statistic: ``"mean"`` or ``"iqm"`` over patients.
+        seed: Seed of the intervals.
+
     Returns:
         Scores by agent, and an empty text; or no scores and the reason why there is no scale.
     """
@@ -148,7 +157,14 @@ def normalised_scores(
 def differences(
     results: pd.DataFrame, baseline: str, *, metric: str = "return", seed: int = 0
 ) -> dict[str, Interval]:
-    """Mean paired difference of every agent to ``baseline``, patient by patient."""
+    """Mean paired difference of every agent to ``baseline``, patient by patient.
+
+    Args:
+        results: One row an agent and patient, as of ``evaluate``.
+        baseline: Agent that the others are compared with.
+        metric: Column of ``results``.
+        seed: Seed of the intervals.
+    """
     tables = per_patient(results, [metric])
     zero = tables[baseline][metric].to_numpy()
     return {
@@ -163,7 +179,14 @@ def headline(
     metrics: Sequence[str],
     statistic: str = "mean",
 ) -> pd.DataFrame:
-    """One row an agent: ``mean`` or ``iqm`` of each metric, and the success rate."""
+    """One row an agent: ``mean`` or ``iqm`` of each metric, and the success rate.
+
+    Args:
+        summary: Statistics by agent and metric.
+        success: Success rate by agent.
+        metrics: Metrics to show, in order.
+        statistic: ``"mean"`` or ``"iqm"``.
+    """
     low, high = (
         ("low", "high") if statistic == "mean" else (f"{statistic}_low", f"{statistic}_high")
     )

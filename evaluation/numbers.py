@@ -45,6 +45,11 @@ def show_interval(estimate: float, low: float, high: float, decimals: int | None
     """``estimate [low, high]``; the estimate alone where there is no interval.
 
     There is none where the ends are NaN, as for a single patient, or all three look the same.
+
+    Args:
+        estimate: The number.
+        low, high: Ends of its interval.
+        decimals: Places after the point; by default as many as the interval is worth.
     """
     digits = decimals_of(estimate, low, high) if decimals is None else decimals
     shown = show_number(estimate, digits)

@@ -26,7 +26,17 @@ def search_plan(
     folder: Path | None = None,
     resume: bool = False,
 ) -> OptimizeResult:
-    """``optimizer.optimize`` with a bar of generations called ``title`` on standard error."""
+    """``optimizer.optimize`` with a bar of generations called ``title`` on standard error.
+
+    Args:
+        optimizer: What searches.
+        objective: What scores plans.
+        budget: Plans to score.
+        seed: Seed of the search.
+        executor: Who simulates; by default this process.
+        title: Name of the bar.
+        start, folder, resume: As of the optimiser's ``optimize``.
+    """
     generations = optimizer.generations(objective, budget)
     with tqdm(total=generations, desc=title, unit="gen", file=sys.stderr, disable=None) as bar:
 

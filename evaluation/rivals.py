@@ -94,7 +94,14 @@ def best_of(results: pd.DataFrame, names: Collection[str]) -> str:
 
 
 def against(results: pd.DataFrame, name: str, other: str, *, seed: int = 0) -> Interval:
-    """Return of an agent minus that of another one, over training seeds and patients."""
+    """Return of an agent minus that of another one, over training seeds and patients.
+
+    Args:
+        results: One row an agent and patient, as of ``evaluate``.
+        name: The agent.
+        other: The one that it is compared with.
+        seed: Seed of the interval.
+    """
     own = results[results["agent"] == name]
     seeds = own["training_seed"] if "training_seed" in own else np.zeros(len(own))
     rows = own.assign(training_seed=seeds).pivot(

@@ -43,6 +43,11 @@ class Shard:
 
         A rule that has to see hidden quantities acts in a task that shows them: the same patients
         with the same chance.
+
+        Args:
+            problem: All patients.
+            agent: Who treats them.
+            part: Which patients are in the shard.
         """
         sent = agent
         if isinstance(agent, RuleAgent):

@@ -71,6 +71,14 @@ def summarise(
 ) -> Measurement:
     """A measurement from its repeats: median, smallest and largest.
 
+    Args:
+        what: What was measured.
+        repeats: The measured numbers, at least one.
+        unit: Their unit.
+        target: What is aimed at, if anything.
+        higher_is_better: Direction of the number.
+        note: What a reader has to know.
+
     Raises:
         ValueError: There is no repeat.
     """
@@ -122,6 +130,11 @@ _ON_GPU: set[str] = set()
 def register(name: str, jobs: Callable[[Settings], list[Job]], *, gpu: bool = False) -> None:
     """Offer the jobs of a model to ``oncogym speed``; ``gpu`` says that it knows the device cuda.
 
+    Args:
+        name: Name of the model.
+        jobs: Gives the jobs for settings.
+        gpu: Whether there are jobs of the device cuda.
+
     Raises:
         ValueError: Another model has the name.
     """
@@ -168,6 +181,11 @@ def rates(work: Callable[[], int], seconds: float, repeats: int = _REPEATS) -> l
     """Units of work per second in each of ``repeats`` stretches of ``seconds / repeats``.
 
     ``work()`` does a little and returns how many units that were; one call warms up.
+
+    Args:
+        work: What is timed; returns units of work.
+        seconds: Time of all stretches together.
+        repeats: Number of stretches.
     """
     work()
     found = []
@@ -270,6 +288,12 @@ def training_job(
 
     It trains for about five times ``settings.seconds`` at the target's speed, but at least for two
     updates.
+
+    Args:
+        env_id: Id of the environment.
+        settings: Settings of the measurement.
+        lanes: Number of lanes.
+        target: Decisions per second that are aimed at.
 
     Raises:
         ModuleNotFoundError: When run without the ``train`` extra.

@@ -125,6 +125,11 @@ def worst_decile(values: ArrayLike, higher_is_better: bool, axis: int = -1) -> N
 
     With ten patients or fewer this is the single worst one. Returns `values` with `axis` reduced.
 
+    Args:
+        values: One number a patient along ``axis``.
+        higher_is_better: Direction of the numbers.
+        axis: Axis of the patients.
+
     Raises:
         ValueError: nothing to average, or values that are not finite (it says how many).
     """
@@ -235,6 +240,10 @@ def paired_difference(
 
     `a` and `b`, both shape (n,), belong to the same patients in the same order: a resample takes
     both numbers of a patient. Other arguments and errors as in :func:`stratified_bootstrap`.
+
+    Args:
+        a, b: Shape (n,), one number a patient.
+        statistic, strata, resamples, confidence, seed: As in :func:`stratified_bootstrap`.
     """
 
     def difference(samples: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
@@ -262,6 +271,11 @@ def hierarchical_difference(
     in the same order. A resample draws training seeds and patients, each with replacement and
     crossed: another training run might have come out otherwise, and so might other patients. With
     one seed only the patients vary, and the interval says nothing of training.
+
+    Args:
+        trained: Shape (k, n).
+        other: Shape (n,).
+        resamples, confidence, seed: As in :func:`stratified_bootstrap`.
 
     Raises:
         ValueError: values that are not finite (it says how many), shapes that do not fit.
@@ -302,6 +316,11 @@ def unpaired_difference(
     """Interval of ``statistic(a) - statistic(b)`` for two different groups of patients.
 
     `a` has shape (n,) and `b` (m,); each group is resampled on its own.
+
+    Args:
+        a: Shape (n,).
+        b: Shape (m,).
+        statistic, resamples, confidence, seed: As in :func:`stratified_bootstrap`.
     """
     first, second = _finite(a, "a"), _finite(b, "b")
     n = first.size
@@ -320,6 +339,11 @@ def wilson_interval(successes: float, n: int, confidence: float = 0.95) -> Inter
     """Wilson's score interval (no continuity correction) of a proportion, in [0, 1].
 
     ``successes`` need not be whole: a trial may count with the share of its repetitions.
+
+    Args:
+        successes: How many succeeded, between 0 and ``n``.
+        n: How many there are, at least 1.
+        confidence: Level of the interval, in (0, 1).
 
     Raises:
         ValueError: unless ``0 <= successes <= n``, ``n >= 1`` and ``0 < confidence < 1``.
@@ -353,6 +377,13 @@ def normalised_score(
 
     The three arrays, shape (n,), belong to the same patients in the same order. Every resample
     takes all three numbers of a patient, so the interval holds the anchors' uncertainty too.
+
+    Args:
+        values: The agent's numbers, shape (n,).
+        baseline_values: Those that mean 0, shape (n,).
+        reference_values: Those that mean 1, shape (n,).
+        higher_is_better: Direction of the numbers.
+        statistic, strata, resamples, confidence, seed: As in :func:`stratified_bootstrap`.
 
     Raises:
         ScaleError: the reference is not better than the baseline beyond noise: the paired

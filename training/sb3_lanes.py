@@ -56,6 +56,12 @@ def restore_lanes(
 ) -> None:
     """Put back what :func:`save_lanes` took.
 
+    Args:
+        model: The model that trains on the lanes.
+        lanes: The lanes, with their statistics.
+        state: The JSON-able part; ``None`` where there is none.
+        arrays: The arrays by name.
+
     Raises:
         KeyError, TypeError, ValueError: It does not fit.
     """

@@ -56,6 +56,12 @@ def restore_model(
 ) -> None:
     """Put back what :func:`save_model` took from a model of the same settings.
 
+    Args:
+        model: A model of the same settings; changed in place.
+        steps: Decisions so far, all lanes together.
+        state: The JSON-able part.
+        arrays: The arrays by name.
+
     Raises:
         KeyError, RuntimeError, TypeError, ValueError: It does not fit the model.
     """
@@ -119,6 +125,11 @@ def pack(value: Any, arrays: Arrays, place: str) -> Any:
     """``value`` as JSON-able data; tensors go to ``arrays`` under names that begin with ``place``.
 
     Mappings become lists of pairs, for JSON has no other keys than texts.
+
+    Args:
+        value: What is stored.
+        arrays: Where tensors go; changed in place.
+        place: Beginning of their names.
     """
     if isinstance(value, torch.Tensor):
         arrays[place] = value.detach().cpu().numpy().copy()

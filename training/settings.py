@@ -231,6 +231,11 @@ def _fewer_lanes(method: Algorithm, settings: Any, lanes: int, steps: int) -> in
 def read_hyperparameters(method: Algorithm, env_id: str, base: str = "tuned") -> dict[str, Any]:
     """The ``default`` entry of an algorithm's file, then the id's own or that of another ``base``.
 
+    Args:
+        method: The algorithm.
+        env_id: Id of the environment.
+        base: ``"tuned"``, or the name of another set in the file.
+
     Raises:
         UnknownNameError: The algorithm has no such base.
     """

@@ -57,6 +57,11 @@ def _therapy_task(name: str, base: Any, task: Any) -> TherapyTask:
 def require_number(name: str, value: Any, *, zero: bool = True) -> float:
     """Return a finite number of at least (or, without ``zero``, above) 0 as a float.
 
+    Args:
+        name: Name of the argument, for the message.
+        value: What a caller gave.
+        zero: Whether 0 is allowed.
+
     Raises:
         ValueError: It is none; the message names it and the allowed range.
     """

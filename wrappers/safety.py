@@ -150,6 +150,10 @@ class VectorSafetyPenalty(RecordedVectorWrapper):
     All lanes share one multiplier, whereas scalar environments have one each: with a ``cost_limit``
     the two agree for one lane. The multiplier moves after the step, so the last info of an episode
     has the value from before and the info of the reset the one from after.
+
+    Args:
+        env: The vector environment.
+        multiplier, shape, cost_limit, rate: As of :class:`SafetyPenalty`.
     """
 
     twin = SafetyPenalty

@@ -128,6 +128,11 @@ class SB3VecEnv(VecEnv):
 
         Before the first :meth:`reset` the others start too.
 
+        Args:
+            lanes: Numbers of the lanes.
+            seed: Seed of each of them; without one the next episode of a lane begins.
+            options: Options of the reset, as of a scalar environment.
+
         Returns:
             Observation and info of each of ``lanes``, as of a scalar environment.
         """

@@ -65,7 +65,13 @@ def recorded(env: Any) -> list[RecordedVectorWrapper]:
 def make_wrapped_lanes(
     num_envs: int, wrapped_in: list[tuple[str, dict[str, Any]]], **options: Any
 ) -> VectorEnv:
-    """Native lanes in wrappers: entry points and arguments, innermost first."""
+    """Native lanes in wrappers: entry points and arguments, innermost first.
+
+    Args:
+        num_envs: Number of lanes.
+        wrapped_in: Wrappers as ``(entry point, keyword arguments)``.
+        **options: Options of the environment.
+    """
     env: VectorEnv = TherapyVectorEnv(num_envs=num_envs, **options)
     for wrapper, arguments in wrapped_in:
         make: Any = load_env_creator(wrapper)

@@ -200,6 +200,12 @@ def paid_generations(budget: int, each: int, what: str = "", unit: str = "plans"
 
 
 def require_no_folder(optimizer: Optimizer, folder: StrPath | None, resume: bool) -> None:
-    """Raise ``ValueError`` where an optimiser that keeps no state is given a place for it."""
+    """Raise ``ValueError`` where an optimiser that keeps no state is given a place for it.
+
+    Args:
+        optimizer: The optimiser, for the message.
+        folder: What a caller gave; only ``None`` is fine.
+        resume: Whether a caller wants to go on.
+    """
     if resume or folder is not None:
         raise ValueError(f"{optimizer.name} keeps no state in a folder and cannot be resumed")

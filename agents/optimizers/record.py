@@ -48,7 +48,16 @@ class SearchRecord:
         budget: int,
         message: str,
     ) -> OptimizeResult:
-        """What was found, with all that was written down."""
+        """What was found, with all that was written down.
+
+        Args:
+            optimizer: What searched.
+            plan: The best plan found.
+            score: Its score.
+            seed: Seed of the search.
+            budget: Plans that the search was given.
+            message: Why it ended.
+        """
         return OptimizeResult(
             plan=plan,
             actions=self._objective.actions(plan),

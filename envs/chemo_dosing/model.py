@@ -166,6 +166,14 @@ def simulate(
     ``times`` [d, >= 0] and ``doses`` [mg/L, >= 0] are (M,), M >= 0; ``horizon`` > 0 in days;
     ``samples`` (0 or >= 2) equidistant trajectory points, besides two per dose.
     Raises ValueError naming what is wrong and where.
+
+    Args:
+        times: Times of the doses ``(M,)`` [d], >= 0.
+        doses: Doses ``(M,)`` [mg/L], >= 0.
+        patient: Parameters; the source's patient by default.
+        horizon: End of the plan [d], > 0.
+        toxicity_limit: Toxicity above which days are counted, > 0.
+        samples: Equidistant points of the trajectory, 0 or >= 2.
     """
     when, amounts = _check_plan(times, doses, ndim=1)
     horizon, toxicity_limit = _check_scalars(horizon, toxicity_limit)
@@ -202,6 +210,14 @@ def simulate_batch(
     zero doses are padding.  ``patients`` is one patient for all plans, or P of them as
     :class:`ChemoPatient` or as rows (P, 8).  ``parallel`` uses all numba threads; it does not
     change the result.  Raises ValueError naming what is wrong and where.
+
+    Args:
+        times, doses: Times [d] and doses [mg/L], ``(P, M)``, or ``(1, M)`` or ``(M,)`` for all
+            alike.
+        patients: One patient for all plans, or P of them as records or rows ``(P, 8)``.
+        horizon: End of the plans [d], > 0.
+        toxicity_limit: Toxicity above which days are counted, > 0.
+        parallel: Use all numba threads; results do not depend on it.
     """
     when, amounts = _check_plan(times, doses, ndim=2)
     horizon, toxicity_limit = _check_scalars(horizon, toxicity_limit)
@@ -229,6 +245,13 @@ def published_cost(
     ``w1 N(T)/N0 + w2 max X - w3 mean C``, plus ``penalty`` times the squared excess of the peak
     over ``toxicity_limit`` and of the total dose over ``dose_limit`` [mg/L] (spec. 1.4).
     Raises ValueError as :func:`simulate`.
+
+    Args:
+        times, doses, patient, horizon: As in :func:`simulate`.
+        toxicity_limit: Largest toxicity without a penalty, > 0.
+        dose_limit: Largest total dose without a penalty [mg/L].
+        weights: ``w1, w2, w3`` of the objective.
+        penalty: Factor of the squared excesses.
     """
     when, amounts = _check_plan(times, doses, ndim=1)
     cost = published_cost_batch(
@@ -257,7 +280,12 @@ def published_cost_batch(
     penalty: float = COST_PENALTY,
     parallel: bool = True,
 ) -> FloatArray:
-    """:func:`published_cost` of P plans, (P,); plans and patients as in :func:`simulate_batch`."""
+    """:func:`published_cost` of P plans, (P,); plans and patients as in :func:`simulate_batch`.
+
+    Args:
+        times, doses, patients, horizon, parallel: As in :func:`simulate_batch`.
+        toxicity_limit, dose_limit, weights, penalty: As in :func:`published_cost`.
+    """
     batch = simulate_batch(
         times, doses, patients, horizon, toxicity_limit=toxicity_limit, parallel=parallel
     )
@@ -289,6 +317,10 @@ def simulate_published_numerics(
     Runge-Kutta 4(5) from dose to dose (rtol 1e-6, atol 1e-8, steps of at most 0.5 d, ln N as
     state); peak toxicity and trapezoidal AUC over the solver's own steps, which misses the true
     peak by up to 0.002 (spec. 1.3).  Arguments and errors as :func:`published_cost`.
+
+    Args:
+        times, doses, patient, horizon: As in :func:`simulate`.
+        toxicity_limit, dose_limit, weights, penalty: As in :func:`published_cost`.
     """
     from scipy.integrate import solve_ivp
 

@@ -59,7 +59,13 @@ class CudaTumours:
         self._rows = cuda.device_array((lanes, RECORDED), np.float32)
 
     def put(self, lanes, state, rows):
-        """Put tumour ``rows[k]`` of ``state``, arrays of this machine, into lane ``lanes[k]``."""
+        """Put tumour ``rows[k]`` of ``state``, arrays of this machine, into lane ``lanes[k]``.
+
+        Args:
+            lanes: Lanes to write ``(k,)``.
+            state: Tumours as named arrays of this machine, one row a tumour.
+            rows: Rows of ``state`` ``(k,)``.
+        """
         source = tuple(cuda.to_device(part) for part in state)
         if len(lanes):
             place[len(lanes), self.threads](
@@ -87,6 +93,15 @@ class CudaTumours:
         """Advance each tumour to its step ``until``; see :func:`.cuda_kernels.advance`.
 
         ``counters`` and, if given, ``history`` are changed in place.
+
+        Args:
+            until: Step of each lane at which to stop ``(lanes,)``.
+            counters: Counters of each lane.
+            biology: Parameters of each lane's cells ``(lanes, 4)``.
+            doses: Doses of each lane [Gy].
+            seeds, episodes: Random keys ``(lanes,)``.
+            every: Steps between two records; 0 for none.
+            history: Where records are written.
         """
         counted = cuda.to_device(counters)
         past = cuda.to_device(np.zeros((1, 1)) if history is None else history)
@@ -105,7 +120,15 @@ class CudaTumours:
         return self._rows.copy_to_host()
 
     def observe(self, lanes, options, counters, state, seeds, episodes, out):
-        """Observations of ``lanes`` into ``out`` ``(k, size)``; ``state`` is changed in place."""
+        """Observations of ``lanes`` into ``out`` ``(k, size)``; ``state`` is changed in place.
+
+        Args:
+            lanes: Lanes to observe ``(k,)``.
+            options: Options of the task.
+            counters, state: Counters and state of each lane.
+            seeds, episodes: Random keys ``(lanes,)``.
+            out: Observations ``(k, size)``.
+        """
         if not len(lanes):
             return
         own, seen = cuda.to_device(state), cuda.to_device(out)

@@ -174,7 +174,12 @@ _FIRST_UNSEEN = 10_000_000
 def sample_library(
     seeds: NDArray[np.uint64], episodes: NDArray[np.uint64], stream: int
 ) -> NDArray[np.float64]:
-    """Rows ``(k, 6)`` of the source's patient with the shipped tumours in turn."""
+    """Rows ``(k, 6)`` of the source's patient with the shipped tumours in turn.
+
+    Args:
+        seeds, episodes: Random keys of the patients ``(k,)``.
+        stream: Random stream of the cohort.
+    """
     rows = np.tile(_NOMINAL, (len(seeds), 1))
     first = streams.uniforms(seeds, np.zeros_like(episodes), stream, 1)[:, 0] * LIBRARY_SIZE
     turn = (first.astype(np.uint64) + episodes) % np.uint64(LIBRARY_SIZE)
@@ -185,7 +190,12 @@ def sample_library(
 def sample_unseen(
     seeds: NDArray[np.uint64], episodes: NDArray[np.uint64], stream: int
 ) -> NDArray[np.float64]:
-    """Rows ``(k, 6)`` of the source's patient with tumours that no other cohort has."""
+    """Rows ``(k, 6)`` of the source's patient with tumours that no other cohort has.
+
+    Args:
+        seeds, episodes: Random keys of the patients ``(k,)``.
+        stream: Random stream of the cohort.
+    """
     rows = np.tile(_NOMINAL, (len(seeds), 1))
     rows[:, _TUMOUR] = _FIRST_UNSEEN + episodes
     return rows
@@ -194,7 +204,12 @@ def sample_unseen(
 def sample_population(
     seeds: NDArray[np.uint64], episodes: NDArray[np.uint64], stream: int
 ) -> NDArray[np.float64]:
-    """Rows ``(k, 6)`` of varied patients, see the page."""
+    """Rows ``(k, 6)`` of varied patients, see the page.
+
+    Args:
+        seeds, episodes: Random keys of the patients ``(k,)``.
+        stream: Random stream of the cohort.
+    """
     training = stream == streams.STREAM_PATIENT
     sigma = np.sqrt(np.log1p(_VARIATION**2))
     count, first = (_POOL, _FIRST_OF_POOL) if training else (_BEYOND, _FIRST_BEYOND)

@@ -296,6 +296,11 @@ def _beyond_edge(edge: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def on_grid(name: str, hours: float, least: float, most: float) -> int:
     """Number of half hours in ``hours``.
 
+    Args:
+        name: What it is, for the message.
+        hours: Length of time [h].
+        least, most: The allowed range [h].
+
     Raises:
         ValueError: It is no whole number of them, or out of range.
     """

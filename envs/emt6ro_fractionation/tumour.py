@@ -174,7 +174,13 @@ def read_tumour(path: str | Path, bath: Sequence[float] = (275.0, 14.0, 1.99e-3)
 def write_tumour(
     path: str | Path, tumour: Tumour, bath: Sequence[float] = (275.0, 14.0, 1.99e-3)
 ) -> None:
-    """Write a tumour in the format that :func:`read_tumour` reads."""
+    """Write a tumour in the format that :func:`read_tumour` reads.
+
+    Args:
+        path: The file.
+        tumour: What is written.
+        bath: Amounts of glucose, oxygen and acid outside the tumour [fmol a site].
+    """
     amounts = tumour.amounts.reshape(3, SITES).T + np.asarray(bath, np.float64)
     clocks = tumour.clocks.reshape(SITES, frame_kernels.CLOCKS).astype(np.float64)
     text: list[str] = [str(SIDE), str(SIDE)]

@@ -55,7 +55,14 @@ def biology(
     growth: float = REPAIR_GROWTH,
     recovery: float = RECOVERY,
 ) -> NDArray[np.float64]:
-    """The row ``(4,)`` that the kernels read of a patient: 1/Gy, steps, 1/Gy, steps."""
+    """The row ``(4,)`` that the kernels read of a patient: 1/Gy, steps, 1/Gy, steps.
+
+    Args:
+        survival: Of the model's radiation response [1/Gy].
+        delay: Time of repair at no dose [h].
+        growth: Growth of that time with the dose [1/Gy].
+        recovery: Time in which damage is recovered from [h].
+    """
     return np.array([survival, delay * STEPS_PER_HOUR, growth, recovery * STEPS_PER_HOUR])
 
 
@@ -160,6 +167,12 @@ def initial_states(
 
     Numbers 1 to 10 at ten days are the shipped ones; others are grown by the accelerated law when
     they are first asked for, and kept in memory.
+
+    Args:
+        numbers: Numbers of the tumours ``(k,)``.
+        ages: Their ages ``(k,)`` [d].
+        out: Arrays of all lanes.
+        rows: Lanes that are written ``(k,)``.
 
     Raises:
         ValueError: A tumour of that age has reached the edge of the lattice.

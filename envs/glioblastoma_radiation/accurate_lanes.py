@@ -84,7 +84,14 @@ class AccurateLanes:
     def prepare(
         self, lanes: NDArray[np.intp], patients: Floats, cfg: Floats, starts: Floats
     ) -> None:
-        """Growth stage and untreated death of the patients of ``lanes``, equal ones once."""
+        """Growth stage and untreated death of the patients of ``lanes``, equal ones once.
+
+        Args:
+            lanes: Lanes ``(k,)``.
+            patients: Patient rows ``(lanes, fields)``.
+            cfg: Options of the task, a row for the kernels.
+            starts: Where growth stages are written, a row a lane.
+        """
         done: dict[bytes, int] = {}
         for lane in lanes.tolist():
             patient = patients[lane]
@@ -106,7 +113,16 @@ class AccurateLanes:
         self, lane: int, cfg: Floats, starts: Floats, state: Floats, seeds: NDArray[np.uint64],
         episodes: NDArray[np.uint64], dose_log: Floats,
     ) -> None:  # fmt: skip
-        """Put a lane at the day of detection."""
+        """Put a lane at the day of detection.
+
+        Args:
+            lane: The lane.
+            cfg: Options of the task.
+            starts: Growth stages, a row a lane.
+            state: State of each lane, changed in place.
+            seeds, episodes: Random keys ``(lanes,)``.
+            dose_log: Doses of each lane [Gy], changed in place.
+        """
         course = self._courses[lane]
         course.row[:] = course.start
         kernel.begin_course(lane, cfg, starts, state, dose_log)
@@ -115,7 +131,15 @@ class AccurateLanes:
     def observe(
         self, lane: int, number: int, state: Floats, cfg: Floats, out: NDArray[np.float32]
     ) -> None:
-        """Write the observation of a lane into ``out[number]``."""
+        """Write the observation of a lane into ``out[number]``.
+
+        Args:
+            lane: The lane.
+            number: Row of ``out``.
+            state: State of each lane.
+            cfg: Options of the task.
+            out: Observations, one row of which is written.
+        """
         course = self._courses[lane]
         accurate_kernels.observe_row(lane, number, course.row, course.dx, state, cfg, out)
 
@@ -124,7 +148,18 @@ class AccurateLanes:
         patients: Floats, seeds: NDArray[np.uint64], episodes: NDArray[np.uint64],
         dose_log: Floats, result: StepResult,
     ) -> None:  # fmt: skip
-        """Advance the active ones of these lanes by one decision; the others are observed."""
+        """Advance the active ones of these lanes by one decision; the others are observed.
+
+        Args:
+            actions: Fractions in [0, 1], a row a lane.
+            active: Which lanes advance ``(lanes,)``.
+            cfg: Options of the task.
+            state: State of each lane, changed in place.
+            patients: Patient rows ``(lanes, fields)``.
+            seeds, episodes: Random keys ``(lanes,)``.
+            dose_log: Doses of each lane [Gy], changed in place.
+            result: What the step gives; rows of these lanes are written.
+        """
         for lane, course in self._courses.items():
             if not active[lane]:
                 self.observe(lane, lane, state, cfg, result.observation)

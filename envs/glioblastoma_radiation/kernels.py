@@ -74,6 +74,11 @@ def largest_time_step(diffusion, proliferation, dx):
     """Largest dt [d] for which the explicit scheme is monotone: 1 / (2 D/dx^2 + rho).
 
     A larger one lets a cell overshoot K or oscillate; stability alone would allow dx^2/(2 D).
+
+    Args:
+        diffusion: D [mm^2/d], > 0.
+        proliferation: rho [1/d], > 0.
+        dx: Cell size [mm].
     """
     return 1.0 / (2.0 * diffusion / dx**2 + proliferation)
 

@@ -538,6 +538,14 @@ def simulate_batch(
     ``patients`` is one patient for all plans (whose growth stage is computed once and cached), or
     rows ``(P, 5)``, one a plan. Other arguments and errors as in :func:`simulate`. ``parallel``
     uses all numba threads; results do not depend on it.
+
+    Args:
+        daily_doses: Gy ``(P, days)``, one a day from the first day of therapy.
+        patients: One patient for all, or rows ``(P, 5)``.
+        weekends, numerics, geometry, kill, interpolate, boundary: As in :func:`simulate`.
+        dx, dt, horizon, length, margin, total_dose: As in :func:`simulate`.
+        fractions_per_day, positivity, blind_field, safe_dose_cap: As in :func:`simulate`.
+        parallel: Use all numba threads.
     """
     solver = _Solver(
         numerics, geometry, kill, interpolate, boundary, dx, dt, horizon, length, margin,

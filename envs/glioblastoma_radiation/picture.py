@@ -17,7 +17,13 @@ _VIEW = 80.0  # half width of a synthetic scan, mm
 
 
 def course(task: Any, lane: int, density: bool = False) -> GlioblastomaResult:
-    """The course of one lane up to now, replayed by the model (growth included)."""
+    """The course of one lane up to now, replayed by the model (growth included).
+
+    Args:
+        task: A task of glioblastoma.
+        lane: The lane.
+        density: Whether to return the density history.
+    """
     elapsed = int(task.elapsed(lane))
     doses = np.zeros(max(elapsed, 1))
     for day, dose in task.given(lane):
@@ -62,6 +68,11 @@ def synthetic_scan(
     """Grey values ``(pixels, pixels)`` in [0, 1] of a slice through a tumour of radial ``density``.
 
     Tissue denser than ``level`` is bright, as contrast-enhanced T1 (0.8) or T2 (0.16) shows it.
+
+    Args:
+        density: Density along the radius, in shares of the carrying capacity.
+        level: Density above which tissue is bright.
+        pixels: Pixels along each side.
     """
     axis = np.linspace(-_VIEW, _VIEW, pixels)
     radius = np.hypot(axis[:, None], axis[None, :])

@@ -47,7 +47,13 @@ from oncogym.envs.glioblastoma_radiation.kernels import (
 
 
 def heat_kernel(diffusion, dt, dx):
-    """One half of the normalised kernel, from its centre outwards, cut below 1e-18."""
+    """One half of the normalised kernel, from its centre outwards, cut below 1e-18.
+
+    Args:
+        diffusion: D [mm^2/d].
+        dt: Time step [d].
+        dx: Cell size [mm].
+    """
     spread = diffusion * dt / dx**2
     reach = math.ceil(math.sqrt(4.0 * spread * 18.0 * math.log(10.0)))
     taps = np.exp(-(np.arange(reach + 1) ** 2) / (4.0 * spread))

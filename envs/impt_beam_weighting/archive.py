@@ -50,6 +50,12 @@ def write_archive(
     """Write ``about`` (JSON-able), structures and arrays as ``.npz``.
 
     The file appears under its name only when it is complete.
+
+    Args:
+        path: The file.
+        about: What is said of it, JSON-able.
+        structures: Structures of the anatomy.
+        arrays: Further arrays by name.
     """
     described = {
         **about,
@@ -116,6 +122,12 @@ def structures_of(
     shape: Sequence[int] | None = None,
 ) -> StructureSet:
     """The structures of an archive.
+
+    Args:
+        about: What the archive says of itself.
+        arrays: Its arrays by name.
+        num_voxels: Size of the grid.
+        shape: Shape of the grid in C order, if it is known.
 
     Raises:
         ValueError: A description or the voxels of a structure are malformed.

@@ -50,7 +50,13 @@ class Geometry:
 
 
 def trace(phantom: Phantom, angles: Sequence[float] | Floats, isocentre: Floats) -> Geometry:
-    """Ray tracing of parallel beams through a phantom, exact for its voxels."""
+    """Ray tracing of parallel beams through a phantom, exact for its voxels.
+
+    Args:
+        phantom: Grid and densities.
+        angles: Gantry angles, one a beam.
+        isocentre: Where the beams meet [cm].
+    """
     units = directions(angles)
     points = phantom.points
     depths = np.empty((len(units), len(points)))
@@ -63,7 +69,13 @@ def trace(phantom: Phantom, angles: Sequence[float] | Floats, isocentre: Floats)
 
 
 def lateral(points: Floats, units: Floats, isocentre: Floats) -> Floats:
-    """Lateral positions ``(beams, points)`` [cm]; positive to the left of the direction."""
+    """Lateral positions ``(beams, points)`` [cm]; positive to the left of the direction.
+
+    Args:
+        points: Positions ``(points, axes)`` [cm].
+        units: Directions of the beams ``(beams, axes)``, of length 1.
+        isocentre: Where the beams meet [cm].
+    """
     relative = points - np.asarray(isocentre, np.float64)
     return np.asarray(units[:, :1] * relative[None, :, 1] - units[:, 1:] * relative[None, :, 0])
 

@@ -43,7 +43,14 @@ def plain_array(
 def real_array(
     value: Any, what: str, error: type[ValueError] = ValueError, *, finite: bool = True
 ) -> NDArray[np.float64]:
-    """``value`` as float64, finite unless told otherwise; see :func:`plain_array`."""
+    """``value`` as float64, finite unless told otherwise; see :func:`plain_array`.
+
+    Args:
+        value: What a user gave.
+        what: What it is, for the message.
+        error: Type of the error.
+        finite: Whether NaN and infinities are errors.
+    """
     array = plain_array(value, what, "iuf", error).astype(np.float64, copy=False)
     if finite and not np.isfinite(array).all():
         place = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))
@@ -56,6 +63,12 @@ def real_array(
 
 def real_number(value: Any, what: str, low: float, high: float, unit: str = "") -> float:
     """``value`` as a float within ``[low, high]``; neither text nor a truth value counts.
+
+    Args:
+        value: What a user gave.
+        what: What it is, for the message.
+        low, high: The allowed range, ends included.
+        unit: Unit of the range, for the message.
 
     Raises:
         ValueError: It is no such number.

@@ -52,7 +52,18 @@ def _library(source: str, influence: str | None, number: int) -> PlanLibrary:
 
 
 class Course:
-    """State and dynamics of ``lanes`` courses; the options are those of ``IMPTTask``."""
+    """State and dynamics of ``lanes`` courses; the options are those of ``IMPTTask``.
+
+    Args:
+        lanes: Number of courses.
+        phantom: Name of the phantom.
+        influence: A dose-influence file instead of it.
+        observation: What is seen.
+        fractions: Fractions of a course.
+        max_dose, max_shift, max_range, shift_noise, dose_noise, plan_phases: As of ``IMPTTask``.
+        coverage: Its ``success_coverage``.
+        hot: Its ``hot_spot``.
+    """
 
     #: For fewer lanes starting the threads costs more than they save for one fraction.
     parallel_steps = 64
@@ -171,7 +182,13 @@ class Course:
         self._load(numbers)
 
     def start(self, lanes: NDArray[np.intp], keys: LaneKeys, seen: NDArray[np.float32]) -> None:
-        """Start courses and write their observations into ``seen`` ``(k, …)``."""
+        """Start courses and write their observations into ``seen`` ``(k, …)``.
+
+        Args:
+            lanes: Lanes ``(k,)``.
+            keys: Patients and random keys of all lanes.
+            seen: Observations ``(k, …)``, written.
+        """
         self._models[lanes] = self._models_of(keys.patients[lanes])
         self._voxels[lanes] = self._tables.heads[self._models[lanes], kernel.VOXELS]
         kernel.start_courses(
@@ -192,7 +209,13 @@ class Course:
         return np.array([self._rows[int(n)] for n in numbers], np.int64)[which]
 
     def observe(self, lanes: NDArray[np.intp], keys: LaneKeys, seen: NDArray[np.float32]) -> None:
-        """Write the observations of lanes as they are into ``seen`` ``(k, …)``."""
+        """Write the observations of lanes as they are into ``seen`` ``(k, …)``.
+
+        Args:
+            lanes: Lanes ``(k,)``.
+            keys: Patients and random keys of all lanes.
+            seen: Observations ``(k, …)``, written.
+        """
         kernel.observe_courses(
             lanes, self._models, keys.patients, self.options, self._tables.prescriptions,
             self._tables.limits, keys.seeds, keys.episodes, self._state, seen,

@@ -218,7 +218,12 @@ def _errors(
 def sample_nominal(
     seeds: NDArray[np.uint64], episodes: NDArray[np.uint64], stream: int
 ) -> NDArray[np.float64]:
-    """Rows ``(k, 6)`` of the phantom itself with new systematic errors."""
+    """Rows ``(k, 6)`` of the phantom itself with new systematic errors.
+
+    Args:
+        seeds, episodes: Random keys of the patients ``(k,)``.
+        stream: Random stream of the cohort.
+    """
     rows = np.tile(_NOMINAL, (len(seeds), 1))
     drawn = _errors(seeds, episodes, stream)
     rows[:, 1:3] = SYSTEMATIC_SD * drawn[:, :2]
@@ -229,7 +234,12 @@ def sample_nominal(
 def sample_population(
     seeds: NDArray[np.uint64], episodes: NDArray[np.uint64], stream: int
 ) -> NDArray[np.float64]:
-    """Rows ``(k, 6)`` of other anatomies and magnitudes, see the page."""
+    """Rows ``(k, 6)`` of other anatomies and magnitudes, see the page.
+
+    Args:
+        seeds, episodes: Random keys of the patients ``(k,)``.
+        stream: Random stream of the cohort.
+    """
     rows = np.tile(_NOMINAL, (len(seeds), 1))
     drawn = _errors(seeds, episodes, stream)
     sigma = np.sqrt(np.log1p(_VARIATION**2))

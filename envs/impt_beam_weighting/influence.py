@@ -268,6 +268,11 @@ class DoseInfluence:
         """The matrix and structures of pyRadPlan's ``Dij`` and ``StructureSet``.
 
         Arguments and errors: :func:`oncogym.envs.impt_beam_weighting.importers.from_pyradplan`.
+
+        Args:
+            dij: What pyRadPlan's ``calc_dose_influence`` returns.
+            cst: Its ``StructureSet``.
+            **options: The keywords of that function.
         """
         return READERS["pyradplan"](dij, cst, **options)
 

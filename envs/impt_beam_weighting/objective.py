@@ -147,6 +147,11 @@ class Objective:
     def values(self, dose: ArrayLike, structures: StructureSet, weights: ArrayLike) -> Floats:
         """Each penalty ``(terms + 1,)`` of a dose ``(voxels,)``, the ridge last; plain NumPy.
 
+        Args:
+            dose: Dose ``(voxels,)`` [Gy].
+            structures: Structures that the terms name.
+            weights: Spot weights ``(spots,)``.
+
         Raises:
             ValueError: The dose has another number of voxels, or something is not finite.
         """

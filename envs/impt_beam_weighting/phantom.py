@@ -270,6 +270,12 @@ def _check_keys(value: Any, what: str, known: set[str], needed: Sequence[str]) -
 
 
 def grid_points(shape: Sequence[int], spacing: Sequence[float], origin: Sequence[float]) -> Floats:
-    """Voxel centres ``(voxels, axes)`` [cm] in C order."""
+    """Voxel centres ``(voxels, axes)`` [cm] in C order.
+
+    Args:
+        shape: Voxels along each axis.
+        spacing: Size of a voxel along each axis [cm].
+        origin: Centre of the first voxel [cm].
+    """
     axes = [o + s * np.arange(n) for n, s, o in zip(shape, spacing, origin, strict=True)]
     return np.stack([part.ravel() for part in np.meshgrid(*axes, indexing="ij")], axis=1)

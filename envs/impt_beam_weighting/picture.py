@@ -153,7 +153,13 @@ def _label_dvh(axis: Any, prescription: float, unit: str) -> None:
 
 
 def draw_dose(axis: Any, phantom: Phantom, dose: Floats) -> None:
-    """Draw a dose with isodose lines at 50, 80, 95 and 107 % and the outlines of structures."""
+    """Draw a dose with isodose lines at 50, 80, 95 and 107 % and the outlines of structures.
+
+    Args:
+        axis: Matplotlib axes.
+        phantom: Grid and structures.
+        dose: Dose ``(voxels,)`` [Gy].
+    """
     image = phantom.map(dose)
     drawn = axis.imshow(image, origin="lower", extent=phantom.extent, cmap="inferno", vmin=0.0,
                         vmax=1.15 * phantom.prescribed)  # fmt: skip

@@ -133,6 +133,11 @@ def model_digest(source: str, influence: str | None) -> str:
 def check_same(source: str, influence: str | None, digest: str) -> None:
     """Raise an error if the file of a model is no longer the one of this digest.
 
+    Args:
+        source: Name of the phantom.
+        influence: Dose-influence file, if the model has one.
+        digest: Digest with which the file was read.
+
     Raises:
         ValueError: It has changed.
         FileNotFoundError: There is no such file.

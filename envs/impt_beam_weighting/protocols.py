@@ -47,7 +47,13 @@ _TARGET_READINGS = 4
 
 
 def readings(seen: Floats, axes: int, organs: int) -> Floats:
-    """Dose statistics of the last fraction for one daily dose ``(batch, 4 + 2 organs)``."""
+    """Dose statistics of the last fraction for one daily dose ``(batch, 4 + 2 organs)``.
+
+    Args:
+        seen: Observations ``(batch, …)``.
+        axes: Axes of the grid, 2 or 3.
+        organs: Number of organs at risk.
+    """
     given, first = 2 + 3 * axes, 3 + 3 * axes
     target = seen[:, first + _TARGET_READINGS : first + 2 * _TARGET_READINGS]
     rest = seen[:, first + 2 * _TARGET_READINGS :][:, : 4 * organs]

@@ -70,6 +70,16 @@ class Refinement:
     """State and dynamics of ``lanes`` refinements; the options are those of ``IMPTTask``.
 
     Patients are all alike, and there is no chance: keys of lanes change nothing.
+
+    Args:
+        lanes: Number of plans.
+        phantom: Name of the phantom.
+        influence: A dose-influence file instead of it.
+        observation: What is seen.
+        decisions: Refinements of a plan.
+        max_factor: Largest factor of a weight in one refinement.
+        coverage: The task's ``success_coverage``.
+        hot: The task's ``hot_spot``.
     """
 
     #: For fewer lanes starting the threads costs more than they save.
@@ -156,7 +166,13 @@ class Refinement:
         self._share(_planning_problem(*self._source))
 
     def start(self, lanes: NDArray[np.intp], keys: LaneKeys, seen: NDArray[np.float32]) -> None:
-        """Start with equal weights and write the observations into ``seen`` ``(k, …)``."""
+        """Start with equal weights and write the observations into ``seen`` ``(k, …)``.
+
+        Args:
+            lanes: Lanes ``(k,)``.
+            keys: Patients and random keys of all lanes.
+            seen: Observations ``(k, …)``, written.
+        """
         kernel.start_refinements(
             lanes, self._matrix, self._problem, self._structures, self._options, self._groups,
             self.initial, self._weights, self._state, self._organ_doses, seen,
@@ -172,7 +188,15 @@ class Refinement:
         keys: LaneKeys,
         result: StepResult,
     ) -> None:
-        """Change the weights of the active lanes; see :meth:`Course.advance`."""
+        """Change the weights of the active lanes; see :meth:`Course.advance`.
+
+        Args:
+            loop: How the kernel runs, serial or parallel.
+            actions: Fractions in [0, 1], a row a lane.
+            active: Which lanes advance ``(lanes,)``.
+            keys: Patients and random keys of all lanes.
+            result: What the step gives, written.
+        """
         loop(
             active, actions, self._matrix, self._problem, self._structures, self._options,
             self._groups, self.initial, self._weights, self._state, self._organ_doses,
@@ -184,7 +208,13 @@ class Refinement:
         self._trail[lanes, done] = self._state[lanes, kernel.VALUE]
 
     def observe(self, lanes: NDArray[np.intp], keys: LaneKeys, seen: NDArray[np.float32]) -> None:
-        """Write the observations of lanes as they are into ``seen`` ``(k, …)``."""
+        """Write the observations of lanes as they are into ``seen`` ``(k, …)``.
+
+        Args:
+            lanes: Lanes ``(k,)``.
+            keys: Patients and random keys of all lanes.
+            seen: Observations ``(k, …)``, written.
+        """
         kernel.observe_refinements(
             lanes, self._problem, self._options, self._groups, self.initial, self._weights,
             self._state, self._organ_doses, seen,

@@ -95,7 +95,15 @@ def nominal_plan(
     goal: Objective | None = None,
     start: ArrayLike | None = None,
 ) -> Floats:
-    """IMPT without regard to errors ``(spots,)``, with the standard penalties or a goal."""
+    """IMPT without regard to errors ``(spots,)``, with the standard penalties or a goal.
+
+    Args:
+        influence: Matrix and structures.
+        aim: Dose aimed at in the target [Gy]; by default a little above the prescription.
+        iterations: Steps of the descent at most.
+        goal: Penalties instead of the standard ones.
+        start: Weights to start from ``(spots,)``.
+    """
     goal = goal or standard_goal(influence, NOMINAL_AIM, aim)
     return plan(influence, goal, start=start, iterations=iterations, insist=False).weights
 
@@ -108,7 +116,15 @@ def robust_plan(
     *,
     goal: Objective | None = None,
 ) -> Floats:
-    """IMPT for the mean or the worst of several scenarios ``(spots,)``."""
+    """IMPT for the mean or the worst of several scenarios ``(spots,)``.
+
+    Args:
+        scenarios: One influence for each error.
+        aim: Dose aimed at in the target [Gy]; by default a little above the prescription.
+        robust: ``"worst"`` scenario or their ``"mean"``.
+        iterations: Steps of the descent at most.
+        goal: Penalties instead of the standard ones.
+    """
     nominal = scenarios[0]
     goal = goal or standard_goal(nominal, ROBUST_AIM, aim)
     return plan(scenarios, goal, robust=robust, iterations=iterations, insist=False).weights

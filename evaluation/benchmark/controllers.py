@@ -12,6 +12,11 @@ from oncogym.evaluation.benchmark.presets import Preset
 def controllers_of(problem: Problem, preset: Preset, seed: int) -> dict[str, RecedingHorizon]:
     """The preset's controllers by name, with its settings on top of the environment's.
 
+    Args:
+        problem: Whom they treat.
+        preset: Names and settings of the controllers.
+        seed: Seed of the benchmark.
+
     Raises:
         UnknownNameError: There is no such controller.
         ValueError: A setting is out of range.

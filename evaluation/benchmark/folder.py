@@ -85,7 +85,13 @@ def settings_of(preset: Preset, seed: int) -> dict[str, Any]:
 
 
 def place_names(place: str, preset: Preset, seed: int) -> list[str]:
-    """Names of the files of one environment, in its folder ``place``."""
+    """Names of the files of one environment, in its folder ``place``.
+
+    Args:
+        place: Folder of the environment.
+        preset: What is done in it.
+        seed: Seed of the benchmark.
+    """
     runs = [
         run_name(preset.algorithm, number) for number in range(seed, seed + preset.training_seeds)
     ]
@@ -103,7 +109,14 @@ _SEARCH_FILES = ("history.csv", "checkpoints/checkpoint_*.npz")
 def require_room(
     output: OutputFolder, presets: Mapping[str, Preset], seed: int, env_ids: Iterable[str]
 ) -> None:
-    """Raise :class:`OutputFolderError` if a file is in the way of a benchmark that is not ours."""
+    """Raise :class:`OutputFolderError` if a file is in the way of a benchmark that is not ours.
+
+    Args:
+        output: The folder of the benchmark.
+        presets: What is done, by environment.
+        seed: Seed of the benchmark.
+        env_ids: Full ids of the environments.
+    """
     output.require_own(_ROOT)
     for env_id, place in places(env_ids).items():
         names = [*place_names(place, presets[env_id], seed)]
@@ -112,6 +125,11 @@ def require_room(
 
 def check_settings(output: OutputFolder, place: str, settings: Mapping[str, Any]) -> None:
     """Refuse to mix the parts of two different benchmarks in one folder.
+
+    Args:
+        output: The folder of the benchmark.
+        place: Folder of the environment in it.
+        settings: Settings of this benchmark.
 
     Raises:
         ValueError: The folder holds a benchmark with other settings.
@@ -126,7 +144,13 @@ def check_settings(output: OutputFolder, place: str, settings: Mapping[str, Any]
 
 
 def write_settings(output: OutputFolder, place: str, settings: Mapping[str, Any]) -> None:
-    """Say whose the parts in the folder are."""
+    """Say whose the parts in the folder are.
+
+    Args:
+        output: The folder of the benchmark.
+        place: Folder of the environment in it.
+        settings: Settings of this benchmark, JSON-able.
+    """
     output.write(place + _SETTINGS, partial(write_json_atomic, value=settings))
 
 
@@ -204,6 +228,12 @@ def _settings_in(folder: Path) -> tuple[Preset, int] | None:
 
 def check_parts(folder: Path, problem: Problem, preset: Preset, seed: int) -> None:
     """Make sure that the finished parts of one environment can be read, before any work.
+
+    Args:
+        folder: Folder of the environment.
+        problem: Patients of the benchmark.
+        preset: What is done.
+        seed: Seed of the benchmark.
 
     Raises:
         CorruptFileError: A part is damaged; the message names the file.

@@ -37,6 +37,13 @@ def common_plan(
     Every optimiser of the preset that suits the environment searches; the plan with the highest
     score on the patients of the search is taken, and named after what found it.
 
+    Args:
+        problem: Patients on whom a plan is scored.
+        preset: Optimisers and their budgets.
+        folder: Where the plan is kept, and the state of the search.
+        seed: Seed of the search.
+        executor: Who simulates; by default this process.
+
     Raises:
         ExecutorError: The workers cannot do it.
     """
@@ -140,6 +147,13 @@ def plans_of_patients(
     problem: Problem, preset: Preset, folder: Path, seed: int, executor: Executor | None
 ) -> PatientPlans:
     """A plan of its own for each patient of ``problem``; the searches begin with the common plan.
+
+    Args:
+        problem: The patients.
+        preset: Optimiser and budget.
+        folder: Where the plans are kept.
+        seed: Seed of the searches.
+        executor: Who simulates; by default this process.
 
     Raises:
         ExecutorError: The workers cannot do it.

@@ -197,6 +197,11 @@ def prepare(
 ) -> tuple[dict[str, Preset], dict[str, Problem]]:
     """The amount of work and the patients of each environment, by its full id; nothing is done yet.
 
+    Args:
+        env_ids: Ids of the environments.
+        preset: The amount of work.
+        seed: Seed of the benchmark.
+
     Raises:
         UnknownNameError: An id does not exist.
         ValueError: An id is named twice, or the seeds are out of range.

@@ -44,7 +44,15 @@ def price_table(comparison: Comparison, seed: int) -> pd.DataFrame:
 def against_plan(
     comparison: Comparison, learnt: str, title: str, plan: str, seed: int
 ) -> pd.DataFrame:
-    """Paired differences of the agent ``learnt`` to ``plan`` in the headline metrics."""
+    """Paired differences of the agent ``learnt`` to ``plan`` in the headline metrics.
+
+    Args:
+        comparison: Results of all agents.
+        learnt: Name of the trained agent.
+        title: What it is called in the table.
+        plan: Name of the plan's agent.
+        seed: Seed of the intervals.
+    """
     rows = []
     tables = per_patient(comparison.results, comparison.headline_metrics)
     for metric in comparison.headline_metrics:
@@ -56,7 +64,14 @@ def against_plan(
 def by_training_seed(
     comparison: Comparison, learnt: str, training_seeds: Sequence[int], seed: int
 ) -> pd.DataFrame:
-    """Return and normalised score of the agent ``learnt`` by training run."""
+    """Return and normalised score of the agent ``learnt`` by training run.
+
+    Args:
+        comparison: Results of all agents.
+        learnt: Name of the trained agent.
+        training_seeds: Seeds of its training runs.
+        seed: Seed of the intervals.
+    """
     results = comparison.results
     rows = []
     for number, training_seed in enumerate(training_seeds):

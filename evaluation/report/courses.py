@@ -44,7 +44,13 @@ class Courses:
     def record(
         cls, problem: Problem, agents: Mapping[str, Any], patients: int = PATIENTS
     ) -> Courses:
-        """Treat the first patients once more and keep what happened."""
+        """Treat the first patients once more and keep what happened.
+
+        Args:
+            problem: The patients.
+            agents: Agents by name.
+            patients: How many of the first patients.
+        """
         count = min(patients, len(problem.patients))
         traces, ends = {}, {}
         for name, agent in agents.items():

@@ -48,7 +48,13 @@ class Drawings:
 
 
 def save_png(figure: Figure, path: Path, *, dpi: int = _DPI) -> None:
-    """Write a figure as PNG, whole or not at all; the same figure gives the same bytes."""
+    """Write a figure as PNG, whole or not at all; the same figure gives the same bytes.
+
+    Args:
+        figure: What is drawn.
+        path: The file.
+        dpi: Dots per inch.
+    """
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=dpi, metadata={"Software": None})
     write_bytes_atomic(path, picture.getvalue())

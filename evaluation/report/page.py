@@ -131,6 +131,12 @@ class Report:
         `alt` says in words what the figure shows, for those who cannot see it. "auto" embeds an
         SVG, or a PNG at 144 dpi where the SVG would be heavy.
 
+        Args:
+            figure: What is shown.
+            caption: Text below it.
+            alt: What it shows, in words.
+            kind: Form in which it is embedded.
+
         Raises:
             ValueError: no caption or alt text, bytes of another format.
         """

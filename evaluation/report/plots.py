@@ -159,7 +159,13 @@ def _draw_ranges(chart: Ranges) -> Figure:
 
 
 def plot_distribution(results: pd.DataFrame, metric: str, label: str) -> Figure:
-    """Distribution of a metric over patients, one box an agent (whiskers: 5 % to 95 %)."""
+    """Distribution of a metric over patients, one box an agent (whiskers: 5 % to 95 %).
+
+    Args:
+        results: One row an agent and patient, as of ``evaluate``.
+        metric: Column of ``results``.
+        label: Name and unit of the metric.
+    """
     names = [str(name) for name in results["agent"].unique()]
     figure = Figure(figsize=(8.0, 0.42 * len(names) + 1.3), dpi=100, layout="constrained")
     axis = figure.subplots()

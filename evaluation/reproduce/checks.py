@@ -50,6 +50,15 @@ def compare(
 
     ``valid`` stands for side conditions without which ``obtained`` means nothing, such as the
     limits under which an optimum was sought. NaN never agrees.
+
+    Args:
+        id: Name of the check.
+        quantity: What is compared, with its unit.
+        published: The source's number.
+        obtained: Ours.
+        tolerance: Largest difference that counts as agreement, >= 0.
+        note: What a reader has to know.
+        valid: Whether the side conditions hold.
     """
     published, obtained, tolerance = float(published), float(obtained), float(tolerance)
     ok = valid and abs(obtained - published) <= tolerance

@@ -148,6 +148,12 @@ def summarise_losses(
 ) -> pd.DataFrame:
     """Means and paired losses over the patients in whom a perturbation took place.
 
+    Args:
+        results: Results of all agents under all perturbations.
+        problem: Whose patients they are.
+        seed: Seed of the intervals.
+        resamples: Resampled cohorts of each interval.
+
     Returns:
         One row for each agent, perturbation and metric: ``agent``, ``kind``, ``size``, ``when``,
         ``metric``, ``label``, ``unit``, ``patients`` (those affected), ``dose_lost`` (their mean of

@@ -156,7 +156,13 @@ class Course:
 
     @classmethod
     def of(cls, task: TherapyTask, actions: Floats, seen: list[NDArray[Any]]) -> Course:
-        """From recorded actions, and observations of each decision ``(lanes, …)``, or none."""
+        """From recorded actions, and observations of each decision ``(lanes, …)``, or none.
+
+        Args:
+            task: Whose actions they are.
+            actions: Fractions ``(lanes, decisions, size)``, NaN where a lane has ended.
+            seen: Observations of each decision, or none.
+        """
         active = ~np.isnan(actions).any(axis=2)
         gives = active & _asks_dose(task, actions)
         spread = None
@@ -438,6 +444,11 @@ def _accepted(problem: Problem, rows: Floats) -> bool:
 
 def further_out(treatment: Treatment, row: Floats, size: float) -> Floats:
     """A patient's row ``(fields,)`` with deviations from the nominal ``1 + size`` times as large.
+
+    Args:
+        treatment: The treatment.
+        row: The patient ``(fields,)``.
+        size: Relative enlargement of its deviations, 0 for none.
 
     Raises:
         ValueError: The record has no nominal patient.

@@ -258,6 +258,11 @@ def fitting_requests(
 ) -> tuple[list[Request], dict[str, str]]:
     """The requests, by default all that mean something in a task, and why others do not.
 
+    Args:
+        requests: What was asked for; ``None`` for all.
+        task: The task that is perturbed.
+        seed: Seed of the study.
+
     Raises:
         ValueError: A kind that was asked for has no meaning in the task.
     """

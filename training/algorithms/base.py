@@ -57,6 +57,11 @@ class Learner(Protocol):
     def restore(self, steps: int, state: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
         """Put back what :meth:`save` took from a learner with the same settings.
 
+        Args:
+            steps: Decisions so far, all lanes together.
+            state: The JSON-able part.
+            arrays: The arrays by name.
+
         Raises:
             KeyError, RuntimeError, TypeError, ValueError: It does not fit.
         """
@@ -107,7 +112,13 @@ class Algorithm(Protocol):
         ...
 
     def steps_per_update(self, settings: Any, lanes: int, steps: int) -> int:
-        """Decisions between two updates, see :attr:`Learner.steps_per_update`."""
+        """Decisions between two updates, see :attr:`Learner.steps_per_update`.
+
+        Args:
+            settings: An instance of :attr:`Settings`.
+            lanes: Number of lanes.
+            steps: Decisions of the whole run.
+        """
         ...
 
 

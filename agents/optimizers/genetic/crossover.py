@@ -42,6 +42,13 @@ def one_point(
 
     The cut is uniform over the middle half of the slots, or with ``anywhere`` over all but slot 0.
     ``published`` chooses the repair.
+
+    Args:
+        first, second: The parents ``(slots,)``, in units of dose.
+        rng: Source of chance.
+        limits: What a schedule may have.
+        published: The study's repair instead of the corrected one.
+        anywhere: Cut anywhere but at slot 0.
     """
     low, high = (1, limits.slots) if anywhere else (limits.slots // 4, 3 * limits.slots // 4)
     swapped = np.arange(limits.slots) >= rng.integers(low, high)
@@ -59,6 +66,12 @@ def two_point(
 
     The first cut is uniform over the second quarter of the slots, the second one uniform from there
     to the end of the third quarter (both may coincide). ``published`` chooses the repair.
+
+    Args:
+        first, second: The parents ``(slots,)``, in units of dose.
+        rng: Source of chance.
+        limits: What a schedule may have.
+        published: The study's repair instead of the corrected one.
     """
     start = rng.integers(limits.slots // 4, limits.slots // 2)
     stop = rng.integers(start, 3 * limits.slots // 4)
@@ -80,6 +93,12 @@ def uniform(
     Published: a child takes its doses in the order of time and leaves out each that is not farther
     than the gap from the last one taken, so dose is lost. Corrected: gaps are repaired as after
     the other crossovers.
+
+    Args:
+        first, second: The parents ``(slots,)``, in units of dose.
+        rng: Source of chance.
+        limits: What a schedule may have.
+        published: The study's rule for gaps instead of the corrected one.
     """
     children = exchange(first, second, rng.random(limits.slots) < 0.5)
     return _accepted(children, limits) if published else _mended(children, rng, limits, False)
@@ -96,13 +115,24 @@ def normalised(
 
     The study has it beside :func:`uniform`, with the same law and the same two rules for gaps;
     only the random numbers are used differently.
+
+    Args:
+        first, second: The parents ``(slots,)``, in units of dose.
+        rng: Source of chance.
+        limits: What a schedule may have.
+        published: The study's rule for gaps instead of the corrected one.
     """
     children = exchange(first, second, rng.integers(2, size=limits.slots) == 0)
     return _accepted(children, limits) if published else _mended(children, rng, limits, False)
 
 
 def exchange(first: Schedules, second: Schedules, swapped: NDArray[np.bool_]) -> Children:
-    """Both parents with the ``swapped`` slots ``(slots,)`` exchanged, nothing repaired."""
+    """Both parents with the ``swapped`` slots ``(slots,)`` exchanged, nothing repaired.
+
+    Args:
+        first, second: The parents ``(slots,)``.
+        swapped: Which slots are exchanged ``(slots,)``.
+    """
     return np.where(swapped, second, first), np.where(swapped, first, second)
 
 

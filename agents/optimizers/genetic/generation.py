@@ -50,7 +50,13 @@ def next_generation(
 def select(
     scores: Floats, rng: np.random.Generator, settings: GeneticSettings
 ) -> genetic_selection.Indices:
-    """Indices ``(parents,)`` of the parents, by the operator that the settings name."""
+    """Indices ``(parents,)`` of the parents, by the operator that the settings name.
+
+    Args:
+        scores: Scores of the population ``(individuals,)``.
+        rng: Source of chance.
+        settings: Settings of the search.
+    """
     count = settings.parents
     if settings.selection == "simple":
         return genetic_selection.simple(scores, count)
@@ -70,7 +76,15 @@ def mutate(
     limits: Limits,
     settings: GeneticSettings,
 ) -> Schedules:
-    """A schedule ``(slots,)`` after all mutations of the settings, in their order."""
+    """A schedule ``(slots,)`` after all mutations of the settings, in their order.
+
+    Args:
+        schedule: Units of dose ``(slots,)``.
+        probability: Chance of each change, in [0, 1].
+        rng: Source of chance.
+        limits: What a schedule may have.
+        settings: Settings of the search.
+    """
     for name in settings.mutations:
         schedule = MUTATIONS[name](schedule, probability, rng, limits, settings.published)
     return schedule

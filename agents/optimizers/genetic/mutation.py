@@ -35,6 +35,13 @@ def swap(
 
     Slot ``i`` is exchanged with ``(i + U) mod slots``, ``U`` uniform over ``0 … slots - 2`` (so
     also with itself, and never with its predecessor). ``published`` chooses the repair of gaps.
+
+    Args:
+        schedule: Units of dose ``(slots,)``.
+        probability: Chance of each exchange, in [0, 1].
+        rng: Source of chance.
+        limits: What a schedule may have.
+        published: The study's repair instead of the corrected one.
     """
     changed = schedule.copy()
     for slot in np.flatnonzero(rng.random(limits.slots) < probability):
@@ -56,6 +63,13 @@ def time_value(
     where the target is the slot itself, the dose is doubled, capped, and overwritten by the
     remainder, so that it is lost (all of it up to half the largest dose). Corrected: it stays.
     ``published`` also chooses the repair of gaps.
+
+    Args:
+        schedule: Units of dose ``(slots,)``.
+        probability: Chance of each move, in [0, 1].
+        rng: Source of chance.
+        limits: What a schedule may have.
+        published: The study's rules instead of the corrected ones.
     """
     changed = schedule.copy()
     for slot in np.flatnonzero(rng.random(limits.slots) < probability):
@@ -86,6 +100,13 @@ def split(
     room. Published: a slot is drawn up to 36 times for each part, which is lost when none has room,
     and the old slot is emptied at the end, with a part that landed there. ``published`` also
     chooses the repair of gaps.
+
+    Args:
+        schedule: Units of dose ``(slots,)``.
+        probability: Chance of the split, in [0, 1].
+        rng: Source of chance.
+        limits: What a schedule may have.
+        published: The study's rules instead of the corrected ones.
     """
     changed = schedule.copy()
     doses = np.flatnonzero(changed)
@@ -127,6 +148,13 @@ def dose_value(
     used this mutation. ``published`` chooses the repair of gaps: it drops doses, so that the total
     may stay below 80 %; after 1000 slots the operator gives up. Corrected: where the limits do not
     allow 80 % of the budget, it stops at the largest total that they do.
+
+    Args:
+        schedule: Units of dose ``(slots,)``.
+        probability: Ignored.
+        rng: Source of chance.
+        limits: What a schedule may have.
+        published: The study's rules instead of the corrected ones.
     """
     del probability
     budget = limits.total if published else limits.capacity

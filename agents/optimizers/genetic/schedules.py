@@ -101,6 +101,11 @@ def initial_schedule(
     and when none is left the rest of the budget is not given. Corrected: a distance of exactly the
     gap is legal, and the rest goes to doses that have room or to new ones that the others make
     room for, so that the total is the largest that the limits allow.
+
+    Args:
+        rng: Source of chance.
+        limits: What a schedule may have.
+        published: The study's rules instead of the corrected ones.
     """
     schedule = np.zeros(limits.slots, np.int64)
     left = limits.total
@@ -118,7 +123,14 @@ def initial_schedule(
 def initial_population(
     count: int, rng: np.random.Generator, limits: Limits, published: bool = False
 ) -> Schedules:
-    """``count`` independent schedules of :func:`initial_schedule` as rows ``(count, slots)``."""
+    """``count`` independent schedules of :func:`initial_schedule` as rows ``(count, slots)``.
+
+    Args:
+        count: Number of schedules.
+        rng: Source of chance.
+        limits: What a schedule may have.
+        published: The study's rules instead of the corrected ones.
+    """
     return np.stack([initial_schedule(rng, limits, published) for _ in range(count)])
 
 
@@ -137,6 +149,12 @@ def repair_interval(
     Published: once one gap is too small, gaps of exactly the least one count as too small as well,
     and doses are put back *farther* than that; a dose without a slot is dropped, so the total
     falls.
+
+    Args:
+        schedule: Units of dose ``(slots,)``.
+        rng: Source of chance.
+        limits: What a schedule may have.
+        published: The study's repair instead of the corrected one.
     """
     doses = np.flatnonzero(schedule)
     gaps = np.diff(doses)
@@ -161,6 +179,12 @@ def add_dose(
     """Give a schedule with legal gaps ``units`` more, at most up to :attr:`Limits.capacity`.
 
     They go to random places in pieces as large as a slot allows, see :func:`make_room`.
+
+    Args:
+        schedule: Units of dose ``(slots,)``.
+        units: Units to add, at least 0.
+        rng: Source of chance.
+        limits: What a schedule may have.
     """
     while units > 0:
         dose = min(units, limits.highest)

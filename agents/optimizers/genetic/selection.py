@@ -62,6 +62,12 @@ def tournament(
     For each parent ``k = round(population / count)`` individuals are drawn with replacement; rank
     ``j`` of them, 0 the best, wins with probability proportional to
     ``pressure * (1 - pressure)**j``.
+
+    Args:
+        scores: Scores of the population ``(individuals,)``, higher is better.
+        count: Number of parents.
+        rng: Source of chance.
+        pressure: Chance of the best of a group, in (0, 1).
     """
     group = group_size(len(scores), count)
     drawn = rng.integers(len(scores), size=(count, group))
@@ -82,6 +88,13 @@ def tuned_tournament(
 
     The best of a group as in :func:`tournament` becomes parent ``i`` with probability
     ``pressure * (1 - pressure)**i``; otherwise one :func:`roulette` draw does.
+
+    Args:
+        scores: Scores of the population ``(individuals,)``, higher is better.
+        count: Number of parents.
+        rng: Source of chance.
+        pressure: Chance of the best of the first group, in (0, 1).
+        dispersion: As of :func:`roulette`.
     """
     drawn = rng.integers(len(scores), size=(count, group_size(len(scores), count)))
     best = drawn[np.arange(count), np.argmax(scores[drawn], axis=1)]

@@ -233,6 +233,12 @@ def sensitivity(
 
     Returns the source's cost without its penalties and whether both limits are kept, each
     ``(doses, intervals)``. Doses that fall after the horizon are not given.
+
+    Args:
+        intervals: Days between two doses ``(intervals,)``.
+        doses: Size of each dose ``(doses,)`` [mg/L].
+        first_day: Day of the first dose.
+        count: Number of doses.
     """
     gap, size = np.meshgrid(intervals, doses)
     plans = first_day + gap.reshape(-1, 1) * np.arange(count)

@@ -32,6 +32,11 @@ def count_waits(doses: int, waits: Sequence[int], last_slot: int) -> int:
 def count_distributions(slots: int, total: int, largest: int) -> int:
     """Ways to distribute exactly ``total`` portions on ``slots``, at most ``largest`` on each.
 
+    Args:
+        slots: Number of slots, >= 0.
+        total: Portions to distribute, >= 0.
+        largest: Portions on one slot at most, >= 0.
+
     Raises:
         ValueError: A number is negative.
     """
@@ -51,6 +56,12 @@ def count_on_grid(slots: int, gap: int, total: int, largest: int) -> int:
     """Protocols on a grid of slots: doses at least ``gap`` slots apart, ``total`` portions or less.
 
     Every dose has 1 to ``largest`` portions; the protocol without a dose counts, too.
+
+    Args:
+        slots: Number of slots, >= 0.
+        gap: Slots from a dose to the next at least, >= 1.
+        total: Portions altogether at most, >= 0.
+        largest: Portions of one dose at most, >= 0.
 
     Raises:
         ValueError: A number is negative, or ``gap`` is 0.

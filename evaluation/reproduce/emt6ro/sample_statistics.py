@@ -285,6 +285,10 @@ class Density:
 def density(pairs: Floats, doses: ArrayLike, waits: ArrayLike) -> Density:
     """Gaussian kernel density with Scott's bandwidth of pairs ``(2, n)`` at these grid points.
 
+    Args:
+        pairs: Doses and waits ``(2, n)``, n >= 3.
+        doses, waits: Points of the grid along each axis.
+
     Raises:
         ValueError: There are fewer than three pairs.
     """

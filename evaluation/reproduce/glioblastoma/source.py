@@ -440,6 +440,12 @@ def figures(
     """The source's figures as PNG files in ``folder``.
 
     ``agents`` are trained policies, of which the first is drawn, and ``runs`` their training runs.
+
+    Args:
+        folder: Where they are written.
+        seed: Seed of what is drawn at random.
+        agents: Trained policies by name.
+        runs: Folders of their training runs.
     """
     from oncogym.evaluation.reproduce.glioblastoma.figures import save_figures
 

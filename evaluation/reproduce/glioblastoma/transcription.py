@@ -83,6 +83,11 @@ def treat(table: Table, growth_days: int, daily_doses: ArrayLike) -> Episode:
     """Give ``daily_doses`` [Gy] from the day after detection, then wait for death or the horizon.
 
     ``table`` is that of :func:`grow`; its later rows are overwritten.
+
+    Args:
+        table: What :func:`grow` gave; changed in place.
+        growth_days: Days from the start of growth to detection.
+        daily_doses: One a day [Gy].
     """
     doses = np.asarray(daily_doses, np.float64).tolist()
     remaining = TOTAL_DOSE

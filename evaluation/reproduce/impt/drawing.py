@@ -189,6 +189,11 @@ def six_panels(
 def plane_of(influence: DoseInfluence, dose: Floats, phantom: Phantom | None = None) -> Plane:
     """The plane of a plan that is drawn; with three axes the one with the most of the target.
 
+    Args:
+        influence: Matrix, grid and structures.
+        dose: Dose ``(voxels,)`` [Gy].
+        phantom: Densities, if they are known.
+
     Raises:
         ValueError: The influence has no grid of two or three axes.
     """
@@ -229,7 +234,14 @@ def plane_of(influence: DoseInfluence, dose: Floats, phantom: Phantom | None = N
 
 
 def outlines(axis: Axes, plane: Plane, shades: Mapping[str, str], width: float = 1.6) -> None:
-    """Outlines of the structures, along the edges of their voxels."""
+    """Outlines of the structures, along the edges of their voxels.
+
+    Args:
+        axis: Matplotlib axes.
+        plane: What is drawn.
+        shades: Colours by structure.
+        width: Width of the lines [pt].
+    """
     left, right, low, high = plane.extent
     for name, mask in plane.masks.items():
         if mask.any() and not mask.all():
@@ -303,7 +315,17 @@ def draw_dose(
     legend: bool = True,
     top: float | None = None,
 ) -> None:
-    """Dose with isodose lines and outlines of the structures; ``top`` [Gy] ends the colours."""
+    """Dose with isodose lines and outlines of the structures; ``top`` [Gy] ends the colours.
+
+    Args:
+        axis: Matplotlib axes.
+        plane: What is drawn.
+        shades: Colours by structure.
+        prescription: Dose of 100 % [Gy].
+        bar: Whether a colour bar stands beside it.
+        legend: Whether the isodose lines are named.
+        top: Dose at the end of the colours [Gy].
+    """
     top = top or max(1.1 * prescription, float(plane.dose.max()))
     image = axis.imshow(plane.dose, origin="lower", extent=plane.extent, cmap=_DOSE, vmin=0.0,
                         vmax=top, interpolation="bilinear")  # fmt: skip

@@ -54,7 +54,13 @@ class Front:
 
 @lru_cache(maxsize=4)
 def front(name: str, levels: Sequence[float] = LEVELS, iterations: int = _ITERATIONS) -> Front:
-    """Plan after plan with a stricter level of the organ's penalty."""
+    """Plan after plan with a stricter level of the organ's penalty.
+
+    Args:
+        name: Name of the case.
+        levels: Levels of the penalty [Gy], in the order of planning.
+        iterations: Steps of each plan's descent.
+    """
     case = plans.case(name)
     influence = case.influence
     organ, target = FRONTS[name], influence.structures.target

@@ -25,6 +25,11 @@ def fractions(
     """Dose statistics ``(fractions, numbers)`` of many fractions and their range errors.
 
     Every patient is image-guided; in every other fraction the range is corrected at random.
+
+    Args:
+        cohort: Cohort of the patients.
+        patients: How many.
+        seed: Seed of the cohort and of the corrections.
     """
     problem = Problem.resolve(ENV_ID, {"observation": "full"}).drawn(patients, seed, cohort)
     task = problem.task(patients)

@@ -324,6 +324,11 @@ def figures(folder: Path, seed: int, saved: tuple[Path, ...] = ()) -> list[Path]
     """The source's six panels for two plans, DVH bands and trade-off fronts, as PNG files.
 
     ``saved`` are files of single plans whose six panels are drawn as well.
+
+    Args:
+        folder: Where they are written.
+        seed: Ignored: nothing is drawn at random.
+        saved: Files of single plans.
     """
     from oncogym.evaluation.reproduce.impt.figures import save_figures
 

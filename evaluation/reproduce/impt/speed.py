@@ -117,6 +117,11 @@ def in_turns(
     """Seconds a call of each of several works, one entry a round, measured in turns.
 
     A round's entry is the fastest of its calls: what else the machine does only adds.
+
+    Args:
+        works: What is called, by name.
+        seconds: Time of each in all rounds together.
+        rounds: Number of rounds.
     """
     for work in works.values():
         work()

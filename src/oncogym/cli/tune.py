@@ -51,7 +51,14 @@ def add_parser(commands: Any) -> None:
 def record(
     table: pd.DataFrame, problem: Problem, rule: str, options: dict[str, Any]
 ) -> pd.DataFrame:
-    """A table of :func:`tune_rule` for a file that holds several rules: settings as JSON."""
+    """A table of :func:`tune_rule` for a file that holds several rules: settings as JSON.
+
+    Args:
+        table: Result of :func:`tune_rule`.
+        problem: On whose patients it was tuned.
+        rule: Name of the rule.
+        options: Options of the environment.
+    """
     means = ["return", "success", "cost", "allowed", "chosen"]
     settings = table.drop(columns=means).to_dict("records")
     about = pd.DataFrame(

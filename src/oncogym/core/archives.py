@@ -50,6 +50,11 @@ def load_arrays(
 ) -> dict[str, NDArray[Any]]:
     """The arrays of an ``.npz`` file's bytes; see :func:`read_archive`.
 
+    Args:
+        path: The file, for the message.
+        data: Its content.
+        most_bytes, shapes, kinds: As in :func:`read_archive`.
+
     Raises:
         CorruptFileError: They are not a whole archive of such arrays; the message names ``path``.
     """

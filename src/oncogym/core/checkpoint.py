@@ -51,7 +51,13 @@ class Checkpoint:
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = KEEP) -> Path:
-    """Write a checkpoint into ``folder`` and remove all but the last ``keep``."""
+    """Write a checkpoint into ``folder`` and remove all but the last ``keep``.
+
+    Args:
+        folder: Where checkpoints lie.
+        checkpoint: What is written.
+        keep: How many of the latest stay, at least 1.
+    """
     document = {
         "format": _FORMAT,
         "steps": checkpoint.steps,

@@ -10,6 +10,12 @@ from oncogym.core.errors import nearest
 def check_option(name: str, value: float, low: float, high: float, unit: str = "") -> float:
     """Return ``value`` as a float if it lies within ``[low, high]``.
 
+    Args:
+        name: Name of the option, for the message.
+        value: What a user gave.
+        low, high: The allowed range, ends included.
+        unit: Unit of the range, for the message.
+
     Raises:
         ValueError: It does not, or is not a number; the message names it and the allowed range.
     """
@@ -25,6 +31,11 @@ def check_option(name: str, value: float, low: float, high: float, unit: str = "
 def whole_number(name: str, value: Any, low: int, high: int) -> int:
     """Return ``value`` as an integer if it is one within ``[low, high]``.
 
+    Args:
+        name: Name of the option, for the message.
+        value: What a user gave.
+        low, high: The allowed range, ends included.
+
     Raises:
         ValueError: It is not; the message names it and the allowed range.
     """
@@ -39,7 +50,13 @@ def whole_number(name: str, value: Any, low: int, high: int) -> int:
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
-    """Return ``value`` if it is one of ``choices``; raise an error with a suggestion if not."""
+    """Return ``value`` if it is one of ``choices``; raise an error with a suggestion if not.
+
+    Args:
+        name: Name of the option, for the message.
+        value: What a user gave.
+        choices: What is allowed.
+    """
     if value not in choices:
         raise nearest(name, value, choices)
     return value

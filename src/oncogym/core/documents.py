@@ -82,21 +82,37 @@ class Document:
         return value
 
     def whole(self, name: str, low: int, high: int) -> int:
-        """An integer within a range."""
+        """An integer within a range.
+
+        Args:
+            name: Name of the entry.
+            low, high: The allowed range, ends included.
+        """
         value = self[name]
         if type(value) is not int or not low <= value <= high:
             raise self.error(name, f"an integer from {low} to {high}")
         return value
 
     def number(self, name: str, low: float = -math.inf, high: float = math.inf) -> float:
-        """A finite number within a range."""
+        """A finite number within a range.
+
+        Args:
+            name: Name of the entry.
+            low, high: The allowed range, ends included.
+        """
         value = self[name]
         if not is_number(value) or not low <= value <= high:
             raise self.error(name, f"a finite number from {low} to {high}")
         return float(value)
 
     def whole_numbers(self, name: str, low: int, high: int, longest: int) -> list[int]:
-        """A list of integers within a range."""
+        """A list of integers within a range.
+
+        Args:
+            name: Name of the entry.
+            low, high: The allowed range of each, ends included.
+            longest: Entries of the list at most.
+        """
         value = self[name]
         if (
             not isinstance(value, list)

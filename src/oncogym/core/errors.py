@@ -11,7 +11,13 @@ class UnknownNameError(ValueError):
 
 
 def nearest(kind: str, name: str, known: Any) -> UnknownNameError:
-    """Return an :class:`UnknownNameError` that suggests the closest known name."""
+    """Return an :class:`UnknownNameError` that suggests the closest known name.
+
+    Args:
+        kind: What is named, for the message.
+        name: The unknown name.
+        known: The names that there are.
+    """
     names = sorted(known)
     close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.4)
     hint = f"; did you mean {close[0]!r}?" if close else "."

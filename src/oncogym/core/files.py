@@ -104,6 +104,11 @@ def write_json_atomic(path: StrPath, value: Any) -> Path:
 def write_csv_atomic(path: StrPath, frame: pd.DataFrame, *, index: bool = False) -> Path:
     """Write `frame` as CSV with every digit of its numbers; `index` adds the row labels.
 
+    Args:
+        path: The file.
+        frame: The table.
+        index: Whether row labels are written.
+
     Raises:
         OSError: as :func:`write_bytes_atomic`.
     """

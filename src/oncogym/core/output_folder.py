@@ -34,6 +34,10 @@ class OutputFolder:
     that are not on the list are never written over, moved or removed, and neither is anything
     behind a symbolic link inside the folder.
 
+    Args:
+        files: Names in it that are its own.
+        known: Whether the folder holds their list.
+
     Attributes:
         path: The folder.
         job: What writes into it, such as ``evaluate``.
