@@ -1,0 +1,106 @@
+"""Radiation outcomes: closed forms, limits, printed numbers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from oncogym.envs.radiobiology import (
+    ORGANS,
+    TARGET_EXPONENT,
+    Organ,
+    bed,
+    eqd2,
+    geud,
+    hottest_dose,
+    ntcp,
+    outside_lq_range,
+    tcp,
+    uncomplicated_control,
+    volume_above,
+)
+
+
+@pytest.mark.parametrize("ratio", [0.5, 2.0, 3.0, 10.0, 50.0])
+def test_thirty_fractions_of_two_gray_are_sixty_at_every_ratio(ratio):
+    assert float(eqd2(np.full(30, 2.0), ratio)) == pytest.approx(60.0, rel=1e-14)
+
+
+def test_effective_dose_is_the_closed_form_and_tends_to_the_dose():
+    assert float(bed(np.full(25, 2.0), 3.0)) == pytest.approx(25 * 2 * (1 + 2 / 3))
+    assert float(bed(np.full(60_000, 0.001), 3.0)) == pytest.approx(60.0, rel=1e-3)
+    # Fractions that differ are not those of the mean dose: 3 and 1 gray are not twice 2.
+    assert float(bed([3.0, 1.0], 10.0)) == pytest.approx(3 * 1.3 + 1.1)
+    assert bed(np.ones((4, 5)), 10.0, axis=0).shape == (5,)
+
+
+def test_uniform_dose_is_its_own_equivalent_and_exponents_rule():
+    assert geud(np.full(7, 55.0), 6.25) == pytest.approx(55.0)
+    doses = np.array([10.0, 20.0, 60.0])
+    assert geud(doses, 1.0) == pytest.approx(30.0)
+    assert geud(doses, 1.0, [2.0, 1.0, 1.0]) == pytest.approx(25.0)
+    assert geud(doses, 2000.0) == pytest.approx(60.0, rel=1e-3)
+    assert geud(doses, -2000.0) == pytest.approx(10.0, rel=1e-3)
+    assert geud([0.0, 60.0], TARGET_EXPONENT) == 0.0
+    assert geud(doses, 3.0, [1, 2, 1]) == pytest.approx(geud([10, 20, 20, 60], 3.0))
+
+
+@pytest.mark.parametrize("name", ORGANS)
+def test_half_of_the_patients_suffer_at_the_median_tolerance(name):
+    organ = ORGANS[name]
+    assert ntcp(np.full(9, organ.td50), organ) == pytest.approx(0.5, abs=1e-12)
+    above = ntcp(np.full(9, organ.td50 * (1 + organ.m)), organ)
+    assert above == pytest.approx(0.5 * (1 + math.erf(1 / math.sqrt(2))))
+
+
+def test_parotid_agrees_with_the_printed_risks_of_its_source():
+    """Dijkema et al. 2010: mean doses of 25 to 30 Gy go with 17 to 26 %."""
+    low, high = (100 * ntcp([dose], ORGANS["parotid"]) for dose in (25.0, 30.0))
+    # 25 Gy gives 17.5, which prints as 17 or 18; 30 Gy gives 26.8.
+    assert low == pytest.approx(17.0, abs=1.0)
+    assert high == pytest.approx(26.0, abs=1.0)
+
+
+def test_control_is_the_chance_that_no_cell_is_left():
+    assert tcp([1.0, 1.0], [0.0, 0.0]) == 1.0
+    assert tcp([0.5, 0.25], [2.0, 4.0]) == pytest.approx(math.exp(-2.0))
+    survival = np.exp(-0.3 * bed(np.full(30, 2.0), 10.0))
+    assert tcp(survival, 1e7) == pytest.approx(math.exp(-1e7 * math.exp(-0.3 * 72)))
+    assert float(uncomplicated_control(0.8, 0.1)) == pytest.approx(0.72)
+
+
+def test_hottest_volume_and_share_weigh_by_volume():
+    doses, volumes = [70.0, 60.0, 50.0, 0.0], [0.5, 0.5, 1.0, 8.0]
+    assert hottest_dose(doses, volumes, 0.5) == 70.0
+    assert hottest_dose(doses, volumes, 0.6) == 60.0
+    assert hottest_dose(doses, volumes, 1.0) == 60.0
+    assert hottest_dose(doses, volumes, 10.0) == 0.0
+    assert volume_above(doses, 50.0, volumes) == pytest.approx(0.2)
+    assert volume_above(doses, 50.0) == pytest.approx(0.75)
+
+
+def test_range_of_the_law_is_marked():
+    course = [[2.0, 2.0, 0.0], [0.5, 2.0, 2.0], [15.0, 0.0, 0.0], [1.0, 10.0, 0.0]]
+    assert outside_lq_range(course).tolist() == [False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: bed([-1.0], 3.0), "a dose is -1; allowed: finite and at least 0"),
+        (lambda: bed([2.0], 0.0), "alpha_beta is 0.0; allowed"),
+        (lambda: geud([1.0], 0.0), "exponent is 0.0; allowed"),
+        (lambda: geud([], 1.0), "there is no voxel"),
+        (lambda: geud([1.0, 2.0], 1.0, [1.0, 2.0, 3.0]), "there are 3 volumes; allowed: 2"),
+        (lambda: geud([1.0, 2.0], 1.0, [1.0, 0.0]), "a volume is 0; allowed"),
+        (lambda: tcp([1.5], [1.0]), "a survival is 1.5; allowed: 0 to 1"),
+        (lambda: hottest_dose([1.0], [1.0], 2.0), "hottest is 2.0; allowed"),
+        (lambda: uncomplicated_control(1.2, 0.0), "TCP is 1.2; allowed: 0 to 1"),
+        (lambda: Organ(0.0, 0.1, 60.0, 2.0), "n is 0.0; allowed"),
+    ],
+)
+def test_bad_input_is_refused(call, message):
+    with pytest.raises(ValueError, match=message.replace("(", r"\(")):
+        call()
