@@ -30,6 +30,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
 from oncogym.core.checks import check_option
+from oncogym.envs.outcomes import Metric
 
 Floats = NDArray[np.float64]
 
@@ -43,6 +44,8 @@ ALPHA_BETA: Mapping[str, float] = MappingProxyType(
 LQ_RANGE = (1.0, 10.0)
 #: Volume parameter of the generalised equivalent uniform dose of a target: cold spots decide.
 TARGET_EXPONENT = -10.0
+#: Outcome of a radiation course: 1 where a fraction lies outside :data:`LQ_RANGE`.
+LQ_OUTCOME = Metric("lq_range", "Courses with fractions outside the LQ law's range", "", False)
 
 
 @dataclass(frozen=True)
