@@ -181,11 +181,6 @@ class Belief:
         """Effective number of particles of each patient ``(patients,)``."""
         return 1.0 / np.square(self.weights).sum(axis=1)
 
-    @property
-    def options_task(self) -> TherapyTask:
-        """The task of the particles."""
-        return self._task
-
     def snapshot(self, chosen: NDArray[np.intp]) -> Snapshot:
         """States of chosen particles ``(patients, k)``, patient by patient."""
         lanes = np.take_along_axis(self._lanes, chosen, axis=1)

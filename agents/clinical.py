@@ -46,10 +46,6 @@ class RuleAgent:
         """What the rule decides by, see :class:`oncogym.agents.agent.Agent`."""
         return "full state" if self._rule.options else self._task.sees
 
-    def in_task(self, task: TherapyTask) -> RuleAgent:
-        """The same rule for a task with other options."""
-        return RuleAgent(self._rule, task)
-
     def predict(
         self,
         observation: NDArray[Any],

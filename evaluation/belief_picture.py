@@ -96,7 +96,8 @@ def draw(problem: Problem, beliefs: Sequence[Posterior], varied: Sequence[int]) 
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, field in zip(axes, varied, strict=False):
         held = np.concatenate([one.patients[:, field] for one in beliefs])
-        edges = np.linspace(*np.quantile(held, (0.002, 0.998)), 33)
+        low, high = np.quantile(held, (0.002, 0.998))
+        edges = np.linspace(low, high, 33)
         for one, shade in zip(beliefs, _SHADES, strict=False):
             axis.hist(
                 one.patients[:, field],

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +20,6 @@ class ProtocolError(ValueError):
 def _slot(hours: float) -> int:
     # A time just below a slot by rounding of sums of waits belongs to the slot.
     return math.floor(hours / SLOT_HOURS + 1e-9)
-
-
-def _pair(pair: Any, name: str) -> tuple[float, float]:
-    try:
-        first, second = (float(value) for value in pair)
-    except (TypeError, ValueError):
-        raise ProtocolError(f"{name or 'protocol'}: {pair!r} is no pair of numbers") from None
-    return first, second
 
 
 @dataclass(frozen=True)

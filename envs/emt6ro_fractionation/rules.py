@@ -20,7 +20,6 @@ VACANT, G1, S, G2, M, D = range(6)
 # Modes of metabolism; DIES marks a site whose cells can no longer be sustained.
 AEROBIC, ANAEROBIC, AEROBIC_QUIESCENT, ANAEROBIC_QUIESCENT, DIES = range(5)
 
-STEP_SECONDS = 6.0
 STEPS_PER_HOUR = 600
 STEPS_PER_SLOT = 300  # doses lie on a grid of half an hour
 CYCLE_SLOTS = 40  # the mean cycle of 20.1 h in slots

@@ -76,9 +76,9 @@ class Desk:
     def _do(self, begun: Sequence[tuple[Future[Any], Call]]) -> None:
         try:
             found = self._apply(_outcome, [call for _, call in begun])
-        except BaseException as error:  # the workers' end, or a call that cannot be sent
+        except BaseException as end:  # the workers' end, or a call that cannot be sent
             if len(begun) == 1:
-                begun[0][0].set_exception(error)
+                begun[0][0].set_exception(end)
                 return
             for one in begun:
                 self._do([one])
