@@ -28,6 +28,5 @@ CONSTANTS = (
             "age": _AGE,
         },
     ),
-    *module_constants(rules, {"STEP_SECONDS": ("s", _NUMERICS)}),
     *module_constants(parameters, {"SUBSTEP_SECONDS": ("s", _NUMERICS)}),
 )
