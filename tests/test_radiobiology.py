@@ -182,3 +182,20 @@ def test_organs_of_a_proton_plan_suffer_by_their_fractions():
     whole = complications(even, anatomy)["brainstem"]
     assert complications(part, anatomy, volumes)["brainstem"] == pytest.approx(whole, rel=1e-6)
     assert complications(part, anatomy)["brainstem"] < whole
+
+
+def test_histograms_of_plans_have_the_risk_beside_the_organ():
+    from oncogym.envs.impt_beam_weighting import complications, phantom, plot_dvh
+
+    anatomy = phantom("abutting")
+    voxels = anatomy.structures.num_voxels
+    doses = {"low": np.full(voxels, 50.0), "high": np.full(voxels, 60.0)}
+    legend = plot_dvh(doses, anatomy, fractions=30).axes[0].get_legend()
+    texts = [text.get_text() for text in legend.get_texts()]
+    for label, dose in doses.items():
+        risk = complications(np.tile(dose / 30, (30, 1)), anatomy)["brainstem"]
+        assert f"brainstem, {label}: NTCP {100 * risk:.2g} %" in texts
+    plain = plot_dvh(doses, anatomy).axes[0].get_legend()
+    assert not any("NTCP" in text.get_text() for text in plain.get_texts())
+    with pytest.raises(ValueError, match="fractions is 0; allowed"):
+        plot_dvh(doses, anatomy, fractions=0)

@@ -37,7 +37,8 @@ def complications(
     """
     structures = anatomy if isinstance(anatomy, StructureSet) else anatomy.structures
     unit = anatomy.unit if isinstance(anatomy, DoseInfluence) else GRAY
-    doses = np.asarray(fractions, np.float64) * (1.0 if unit == GRAY_RBE else RBE)
+    doses = np.asarray(fractions, np.float64)
+    weight = 1.0 if unit == GRAY_RBE else RBE
     if doses.ndim != 2 or doses.shape[1] != structures.num_voxels:
         raise ValueError(
             f"the fractions have shape {doses.shape}; allowed: (fractions, {structures.num_voxels})"
@@ -52,6 +53,6 @@ def complications(
         organ = ORGANS.get(one.name)
         if organ is None or one.role == "target":
             continue
-        own = eqd2(doses[:, one.voxels], organ.alpha_beta, axis=0)
+        own = eqd2(weight * doses[:, one.voxels], organ.alpha_beta, axis=0)
         found[one.name] = ntcp(own, organ, None if weights is None else weights[one.voxels])
     return found
