@@ -30,6 +30,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
 from oncogym.core.checks import check_option
+from oncogym.envs.outcomes import Metric
 
 Floats = NDArray[np.float64]
 
@@ -43,6 +44,8 @@ ALPHA_BETA: Mapping[str, float] = MappingProxyType(
 LQ_RANGE = (1.0, 10.0)
 #: Volume parameter of the generalised equivalent uniform dose of a target: cold spots decide.
 TARGET_EXPONENT = -10.0
+#: Outcome of a radiation course: 1 where a fraction lies outside :data:`LQ_RANGE`.
+LQ_OUTCOME = Metric("lq_range", "Courses with fractions outside the LQ law's range", "", False)
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,12 @@ def bed(fractions: ArrayLike, alpha_beta: float, axis: int = -1) -> Floats:
 def eqd2(fractions: ArrayLike, alpha_beta: float, axis: int = -1) -> Floats:
     """Total dose in fractions of 2 gray with the same effect, BED/(1 + 2/(alpha/beta)).
 
-    Arguments, result and errors as in :func:`bed`.
+    Args:
+        fractions: Doses of the fractions, at least 0, as in :func:`bed`.
+        alpha_beta: alpha/beta of the tissue, above 0, in the unit of the doses.
+        axis: Axis of the fractions, over which is summed.
+
+    Result and errors are as in :func:`bed`.
     """
     return bed(fractions, alpha_beta, axis) / (1.0 + 2.0 / alpha_beta)
 
@@ -203,6 +211,11 @@ def hottest_dose(doses: ArrayLike, volumes: ArrayLike, hottest: float) -> float:
 
 def volume_above(doses: ArrayLike, level: float, volumes: ArrayLike | None = None) -> float:
     """V_D: share of the volume, 0 to 1, that gets at least ``level``.
+
+    Args:
+        doses: Dose of each voxel ``(voxels,)``, at least 0.
+        level: The dose, in the same unit.
+        volumes: Volume of each voxel, above 0, in any unit; equal ones by default.
 
     Raises:
         ValueError: A dose or volume is out of range.

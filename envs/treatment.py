@@ -14,6 +14,7 @@ from oncogym.core.errors import nearest
 from oncogym.envs.cohort import Cohort, CohortName, read_description
 from oncogym.envs.outcomes import Trace
 from oncogym.envs.protocols import ClinicalProtocol
+from oncogym.envs.provenance import Constant
 from oncogym.envs.therapy import TherapyTask
 
 #: How the names of files end in which users describe patients and cohorts.
@@ -93,6 +94,7 @@ class Treatment:
         page: The environment page (Description, Action Space, Observation Space, …).
         patient: Frozen dataclass of patient parameters with ``FIELDS``, ``from_mapping``,
             ``from_array`` and ``to_array``; by default the task's ``patient_class``.
+        provenance: Where its constants come from, for its page.
     """
 
     name: str
@@ -105,6 +107,7 @@ class Treatment:
     picture: Callable[[Any, int], Any] | None = None
     page: str = ""
     patient: Any = None
+    provenance: Sequence[Constant] = ()
 
     def __post_init__(self) -> None:
         if self.patient is None:

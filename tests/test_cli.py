@@ -20,6 +20,7 @@ COMMANDS = (
     "evaluate",
     "render",
     "robustness",
+    "sensitivity",
     "benchmark",
     "reproduce",
     "speed",

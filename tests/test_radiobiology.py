@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+import gymnasium
 import numpy as np
 import pytest
 
+import oncogym  # noqa: F401
 from oncogym.envs.radiobiology import (
     ORGANS,
     TARGET_EXPONENT,
@@ -104,3 +106,49 @@ def test_range_of_the_law_is_marked():
 def test_bad_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message.replace("(", r"\(")):
         call()
+
+
+def finish(env_id, actions, **options):
+    """Outcome of a course whose last action is repeated to its end."""
+    env = gymnasium.make(env_id, **options)
+    env.reset(seed=0)
+    over, number = False, 0
+    while not over:
+        action = np.asarray(actions[min(number, len(actions) - 1)], np.float32)
+        *_, terminated, truncated, info = env.step(action)
+        over, number = terminated or truncated, number + 1
+    env.close()
+    return info["outcome"]
+
+
+@pytest.mark.parametrize(("count", "marked"), [(1, 0.0), (2, 1.0)])
+def test_glioblastoma_adds_the_days_of_its_course(count, marked):
+    """1.8 Gy on 34 days; twice 0.9 Gy a day is outside the law's range and less effective."""
+    doses = [[1.8 / 61.2]] * 34
+    found = finish("oncogym/GlioblastomaRadiation-v0", doses, fractions_per_day=count)
+    each = 1.8 / count
+    assert found["total_dose"] == pytest.approx(61.2, rel=1e-6)
+    assert found["bed"] == pytest.approx(61.2 * (1 + each / 10), rel=1e-5)
+    assert found["eqd2_brain"] == pytest.approx(61.2 * (1 + each / 2) / 2, rel=1e-5)
+    assert found["lq_range"] == marked
+
+
+def test_glioblastoma_takes_the_tumours_own_ratio():
+    doses = [[6.0 / 61.2], [3.0 / 61.2], [0.0]]
+    env_id = "oncogym/GlioblastomaRadiation-v0"
+    found = finish(env_id, doses, max_therapy_days=5, patient={"alpha_beta": 5.0})
+    assert found["bed"] == pytest.approx(6 * (1 + 6 / 5) + 3 * (1 + 3 / 5), rel=1e-5)
+
+
+def test_the_spheroid_adds_its_fractions():
+    """2.5 and 1.25 Gy, then nothing."""
+    env_id = "oncogym/EMT6RoFractionation-v0"
+    task = gymnasium.make(env_id).unwrapped.task
+    largest = task.max_dose
+    found = finish(env_id, [[2.5 / largest, 0.5], [1.25 / largest, 0.5], [0.0, 1.0]])
+    assert found["total_dose"] == pytest.approx(3.75)
+    assert found["bed"] == pytest.approx(2.5 * 1.25 + 1.25 * 1.125)
+    late = 2.5 * (1 + 2.5 / 3) + 1.25 * (1 + 1.25 / 3)
+    assert found["late_bed"] == pytest.approx(late)
+    assert found["eqd2_late"] == pytest.approx(late / (1 + 2 / 3))
+    assert found["lq_range"] == 0.0

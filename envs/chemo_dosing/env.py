@@ -135,6 +135,7 @@ from __future__ import annotations
 from oncogym.envs.chemo_dosing.model import ChemoPatient
 from oncogym.envs.chemo_dosing.picture import picture, traces
 from oncogym.envs.chemo_dosing.protocols import PROTOCOLS
+from oncogym.envs.chemo_dosing.provenance import CONSTANTS
 from oncogym.envs.chemo_dosing.task import ChemoTask
 from oncogym.envs.cohort import LogNormal, standard_cohorts
 from oncogym.envs.treatment import Treatment, Variant
@@ -181,4 +182,5 @@ TREATMENT = Treatment(
     picture=picture,
     traces=traces,
     page=__doc__ or "",
+    provenance=CONSTANTS,
 )

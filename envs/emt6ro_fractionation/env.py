@@ -154,6 +154,7 @@ from oncogym.envs.emt6ro_fractionation import step_kernels
 from oncogym.envs.emt6ro_fractionation.model import EMT6RoPatient
 from oncogym.envs.emt6ro_fractionation.picture import picture, traces
 from oncogym.envs.emt6ro_fractionation.protocols import PROTOCOLS
+from oncogym.envs.emt6ro_fractionation.provenance import CONSTANTS
 from oncogym.envs.emt6ro_fractionation.task import EMT6RoTask
 from oncogym.envs.emt6ro_fractionation.tumour_library import LIBRARY_SIZE
 from oncogym.envs.treatment import Effort, Treatment, Variant
@@ -315,4 +316,5 @@ TREATMENT = Treatment(
     picture=picture,
     traces=traces,
     page=__doc__ or "",
+    provenance=CONSTANTS,
 )

@@ -29,6 +29,7 @@ from oncogym.envs.emt6ro_fractionation.validity import largest_acute_dose
 from oncogym.envs.outcomes import Metric
 from oncogym.envs.plan_spaces import PlanSpace, SlotSpace
 from oncogym.envs.protocols import Schedule, ScheduleError
+from oncogym.envs.radiobiology import ALPHA_BETA, LQ_OUTCOME, bed, eqd2, outside_lq_range
 from oncogym.envs.snapshots import Empty, Rows, copy_lanes, write_lanes
 from oncogym.envs.snapshots import State as LaneState
 from oncogym.envs.therapy import Floats, StepResult, TherapyTask
@@ -105,6 +106,9 @@ class EMT6RoTask(TherapyTask):
         Metric("fractions", "Fractions", "", None),
         Metric("last_dose", "Time of the last dose", "h", None),
         OUT_OF_RANGE,
+        Metric("eqd2_late", "EQD2 of late-responding tissue", "Gy", None),
+        Metric("bed", "BED of the tumour", "Gy", None),
+        LQ_OUTCOME,
     )
     # A lane's lattice takes 140 kB, and one lane keeps a core busy.
     max_lanes = 64
@@ -316,6 +320,7 @@ class EMT6RoTask(TherapyTask):
         """One decision, and after the last one the rest of the course."""
         if self._gpu is not None:
             self._step_on_gpu(actions, active, result)
+            self._add_radiation_outcomes(result)
             return
         advance = self._choose(kernel.advance_lanes, kernel.advance_lanes_parallel)
         advance(
@@ -325,6 +330,18 @@ class EMT6RoTask(TherapyTask):
             result.observation.reshape(self.num_lanes, -1), result.reward_terms, result.costs,
             result.terminated, result.outcome, result.success,
         )  # fmt: skip
+        self._add_radiation_outcomes(result)
+
+    def _add_radiation_outcomes(self, result: StepResult) -> None:
+        """Outcomes behind those of the kernel, which follow from the doses of a whole course."""
+        over = np.flatnonzero(result.terminated)
+        if not over.size:
+            return
+        doses = self._doses[over]
+        late = float(self._options[kernel.ALPHA_BETA])
+        result.outcome[over, kernel.METRICS] = eqd2(doses, late)
+        result.outcome[over, kernel.METRICS + 1] = bed(doses, ALPHA_BETA["tumour"])
+        result.outcome[over, kernel.METRICS + 2] = outside_lq_range(doses)
 
     def _step_on_gpu(self, actions: Floats, active: NDArray[np.bool_], result: StepResult) -> None:
         """The same, with decisions taken here and tumours that stay where they are."""

@@ -170,6 +170,7 @@ from oncogym.envs.glioblastoma_radiation import step_kernels
 from oncogym.envs.glioblastoma_radiation.model import GlioblastomaPatient
 from oncogym.envs.glioblastoma_radiation.picture import picture, traces
 from oncogym.envs.glioblastoma_radiation.protocols import PROTOCOLS
+from oncogym.envs.glioblastoma_radiation.provenance import CONSTANTS
 from oncogym.envs.glioblastoma_radiation.task import GlioblastomaTask
 from oncogym.envs.treatment import Treatment, Variant
 
@@ -239,4 +240,5 @@ TREATMENT = Treatment(
     picture=picture,
     traces=traces,
     page=__doc__ or "",
+    provenance=CONSTANTS,
 )

@@ -23,6 +23,7 @@ from oncogym.envs.glioblastoma_radiation.model import (
 from oncogym.envs.outcomes import Metric
 from oncogym.envs.plan_spaces import PlanSpace
 from oncogym.envs.protocols import Schedule, ScheduleError
+from oncogym.envs.radiobiology import ALPHA_BETA, LQ_OUTCOME, bed, eqd2, outside_lq_range
 from oncogym.envs.snapshots import State
 from oncogym.envs.therapy import Floats, StepResult, TherapyTask
 from oncogym.envs.validity import OUT_OF_RANGE
@@ -39,6 +40,7 @@ _OBSERVATIONS = {
 # Growth before detection is followed for at most this long in the sound formulation.
 _MAX_GROWTH = 7300  # d
 _PLAN_DOSE = 12.0  # Gy; no field over 25 mm has a larger safe dose
+_ALPHA_BETA = GlioblastomaPatient.FIELDS.index("alpha_beta")
 _DENSITY_SCALE = 1e5  # cells/mm^3, the upper bound of the published observation
 
 
@@ -99,6 +101,9 @@ class GlioblastomaTask(TherapyTask):
         Metric("violation_rate", "Decisions over the limit", "%", False),
         Metric("survival_ratio", "Survival relative to no treatment", "", True),
         OUT_OF_RANGE,
+        Metric("bed", "BED of the tumour", "Gy", None),
+        Metric("eqd2_brain", "EQD2 of the brain within every field", "Gy", None),
+        LQ_OUTCOME,
     )
     numerical_options: ClassVar[tuple[str, ...]] = ("numerics",)
     exact_measurement: ClassVar[Mapping[str, Any]] = {"scan_noise": 0.0}
@@ -361,8 +366,23 @@ class GlioblastomaTask(TherapyTask):
                 actions, active, self._cfg, self._state, self.patients, self.seeds,
                 self.episodes, self._dose_log, result,
             )  # fmt: skip
+        self._add_radiation_outcomes(result)
         if self._shown.size:
             self._shown[:] = result.observation
+
+    def _add_radiation_outcomes(self, result: StepResult) -> None:
+        """Outcomes behind those of the kernel, which follow from the doses of a whole course."""
+        result.outcome[:, kernel.METRICS :] = 0.0
+        over = np.flatnonzero(result.terminated | result.truncated)
+        if not over.size:
+            return
+        count = self.fractions_per_day
+        fractions = self._dose_log[over] / count
+        for row, lane in enumerate(over.tolist()):
+            ratio = float(self.patients[lane, _ALPHA_BETA])
+            result.outcome[lane, kernel.METRICS] = count * bed(fractions[row], ratio)
+        result.outcome[over, kernel.METRICS + 1] = count * eqd2(fractions, ALPHA_BETA["brain"])
+        result.outcome[over, kernel.METRICS + 2] = outside_lq_range(fractions)
 
     def to_physical(self, action: Any) -> dict[str, Any]:
         """``dose`` [Gy] asked for; what is left of the total dose may be less."""

@@ -191,6 +191,7 @@ from oncogym.envs.impt_beam_weighting.model import (
 )
 from oncogym.envs.impt_beam_weighting.picture import picture, traces
 from oncogym.envs.impt_beam_weighting.protocols import PROTOCOLS
+from oncogym.envs.impt_beam_weighting.provenance import CONSTANTS
 from oncogym.envs.impt_beam_weighting.task import IMPTTask
 from oncogym.envs.treatment import Effort, Treatment, Variant
 
@@ -308,4 +309,5 @@ TREATMENT = Treatment(
     picture=picture,
     traces=traces,
     page=__doc__ or "",
+    provenance=CONSTANTS,
 )

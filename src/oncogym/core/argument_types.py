@@ -27,5 +27,22 @@ def whole(low: int, high: int = _LARGEST) -> Callable[[str], int]:
     return read
 
 
+def real(low: float, high: float) -> Callable[[str], float]:
+    """A type for argparse: a number from ``low`` to ``high``."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = low - 1.0
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(
+                f"{reprlib.repr(text)} is not a number from {low:g} to {high:g}"
+            )
+        return value
+
+    return read
+
+
 #: An integer of at least 0, of at least 1, a random seed, for argparse.
 natural, positive, seed_number = whole(0), whole(1), whole(0, 2**32 - 1)

@@ -1,0 +1,122 @@
+"""``oncogym sensitivity``: which agent wins when the reward weighs its terms otherwise."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from functools import partial
+from typing import Any
+
+from oncogym.cli.arguments import (
+    add_common,
+    add_executor,
+    add_options,
+    add_patients,
+    executor_of,
+    path,
+    read_options,
+    save_then_print,
+    settings_of,
+)
+from oncogym.core.argument_types import real
+from oncogym.core.files import to_plain, write_csv_atomic, write_json_atomic
+from oncogym.core.manifest import manifest
+from oncogym.core.output_folder import OutputFolder
+from oncogym.evaluation.agent_names import load_agents
+from oncogym.evaluation.harness import evaluate_problem, resolve
+from oncogym.evaluation.report.drawings import Drawings, save_png
+from oncogym.evaluation.sensitivity import (
+    FACTORS,
+    draw_ranks,
+    find_flips,
+    say_verdict,
+    sweep_weights,
+)
+
+_TABLE, _FIGURE, _MANIFEST = "sensitivity.csv", "sensitivity.png", "manifest.json"
+
+
+def add_parser(commands: Any) -> None:
+    """Add the sub-command."""
+    parser = commands.add_parser(
+        "sensitivity",
+        help="which agent wins when the reward weighs its terms otherwise",
+        description="Treat the same patients once with every agent, then multiply one weight of "
+        "the reward after the other and rank the agents anew, without treating again. Controllers, "
+        "searched plans and trained policies act as for the weights that they were made with. "
+        "AGENT as in evaluate; without any, all clinical protocols.",
+    )
+    add_patients(parser, 64)
+    parser.add_argument(
+        "--factor",
+        type=real(0.0, 1e6),
+        action="append",
+        metavar="F",
+        help="factor of a weight; repeatable (default: "
+        f"{', '.join(f'{factor:g}' for factor in FACTORS)})",
+    )
+    parser.add_argument("--out", type=path, help="folder for the table and the figure")
+    add_options(parser)
+    add_executor(parser)
+    add_common(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate, weigh anew, save where asked, and print."""
+    options = read_options(args.option)
+    problem = resolve(
+        args.env, cohort=args.cohort, patients=args.patients, seed=args.seed, options=options
+    )
+    agents, left_out = load_agents(problem, args.agents, args.seed)
+    if len(agents) < 2:
+        raise ValueError(f"there is {len(agents)} agent to rank; allowed: two at least")
+    weights = problem.task(1).reward_weights
+    factors = FACTORS if args.factor is None else tuple(args.factor)
+    if len(set(factors)) < len(factors):
+        raise ValueError(f"--factor is {list(factors)}; allowed: each once")
+    about = manifest("sensitivity", {"seed": args.seed}, settings_of(args, option=options))
+    output = None
+    if args.out is not None:
+        output = OutputFolder.claim(args.out, "sensitivity", [_TABLE, _FIGURE, _MANIFEST])
+    with executor_of(args) as executor:
+        results = evaluate_problem(problem, agents, executor)
+    table = sweep_weights(results, weights, factors, seed=args.seed)
+    flips = find_flips(table)
+
+    def save() -> None:
+        if output is None:
+            return
+        output.write(_TABLE, lambda place: write_csv_atomic(place, table))
+        drawings = Drawings(args.out)
+        with drawings.attempt(_FIGURE):
+            figure = draw_ranks(table, f"{args.env}, {len(problem.patients)} patients")
+            output.write(_FIGURE, lambda place: save_png(figure, place))
+        output.write(_MANIFEST, partial(write_json_atomic, value=about))
+        drawings.require_all()
+
+    def show(saved: bool) -> None:
+        if args.json:
+            document = {
+                "env": args.env,
+                "cohort": problem.cohort.name,
+                "patients": len(problem.patients),
+                "weights": dict(weights),
+                "verdict": say_verdict(table),
+                "flips": flips.to_dict("records"),
+                "table": table.to_dict("records"),
+                "left_out": left_out,
+            }
+            print(json.dumps(to_plain(document), indent=2))
+            return
+        print(f"{args.env}: {len(problem.patients)} patients of {problem.cohort.name}")
+        ranks = table.pivot_table("rank", ["term", "factor"], "agent", sort=False)
+        print(ranks.astype(int).to_string())
+        print(say_verdict(table))
+        for name, reason in left_out.items():
+            print(f"left out: {name}: {reason}")
+        if output is not None and saved:
+            print(f"saved in {args.out}")
+
+    save_then_print(save, show)
+    return 0
