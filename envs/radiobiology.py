@@ -194,7 +194,7 @@ def hottest_dose(doses: ArrayLike, volumes: ArrayLike, hottest: float) -> float:
 
     Args:
         doses: Dose of each voxel ``(voxels,)``.
-        volumes: Volume of each voxel, usually cm^3.
+        volumes: Volume of each voxel, all in one unit.
         hottest: Volume in the same unit, above 0 and at most that of the structure.
 
     Raises:
