@@ -152,3 +152,50 @@ def test_the_spheroid_adds_its_fractions():
     assert found["late_bed"] == pytest.approx(late)
     assert found["eqd2_late"] == pytest.approx(late / (1 + 2 / 3))
     assert found["lq_range"] == 0.0
+
+
+def test_organs_of_a_proton_plan_suffer_by_their_fractions():
+    """A brainstem that gets its median tolerance in 2-gray (RBE) fractions: one half."""
+    from oncogym.envs.impt_beam_weighting import complications, phantom
+
+    anatomy = phantom("abutting")
+    voxels = anatomy.structures.num_voxels
+    # 2 gray (RBE) are 2/1.1 gray; 65 of them in 32 fractions and half of one more.
+    even = np.full((32, voxels), 2.0 / 1.1)
+    last = np.full((1, voxels), (np.sqrt(5.0) - 1.0) / 1.1)
+    found = complications(np.concatenate([even, last]), anatomy)
+    # d (1 + d/2) = 2 is half of the effect of 2 gray, 4, at alpha/beta 2.
+    assert found["brainstem"] == pytest.approx(0.5, abs=1e-9)
+    # The same dose in half as many fractions does more harm.
+    coarse = complications(np.full((16, voxels), 65.0 / 16 / 1.1), anatomy)
+    assert coarse["brainstem"] > 0.9
+    with pytest.raises(ValueError, match="the fractions have shape"):
+        complications(np.ones(voxels), anatomy)
+    with pytest.raises(ValueError, match="the volumes have shape"):
+        complications(even, anatomy, np.ones(3))
+    # The half of the organ that gets nothing counts by its volume.
+    stem = next(one for one in anatomy.structures if one.name == "brainstem")
+    part = even.copy()
+    part[:, stem.voxels[::2]] = 0.0
+    volumes = np.ones(voxels)
+    volumes[stem.voxels[::2]] = 1e-9
+    whole = complications(even, anatomy)["brainstem"]
+    assert complications(part, anatomy, volumes)["brainstem"] == pytest.approx(whole, rel=1e-6)
+    assert complications(part, anatomy)["brainstem"] < whole
+
+
+def test_histograms_of_plans_have_the_risk_beside_the_organ():
+    from oncogym.envs.impt_beam_weighting import complications, phantom, plot_dvh
+
+    anatomy = phantom("abutting")
+    voxels = anatomy.structures.num_voxels
+    doses = {"low": np.full(voxels, 50.0), "high": np.full(voxels, 60.0)}
+    legend = plot_dvh(doses, anatomy, fractions=30).axes[0].get_legend()
+    texts = [text.get_text() for text in legend.get_texts()]
+    for label, dose in doses.items():
+        risk = complications(np.tile(dose / 30, (30, 1)), anatomy)["brainstem"]
+        assert f"brainstem, {label}: NTCP {100 * risk:.2g} %" in texts
+    plain = plot_dvh(doses, anatomy).axes[0].get_legend()
+    assert not any("NTCP" in text.get_text() for text in plain.get_texts())
+    with pytest.raises(ValueError, match="fractions is 0; allowed"):
+        plot_dvh(doses, anatomy, fractions=0)

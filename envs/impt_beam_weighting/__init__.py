@@ -2,6 +2,7 @@
 
 from oncogym.envs.impt_beam_weighting import importers as importers
 from oncogym.envs.impt_beam_weighting.beams import BeamSet
+from oncogym.envs.impt_beam_weighting.complications import complications
 from oncogym.envs.impt_beam_weighting.dose_statistics import dose_statistics, dvh
 from oncogym.envs.impt_beam_weighting.dvh_plot import plot_dvh
 from oncogym.envs.impt_beam_weighting.env import TREATMENT
@@ -62,6 +63,7 @@ __all__ = [
     "Term",
     "WeightError",
     "centroid_groups",
+    "complications",
     "dose_statistics",
     "dvh",
     "library_of_influence",
