@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from oncogym.agents.agent import Agent
 from oncogym.agents.plan import PlanAgent
+from oncogym.core.json_types import JsonObject
 from oncogym.envs.problem import Problem
 from oncogym.envs.protocols import HiddenError, Rule, ScheduleError
 from oncogym.envs.therapy import TherapyTask
@@ -37,7 +38,7 @@ class RuleAgent:
         return self._rule
 
     @property
-    def options(self) -> dict[str, Any]:
+    def options(self) -> JsonObject:
         """Options of the task in which the rule sees what it needs; empty if any task will do."""
         return dict(self._rule.options)
 

@@ -15,6 +15,7 @@ from oncogym.agents.onnx_policy import OnnxNetwork, OnnxPolicy
 from oncogym.agents.policy_files import AnyPolicy, Policy, read_policy
 from oncogym.agents.policy_header import Described, Outputs
 from oncogym.core.files import StrPath
+from oncogym.core.json_types import JsonObject
 from oncogym.envs import streams
 from oncogym.envs.options import complete_options, resolve_options
 from oncogym.envs.registry import find_variant, treatments
@@ -266,7 +267,7 @@ def require_same_task(policy: Described, task: TherapyTask) -> None:
     _require_same_spaces(policy, task, where)
 
 
-def _attributes(task: TherapyTask) -> dict[str, Any]:
+def _attributes(task: TherapyTask) -> JsonObject:
     return {
         name: value
         for name, value in vars(task).items()

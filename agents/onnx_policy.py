@@ -25,6 +25,7 @@ from oncogym.agents.policy_header import (
 )
 from oncogym.core.documents import Document
 from oncogym.core.files import CorruptFileError
+from oncogym.core.json_types import JsonObject
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -55,7 +56,7 @@ class OnnxPolicy(Described):
         """The graph as an array of bytes, for archives of arrays."""
         return {"onnx": np.frombuffer(self.model, np.uint8)}
 
-    def to_document(self) -> dict[str, Any]:
+    def to_document(self) -> JsonObject:
         """All but the graph, JSON-able."""
         state = [list(shape) for shape in self.state]
         return header_document(self, {"onnx": {"state": state}})

@@ -39,6 +39,7 @@ from oncogym.core.files import (
     write_bytes_atomic,
     write_json_atomic,
 )
+from oncogym.core.json_types import JsonObject
 
 ACTIVATIONS = ("tanh", "relu")
 # Files of the network: of a multi-layer perceptron, and of any other.
@@ -95,7 +96,7 @@ class Policy(Described):
             found["observation_mean"], found["observation_variance"] = self.mean, self.variance
         return found
 
-    def to_document(self) -> dict[str, Any]:
+    def to_document(self) -> JsonObject:
         """All but the tensors, JSON-able."""
         plain = self.mean is None
         return header_document(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from oncogym.core.documents import Document, is_number
 from oncogym.core.files import to_plain
+from oncogym.core.json_types import JsonObject
 
 FORMAT = "oncogym-policy"
 VERSION = 2
@@ -54,9 +55,7 @@ class Described:
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
-def header_document(
-    policy: Described, network: Mapping[str, object], **more: Any
-) -> dict[str, Any]:
+def header_document(policy: Described, network: Mapping[str, object], **more: Any) -> JsonObject:
     """What is said of a policy, JSON-able: ``network`` describes its network, ``more`` the rest.
 
     Args:
@@ -84,7 +83,7 @@ def header_document(
 
 def header_values(
     document: Document, inputs: int | None = None, actions: int | None = None
-) -> dict[str, Any]:
+) -> JsonObject:
     """The attributes of :class:`Described` from :func:`header_document`.
 
     Args:
@@ -107,7 +106,7 @@ def header_values(
     }
 
 
-def _describe(space: Box) -> dict[str, Any]:
+def _describe(space: Box) -> JsonObject:
     return {
         "shape": list(space.shape),
         "dtype": str(space.dtype),

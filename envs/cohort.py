@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from oncogym.core.documents import Document, shown
 from oncogym.core.errors import nearest
 from oncogym.core.files import CorruptFileError, StrPath, to_plain
+from oncogym.core.json_types import JsonObject
 from oncogym.envs import streams
 from oncogym.envs.distributions import Independent, read_distribution
 
@@ -183,7 +184,7 @@ class Cohort:
 CohortName = str | Mapping[str, Any] | Cohort
 
 
-def read_description(path: StrPath) -> dict[str, Any]:
+def read_description(path: StrPath) -> JsonObject:
     """A patient or a cohort as its JSON file describes it; a cohort gets the name of the file.
 
     Raises:

@@ -9,6 +9,7 @@ from typing import Any
 
 from oncogym.core.errors import nearest
 from oncogym.core.files import to_plain
+from oncogym.core.json_types import JsonObject
 from oncogym.envs.option_types import describe, fits, parameter_types
 from oncogym.envs.treatment import Treatment, Variant
 
@@ -56,7 +57,7 @@ def resolve_options(
 
 def complete_options(
     treatment: Treatment, task_options: Mapping[str, object], numerical: bool = False
-) -> dict[str, Any]:
+) -> JsonObject:
     """``task_options`` with the defaults of the task filled in, in JSON's types.
 
     Two sets of options describe the same decision problem when their complete forms are equal.

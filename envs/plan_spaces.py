@@ -7,12 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from oncogym.core.arrays import Floats
 from oncogym.core.checks import check_option, whole_number
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

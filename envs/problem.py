@@ -19,6 +19,7 @@ from oncogym.core.checks import whole_number
 from oncogym.core.documents import Document
 from oncogym.core.errors import UnknownNameError
 from oncogym.core.files import to_plain
+from oncogym.core.json_types import JsonObject
 from oncogym.envs import streams
 from oncogym.envs.cohort import Cohort, CohortName, Fixed
 from oncogym.envs.options import complete_options, resolve_options
@@ -254,7 +255,7 @@ class Problem:
         """A user's own patient ``(fields,)``, if the problem is theirs."""
         return self.cohort.patients(1)[0] if self.cohort.name == OWN_PATIENT else None
 
-    def environment_options(self) -> dict[str, Any]:
+    def environment_options(self) -> JsonObject:
         """Keyword arguments with which an environment treats this problem's patients."""
         found: dict[str, object] = dict(self.options)
         row = self.patient
@@ -266,7 +267,7 @@ class Problem:
             found["max_episode_steps"] = self.max_episode_steps
         return found
 
-    def identity(self, *, numerical: bool = True) -> dict[str, Any]:
+    def identity(self, *, numerical: bool = True) -> JsonObject:
         """What decides the outcome of a course, JSON-able and short.
 
         Args:
@@ -279,7 +280,7 @@ class Problem:
             "patients": f"{len(self.patients)} with sha256 {digest[:16]}",
         }
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """The problem as plain data, from which :meth:`from_json` makes it again."""
         return to_plain(
             {

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from oncogym.core.arrays import Floats
 from oncogym.core.errors import nearest
-
-Floats = NDArray[np.float64]
 
 
 class ScheduleError(ValueError):

@@ -29,10 +29,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
+from oncogym.core.arrays import Floats
 from oncogym.core.checks import check_option
 from oncogym.envs.outcomes import Metric
-
-Floats = NDArray[np.float64]
 
 #: Relative biological effectiveness of protons, one constant for all tissues and doses.
 RBE = 1.1

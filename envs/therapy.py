@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from oncogym.core.checks import check_choice
 from oncogym.core.errors import nearest
+from oncogym.core.json_types import JsonObject
 from oncogym.envs.buffers import BufferPool
 from oncogym.envs.copies import copy_object
 from oncogym.envs.outcomes import Metric
@@ -333,7 +334,7 @@ class TherapyTask(ABC):
         return self.patient_class.from_array(self.patients[lane])
 
     @abstractmethod
-    def to_physical(self, action: Any) -> dict[str, Any]:
+    def to_physical(self, action: Any) -> JsonObject:
         """Name and physical value of each component of an action or batch of actions.
 
         Keys are the names in :attr:`action_parts`; the unit of each stands there.

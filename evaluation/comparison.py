@@ -16,6 +16,7 @@ import pandas as pd
 from oncogym.agents.agent import Agent, what_is_seen
 from oncogym.core.errors import nearest
 from oncogym.core.files import write_csv_atomic, write_json_atomic
+from oncogym.core.json_types import JsonObject
 from oncogym.core.output_folder import OutputFolder
 from oncogym.envs.problem import Problem
 from oncogym.evaluation.harness import evaluate_problem
@@ -247,7 +248,7 @@ class Comparison:
             f"{self.labels[self.baseline]}: cost {show_number(own)} against {show_number(usual)}"
         )
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> JsonObject:
         """Everything as JSON-able data."""
         return {
             "env": self.problem.variant.id,
@@ -310,7 +311,7 @@ class Comparison:
         for caption, chart in self.figures.items():
             report.add_chart(chart, caption, caption)
 
-    def browser_document(self) -> dict[str, Any]:
+    def browser_document(self) -> JsonObject:
         """The courses as the treatment browser of a report reads them."""
         return self.courses.document(self.labels, self.protagonists)
 

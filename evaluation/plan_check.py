@@ -11,6 +11,7 @@ import pandas as pd
 from oncogym.agents.agent import Agent
 from oncogym.agents.clinical import clinical_agent
 from oncogym.agents.plan import PlanAgent
+from oncogym.core.json_types import JsonObject
 from oncogym.envs.problem import Problem
 from oncogym.envs.protocols import Schedule, ScheduleError
 from oncogym.evaluation.harness import evaluate_problem
@@ -38,7 +39,7 @@ class PlanCheck:
     table: pd.DataFrame
     faults: tuple[str, ...]
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> JsonObject:
         """The table and the faults as JSON-able data."""
         return {"comparison": self.table.to_dict(orient="records"), "faults": list(self.faults)}
 

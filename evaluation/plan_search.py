@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
 from oncogym.agents.optimizers import Optimizer, OptimizeResult, PlanObjective
+from oncogym.core.json_types import JsonObject
 from oncogym.envs.problem import Problem
 from oncogym.envs.therapy import Floats
 
@@ -56,7 +56,7 @@ def search_plan(
         )
 
 
-def about_search(result: OptimizeResult, problem: Problem) -> dict[str, Any]:
+def about_search(result: OptimizeResult, problem: Problem) -> JsonObject:
     """What is kept of a search beside its plan, JSON-able."""
     return {
         "env": problem.env_id,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from oncogym.core.errors import UnknownNameError, nearest
+from oncogym.core.json_types import JsonObject
 from oncogym.envs.registry import find_variant
 from oncogym.evaluation import reproduce
 
@@ -55,7 +56,7 @@ class Measurement:
         met = self.figure >= self.target if self.higher_is_better else self.figure <= self.target
         return bool(met)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """The measurement and its verdict as plain data."""
         return {**asdict(self), "ok": self.ok}
 

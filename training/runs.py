@@ -37,6 +37,7 @@ from oncogym.core.files import (
     to_plain,
     write_json_atomic,
 )
+from oncogym.core.json_types import JsonObject
 from oncogym.core.manifest import manifest
 from oncogym.core.run_lock import hold
 from oncogym.envs.problem import Problem
@@ -434,7 +435,7 @@ class _Run:
 _BEST = "best/"
 
 
-def _without_prefix(arrays: Mapping[str, object], prefix: str) -> dict[str, Any]:
+def _without_prefix(arrays: Mapping[str, object], prefix: str) -> JsonObject:
     return {n.removeprefix(prefix): array for n, array in arrays.items() if n.startswith(prefix)}
 
 

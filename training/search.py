@@ -29,6 +29,7 @@ from oncogym.core.files import (
     write_csv_atomic,
     write_json_atomic,
 )
+from oncogym.core.json_types import JsonObject
 from oncogym.core.run_lock import hold
 from oncogym.training.algorithms import DEFAULT
 from oncogym.training.runs import TrainResult, resume, train
@@ -161,7 +162,7 @@ def _run(
     steps: int | None,
     options: Mapping[str, Any] | None,
     progress: bool,
-) -> dict[str, Any]:
+) -> JsonObject:
     found: TrainResult
     if (place / "config.json").exists():
         found = resume(place, progress=progress)

@@ -12,6 +12,7 @@ from oncogym.core.checks import check_choice, whole_number
 from oncogym.core.documents import Document, shown
 from oncogym.core.errors import nearest
 from oncogym.core.files import CorruptFileError, to_plain
+from oncogym.core.json_types import JsonObject
 from oncogym.envs.problem import Problem
 from oncogym.envs.registry import find_variant
 from oncogym.training.algorithms import find_algorithm
@@ -99,7 +100,7 @@ class RunSettings:
             f"{FEW_UPDATES}: train for more steps, or with fewer lanes"
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """The settings as plain data."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         values["problem"] = self.problem.to_json()
@@ -133,7 +134,7 @@ class RunSettings:
             raise CorruptFileError(f"{document.place}: {error!r}") from error
 
 
-def _completed(problem: Problem, options: Mapping[str, object]) -> dict[str, Any]:
+def _completed(problem: Problem, options: Mapping[str, object]) -> JsonObject:
     """Options as a problem keeps them: patients and cohorts of one's own read and completed."""
     found = dict(options)
     whom = {name: found[name] for name in ("cohort", "patient") if found.get(name) is not None}
@@ -228,7 +229,7 @@ def _fewer_lanes(method: Algorithm, settings: object, lanes: int, steps: int) ->
     return max(lanes, 1)
 
 
-def read_hyperparameters(method: Algorithm, env_id: str, base: str = "tuned") -> dict[str, Any]:
+def read_hyperparameters(method: Algorithm, env_id: str, base: str = "tuned") -> JsonObject:
     """The ``default`` entry of an algorithm's file, then the id's own or that of another ``base``.
 
     Args:

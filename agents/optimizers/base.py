@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 from oncogym.agents.plan import PlanAgent
 from oncogym.core.errors import nearest
 from oncogym.core.files import StrPath
+from oncogym.core.json_types import JsonObject
 from oncogym.envs.therapy import Floats
 
 #: Entry-point group in which another package offers an :class:`Optimizer` class.
@@ -147,7 +148,7 @@ def register_optimizer(kind: Kind) -> Kind:
     return kind
 
 
-def optimizers() -> dict[str, Any]:
+def optimizers() -> JsonObject:
     """Classes of all optimisers by name, those of other packages included."""
     package = importlib.import_module("oncogym.agents.optimizers")
     for module in pkgutil.iter_modules(package.__path__):
@@ -176,7 +177,7 @@ def find_optimizer(name: str, settings: Mapping[str, object] | None = None) -> O
     return kind(kind.Settings(**(settings or {})))
 
 
-def plain_settings(optimizer: Optimizer) -> dict[str, Any]:
+def plain_settings(optimizer: Optimizer) -> JsonObject:
     """The settings of an optimiser as a dictionary."""
     return asdict(optimizer.settings)
 

@@ -13,6 +13,7 @@ from oncogym.agents.clinical import clinical_agents
 from oncogym.agents.optimizers.lane_batch import LaneBatch, lane_returns
 from oncogym.agents.plan import PlanAgent
 from oncogym.core.checks import whole_number
+from oncogym.core.json_types import JsonObject
 from oncogym.envs.plan_spaces import PlanSpace, SlotSpace
 from oncogym.envs.problem import Problem
 from oncogym.envs.therapy import Floats
@@ -71,7 +72,7 @@ class PlanObjective:
         """
         return self.problem.kept_task(1).slot_space(max_dose, min_gap)
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> JsonObject:
         """What decides the scores, JSON-able: equal for two objectives only if they score alike."""
         return {**self.problem.identity(), "replicates": self.replicates}
 

@@ -11,6 +11,7 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from oncogym.core.checks import check_choice, check_option
+from oncogym.core.json_types import JsonObject
 from oncogym.envs.chemo_dosing import step_kernels as kernel
 from oncogym.envs.chemo_dosing.interval_kernels import CONSTANTS
 from oncogym.envs.chemo_dosing.model import ChemoPatient
@@ -263,7 +264,7 @@ class ChemoTask(TherapyTask):
             "dose_size": self._dose_size.T,
         }
 
-    def to_physical(self, action: Any) -> dict[str, Any]:
+    def to_physical(self, action: Any) -> JsonObject:
         """``wait`` [days] (only with ``decisions="wait"``) and ``dose`` [mg/L] asked for.
 
         The budget may leave less of the dose than is asked for.

@@ -11,6 +11,7 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from oncogym.core.checks import check_option
+from oncogym.core.json_types import JsonObject
 from oncogym.envs.device import choose_device
 from oncogym.envs.emt6ro_fractionation import frame_kernels
 from oncogym.envs.emt6ro_fractionation import step_kernels as kernel
@@ -362,7 +363,7 @@ class EMT6RoTask(TherapyTask):
         )  # fmt: skip
         self._observe_lanes(self._all_lanes, result.observation)
 
-    def to_physical(self, action: Any) -> dict[str, Any]:
+    def to_physical(self, action: Any) -> JsonObject:
         """``dose`` [Gy] and ``wait`` [h] asked for, on their grids; less dose may be left."""
         values = np.clip(np.asarray(action, np.float64), 0.0, 1.0)
         steps = np.floor(values[..., 0] * self.max_dose / self.dose_step + 0.5)

@@ -11,6 +11,7 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from oncogym.core.checks import check_choice, check_option
+from oncogym.core.json_types import JsonObject
 from oncogym.envs.glioblastoma_radiation import kernels
 from oncogym.envs.glioblastoma_radiation import step_kernels as kernel
 from oncogym.envs.glioblastoma_radiation.accurate_lanes import AccurateLanes, beyond_source_grid
@@ -384,7 +385,7 @@ class GlioblastomaTask(TherapyTask):
         result.outcome[over, kernel.METRICS + 1] = count * eqd2(fractions, ALPHA_BETA["brain"])
         result.outcome[over, kernel.METRICS + 2] = outside_lq_range(fractions)
 
-    def to_physical(self, action: Any) -> dict[str, Any]:
+    def to_physical(self, action: Any) -> JsonObject:
         """``dose`` [Gy] asked for; what is left of the total dose may be less."""
         values = np.clip(np.asarray(action, np.float64), 0.0, 1.0)
         return {"dose": values[..., 0] * self.total_dose}

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from oncogym.core.json_types import JsonObject
 from oncogym.envs.impt_beam_weighting.errors import PhantomFileError
 from oncogym.envs.impt_beam_weighting.structures import Structure, StructureSet
 
@@ -200,7 +201,7 @@ def _digest(path: str, changed: int, size: int) -> str:
     return found.hexdigest()
 
 
-def _read_about(file: zipfile.ZipFile, parts: Mapping[str, zipfile.ZipInfo]) -> dict[str, Any]:
+def _read_about(file: zipfile.ZipFile, parts: Mapping[str, zipfile.ZipInfo]) -> JsonObject:
     if "about" not in parts:
         raise ValueError("the part 'about' is missing")
     if parts["about"].file_size > _ABOUT_BYTES:

@@ -7,16 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from oncogym.core.arrays import Floats, Ints
 from oncogym.envs.impt_beam_weighting import bragg, influence_kernels
 from oncogym.envs.impt_beam_weighting.checks import plain_array, real_array, real_number
 from oncogym.envs.impt_beam_weighting.errors import BeamMissesTargetError
 from oncogym.envs.impt_beam_weighting.phantom import Phantom
 from oncogym.envs.threads import choose
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 #: Angles of the source [degrees].
 ANGLES = (0.0, 45.0, 90.0, 135.0)

@@ -6,9 +6,8 @@ import math
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from oncogym.core.arrays import Floats
 
 # Range in water R = ALPHA E^POWER [cm, MeV]; Bortfeld, Med Phys 24:2024 (1997).
 ALPHA = 0.0022

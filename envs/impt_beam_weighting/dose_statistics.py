@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from oncogym.core.arrays import Floats
 from oncogym.envs.impt_beam_weighting.checks import real_array, real_number
 from oncogym.envs.impt_beam_weighting.influence import DoseInfluence
 from oncogym.envs.impt_beam_weighting.phantom import Phantom
@@ -14,7 +15,6 @@ from oncogym.envs.impt_beam_weighting.structures import REST, Structure, Structu
 from oncogym.envs.impt_beam_weighting.units import GRAY
 from oncogym.envs.impt_beam_weighting.voxels import check_grid, read_voxels
 
-Floats = NDArray[np.float64]
 # The dose that counts as treated volume in the conformity index, as a share of the prescription.
 _ISODOSE = 0.95
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from oncogym.core.arrays import Floats
 from oncogym.envs.impt_beam_weighting.checks import real_array
 from oncogym.envs.impt_beam_weighting.errors import PlanImportError
 
 Voxels = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 # Positions on two grids count as equal within this share of the spacing.
 _SAME = 1e-3

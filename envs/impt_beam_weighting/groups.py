@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.cluster.vq import vq
 
+from oncogym.core.arrays import Floats, Ints
 from oncogym.envs.impt_beam_weighting.influence import DoseInfluence
 from oncogym.envs.impt_beam_weighting.phantom import grid_points
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 # Rounds of k-means; hundreds of spots settle in some ten.
 _ROUNDS = 100

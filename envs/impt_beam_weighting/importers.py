@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 
+from oncogym.core.arrays import Floats
 from oncogym.core.errors import nearest
 from oncogym.envs.impt_beam_weighting.checks import real_array
 from oncogym.envs.impt_beam_weighting.errors import (
@@ -51,7 +52,6 @@ from oncogym.envs.impt_beam_weighting.structures import Structure
 from oncogym.envs.impt_beam_weighting.voxels import check_grid, read_voxels
 
 Voxels = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 # Names of the outline of the patient, which is an organ like any other in matRad.
 _BODY = ("body", "external", "skin")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix, issparse
 
+from oncogym.core.arrays import Floats
 from oncogym.envs.impt_beam_weighting import bragg, influence_kernels, objective_kernels
 from oncogym.envs.impt_beam_weighting.archive import (
     Array,
@@ -33,7 +34,6 @@ from oncogym.envs.impt_beam_weighting.structures import StructureSet
 from oncogym.envs.impt_beam_weighting.units import GRAY, check_unit, quantity_of
 from oncogym.envs.threads import choose
 
-Floats = NDArray[np.float64]
 #: Entries below this share of the largest dose of a spot are left out.
 CUT = 1e-3
 # Rows of one call of the kernels; any number gives the same matrix.

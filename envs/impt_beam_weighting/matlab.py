@@ -17,17 +17,17 @@ from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 from scipy.sparse import csc_matrix
 
+from oncogym.core.arrays import Floats
+from oncogym.core.json_types import JsonObject
 from oncogym.envs.impt_beam_weighting.checks import real_array
 from oncogym.envs.impt_beam_weighting.errors import PlanImportError
-
-Floats = NDArray[np.float64]
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 # Where the signature may stand: at the start, or behind MATLAB's own header.
 _OFFSETS = (0, 512, 1024, 2048)
 
 
-def read_mat(path: Path, names: Mapping[str, Sequence[str] | None]) -> dict[str, Any]:
+def read_mat(path: Path, names: Mapping[str, Sequence[str] | None]) -> JsonObject:
     """Variables of a MATLAB file.
 
     Args:
@@ -65,12 +65,12 @@ def _is_hdf5(path: Path) -> bool:
     return any(start[at : at + len(_HDF5)] == _HDF5 for at in _OFFSETS)
 
 
-def _read_older(path: Path, names: list[str]) -> dict[str, Any]:
+def _read_older(path: Path, names: list[str]) -> JsonObject:
     with path.open("rb") as file:
         return dict(loadmat(file, variable_names=names))
 
 
-def _read_hdf5(path: Path, names: Mapping[str, Sequence[str] | None]) -> dict[str, Any]:
+def _read_hdf5(path: Path, names: Mapping[str, Sequence[str] | None]) -> JsonObject:
     try:
         import h5py
     except ImportError:

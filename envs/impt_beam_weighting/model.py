@@ -9,12 +9,11 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from oncogym.core.arrays import Floats
 from oncogym.envs.impt_beam_weighting import step_kernels as kernel
 from oncogym.envs.impt_beam_weighting.checks import real_array
 from oncogym.envs.impt_beam_weighting.plan_library import PlanLibrary
 from oncogym.envs.patient import PatientRecord
-
-Floats = NDArray[np.float64]
 
 # Systematic errors of the nominal population [cm, relative], and random displacement [cm]; the
 # margins of the specification: 3 to 5 mm, 3 to 3.5 %.

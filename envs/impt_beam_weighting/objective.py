@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from oncogym.core.arrays import Floats
 from oncogym.core.errors import nearest
 from oncogym.envs.impt_beam_weighting import objective_kernels as kernel
 from oncogym.envs.impt_beam_weighting import tile_kernels
@@ -19,8 +20,6 @@ from oncogym.envs.impt_beam_weighting.errors import PlanningWarning
 from oncogym.envs.impt_beam_weighting.influence import DoseInfluence
 from oncogym.envs.impt_beam_weighting.structures import REST, StructureSet
 from oncogym.envs.threads import choose
-
-Floats = NDArray[np.float64]
 
 KINDS = ("deviation", "underdose", "overdose", "mean")
 # Problems with more entries are evaluated by all threads, in chunks of about so many.

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from oncogym.core.arrays import Floats
 from oncogym.envs.impt_beam_weighting import shapes
 from oncogym.envs.impt_beam_weighting.archive import (
     Array,
@@ -27,8 +27,6 @@ from oncogym.envs.impt_beam_weighting.errors import (
     StructureOutsideGridError,
 )
 from oncogym.envs.impt_beam_weighting.structures import Structure, StructureSet
-
-Floats = NDArray[np.float64]
 
 _KEYS = {
     "name", "shape", "spacing", "origin", "prescription", "density", "outside", "entrance",

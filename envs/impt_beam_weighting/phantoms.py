@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from oncogym.core.errors import nearest
+from oncogym.core.json_types import JsonObject
 from oncogym.envs.impt_beam_weighting.phantom import Phantom
 
 
-def _ellipse(x: float, y: float, a: float, b: float) -> dict[str, Any]:
+def _ellipse(x: float, y: float, a: float, b: float) -> JsonObject:
     return {"ellipse": {"center": [x, y], "semi_axes": [a, b]}}
 
 
-def _box(x0: float, x1: float, y0: float, y1: float) -> dict[str, Any]:
+def _box(x0: float, x1: float, y0: float, y1: float) -> JsonObject:
     return {"box": {"lower": [x0, y0], "upper": [x1, y1]}}
 
 
-def _structure(name: str, shape: dict[str, Any], role: str, **more: Any) -> dict[str, Any]:
+def _structure(name: str, shape: dict[str, Any], role: str, **more: Any) -> JsonObject:
     return {"name": name, "role": role, "shape": shape, **more}
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from oncogym.core.arrays import Floats
 from oncogym.envs.impt_beam_weighting.anatomies import anatomy
 from oncogym.envs.impt_beam_weighting.beams import BeamSet, trace
 from oncogym.envs.impt_beam_weighting.dose_statistics import dvh
@@ -16,8 +16,6 @@ from oncogym.envs.impt_beam_weighting.model import simulate
 from oncogym.envs.impt_beam_weighting.phantom import Phantom
 from oncogym.envs.impt_beam_weighting.plan_library import scenario_of
 from oncogym.envs.outcomes import Trace
-
-Floats = NDArray[np.float64]
 
 _COLOURS = ("tab:green", "tab:red", "tab:orange", "tab:purple", "tab:brown", "tab:pink")
 _VIEW = 8.0  # cm around the target

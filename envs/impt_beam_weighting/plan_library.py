@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from oncogym.core.arrays import Floats
 from oncogym.envs.impt_beam_weighting import beams as pencil
 from oncogym.envs.impt_beam_weighting import bragg
 from oncogym.envs.impt_beam_weighting import plan_library_kernels as library_kernels
@@ -47,8 +48,6 @@ from oncogym.envs.impt_beam_weighting.static_plans import (
 from oncogym.envs.impt_beam_weighting.structures import REST, StructureSet
 from oncogym.envs.impt_beam_weighting.units import GRAY
 from oncogym.envs.threads import choose
-
-Floats = NDArray[np.float64]
 
 #: Plans of a library, in the order of the shares of an action.
 PLANS = ("robust", "nominal", "single_field", "equal")

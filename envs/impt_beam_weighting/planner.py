@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import Bounds, minimize
 from threadpoolctl import ThreadpoolController
 
+from oncogym.core.arrays import Floats
 from oncogym.core.errors import nearest
 from oncogym.envs.impt_beam_weighting import objective_kernels as kernel
 from oncogym.envs.impt_beam_weighting.errors import WeightError
@@ -20,8 +21,6 @@ from oncogym.envs.impt_beam_weighting.influence import DoseInfluence
 from oncogym.envs.impt_beam_weighting.objective import Objective, Problem
 from oncogym.envs.impt_beam_weighting.units import GRAY
 from oncogym.envs.threads import choose
-
-Floats = NDArray[np.float64]
 
 METHODS = ("lbfgs", "accelerated")
 ROBUST = ("mean", "worst")

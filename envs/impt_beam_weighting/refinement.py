@@ -13,6 +13,7 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from oncogym.core.checks import check_option
+from oncogym.core.json_types import JsonObject
 from oncogym.envs.impt_beam_weighting import refine_kernels as kernel
 from oncogym.envs.impt_beam_weighting.anatomies import anatomy
 from oncogym.envs.impt_beam_weighting.beams import BeamSet
@@ -233,7 +234,7 @@ class Refinement:
         """All lanes are planned for the one patient: nothing has to be made for others."""
         return values
 
-    def to_physical(self, action: Floats) -> dict[str, Any]:
+    def to_physical(self, action: Floats) -> JsonObject:
         """Factor of each group's weight."""
         reach = math.log(self._options[kernel.FACTOR])
         factors = np.exp((2.0 * action - 1.0) * reach)

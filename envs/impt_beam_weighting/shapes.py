@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from oncogym.core.arrays import Floats
 from oncogym.core.errors import nearest
 
-Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 # Points on an edge belong to a shape although rounding may put them outside by a hair.
 _EDGE = 1e-9

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.sparse import csr_matrix
 
+from oncogym.core.arrays import Floats
 from oncogym.envs.impt_beam_weighting.checks import plain_array
 from oncogym.envs.impt_beam_weighting.influence import DoseInfluence
 from oncogym.envs.impt_beam_weighting.objective import Objective, Term, standard_ridge
 from oncogym.envs.impt_beam_weighting.planner import plan, standard_goal
-
-Floats = NDArray[np.float64]
 
 # Aims above a prescription of 60 Gy [Gy], in proportion for others: a symmetric penalty centres the
 # dose on its aim, so the coldest 5 % of the target lie below it; over scenarios they lie further

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oncogym.core.checks import check_option, whole_number
+from oncogym.core.json_types import JsonObject
 from oncogym.envs.impt_beam_weighting.course import Course
 from oncogym.envs.impt_beam_weighting.model import IMPTPatient
 from oncogym.envs.impt_beam_weighting.refinement import Refinement
@@ -194,7 +195,7 @@ class IMPTTask(TherapyTask):
     def _receive(self, values: State) -> State:
         return self._problem.receive(values)
 
-    def to_physical(self, action: Any) -> dict[str, Any]:
+    def to_physical(self, action: Any) -> JsonObject:
         """Physical values of an action; names and units stand in :attr:`action_parts`."""
         return self._problem.to_physical(np.clip(np.asarray(action, np.float64), 0.0, 1.0))
 

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -22,6 +21,7 @@ from oncogym.core.files import (
     to_plain,
     write_json_atomic,
 )
+from oncogym.core.json_types import JsonObject
 from oncogym.core.output_folder import OutputFolder
 from oncogym.envs.problem import Problem
 from oncogym.evaluation import comparison
@@ -79,7 +79,7 @@ def reported_envs(folder: Path) -> list[str]:
         raise CorruptFileError(f"{path}: no summary of a benchmark ({error})") from error
 
 
-def settings_of(preset: Preset, seed: int) -> dict[str, Any]:
+def settings_of(preset: Preset, seed: int) -> JsonObject:
     """What decides the results of a benchmark, as plain data."""
     return dict(to_plain({"preset": asdict(preset), "seed": seed}))
 

@@ -20,6 +20,7 @@ from oncogym.agents.optimizers import (
 from oncogym.agents.optimizers.objective import encoded, protocol_plans
 from oncogym.agents.plan import PatientPlans, PlanAgent
 from oncogym.core.files import CorruptFileError, read_json
+from oncogym.core.json_types import JsonObject
 from oncogym.envs.problem import Problem
 from oncogym.evaluation.benchmark.plan_distance import search_own_plans
 from oncogym.evaluation.benchmark.presets import Preset
@@ -119,7 +120,7 @@ def _finder(result: OptimizeResult, optimizer: Optimizer) -> str:
     return f"L-BFGS-B from {own}" if polished else own
 
 
-def read_search(path: Path) -> dict[str, Any]:
+def read_search(path: Path) -> JsonObject:
     """What finding the plan in a file took.
 
     Raises:

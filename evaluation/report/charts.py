@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from oncogym.core.json_types import JsonObject
 from oncogym.evaluation.metrics import mean_of, titled, well_founded
 from oncogym.evaluation.report.curves import mean_interval
 from oncogym.evaluation.statistics import Interval
@@ -40,7 +41,7 @@ class Curve:
     low: _Numbers | None = None
     high: _Numbers | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Values and interval, without the places."""
         found = {"values": _plain(self.y)}
         if self.low is not None and self.high is not None:
@@ -64,7 +65,7 @@ class Lines:
     curves: Mapping[str, Curve]
     mean: Curve | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """What the page draws; the mean comes first."""
         named = dict(self.curves)
         if self.mean is not None:
@@ -83,7 +84,7 @@ class Estimate:
     interval: Interval
     spread: tuple[float, ...] | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Five digits of each number."""
         own = self.interval
         row: dict[str, object] = {
@@ -112,7 +113,7 @@ class Measure:
     rows: Sequence[Estimate | None]
     marks: Mapping[str, float] | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """The measure as the page reads it."""
         marks = {} if self.marks is None else {"marks": dict(self.marks)}
         rows = [None if row is None else row.to_json() for row in self.rows]
@@ -133,7 +134,7 @@ class Ranges:
     measures: Sequence[Measure]
     estimate: str
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """What the page draws."""
         return {
             "kind": "ranges",
@@ -196,7 +197,7 @@ class Losses:
     headline: int
     panels: Sequence[LossPanel]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """What the page draws: a panel for each size of an event."""
         panels = []
         for panel in self.panels:

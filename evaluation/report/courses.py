@@ -6,12 +6,12 @@ import heapq
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oncogym.agents.rollout import Rollout, rollout
+from oncogym.core.json_types import JsonObject
 from oncogym.envs.outcomes import Trace
 from oncogym.envs.problem import Problem
 from oncogym.evaluation.shards import Shard
@@ -64,7 +64,7 @@ class Courses:
         """The traces of one patient by agent."""
         return {name: courses[patient] for name, courses in self.traces.items()}
 
-    def document(self, labels: Mapping[str, str], first: Sequence[str] = ()) -> dict[str, Any]:
+    def document(self, labels: Mapping[str, str], first: Sequence[str] = ()) -> JsonObject:
         """What the treatment browser of a report reads; JSON-able.
 
         Args:
@@ -102,7 +102,7 @@ class Courses:
         return [{fields[j]: float(f"{row[j]:.4g}") for j in differ} for row in rows]
 
 
-def browser(documents: Sequence[Mapping[str, object]]) -> dict[str, Any]:
+def browser(documents: Sequence[Mapping[str, object]]) -> JsonObject:
     """The treatment browser over the documents of several environments."""
     return {"kind": "courses", "environments": list(documents)}
 
@@ -112,7 +112,7 @@ def _outcome(end: Rollout, lane: int) -> list[float | None]:
     return [float(f"{value:.5g}") if math.isfinite(value) else None for value in values]
 
 
-def _panels(agents: Sequence[Sequence[Trace]]) -> dict[str, Any]:
+def _panels(agents: Sequence[Sequence[Trace]]) -> JsonObject:
     """The quantities of one patient, and each agent's points of each; None where it has none."""
     samples = {trace.name: trace for traces in agents for trace in traces}
     courses = []

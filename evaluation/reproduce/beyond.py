@@ -11,14 +11,12 @@ trial. alpha/beta of breast 3.5 Gy [1.2, 5.7] as a lecture on START prints it (J
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from oncogym.agents.batch_cma import BatchCMA
+from oncogym.core.arrays import Floats
 from oncogym.envs.radiobiology import bed
 from oncogym.evaluation.reproduce.checks import Check, Source, compare, register
-
-Floats = NDArray[np.float64]
 
 # Hahnfeldt's model in the form of Ledzewicz and Schaettler: mm^3, days, mg of inhibitor per kg.
 _GROWTH, _BIRTH, _DEATH, _LOSS, _KILL = 0.084, 5.85, 0.00873, 0.02, 0.15

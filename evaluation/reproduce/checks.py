@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from oncogym.core.errors import nearest
+from oncogym.core.json_types import JsonObject
 from oncogym.evaluation import reproduce
 
 
@@ -101,7 +102,7 @@ class Source:
     configured: Callable[[Mapping[str, Any], Path | None], Source] | None = None
     figure_options: tuple[str, ...] = ()
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> JsonObject:
         """Defaults of the options that only this source has, by destination."""
         parser = argparse.ArgumentParser(add_help=False)
         if self.arguments is not None:

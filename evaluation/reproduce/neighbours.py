@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from oncogym.core.json_types import JsonObject
 from oncogym.parallel.base import usable_cores
 
 #: What may be imported first.
@@ -88,7 +89,7 @@ class Neighbourhood:
         """Whether the ratio is within :data:`LIMIT`."""
         return self.ratio <= LIMIT
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """The measurement and its verdict as plain data."""
         return {**asdict(self), "ratio": self.ratio, "ok": self.ok}
 

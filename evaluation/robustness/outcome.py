@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from oncogym.core.files import to_plain, write_csv_atomic, write_json_atomic
+from oncogym.core.json_types import JsonObject
 from oncogym.core.output_folder import OutputFolder
 from oncogym.envs.problem import Problem
 from oncogym.evaluation.report.charts import losses_chart
@@ -68,7 +69,7 @@ class Robustness:
         """Return and the treatment's first metric that has a better direction."""
         return ["return", *_directed(self.problem)[:1]]
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> JsonObject:
         """Everything but the single patients as JSON-able data, as the report reads it."""
         document = {
             "env": self.problem.variant.id,

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from oncogym.core.files import CorruptFileError, StrPath, read_json
+from oncogym.core.json_types import JsonObject
 from oncogym.evaluation.metrics import titled
 from oncogym.evaluation.report.charts import losses_chart
 from oncogym.evaluation.report.labels import distinct, label_of
@@ -21,7 +22,7 @@ from oncogym.evaluation.statistics import Interval
 DOCUMENT = "robustness.json"
 
 
-def read_study(folder: StrPath) -> dict[str, Any]:
+def read_study(folder: StrPath) -> JsonObject:
     """The document of a study that ``oncogym robustness --out`` has written to a folder.
 
     Raises:

@@ -28,6 +28,7 @@ from oncogym.agents.optimizers.genetic.settings import GeneticSettings
 from oncogym.agents.optimizers.genetic.state import SearchFolder, SearchState
 from oncogym.agents.optimizers.objective import PlanObjective, as_objective
 from oncogym.core.files import StrPath
+from oncogym.core.json_types import JsonObject
 from oncogym.envs.plan_spaces import SlotSpace
 from oncogym.envs.therapy import Floats
 
@@ -288,6 +289,6 @@ def _report(state: SearchState, folder: SearchFolder | None, progress: Progress 
         progress(state.generation + 1, state.history[-1]["best"], state.simulations)
 
 
-def _numbers(space: SlotSpace) -> dict[str, Any]:
+def _numbers(space: SlotSpace) -> JsonObject:
     fields = (field.name for field in dataclasses.fields(space))
     return {name: getattr(space, name) for name in fields if name != "decode"}

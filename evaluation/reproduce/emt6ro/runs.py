@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from oncogym.core.files import CorruptFileError, write_bytes_atomic
+from oncogym.core.json_types import JsonObject
 from oncogym.envs.device import choose_device
 from oncogym.envs.emt6ro_fractionation import Protocol, Tumour, simulate
 
@@ -94,7 +95,7 @@ def _describe(
     seed: int,
     fidelity: str,
     device: str,
-) -> dict[str, Any]:
+) -> JsonObject:
     """The settings that decide the outcomes, as plain data."""
     digest = hashlib.sha256()
     for tumour in tumours:

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from oncogym.agents import Agent, PlanAgent, clinical_agent, rollout
 from oncogym.agents.learned import PolicyAgent
+from oncogym.core.json_types import JsonObject
 from oncogym.envs.glioblastoma_radiation.model import (
     TOTAL_DOSE,
     simulate,
@@ -264,7 +265,7 @@ def _play_policy(agent: PolicyAgent, weekends: bool) -> Played:
     return play(lambda task: agent, weekends, _observation(agent))
 
 
-def _observation(agent: PolicyAgent) -> dict[str, Any]:
+def _observation(agent: PolicyAgent) -> JsonObject:
     options = agent.policy.options
     return {"observation": options["observation"]} if "observation" in options else {}
 

@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D
 from numpy.typing import ArrayLike, NDArray
 
+from oncogym.core.arrays import Floats
 from oncogym.envs.impt_beam_weighting import (
     BeamSet,
     DoseInfluence,
@@ -28,8 +29,6 @@ from oncogym.envs.impt_beam_weighting import (
     dvh,
 )
 from oncogym.envs.impt_beam_weighting.beams import ANGLES, directions, trace
-
-Floats = NDArray[np.float64]
 
 # Okabe and Ito's colours: the target, organs in turn, the body.
 _TARGET = "#009E73"

@@ -13,12 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from oncogym.core.arrays import Floats
 from oncogym.core.files import write_csv_atomic
 from oncogym.envs.impt_beam_weighting import Objective, Term, dose_statistics, plan
 from oncogym.evaluation.reproduce.impt import plans as plans
 from oncogym.evaluation.reproduce.impt.drawing import colours, draw_dose, plane_of
-
-Floats = NDArray[np.float64]
 
 #: Phantoms with a front, and the organ whose dose is traded.
 FRONTS = {"c_shape": "cord", "abutting": "brainstem"}

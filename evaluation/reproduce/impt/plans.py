@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from oncogym.core.arrays import Floats
 from oncogym.core.files import CorruptFileError, write_bytes_atomic
 from oncogym.envs.impt_beam_weighting import (
     BeamSet,
@@ -36,8 +37,6 @@ from oncogym.envs.impt_beam_weighting.static_plans import (
     single_field_uniform,
 )
 from oncogym.evaluation.reproduce.impt.reference import ABLATION, FIT_B_NORMAL, FITS
-
-Floats = NDArray[np.float64]
 
 #: Iterations of optimised pencil-beam plans; see the note of their checks.
 ITERATIONS = 500

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from oncogym.core.arrays import Floats
 from oncogym.envs.impt_beam_weighting import (
     BeamSet,
     DoseInfluence,
@@ -33,8 +33,6 @@ from oncogym.evaluation.speed import (
     summarise,
     training_job,
 )
-
-Floats = NDArray[np.float64]
 
 #: Environment variable with the path of the TG-119 case.
 TG119 = "ONCOGYM_TG119"

@@ -7,14 +7,18 @@ import json
 import reprlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from oncogym.core.argument_types import positive, seed_number, whole
 from oncogym.core.errors import ReportError
+from oncogym.core.json_types import JsonObject
 from oncogym.envs.cohort import CohortName, read_description
 from oncogym.envs.problem import MOST_PATIENTS
 from oncogym.envs.treatment import FILE_ENDING
 from oncogym.parallel import EXECUTORS, Executor, open_executor
+
+#: What ``add_parser`` of a sub-command gets.
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 # Values of options nest no deeper; what is deeper is a slip, and ends in the limits of Python.
 _DEEPEST = 32
@@ -73,7 +77,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_options(pairs: list[str]) -> dict[str, Any]:
+def read_options(pairs: list[str]) -> JsonObject:
     """The options of ``--option``; files of patients and cohorts are read.
 
     What is kept of a command then says who was treated, whatever becomes of the file.
@@ -99,7 +103,7 @@ def cohort_name(text: str) -> CohortName:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def read_pairs(pairs: list[str]) -> dict[str, Any]:
+def read_pairs(pairs: list[str]) -> JsonObject:
     """Turn ``key=value`` texts into a dictionary; values are JSON, or else plain text.
 
     Raises:
@@ -163,7 +167,7 @@ def path(text: str) -> Path:
     return Path(text)
 
 
-def settings_of(args: argparse.Namespace, **read: Any) -> dict[str, Any]:
+def settings_of(args: argparse.Namespace, **read: Any) -> JsonObject:
     """The arguments of a sub-command as plain settings, for the manifest.
 
     Args:

@@ -9,9 +9,16 @@ import sys
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-from oncogym.cli.arguments import add_common, add_executor, executor_of, named, path, settings_of
+from oncogym.cli.arguments import (
+    Commands,
+    add_common,
+    add_executor,
+    executor_of,
+    named,
+    path,
+    settings_of,
+)
 from oncogym.core.argument_types import whole
 from oncogym.core.files import to_plain
 from oncogym.core.manifest import manifest
@@ -28,7 +35,7 @@ from oncogym.evaluation.report.suite import print_suite
 from oncogym.evaluation.robustness.report import read_study
 
 
-def add_parser(commands: Any) -> None:
+def add_parser(commands: Commands) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "benchmark",

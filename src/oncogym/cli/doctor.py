@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from oncogym import envs
-from oncogym.cli.arguments import add_common
+from oncogym.cli.arguments import Commands, add_common
+from oncogym.core.json_types import JsonObject
 from oncogym.core.manifest import manifest
 from oncogym.envs import treatments
 from oncogym.envs.device import choose_device
@@ -22,7 +22,7 @@ from oncogym.envs.problem import Problem
 from oncogym.envs.treatment import Treatment
 
 
-def add_parser(commands: Any) -> None:
+def add_parser(commands: Commands) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "doctor",
@@ -59,7 +59,7 @@ def _line(one: object) -> str:
     return f"ok, {one['seconds']:.1f} s" if one["ok"] else f"FAILED: {one['fault']}"
 
 
-def _surroundings() -> dict[str, Any]:
+def _surroundings() -> JsonObject:
     found = manifest("doctor")
     return {
         "versions": found["versions"],
@@ -86,7 +86,7 @@ def _kernels() -> str:
     return f"{place}{'' if elsewhere else ', beside the sources'} ({kept})"
 
 
-def _tried(treatment: Treatment) -> dict[str, Any]:
+def _tried(treatment: Treatment) -> JsonObject:
     started = time.perf_counter()
     fault = _fault(lambda: _agree(treatment))
     return {"ok": not fault, "seconds": time.perf_counter() - started, "fault": fault}

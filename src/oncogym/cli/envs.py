@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
 
-from oncogym.cli.arguments import add_common, named, path
+from oncogym.cli.arguments import Commands, add_common, named, path
+from oncogym.core.json_types import JsonObject
 from oncogym.envs import find_variant, treatments
 from oncogym.envs.options import resolve_options
 from oncogym.envs.treatment import Treatment, Variant
@@ -15,7 +15,7 @@ from oncogym.evaluation.report.labels import visible
 from oncogym.evaluation.report.model_tables import model_sections
 
 
-def add_parser(commands: Any) -> None:
+def add_parser(commands: Commands) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "envs",
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _about(treatment: Treatment, variant: Variant) -> dict[str, Any]:
+def _about(treatment: Treatment, variant: Variant) -> JsonObject:
     task_options, _ = resolve_options(treatment, variant)
     task = treatment.task(1, **task_options)
     return {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
 
 from oncogym.agents.clinical import clinical_agent
 from oncogym.cli.arguments import (
+    Commands,
     add_common,
     add_executor,
     add_options,
@@ -27,7 +27,7 @@ from oncogym.evaluation.comparison import FILES, Comparison, check_ends, print_c
 from oncogym.evaluation.harness import resolve
 
 
-def add_parser(commands: Any) -> None:
+def add_parser(commands: Commands) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "evaluate",

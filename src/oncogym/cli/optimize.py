@@ -24,6 +24,7 @@ from oncogym.agents.optimizers import (
 from oncogym.agents.optimizers.objective import protocol_plans
 from oncogym.agents.plan import PlanAgent
 from oncogym.cli.arguments import (
+    Commands,
     add_common,
     add_executor,
     add_options,
@@ -37,6 +38,7 @@ from oncogym.cli.exit_status import CHECK_FAILED, FINE
 from oncogym.cli.search_request import SearchRequest, read_request
 from oncogym.core.argument_types import positive, seed_number, whole
 from oncogym.core.files import write_json_atomic
+from oncogym.core.json_types import JsonObject
 from oncogym.core.manifest import manifest
 from oncogym.core.output_folder import OutputFolder
 from oncogym.core.run_lock import hold
@@ -54,7 +56,7 @@ from oncogym.evaluation.report.labels import visible
 _PATIENTS = 32
 
 
-def add_parser(commands: Any) -> None:
+def add_parser(commands: Commands) -> None:
     """Add the sub-command."""
     known = optimizers()
     parser = commands.add_parser(
@@ -314,7 +316,7 @@ def _claim(output: OutputFolder, about: dict[str, Any]) -> None:
     output.add("history.csv", "checkpoints/checkpoint_*.npz")
 
 
-def _rows(result: OptimizeResult, objective: PlanObjective, optimizer: Optimizer) -> dict[str, Any]:
+def _rows(result: OptimizeResult, objective: PlanObjective, optimizer: Optimizer) -> JsonObject:
     """The plan in physical units, and the schedule where doses were placed in slots."""
     rows: dict[str, object] = {"plan": physical_rows(objective.problem.task(1), result.actions)}
     if optimizer.takes == "slots":

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
 
-from oncogym.cli.arguments import add_common, add_options, named, path, read_options
+from oncogym.cli.arguments import Commands, add_common, add_options, named, path, read_options
 from oncogym.core.argument_types import positive, whole
 from oncogym.envs.problem import MOST_PATIENTS
 from oncogym.evaluation.agent_names import load_agents
@@ -14,7 +13,7 @@ from oncogym.evaluation.course_film import FORMATS, check_film, film, save_film
 from oncogym.evaluation.harness import resolve
 
 
-def add_parser(commands: Any) -> None:
+def add_parser(commands: Commands) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "render",

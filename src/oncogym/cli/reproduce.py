@@ -7,9 +7,9 @@ import json
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from oncogym.cli.arguments import (
+    Commands,
     add_common,
     named,
     path,
@@ -17,6 +17,7 @@ from oncogym.cli.arguments import (
     settings_of,
 )
 from oncogym.core.files import to_plain, write_json_atomic
+from oncogym.core.json_types import JsonObject
 from oncogym.core.manifest import manifest
 from oncogym.core.output_folder import OutputFolder
 from oncogym.evaluation.report.drawings import Drawings
@@ -25,7 +26,7 @@ from oncogym.evaluation.reproduce.checks import Source, find_source, sources, ta
 _CHECKS = "checks.json"
 
 
-def add_parser(commands: Any) -> None:
+def add_parser(commands: Commands) -> None:
     """Add the sub-command."""
     known = "; ".join(f"{source.name}: {source.title}" for source in sources().values())
     parser = commands.add_parser(
@@ -129,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
     return 0 if document["ok"] else 1
 
 
-def _given(source: Source, args: argparse.Namespace) -> dict[str, Any]:
+def _given(source: Source, args: argparse.Namespace) -> JsonObject:
     """The options of the source that were given.
 
     Raises:

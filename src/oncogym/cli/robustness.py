@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
 
 from oncogym.cli.arguments import (
+    Commands,
     add_common,
     add_executor,
     add_options,
@@ -30,7 +30,7 @@ from oncogym.evaluation.robustness.perturbation import KINDS
 from oncogym.evaluation.robustness.study import fitting_requests, read_requests, run_robustness
 
 
-def add_parser(commands: Any) -> None:
+def add_parser(commands: Commands) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "robustness",

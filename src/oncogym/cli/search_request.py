@@ -14,6 +14,7 @@ from oncogym.agents.optimizers.base import plain_settings
 from oncogym.cli.arguments import read_options, read_pairs
 from oncogym.core.checks import whole_number
 from oncogym.core.files import CorruptFileError, read_json, to_plain
+from oncogym.core.json_types import JsonObject
 from oncogym.envs.cohort import CohortName
 from oncogym.envs.problem import MOST_PATIENTS
 from oncogym.envs.registry import find_variant
@@ -100,7 +101,7 @@ def read_request(args: argparse.Namespace) -> SearchRequest:
     return SearchRequest(**asked)
 
 
-def _asked(args: argparse.Namespace) -> dict[str, Any]:
+def _asked(args: argparse.Namespace) -> JsonObject:
     """The arguments that were given, by name."""
     values = {f.name: getattr(args, f.name) for f in dataclasses.fields(SearchRequest)}
     values["option"] = read_options(values["option"])

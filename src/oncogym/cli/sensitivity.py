@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 from functools import partial
-from typing import Any
 
 from oncogym.cli.arguments import (
+    Commands,
     add_common,
     add_executor,
     add_options,
@@ -36,7 +36,7 @@ from oncogym.evaluation.sensitivity import (
 _TABLE, _FIGURE, _MANIFEST = "sensitivity.csv", "sensitivity.png", "manifest.json"
 
 
-def add_parser(commands: Any) -> None:
+def add_parser(commands: Commands) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "sensitivity",

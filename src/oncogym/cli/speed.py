@@ -8,11 +8,10 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from tqdm import tqdm
 
-from oncogym.cli.arguments import add_common, named, settings_of
+from oncogym.cli.arguments import Commands, add_common, named, settings_of
 from oncogym.core.argument_types import positive
 from oncogym.core.errors import nearest
 from oncogym.core.files import to_plain
@@ -23,7 +22,7 @@ from oncogym.evaluation.reproduce.neighbours import table as neighbours_table
 from oncogym.evaluation.speed import Measurement, Settings, find_jobs, models, table
 
 
-def add_parser(commands: Any) -> None:
+def add_parser(commands: Commands) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "speed",

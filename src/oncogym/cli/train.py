@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from oncogym.cli.arguments import (
+    Commands,
     add_options,
     cohort_name,
     named,
@@ -26,7 +27,7 @@ from oncogym.training.algorithms import DEFAULT, algorithm_names, find_algorithm
 from oncogym.training.settings import BASES
 
 
-def add_parser(commands: Any) -> None:
+def add_parser(commands: Commands) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "train",

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from oncogym.cli.arguments import (
+    Commands,
     add_common,
     add_executor,
     add_options,
@@ -28,7 +29,7 @@ from oncogym.evaluation.harness import resolve
 from oncogym.evaluation.rule_tuning import COHORT, tunable, tune_rule
 
 
-def add_parser(commands: Any) -> None:
+def add_parser(commands: Commands) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "tune",

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oncogym.core.files import CorruptFileError, StrPath, read_json
+from oncogym.core.json_types import JsonObject
 
 # More of a wrong value does not help whoever reads the message.
 _SHOWN = 60
@@ -63,7 +64,7 @@ class Document:
         """The object called ``name``."""
         return Document(self[name], f"{self.place}: {name}")
 
-    def mapping(self, name: str) -> dict[str, Any]:
+    def mapping(self, name: str) -> JsonObject:
         """The object called ``name``, whatever is in it."""
         return dict(self.inside(name).values)
 

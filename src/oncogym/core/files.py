@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from oncogym.core.json_types import JsonObject
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -238,7 +240,7 @@ def _refuse(word: str) -> None:
     raise ValueError(f"{word} is not a number of JSON")
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, Any]]) -> JsonObject:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]

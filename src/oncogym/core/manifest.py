@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from oncogym.core.files import to_plain
+from oncogym.core.json_types import JsonObject
 
 __all__ = ["git_state", "manifest", "versions"]
 
@@ -24,7 +25,7 @@ def manifest(
     command: str,
     seeds: int | Sequence[int] | Mapping[str, object] | None = None,
     settings: Mapping[str, object] | None = None,
-) -> dict[str, Any]:
+) -> JsonObject:
     """A JSON-able record of a run; call it at the start, its time is the run's start.
 
     Args:

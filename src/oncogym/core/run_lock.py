@@ -22,9 +22,9 @@ import uuid
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 from oncogym.core.files import OutputFolderError, StrPath
+from oncogym.core.json_types import JsonObject
 
 try:
     import fcntl
@@ -176,7 +176,7 @@ def _record() -> bytes:
     ).encode("utf-8")
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> JsonObject:
     """The record of the owner; empty where it cannot be read."""
     try:
         with path.open("rb") as stream:
