@@ -104,7 +104,16 @@ def bed(fractions: ArrayLike, alpha_beta: float, axis: int = -1) -> Floats:
 def eqd2(fractions: ArrayLike, alpha_beta: float, axis: int = -1) -> Floats:
     """Total dose in fractions of 2 gray with the same effect, BED/(1 + 2/(alpha/beta)).
 
-    Arguments, result and errors as in :func:`bed`.
+    Args:
+        fractions: Doses ``(…, fractions, …)`` of at least 0.
+        alpha_beta: Of the tissue [gray], above 0.
+        axis: Axis of the fractions, over which the sum runs.
+
+    Returns:
+        The dose, ``fractions`` without that axis.
+
+    Raises:
+        ValueError: As in :func:`bed`.
     """
     return bed(fractions, alpha_beta, axis) / (1.0 + 2.0 / alpha_beta)
 
@@ -206,6 +215,11 @@ def hottest_dose(doses: ArrayLike, volumes: ArrayLike, hottest: float) -> float:
 
 def volume_above(doses: ArrayLike, level: float, volumes: ArrayLike | None = None) -> float:
     """V_D: share of the volume, 0 to 1, that gets at least ``level``.
+
+    Args:
+        doses: Dose of each voxel ``(voxels,)``.
+        level: The dose.
+        volumes: As in :func:`geud`.
 
     Raises:
         ValueError: A dose or volume is out of range.
