@@ -47,6 +47,6 @@ class Agent(Protocol):
         ...
 
 
-def what_is_seen(agent: Any, task: TherapyTask) -> str:
+def what_is_seen(agent: object, task: TherapyTask) -> str:
     """What an agent decides by in a task, for tables; see :class:`Agent`."""
     return str(getattr(agent, "sees", None) or task.sees)

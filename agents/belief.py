@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,7 +121,7 @@ class Belief:
 
     # A course ------------------------------------------------------------------------------------
 
-    def begin(self, observation: NDArray[Any]) -> None:
+    def begin(self, observation: NDArray[np.generic]) -> None:
         """Start all courses with the first observations ``(patients, …)``."""
         count, particles = self._count, self._particles
         draws = PatientStreams(self.problem.seeds, self.settings.seed, streams.STREAM_BELIEF)
@@ -159,7 +158,7 @@ class Belief:
         ).astype(np.float64)
         self._take_in(observation)
 
-    def update(self, actions: Floats, observation: NDArray[Any]) -> None:
+    def update(self, actions: Floats, observation: NDArray[np.generic]) -> None:
         """Give actions ``(patients, action size)`` and take in what is seen then.
 
         Patients in ``over`` stay as they are.
@@ -240,7 +239,7 @@ class Belief:
 
     # Weights -------------------------------------------------------------------------------------
 
-    def _take_in(self, observation: NDArray[Any]) -> None:
+    def _take_in(self, observation: NDArray[np.generic]) -> None:
         seen = np.asarray(observation, np.float64).reshape(self._count, -1)
         shown = self.predicted.reshape(self._count, self._particles, -1)
         _, spread = self._moments(shown)

@@ -73,7 +73,7 @@ class PerceptronNetwork:
         self._std = None if policy.log_std is None else np.exp(policy.log_std.astype(np.float64))
 
     def __call__(
-        self, rows: NDArray[Any], state: Any, episode_start: NDArray[np.bool_] | None
+        self, rows: NDArray[np.generic], state: object, episode_start: NDArray[np.bool_] | None
     ) -> Outputs:
         """The action's distribution for each of ``rows``; ``state`` is handed back as it came."""
         raw = np.empty((len(rows), self._sizes[-1]))
@@ -131,7 +131,7 @@ class PolicyAgent:
         cls,
         folder: StrPath,
         env_id: str | None = None,
-        options: Mapping[str, Any] | None = None,
+        options: Mapping[str, object] | None = None,
         *,
         task: TherapyTask | None = None,
         label: str | None = None,
@@ -210,7 +210,9 @@ def policy_folder(folder: StrPath) -> Path:
     return inner if (inner / "policy.json").is_file() else Path(folder)
 
 
-def require_match(policy: Described, env_id: str, options: Mapping[str, Any] | None = None) -> None:
+def require_match(
+    policy: Described, env_id: str, options: Mapping[str, object] | None = None
+) -> None:
     """Raise :class:`PolicyMismatchError` unless the policy fits the environment.
 
     Treatment, task options (defaults filled in) and spaces must agree; patients need not.

@@ -186,11 +186,11 @@ class RecedingHorizon:
         """Make what is needed once for a problem, and set the number of scenarios."""
         raise NotImplementedError
 
-    def _begin(self, observation: NDArray[Any]) -> Any:
+    def _begin(self, observation: NDArray[np.generic]) -> Any:
         """What is known at the start."""
         raise NotImplementedError
 
-    def _follow(self, state: ControlState, observation: NDArray[Any]) -> None:
+    def _follow(self, state: ControlState, observation: NDArray[np.generic]) -> None:
         """Take in what came of the last actions."""
         raise NotImplementedError
 
@@ -198,7 +198,7 @@ class RecedingHorizon:
         """States for which to plan, and which of them go on ``(patients, scenarios)``."""
         raise NotImplementedError
 
-    def _seen(self, state: ControlState, observation: NDArray[Any]) -> NDArray[Any]:
+    def _seen(self, state: ControlState, observation: NDArray[np.generic]) -> NDArray[Any]:
         """What the protocols look at."""
         return observation
 
@@ -252,7 +252,7 @@ class RecedingHorizon:
         """Learn whose treatment is over ``(patients,)``: nothing is planned for them any more."""
         state.over = np.array(over, np.bool_)
 
-    def _start(self, observation: NDArray[Any]) -> ControlState:
+    def _start(self, observation: NDArray[np.generic]) -> ControlState:
         assert self.problem is not None
         count, size = len(self.problem.patients), self._courses.size
         return ControlState(
@@ -325,12 +325,12 @@ class _WithBelief(RecedingHorizon):
         quick = self.problem.with_options(dict(self.problem.variant.effort.search_options))
         self._thoughts = quick
 
-    def _begin(self, observation: NDArray[Any]) -> Belief:
+    def _begin(self, observation: NDArray[np.generic]) -> Belief:
         belief = Belief(self._thoughts, self.settings.belief)
         belief.begin(observation)
         return belief
 
-    def _follow(self, state: ControlState, observation: NDArray[Any]) -> None:
+    def _follow(self, state: ControlState, observation: NDArray[np.generic]) -> None:
         state.known.over = state.over
         state.known.update(state.last, observation)
 
@@ -383,14 +383,14 @@ class OracleMPC(RecedingHorizon):
     def _prepare(self) -> None:
         self._scenarios = self.settings.scenarios if has_chance(self._model) else 1
 
-    def _begin(self, observation: NDArray[Any]) -> _Twins:
+    def _begin(self, observation: NDArray[np.generic]) -> _Twins:
         assert self.problem is not None
         return _Twins(self._true.with_patients(self.problem.patients, self.problem.seeds))
 
-    def _follow(self, state: ControlState, observation: NDArray[Any]) -> None:
+    def _follow(self, state: ControlState, observation: NDArray[np.generic]) -> None:
         state.known.step(state.last, state.over)
 
-    def _seen(self, state: ControlState, observation: NDArray[Any]) -> NDArray[Any]:
+    def _seen(self, state: ControlState, observation: NDArray[np.generic]) -> NDArray[Any]:
         return np.asarray(state.known.task.observe())
 
     def _states(self, state: ControlState) -> tuple[Snapshot, NDArray[np.bool_]]:

@@ -61,7 +61,9 @@ class OnnxPolicy(Described):
         return header_document(self, {"onnx": {"state": state}})
 
     @classmethod
-    def from_document(cls, document: Document, tensors: Mapping[str, NDArray[Any]]) -> OnnxPolicy:
+    def from_document(
+        cls, document: Document, tensors: Mapping[str, NDArray[np.generic]]
+    ) -> OnnxPolicy:
         """The policy of :meth:`to_document` and :meth:`tensors`.
 
         Raises:

@@ -62,7 +62,7 @@ class PlanAgent(OpenLoopAgent):
         ValueError: The actions are not a finite table within [0, 1].
     """
 
-    def __init__(self, actions: Any, label: str = "plan") -> None:
+    def __init__(self, actions: object, label: str = "plan") -> None:
         self.actions = table = _checked(actions, _AXES)
         self.label = label
         self._padded = np.vstack([table, np.zeros((1, table.shape[1]))])
@@ -109,7 +109,7 @@ class PatientPlans(OpenLoopAgent):
 
     sees = "knows the patient"
 
-    def __init__(self, actions: Any, label: str = "plan of each patient's own") -> None:
+    def __init__(self, actions: object, label: str = "plan of each patient's own") -> None:
         self.actions = table = _checked(actions, _AXES_OF_MANY)
         self.label = label
         self._padded = np.concatenate([table, np.zeros((len(table), 1, table.shape[2]))], axis=1)
@@ -193,7 +193,7 @@ def _digest(patients: NDArray[np.float64]) -> str:
     return hashlib.sha256(np.ascontiguousarray(patients, np.float64).tobytes()).hexdigest()
 
 
-def _checked(actions: Any, axes: tuple[str, ...]) -> NDArray[np.float64]:
+def _checked(actions: object, axes: tuple[str, ...]) -> NDArray[np.float64]:
     table = np.asarray(actions, np.float64)
     if table.ndim != len(axes) or not table.size:
         raise ValueError(f"a plan has shape {table.shape}; allowed: ({', '.join(axes)})")

@@ -86,7 +86,7 @@ class Policy(Described):
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """All arrays by the name they have in the file."""
-        found: dict[str, NDArray[Any]] = {}
+        found: dict[str, NDArray[np.generic]] = {}
         if self.log_std is not None:
             found["log_std"] = self.log_std
         for layer, (matrix, vector) in enumerate(zip(self.weights, self.biases, strict=True)):
@@ -195,7 +195,7 @@ class Policy(Described):
 AnyPolicy: TypeAlias = Policy | OnnxPolicy
 
 
-def policy_of(document: Document, tensors: Mapping[str, NDArray[Any]]) -> AnyPolicy:
+def policy_of(document: Document, tensors: Mapping[str, NDArray[np.generic]]) -> AnyPolicy:
     """The policy of ``to_document()`` and its ``tensors()``.
 
     Raises:

@@ -54,7 +54,9 @@ class Described:
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
-def header_document(policy: Described, network: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+def header_document(
+    policy: Described, network: Mapping[str, object], **more: Any
+) -> dict[str, Any]:
     """What is said of a policy, JSON-able: ``network`` describes its network, ``more`` the rest.
 
     Args:
@@ -114,7 +116,7 @@ def _describe(space: Box) -> dict[str, Any]:
     }
 
 
-def _bound(values: NDArray[Any]) -> Any:
+def _bound(values: NDArray[np.generic]) -> Any:
     """One number where all are the same, else the nested list."""
     first = values.flat[0] if values.size else 0.0
     return to_plain(first if (values == first).all() else values)

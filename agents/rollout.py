@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +69,7 @@ def rollout(
     clips = np.zeros(lanes, np.int64)
     taken: list[Floats] = []
     start = np.ones(lanes, np.bool_)
-    state: Any = None
+    state: object = None
     leave = getattr(agent, "leave", None)
     while active.any():
         wanted, state = agent.predict(

@@ -63,7 +63,7 @@ class Cohort:
     document: Mapping[str, Any] | None = field(default=None, compare=False)
 
     @classmethod
-    def from_file(cls, path: StrPath, patient: Any) -> Cohort:
+    def from_file(cls, path: StrPath, patient: object) -> Cohort:
         """A user's cohort from a JSON file, see :meth:`from_json`; its name is that of the file.
 
         Raises:

@@ -57,7 +57,7 @@ def _copy_value(value: Any, memo: dict[int, Any]) -> Any:
     return found
 
 
-def _is_constant(value: Any) -> bool:
+def _is_constant(value: object) -> bool:
     if type(value) is tuple:
         return all(map(_is_constant, value))
     return isinstance(value, _CONSTANT)

@@ -174,7 +174,7 @@ class Lanes:
             self._episodes[lanes] = 0
 
 
-def check_seed(seed: Any) -> int:
+def check_seed(seed: object) -> int:
     """Return ``seed`` as an integer of Python.
 
     Raises:
@@ -185,14 +185,14 @@ def check_seed(seed: Any) -> int:
     return int(seed)
 
 
-def check_flag(name: str, value: Any) -> bool:
+def check_flag(name: str, value: object) -> bool:
     """Return ``value`` if it is true or false."""
     if not isinstance(value, (bool, np.bool_)):
         raise ValueError(f"{name} is {value!r}; allowed: true or false")
     return bool(value)
 
 
-def check_generator(value: Any) -> np.random.Generator:
+def check_generator(value: object) -> np.random.Generator:
     """Return ``value`` if lanes can draw their keys from it."""
     if not isinstance(value, np.random.Generator):
         raise TypeError(f"np_random is a {type(value).__name__}; allowed: a numpy.random.Generator")
@@ -209,7 +209,7 @@ def _key(seed: int) -> int:
     return int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0])
 
 
-def check_reset_options(options: Mapping[str, Any] | None, known: tuple[str, ...]) -> None:
+def check_reset_options(options: Mapping[str, object] | None, known: tuple[str, ...]) -> None:
     """Raise an error that names the first reset option which does not exist."""
     for name in options or {}:
         if name not in known:

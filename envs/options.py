@@ -23,7 +23,7 @@ _ENVIRONMENT_TYPES: dict[str, Any] = {
 
 
 def resolve_options(
-    treatment: Treatment, variant: Variant, options: Mapping[str, Any] | None = None
+    treatment: Treatment, variant: Variant, options: Mapping[str, object] | None = None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The options of a variant with a user's on top: ``(task options, environment options)``.
 
@@ -55,7 +55,7 @@ def resolve_options(
 
 
 def complete_options(
-    treatment: Treatment, task_options: Mapping[str, Any], numerical: bool = False
+    treatment: Treatment, task_options: Mapping[str, object], numerical: bool = False
 ) -> dict[str, Any]:
     """``task_options`` with the defaults of the task filled in, in JSON's types.
 
@@ -74,7 +74,7 @@ def complete_options(
 
 def _task_parameters(treatment: Treatment) -> dict[str, Any] | None:
     """Keyword parameters of the task with their defaults; None if it takes any keyword."""
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for name, parameter in inspect.signature(treatment.task).parameters.items():
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             return None

@@ -76,7 +76,7 @@ class Problem:
     def resolve(
         cls,
         env_id: str,
-        options: Mapping[str, Any] | None = None,
+        options: Mapping[str, object] | None = None,
         *,
         cohort: CohortName | None = None,
         evaluated: bool = False,
@@ -153,7 +153,7 @@ class Problem:
     # Whom -----------------------------------------------------------------------------------------
 
     def with_patients(
-        self, rows: Floats, seeds: Sequence[int] | NDArray[Any] | None = None
+        self, rows: Floats, seeds: Sequence[int] | NDArray[np.generic] | None = None
     ) -> Self:
         """The problem for these patients.
 
@@ -219,7 +219,7 @@ class Problem:
 
     # What -----------------------------------------------------------------------------------------
 
-    def with_options(self, options: Mapping[str, Any]) -> Self:
+    def with_options(self, options: Mapping[str, object]) -> Self:
         """The problem with other options of the task on top of its own."""
         return replace(self, options={**self.options, **options}) if options else self
 
@@ -256,7 +256,7 @@ class Problem:
 
     def environment_options(self) -> dict[str, Any]:
         """Keyword arguments with which an environment treats this problem's patients."""
-        found: dict[str, Any] = dict(self.options)
+        found: dict[str, object] = dict(self.options)
         row = self.patient
         if row is None:
             found["cohort"] = self.cohort.to_json()
@@ -294,7 +294,7 @@ class Problem:
         )
 
     @classmethod
-    def from_json(cls, document: Document | Mapping[str, Any]) -> Problem:
+    def from_json(cls, document: Document | Mapping[str, object]) -> Problem:
         """The problem of :meth:`to_json`; its id has to be registered.
 
         Raises:
@@ -344,7 +344,7 @@ def _choose(
     treatment: Treatment,
     cohort: CohortName | None,
     named: CohortName | None,
-    patient: Any,
+    patient: object,
     usual: str,
 ) -> Cohort:
     """The cohort that a user asked for, by name or by the options ``cohort`` and ``patient``."""

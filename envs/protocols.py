@@ -74,7 +74,7 @@ class Rule:
                 raise nearest(f"setting of {self.label!r}", name, self.settings)
 
     def actions(
-        self, task: Any, observation: NDArray[Any], memory: Floats | None = None
+        self, task: object, observation: NDArray[np.generic], memory: Floats | None = None
     ) -> tuple[Floats, Floats]:
         """Actions ``(batch, action size)`` and what is remembered ``(batch, memory)``.
 

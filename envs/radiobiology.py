@@ -105,15 +105,11 @@ def eqd2(fractions: ArrayLike, alpha_beta: float, axis: int = -1) -> Floats:
     """Total dose in fractions of 2 gray with the same effect, BED/(1 + 2/(alpha/beta)).
 
     Args:
-        fractions: Doses ``(…, fractions, …)`` of at least 0.
-        alpha_beta: Of the tissue [gray], above 0.
-        axis: Axis of the fractions, over which the sum runs.
+        fractions: Doses of the fractions, at least 0, as in :func:`bed`.
+        alpha_beta: alpha/beta of the tissue, above 0, in the unit of the doses.
+        axis: Axis of the fractions, over which is summed.
 
-    Returns:
-        The dose, ``fractions`` without that axis.
-
-    Raises:
-        ValueError: As in :func:`bed`.
+    Result and errors are as in :func:`bed`.
     """
     return bed(fractions, alpha_beta, axis) / (1.0 + 2.0 / alpha_beta)
 
@@ -217,9 +213,9 @@ def volume_above(doses: ArrayLike, level: float, volumes: ArrayLike | None = Non
     """V_D: share of the volume, 0 to 1, that gets at least ``level``.
 
     Args:
-        doses: Dose of each voxel ``(voxels,)``.
-        level: The dose.
-        volumes: As in :func:`geud`.
+        doses: Dose of each voxel ``(voxels,)``, at least 0.
+        level: The dose, in the same unit.
+        volumes: Volume of each voxel, above 0, in any unit; equal ones by default.
 
     Raises:
         ValueError: A dose or volume is out of range.

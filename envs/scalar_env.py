@@ -141,7 +141,7 @@ class TherapyEnv(gymnasium.Env):
         named_terms = zip(self._term_names, terms, strict=True)
         named_outcome = zip(self._metric_names, outcome, strict=True)
         if self.flat_info:
-            info: dict[str, Any] = dict(named_terms)
+            info: dict[str, object] = dict(named_terms)
         else:
             info = {"reward_terms": dict(named_terms)}
         info["cost"] = sum(costs, 0.0)
@@ -211,11 +211,11 @@ class TherapyEnv(gymnasium.Env):
         self._running, self._clipped = bool(running[0]), int(clipped[0])
         return self.task.observe()[0]
 
-    def to_physical(self, action: Any) -> dict[str, Any]:
+    def to_physical(self, action: object) -> dict[str, Any]:
         """The action in physical units, by name; units stand in ``task.action_parts``."""
         return self.task.to_physical(real_numbers("the action's components", action))
 
-    def safe_action(self, action: Any) -> NDArray[np.float64]:
+    def safe_action(self, action: object) -> NDArray[np.float64]:
         """The largest safe action not above ``action``; see ``TherapyTask.safe_actions``."""
         actions, _ = self.task.check_actions(np.asanyarray(action)[None], _ACTIVE)
         return self.task.safe_actions(actions)[0]

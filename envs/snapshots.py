@@ -41,7 +41,7 @@ class Snapshot:
     def __post_init__(self) -> None:
         if not self.arrays:
             raise ValueError(f"a snapshot of {self.owner} without arrays; needed: at least one")
-        kept: dict[str, NDArray[Any]] = {}
+        kept: dict[str, NDArray[np.generic]] = {}
         count = -1
         for name, array in self.arrays.items():
             if array.ndim == 0 or array.dtype.hasobject:
@@ -83,7 +83,7 @@ class Snapshot:
         return {_OWNER: np.array(self.owner), **named}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Snapshot:
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> Snapshot:
         """The snapshot that :meth:`to_arrays` gave.
 
         Args:
@@ -107,7 +107,7 @@ def owner_name(of: object) -> str:
     return f"{type(of).__module__}.{type(of).__qualname__}"
 
 
-def lane_numbers(lanes: Any, count: int) -> NDArray[np.intp]:
+def lane_numbers(lanes: object, count: int) -> NDArray[np.intp]:
     """Check ``lanes``, numbers of some of ``count`` lanes or ``None`` for all, ``(k,)``.
 
     Raises:
@@ -126,7 +126,7 @@ def lane_numbers(lanes: Any, count: int) -> NDArray[np.intp]:
     return numbers.astype(np.intp, copy=False)
 
 
-def different_lanes(lanes: Any, count: int, given: int) -> NDArray[np.intp]:
+def different_lanes(lanes: object, count: int, given: int) -> NDArray[np.intp]:
     """Check ``lanes`` as :func:`lane_numbers` does, and that ``given`` rows fit into them.
 
     Args:
@@ -184,7 +184,7 @@ def write_lanes(arrays: State, rows: Rows, values: State) -> None:
         _gather(values[name], source, array)
 
 
-def _rows_of(array: NDArray[Any], rows: Rows, empty: Empty) -> NDArray[Any]:
+def _rows_of(array: NDArray[np.generic], rows: Rows, empty: Empty) -> NDArray[Any]:
     count = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
     if _lanes_last(array):  # side by side in memory, and so in the copy
         out = empty((*array.shape[:0:-1], count), array.dtype).T
@@ -197,7 +197,7 @@ def _rows_of(array: NDArray[Any], rows: Rows, empty: Empty) -> NDArray[Any]:
     return out
 
 
-def _gather(array: NDArray[Any], rows: NDArray[np.intp], out: NDArray[Any]) -> None:
+def _gather(array: NDArray[np.generic], rows: NDArray[np.intp], out: NDArray[np.generic]) -> None:
     """Write the rows, all in range, of an array into ``out``."""
     if _lanes_last(array) and _lanes_last(out):
         np.take(array.T, rows, axis=-1, out=out.T, mode="clip")
@@ -206,7 +206,7 @@ def _gather(array: NDArray[Any], rows: NDArray[np.intp], out: NDArray[Any]) -> N
         np.take(array, rows, axis=0, out=out, mode="clip")
 
 
-def _lanes_last(array: NDArray[Any]) -> bool:
+def _lanes_last(array: NDArray[np.generic]) -> bool:
     """Whether the first axis is the last one in memory."""
     return array.ndim > 1 and array.strides[0] == array.itemsize
 

@@ -47,7 +47,7 @@ def choose(serial: Loop, parallel: Loop, large: bool = True) -> Loop:
     if not large or _limit.serial or _inherited:
         return serial
 
-    def guarded(*args: Any) -> Any:
+    def guarded(*args: object) -> Any:
         with _lock:
             return parallel(*args)
 

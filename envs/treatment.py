@@ -69,7 +69,7 @@ class Variant:
     effort: Effort = field(default_factory=Effort)
 
 
-def _draw_traces(task: Any, lane: int, *, traces: Callable[[Any, int], Sequence[Trace]]) -> Any:
+def _draw_traces(task: object, lane: int, *, traces: Callable[[Any, int], Sequence[Trace]]) -> Any:
     """The picture of a treatment that gives none: its traces, one panel each."""
     # Not with the module: Matplotlib takes half a second.
     from oncogym.envs.course_picture import draw_traces
@@ -120,7 +120,7 @@ class Treatment:
         if self.picture is None:
             object.__setattr__(self, "picture", partial(_draw_traces, traces=self.traces))
 
-    def draw(self, task: Any, lane: int) -> Any:
+    def draw(self, task: object, lane: int) -> Any:
         """The course of one lane up to now as a matplotlib figure."""
         assert self.picture is not None  # set above
         return self.picture(task, lane)
@@ -169,7 +169,7 @@ class Treatment:
             raise nearest(f"protocol of {self.name}", name, self.protocols)
         return self.protocols[name]
 
-    def patient_rows(self, patient: Any, count: int) -> NDArray[np.float64]:
+    def patient_rows(self, patient: object, count: int) -> NDArray[np.float64]:
         """Turn what a user calls a patient into parameter rows ``(count, fields)``.
 
         ``patient`` may be a record of the treatment's patient class, a mapping of field values, the
@@ -202,7 +202,7 @@ class Treatment:
             f"or a list of {count} of these; got {type(patient).__name__}"
         )
 
-    def _row(self, patient: Any) -> NDArray[np.float64]:
+    def _row(self, patient: object) -> NDArray[np.float64]:
         record = patient if isinstance(patient, self.patient) else None
         if record is None:
             if not isinstance(patient, Mapping):

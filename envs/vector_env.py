@@ -290,7 +290,7 @@ class TherapyVectorEnv(VectorEnv):
         # What is pending differs with the mode.
         return f"{owner_name(self)} ({self.autoreset_mode.value})"
 
-    def _own_state(self, observation: NDArray[Any]) -> State:
+    def _own_state(self, observation: NDArray[np.generic]) -> State:
         return {
             "observation": observation,
             "elapsed": self._elapsed,
@@ -298,16 +298,16 @@ class TherapyVectorEnv(VectorEnv):
             "over": self._over,
         }
 
-    def to_physical(self, actions: Any) -> dict[str, Any]:
+    def to_physical(self, actions: object) -> dict[str, Any]:
         """The actions in physical units, by name; units stand in ``task.action_parts``."""
         return self.task.to_physical(real_numbers("actions", actions))
 
-    def safe_actions(self, actions: Any) -> Floats:
+    def safe_actions(self, actions: object) -> Floats:
         """The largest safe actions not above ``actions``; see ``TherapyTask.safe_actions``."""
         batch, _ = self.task.check_actions(actions, ~self._over)
         return self.task.safe_actions(batch)
 
-    def _start(self, lanes: NDArray[np.intp], patient: Any = None) -> NDArray[Any]:
+    def _start(self, lanes: NDArray[np.intp], patient: object = None) -> NDArray[Any]:
         observation = self._lanes.reset(lanes, patient)
         self._elapsed[lanes] = 0
         self._clipped[lanes] = 0
@@ -332,7 +332,7 @@ class TherapyVectorEnv(VectorEnv):
         self._lanes.seed(given, [s for s in (seeds[lane] for lane in given) if s is not None])
         self._seed_lanes(lanes, None)
 
-    def _reset_mask(self, mask: Any) -> NDArray[np.bool_] | None:
+    def _reset_mask(self, mask: object) -> NDArray[np.bool_] | None:
         if mask is None:
             return None
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
@@ -362,7 +362,7 @@ class TherapyVectorEnv(VectorEnv):
         total = np.zeros(self.num_envs)
         for column in range(len(task.costs)):
             total += costs[:, column]
-        info: dict[str, Any] = {}
+        info: dict[str, object] = {}
         self._add_group(info, "reward_terms", task.reward_terms, terms, present)
         info["cost"], info["_cost"] = total, present
         _columns(info, [f"cost_{name}" for name in task.costs], costs, present)

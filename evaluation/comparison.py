@@ -223,7 +223,7 @@ class Comparison:
     def score_table(self) -> pd.DataFrame:
         """One row an agent: its normalised scores, if there is a scale, and its gain."""
         titles = {"mean": "Normalised score", "iqm": "Normalised score, interquartile mean"}
-        columns: dict[str, list[Any]] = {"agent": list(self.labels.values())}
+        columns: dict[str, list[object]] = {"agent": list(self.labels.values())}
         for statistic, found in self.scores.items():
             columns[titles[statistic]] = [found[name] for name in self.labels]
         gain = f"Return minus {self.labels[self.baseline]}"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from oncogym.agents.agent import Agent
 from oncogym.agents.rollout import rollout
+from oncogym.core.checks import whole_number
 from oncogym.core.files import write_bytes_atomic
 from oncogym.envs.problem import Problem
 from oncogym.envs.therapy import TherapyTask
@@ -107,20 +108,19 @@ def check_film(out: Path) -> None:
         raise ValueError(f"{out}: FFmpeg is not installed; choose a .gif, or install it")
 
 
-def save_film(frames: Sequence[Frame], out: Path, frames_per_second: float) -> None:
+def save_film(frames: Sequence[Frame], out: Path, frames_per_second: int) -> None:
     """Write pictures as ``.png`` (the last of them), ``.gif`` or ``.mp4``.
 
     Args:
         frames: Pictures of one size.
         out: The file.
-        frames_per_second: Speed of a film, above 0.
+        frames_per_second: Speed of a film, 1 to 1000.
 
     Raises:
-        ValueError: See :func:`check_film`, or the speed is not positive.
+        ValueError: See :func:`check_film`, or the speed is out of range.
     """
     check_film(out)
-    if not frames_per_second > 0.0:
-        raise ValueError(f"frames_per_second is {frames_per_second}; allowed: above 0")
+    whole_number("frames_per_second", frames_per_second, 1, 1000)
     ending = out.suffix.lower()
     if ending == ".mp4":
         write_bytes_atomic(out, _mp4(frames, frames_per_second))
@@ -145,7 +145,7 @@ def save_film(frames: Sequence[Frame], out: Path, frames_per_second: float) -> N
     write_bytes_atomic(out, stream.getvalue())
 
 
-def _mp4(frames: Sequence[Frame], frames_per_second: float) -> bytes:
+def _mp4(frames: Sequence[Frame], frames_per_second: int) -> bytes:
     from matplotlib.animation import FFMpegWriter
     from matplotlib.figure import Figure
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +23,7 @@ def resolve(
     cohort: CohortName | None = None,
     patients: int = 200,
     seed: int = 0,
-    options: Mapping[str, Any] | None = None,
+    options: Mapping[str, object] | None = None,
 ) -> Problem:
     """Look up an environment id and draw the patients of an evaluation.
 
@@ -54,7 +53,7 @@ def evaluate(
     cohort: CohortName | None = None,
     patients: int = 200,
     seed: int = 0,
-    options: Mapping[str, Any] | None = None,
+    options: Mapping[str, object] | None = None,
     executor: Executor | None = None,
 ) -> pd.DataFrame:
     """Treat the same patients with every agent.
@@ -80,7 +79,7 @@ def evaluate(
 
 def evaluate_problem(
     problem: Problem,
-    agents: Mapping[str, Any],
+    agents: Mapping[str, object],
     executor: Executor | None = None,
     *,
     lanes: int = PATIENTS,
@@ -114,7 +113,7 @@ def result_table(name: str, problem: Problem, result: Rollout) -> pd.DataFrame:
         result: Its episodes, one a patient.
     """
     task = problem.treatment.task
-    columns: dict[str, Any] = {
+    columns: dict[str, object] = {
         "agent": name,
         "patient": np.arange(len(problem.patients)),
         "return": result.returns,

@@ -193,7 +193,7 @@ def headline(
     rows = []
     for agent in summary["agent"].unique():
         own = summary[summary["agent"] == agent].set_index("metric")
-        row: dict[str, Any] = {"agent": agent}
+        row: dict[str, object] = {"agent": agent}
         for name in metrics:
             line = own.loc[name]
             row[titled(line["label"], line["unit"])] = Interval(

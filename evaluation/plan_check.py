@@ -95,7 +95,7 @@ def beside(problem: Problem, plans: dict[str, PlanAgent]) -> pd.DataFrame:
     """One row a decision with the physical quantities of each open-loop plan, by label."""
     task = problem.task(1)
     units = dict(task.action_parts)
-    columns: dict[str, Any] = {"decision": range(1, task.num_decisions + 1)}
+    columns: dict[str, object] = {"decision": range(1, task.num_decisions + 1)}
     for label, plan in plans.items():
         for name, values in task.to_physical(plan.actions).items():
             columns[f"{titled(name, units.get(name, ''))}, {label}"] = values

@@ -38,7 +38,7 @@ class Shard:
         return self.problem.gpus
 
     @classmethod
-    def of(cls, problem: Problem, agent: Any, part: slice) -> Shard:
+    def of(cls, problem: Problem, agent: object, part: slice) -> Shard:
         """The ``part`` of all patients; see :class:`oncogym.agents.Agent` for ``for_lanes``.
 
         A rule that has to see hidden quantities acts in a task that shows them: the same patients

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -67,7 +66,7 @@ class Interval:
         return f"{self.estimate:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
 
 
-def show_column(values: Sequence[Any]) -> list[str]:
+def show_column(values: Sequence[object]) -> list[str]:
     """The cells of a table's column for people, its numbers and intervals with the same decimals.
 
     Whole numbers and texts are shown as they are.
@@ -75,7 +74,7 @@ def show_column(values: Sequence[Any]) -> list[str]:
     estimates = [v.estimate if isinstance(v, Interval) else v for v in values]
     digits = decimals_of(*(v for v in estimates if isinstance(v, float)))
 
-    def show(value: Any) -> str:
+    def show(value: object) -> str:
         if isinstance(value, Interval):
             return show_interval(value.estimate, value.low, value.high, digits)
         if value is None or isinstance(value, float):

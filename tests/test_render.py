@@ -63,8 +63,10 @@ def test_what_cannot_be_written_is_refused_before_work(tmp_path, monkeypatch, ca
         assert said in capsys.readouterr().err
     assert not begun
     assert not list(tmp_path.iterdir())
-    with pytest.raises(ValueError, match=r"frames_per_second is 0.0; allowed: above 0"):
-        save_film([np.zeros((4, 4, 3), np.uint8)], Path(tmp_path / "x.gif"), 0.0)
+    with pytest.raises(
+        ValueError, match="frames_per_second is 0; allowed: an integer from 1 to 1000"
+    ):
+        save_film([np.zeros((4, 4, 3), np.uint8)], Path(tmp_path / "x.gif"), 0)
 
 
 def test_who_is_not_there_is_named(capsys, tmp_path):

@@ -13,7 +13,7 @@ SCHEDULES = ("constant", "linear")
 
 
 def check_numbers(
-    settings: Any,
+    settings: object,
     whole: Mapping[str, tuple[int, int]],
     real: Mapping[str, tuple[float, float]],
 ) -> None:
@@ -33,7 +33,7 @@ def check_numbers(
         object.__setattr__(settings, name, check_option(name, getattr(settings, name), low, high))
 
 
-def check_flags(settings: Any, *names: str) -> None:
+def check_flags(settings: object, *names: str) -> None:
     """Raise ``ValueError`` unless each of these is true or false."""
     for name in names:
         if not isinstance(getattr(settings, name), bool):

@@ -119,8 +119,8 @@ def train(
     seed: int | None = None,
     lanes: int | None = None,
     checkpoint_every: int | None = None,
-    options: Mapping[str, Any] | None = None,
-    hyperparameters: Mapping[str, Any] | None = None,
+    options: Mapping[str, object] | None = None,
+    hyperparameters: Mapping[str, object] | None = None,
     base: str = "tuned",
     progress: bool = False,
 ) -> TrainResult:
@@ -196,7 +196,7 @@ def resume(out: StrPath, *, progress: bool = False, **asked: Any) -> TrainResult
         return _go_on(folder, progress, asked)
 
 
-def _go_on(folder: Path, progress: bool, asked: Mapping[str, Any]) -> TrainResult:
+def _go_on(folder: Path, progress: bool, asked: Mapping[str, object]) -> TrainResult:
     config = folder / "config.json"
     document = Document.read(config, _LONGEST_CONFIGURATION)
     settings = RunSettings.from_json(document.inside("settings"))
@@ -414,7 +414,7 @@ class _Run:
     def _save(self, steps: int) -> None:
         self._table.save()
         own, arrays = self._learner.save()
-        state: dict[str, Any] = {
+        state: dict[str, object] = {
             "learner": own,
             "seconds": self.seconds,
             "last": self.last_evaluation,
@@ -434,7 +434,7 @@ class _Run:
 _BEST = "best/"
 
 
-def _without_prefix(arrays: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+def _without_prefix(arrays: Mapping[str, object], prefix: str) -> dict[str, Any]:
     return {n.removeprefix(prefix): array for n, array in arrays.items() if n.startswith(prefix)}
 
 

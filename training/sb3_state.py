@@ -112,7 +112,7 @@ def _restore_parameters(model: BaseAlgorithm, parameters: Mapping[str, Any]) -> 
     model.set_parameters(dict(parameters), exact_match=True)
 
 
-def _kind(value: Any) -> Any:
+def _kind(value: object) -> Any:
     """What stays the same when a setting of an optimiser is read from JSON."""
     if isinstance(value, list | tuple):
         return len(value)
@@ -121,7 +121,7 @@ def _kind(value: Any) -> Any:
     return "number" if isinstance(value, int | float) else type(value).__name__
 
 
-def pack(value: Any, arrays: Arrays, place: str) -> Any:
+def pack(value: object, arrays: Arrays, place: str) -> Any:
     """``value`` as JSON-able data; tensors go to ``arrays`` under names that begin with ``place``.
 
     Mappings become lists of pairs, for JSON has no other keys than texts.
@@ -143,7 +143,7 @@ def pack(value: Any, arrays: Arrays, place: str) -> Any:
     return value
 
 
-def unpack(value: Any, arrays: Mapping[str, Any]) -> Any:
+def unpack(value: object, arrays: Mapping[str, object]) -> Any:
     """What :func:`pack` was given, with tensors again."""
     if isinstance(value, Mapping):
         if _ARRAY in value:

@@ -37,21 +37,21 @@ from oncogym.training.settings import make_settings
 _RESULT = "result.json"
 
 
-def combinations(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+def combinations(grid: Mapping[str, Sequence[object]]) -> list[dict[str, Any]]:
     """Every choice of one value for each name, in the order of the grid; one empty for none."""
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 
 def search(
     env_id: str,
-    grid: Mapping[str, Sequence[Any]],
+    grid: Mapping[str, Sequence[object]],
     out: str | Path,
     *,
     algorithm: str,
     steps: int | None = None,
     seeds: int = 1,
     seed: int = 0,
-    options: Mapping[str, Any] | None = None,
+    options: Mapping[str, object] | None = None,
     progress: bool = False,
 ) -> pd.DataFrame:
     """Train every combination of a grid with every seed.
@@ -83,7 +83,7 @@ def search(
     for cell in cells:  # before any work
         _settings(env_id, algorithm, cell, steps, options)
     folder = require_writable_folder(out)
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, object]] = []
     runs = [(cell, own_seed) for cell in cells for own_seed in range(seed, seed + seeds)]
     with hold(folder):
         for number, (cell, own_seed) in enumerate(runs):
@@ -126,14 +126,14 @@ def _settings(
     )
 
 
-def _name(cell: Mapping[str, Any], seed: int) -> str:
+def _name(cell: Mapping[str, object], seed: int) -> str:
     """Folder name of a run."""
     parts = [f"{name}={json.dumps(value)}" for name, value in cell.items()]
     text = " ".join([*parts, f"seed={seed}"])
     return "".join(c if c.isalnum() or c in "=.-_ " else "_" for c in text).replace(" ", ",")
 
 
-def _finished(place: Path, about: Mapping[str, Any]) -> dict[str, Any] | None:
+def _finished(place: Path, about: Mapping[str, object]) -> dict[str, Any] | None:
     """The result of a run that is done.
 
     Raises:

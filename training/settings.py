@@ -133,7 +133,7 @@ class RunSettings:
             raise CorruptFileError(f"{document.place}: {error!r}") from error
 
 
-def _completed(problem: Problem, options: Mapping[str, Any]) -> dict[str, Any]:
+def _completed(problem: Problem, options: Mapping[str, object]) -> dict[str, Any]:
     """Options as a problem keeps them: patients and cohorts of one's own read and completed."""
     found = dict(options)
     whom = {name: found[name] for name in ("cohort", "patient") if found.get(name) is not None}
@@ -158,8 +158,8 @@ def make_settings(
     seed: int | None = None,
     lanes: int | None = None,
     checkpoint_every: int | None = None,
-    options: Mapping[str, Any] | None = None,
-    hyperparameters: Mapping[str, Any] | None = None,
+    options: Mapping[str, object] | None = None,
+    hyperparameters: Mapping[str, object] | None = None,
     base: str = "tuned",
 ) -> RunSettings:
     """Settings of a new run: those of the algorithm's YAML file with the given values on top.
@@ -215,7 +215,7 @@ def make_settings(
     )
 
 
-def _fewer_lanes(method: Algorithm, settings: Any, lanes: int, steps: int) -> int:
+def _fewer_lanes(method: Algorithm, settings: object, lanes: int, steps: int) -> int:
     """The tuned number of lanes, or as few as give a short run updates enough to learn from."""
 
     def updates(lanes: int) -> int:
@@ -250,7 +250,7 @@ def read_hyperparameters(method: Algorithm, env_id: str, base: str = "tuned") ->
     return {**table["default"], **table.get(entry, {})}
 
 
-def differences(saved: RunSettings, asked: Mapping[str, Any]) -> list[str]:
+def differences(saved: RunSettings, asked: Mapping[str, object]) -> list[str]:
     """What ``asked`` (names as in :func:`make_settings`, ``None`` = not said) would change.
 
     Raises:

@@ -12,7 +12,7 @@ from gymnasium.vector import VectorEnv
 from oncogym.envs.therapy import TherapyTask
 
 
-def require_env(wrapper: Any, env: Any) -> Any:
+def require_env(wrapper: object, env: object) -> Any:
     """Return the task of a scalar therapy environment.
 
     Raises:
@@ -25,7 +25,7 @@ def require_env(wrapper: Any, env: Any) -> Any:
     return _therapy_task(name, env.unwrapped, getattr(env.unwrapped, "task", None))
 
 
-def require_lanes(wrapper: Any, env: Any) -> Any:
+def require_lanes(wrapper: object, env: object) -> Any:
     """Return the task of a therapy vector environment, native or Gymnasium's.
 
     Raises:
@@ -36,7 +36,7 @@ def require_lanes(wrapper: Any, env: Any) -> Any:
         scalar = isinstance(env, gymnasium.Env)
         twin = f"; use {name.removeprefix('Vector')}" if scalar else ""
         raise TypeError(f"{name} wraps a vector environment; got {type(env).__name__}{twin}")
-    base: Any = env.unwrapped
+    base: object = env.unwrapped
     task = getattr(base, "task", None)
     lanes = getattr(base, "envs", None)  # Gymnasium's SyncVectorEnv
     if task is None and lanes:
@@ -45,7 +45,7 @@ def require_lanes(wrapper: Any, env: Any) -> Any:
     return _therapy_task(name, base, task)
 
 
-def _therapy_task(name: str, base: Any, task: Any) -> TherapyTask:
+def _therapy_task(name: str, base: object, task: object) -> TherapyTask:
     if not isinstance(task, TherapyTask):
         raise TypeError(
             f"{name} needs a therapy environment, whose infos name costs and reward terms; got "
@@ -71,6 +71,6 @@ def require_number(name: str, value: Any, *, zero: bool = True) -> float:
     return float(value)
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: object) -> bool:
     """Whether ``value`` is a finite real number; truth values and text are none."""
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

@@ -42,7 +42,7 @@ def split_step_info(
     What a wrapper notes about a finished lane outside ``final_info`` belongs to its last step.
     """
     steps = split_info(info, num_envs)
-    resets: dict[int, dict[str, Any]] = {}
+    resets: dict[int, dict[str, object]] = {}
     if "final_info" in info:
         last = _split(info["final_info"], num_envs)
         for lane in np.flatnonzero(info["_final_info"]).tolist():
@@ -52,7 +52,7 @@ def split_step_info(
     return steps, resets
 
 
-def _is_mask(key: str, value: Any, info: dict[str, Any], num_envs: int) -> bool:
+def _is_mask(key: str, value: object, info: dict[str, Any], num_envs: int) -> bool:
     return (
         key.startswith("_")
         and key[1:] in info
@@ -62,7 +62,7 @@ def _is_mask(key: str, value: Any, info: dict[str, Any], num_envs: int) -> bool:
     )
 
 
-def _cut(value: Any, num_envs: int) -> list[Any]:
+def _cut(value: object, num_envs: int) -> list[Any]:
     if isinstance(value, np.ndarray) and value.ndim and len(value) == num_envs:
         if value.ndim > 1:
             return [row.copy() for row in value]

@@ -19,7 +19,7 @@ from oncogym.wrappers.vector_reward import RewardTerms, VectorRewardTerms
 from oncogym.wrappers.vector_spec import RecordedVectorWrapper
 
 
-def _linear(cost: Any) -> Any:
+def _linear(cost: object) -> Any:
     return cost
 
 
@@ -70,7 +70,7 @@ def _shape(name: Any) -> Any:
     return SHAPES[name]
 
 
-def require_scalar_reward(wrapper: Any, env: Any) -> None:
+def require_scalar_reward(wrapper: object, env: object) -> None:
     """Raise ValueError if the reward of ``env`` is a vector, made by a wrapper of ours."""
     while isinstance(env, (gymnasium.Wrapper, VectorWrapper)):
         if isinstance(env, (RewardTerms, VectorRewardTerms)):

@@ -145,7 +145,7 @@ class SB3VecEnv(VecEnv):
         observation = self._reset(list(lanes), [seed] * self.num_envs, checked, infos)
         return [(observation[lane].copy(), infos[lane]) for lane in lanes]
 
-    def step_async(self, actions: NDArray[Any]) -> None:
+    def step_async(self, actions: NDArray[np.generic]) -> None:
         """Keep the actions for :meth:`step_wait`."""
         self._actions = actions
 
@@ -265,7 +265,7 @@ class SB3VecEnv(VecEnv):
             return [lanes[0].treatment.patient.from_array(row) for row in chosen]
         return [getattr(lane, attr_name) for lane in lanes]
 
-    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+    def set_attr(self, attr_name: str, value: object, indices: object = None) -> None:
         """Set an attribute of lanes.
 
         What the vector environment or a wrapper of it has (``multiplier``, ``weights``) is shared

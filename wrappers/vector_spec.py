@@ -52,7 +52,7 @@ class RecordedVectorWrapper(VectorWrapper):
         return spec
 
 
-def recorded(env: Any) -> list[RecordedVectorWrapper]:
+def recorded(env: object) -> list[RecordedVectorWrapper]:
     """The recorded wrappers around a vector environment, innermost first."""
     found = []
     while isinstance(env, VectorWrapper):

@@ -158,7 +158,7 @@ def optimizers() -> dict[str, Any]:
     return dict(sorted(_OPTIMIZERS.items()))
 
 
-def find_optimizer(name: str, settings: Mapping[str, Any] | None = None) -> Optimizer:
+def find_optimizer(name: str, settings: Mapping[str, object] | None = None) -> Optimizer:
     """The optimiser called ``name`` with these settings on top of its defaults.
 
     Raises:

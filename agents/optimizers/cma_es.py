@@ -78,16 +78,16 @@ class CMAES:
     def __init__(self, settings: CMASettings | None = None) -> None:
         self.settings = settings or CMASettings()
 
-    def population(self, problem: Any) -> int:
+    def population(self, problem: object) -> int:
         """Plans of a generation before the first restart."""
         dimension = as_objective(problem).space.dimension
         return self.settings.population or max(16, 4 + int(3 * math.log(dimension)))
 
-    def budget_of(self, problem: Any, generations: int) -> int:
+    def budget_of(self, problem: object, generations: int) -> int:
         """Plans to score in so many generations, the initial one included."""
         return generations * self.population(problem)
 
-    def generations(self, problem: Any, budget: int) -> int:
+    def generations(self, problem: object, budget: int) -> int:
         """Generations that a budget pays for before the first restart. Starts no work.
 
         Raises:

@@ -99,15 +99,15 @@ class DifferentialEvolution:
     def __init__(self, settings: DifferentialEvolutionSettings | None = None) -> None:
         self.settings = settings or DifferentialEvolutionSettings()
 
-    def population(self, problem: Any) -> int:
+    def population(self, problem: object) -> int:
         """Plans of a generation."""
         return self.settings.popsize * as_objective(problem).space.dimension
 
-    def budget_of(self, problem: Any, generations: int) -> int:
+    def budget_of(self, problem: object, generations: int) -> int:
         """Plans to score in so many generations, the initial one included."""
         return self.population(problem) * generations
 
-    def generations(self, problem: Any, budget: int) -> int:
+    def generations(self, problem: object, budget: int) -> int:
         """Generations that a budget pays for, the initial one included. Starts no work.
 
         Raises:

@@ -77,11 +77,11 @@ class LBFGS:
     def __init__(self, settings: LBFGSSettings | None = None) -> None:
         self.settings = settings or LBFGSSettings()
 
-    def budget_of(self, problem: Any, generations: int) -> int:
+    def budget_of(self, problem: object, generations: int) -> int:
         """Plans to score in so many evaluations of the slope."""
         return generations * (2 * as_objective(problem).space.dimension + 1)
 
-    def generations(self, problem: Any, budget: int) -> int:
+    def generations(self, problem: object, budget: int) -> int:
         """Evaluations of the slope that a budget pays for. Starts no work.
 
         Raises:

@@ -160,7 +160,7 @@ class PlanObjective:
         return table
 
 
-def as_objective(problem: Any) -> Any:
+def as_objective(problem: object) -> Any:
     """A :class:`Problem` as an objective; anything else, which scores plans itself, as it is."""
     return PlanObjective(problem) if isinstance(problem, Problem) else problem
 

@@ -70,7 +70,7 @@ def _as_action(task: Any, dose: Floats) -> Floats:
 
 
 def _pacing(
-    task: Any,
+    task: object,
     observation: NDArray[np.float32],
     memory: Floats,
     speed: float,

@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -171,7 +171,7 @@ def simulate(
     record: str | Iterable[float] | None = None,
     *,
     patient: EMT6RoPatient | None = None,
-    parameters: Parameters | Mapping[str, Any] | None = None,
+    parameters: Parameters | Mapping[str, object] | None = None,
     compression: int | None = None,
     acid: str = "auto",
     paired: bool = False,

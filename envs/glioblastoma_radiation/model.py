@@ -406,7 +406,7 @@ _STARTS: dict[tuple[Any, ...] | None, _Start] = {}
 
 def simulate(
     daily_doses: ArrayLike,
-    patient: GlioblastomaPatient | Mapping[str, Any] | None = None,
+    patient: GlioblastomaPatient | Mapping[str, object] | None = None,
     weekends: bool = False,
     numerics: str = "published",
     geometry: str = "slab",
@@ -513,7 +513,7 @@ def simulate(
 
 def simulate_batch(
     daily_doses: ArrayLike,
-    patients: Any = None,
+    patients: object = None,
     weekends: bool = False,
     numerics: str = "published",
     geometry: str = "slab",
@@ -601,7 +601,7 @@ def _warn_of_fractions(doses: FloatArray, fractions: float) -> None:
         )
 
 
-def _patient_rows(patients: Any) -> FloatArray:
+def _patient_rows(patients: object) -> FloatArray:
     if patients is None:
         return GlioblastomaPatient().to_array()[None, :]
     if isinstance(patients, GlioblastomaPatient):

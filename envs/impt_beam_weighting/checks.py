@@ -11,7 +11,7 @@ from scipy.sparse import issparse
 
 
 def plain_array(
-    value: Any, what: str, kinds: str = "biuf", error: type[ValueError] = ValueError
+    value: object, what: str, kinds: str = "biuf", error: type[ValueError] = ValueError
 ) -> NDArray[Any]:
     """``value`` as an array of one of the ``kinds`` of NumPy's types.
 
@@ -41,7 +41,7 @@ def plain_array(
 
 
 def real_array(
-    value: Any, what: str, error: type[ValueError] = ValueError, *, finite: bool = True
+    value: object, what: str, error: type[ValueError] = ValueError, *, finite: bool = True
 ) -> NDArray[np.float64]:
     """``value`` as float64, finite unless told otherwise; see :func:`plain_array`.
 
@@ -84,7 +84,7 @@ def real_number(value: Any, what: str, low: float, high: float, unit: str = "") 
     return number
 
 
-def whole_shape(value: Any, what: str = "shape") -> tuple[int, ...]:
+def whole_shape(value: object, what: str = "shape") -> tuple[int, ...]:
     """Sizes of a grid: one or more whole numbers of at least 1.
 
     Raises:

@@ -296,7 +296,7 @@ class Course:
     def to_physical(self, action: Floats) -> dict[str, Any]:
         """Dose multiple, corrections and parts of the plans of an action or a batch of them."""
         options = self.options
-        values: list[Any] = [action[..., 0] * options[kernel.MAX_DOSE]]
+        values: list[object] = [action[..., 0] * options[kernel.MAX_DOSE]]
         for axis in range(self.shift_axes):
             values.append((2.0 * action[..., 1 + axis] - 1.0) * options[kernel.MAX_SHIFT])
         depth = action[..., 1 + self.shift_axes]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -92,7 +91,7 @@ def dose_statistics(
     return found
 
 
-def dvh(dose: ArrayLike, voxels: Any, doses: ArrayLike) -> Floats:
+def dvh(dose: ArrayLike, voxels: object, doses: ArrayLike) -> Floats:
     """Cumulative dose-volume histogram: the share of ``voxels`` that reach each of ``doses``.
 
     Args:
@@ -130,7 +129,7 @@ def dvh(dose: ArrayLike, voxels: Any, doses: ArrayLike) -> Floats:
     return np.asarray(1.0 - below / len(ordered))
 
 
-def _checked(dose: Any) -> Floats:
+def _checked(dose: object) -> Floats:
     values = real_array(dose, "the dose")
     if values.size and values.min() < 0.0:
         raise ValueError(f"the dose is negative somewhere: {values.min():g}; allowed: at least 0")

@@ -148,7 +148,7 @@ class Grid:
         return int((~inside).sum())
 
 
-def check_size(value: Any, where: str) -> tuple[int, ...]:
+def check_size(value: object, where: str) -> tuple[int, ...]:
     """Whole numbers of voxels, at least 1.
 
     Raises:
@@ -160,7 +160,7 @@ def check_size(value: Any, where: str) -> tuple[int, ...]:
     return tuple(int(size) for size in sizes)
 
 
-def check_spacing(value: Any, where: str) -> tuple[float, ...]:
+def check_spacing(value: object, where: str) -> tuple[float, ...]:
     """Distances [mm] above 0.
 
     Raises:
@@ -172,7 +172,7 @@ def check_spacing(value: Any, where: str) -> tuple[float, ...]:
     return tuple(float(step) for step in steps)
 
 
-def check_origin(value: Any, where: str) -> Floats:
+def check_origin(value: object, where: str) -> Floats:
     """Position (x, y, z) [mm]; further numbers, of a time axis, are left out.
 
     Raises:
@@ -184,7 +184,7 @@ def check_origin(value: Any, where: str) -> Floats:
     return found[:3].copy()
 
 
-def check_direction(value: Any, where: str) -> Floats:
+def check_direction(value: object, where: str) -> Floats:
     """Direction cosines ``(3, 3)``, axes in columns, from a matrix or its rows one after another.
 
     Raises:

@@ -93,7 +93,7 @@ def from_matrad(
     groups: ArrayLike | None = None,
     resample: bool = False,
     quantity: str | None = None,
-    dtype: Any = np.float32,
+    dtype: object = np.float32,
 ) -> DoseInfluence:
     """The influence matrix of a matRad file, written by ``save('case.mat', 'dij', 'cst')``.
 
@@ -174,8 +174,8 @@ def from_matrad(
 
 
 def from_pyradplan(
-    dij: Any,
-    cst: Any,
+    dij: object,
+    cst: object,
     *,
     target: str | None = None,
     structures: Sequence[str] | None = None,
@@ -186,7 +186,7 @@ def from_pyradplan(
     groups: ArrayLike | None = None,
     resample: bool = False,
     quantity: str | None = None,
-    dtype: Any = np.float32,
+    dtype: object = np.float32,
 ) -> DoseInfluence:
     """The influence matrix of pyRadPlan's ``Dij`` and ``StructureSet``.
 
@@ -379,7 +379,7 @@ class _Mover:
         return voxels
 
 
-def _pick(matrices: list[Any], scenario: int, doses: Grid, where: str, dtype: Any) -> Any:
+def _pick(matrices: list[Any], scenario: int, doses: Grid, where: str, dtype: object) -> Any:
     """One of the dose matrices as rows, checked against the grid."""
     if not 0 <= scenario < len(matrices):
         raise PlanImportError(
@@ -403,14 +403,14 @@ def _pick(matrices: list[Any], scenario: int, doses: Grid, where: str, dtype: An
         raise PlanImportError(f"{where}: {error}") from None
 
 
-def _groups(numbers: Any, spots: int, where: str) -> NDArray[np.int64]:
+def _groups(numbers: object, spots: int, where: str) -> NDArray[np.int64]:
     beams = real_array(numbers, where, PlanImportError).ravel()
     if len(beams) != spots:
         raise PlanImportError(f"{where} has {len(beams)} values; allowed: {spots}, one for a spot")
     return np.asarray(np.unique(beams, return_inverse=True)[1], np.int64)
 
 
-def _priority(value: Any, where: str) -> float:
+def _priority(value: object, where: str) -> float:
     found = real_array(value, f"the priority of {where}", PlanImportError, finite=False).ravel()
     if found.size != 1 or math.isnan(found[0]):
         raise PlanImportError(f"the priority of {where} is {value!r}; allowed: one number")
@@ -418,7 +418,7 @@ def _priority(value: Any, where: str) -> float:
 
 
 def _checked_voxels(
-    given: Any, name: str, grid: Grid, shape: tuple[int, ...], order: str, first: int, where: str
+    given: object, name: str, grid: Grid, shape: tuple[int, ...], order: str, first: int, where: str
 ) -> Voxels:
     """Voxels of a structure in C order of its grid, from numbers or a mask.
 
@@ -491,7 +491,7 @@ def _axes(
     return np.array([float(one[0]) for one in found]), np.diag(signs)
 
 
-def _matrad_contours(cst: Any, grid: Grid, path: Path) -> list[_Contour]:
+def _matrad_contours(cst: object, grid: Grid, path: Path) -> list[_Contour]:
     if not (isinstance(cst, np.ndarray) and cst.dtype == object and cst.ndim == 2):
         raise PlanImportError(f"{path}: cst is no cell array")
     if cst.shape[1] < 4:
@@ -532,14 +532,14 @@ def _flat_vector(given: Any, shape: tuple[int, int, int]) -> Any:
 # pyRadPlan
 
 
-def _attribute(owner: Any, name: str, where: str) -> Any:
+def _attribute(owner: object, name: str, where: str) -> Any:
     value = getattr(owner, name, None)
     if value is None:
         raise PlanImportError(f"{where} has no {name!r}")
     return value
 
 
-def _pyradplan_grid(grid: Any, where: str) -> Grid:
+def _pyradplan_grid(grid: object, where: str) -> Grid:
     names = ("z", "y", "x")
     size = check_size(_attribute(grid, "dimensions", where), f"the dimensions of {where}")
     if len(size) < 3:

@@ -214,15 +214,15 @@ class DoseInfluence:
     @classmethod
     def from_matrix(
         cls,
-        matrix: Any,
-        structures: Any,
+        matrix: object,
+        structures: object,
         *,
         prescription: float | None = None,
         groups: ArrayLike | None = None,
         shape: Sequence[int] | None = None,
         spacing: Sequence[float] | None = None,
         unit: str = GRAY,
-        dtype: Any = np.float32,
+        dtype: object = np.float32,
     ) -> DoseInfluence:
         """A user's own influence matrix of any size and dimension.
 
@@ -264,7 +264,7 @@ class DoseInfluence:
         return READERS["matrad"](path, **options)
 
     @classmethod
-    def from_pyradplan(cls, dij: Any, cst: Any, **options: Any) -> DoseInfluence:
+    def from_pyradplan(cls, dij: object, cst: object, **options: Any) -> DoseInfluence:
         """The matrix and structures of pyRadPlan's ``Dij`` and ``StructureSet``.
 
         Arguments and errors: :func:`oncogym.envs.impt_beam_weighting.importers.from_pyradplan`.

@@ -199,19 +199,19 @@ class Struct:
         return PlanImportError(f"{self._where}{message}")
 
 
-def is_struct(value: Any) -> bool:
+def is_struct(value: object) -> bool:
     """Whether a value is a struct, not an array of several."""
     return bool(isinstance(value, np.ndarray) and value.dtype.names and value.size == 1)
 
 
-def cells(value: Any) -> list[Any]:
+def cells(value: object) -> list[Any]:
     """Contents of a cell array in MATLAB's order; another value counts as a cell of one."""
     if isinstance(value, np.ndarray) and value.dtype == object:
         return list(value.ravel(order="F"))
     return [value]
 
 
-def text(value: Any, where: str) -> str:
+def text(value: object, where: str) -> str:
     """A MATLAB text.
 
     Raises:

@@ -132,7 +132,7 @@ class Phantom:
             edges += [low, low + self.shape[axis] * self.spacing[axis]]
         return edges[0], edges[1], edges[2], edges[3]
 
-    def map(self, values: Any) -> Floats:
+    def map(self, values: object) -> Floats:
         """Values per voxel as an image ``(ny, nx)`` with y upwards (``origin="lower"``)."""
         return np.asarray(values, np.float64).reshape(self.shape).T
 
@@ -255,7 +255,7 @@ def _check_grid(
     return size[0], size[1]
 
 
-def _check_keys(value: Any, what: str, known: set[str], needed: Sequence[str]) -> None:
+def _check_keys(value: object, what: str, known: set[str], needed: Sequence[str]) -> None:
     """Raise a ValueError that names the first key that is unknown or missing."""
     if not isinstance(value, Mapping):
         raise ValueError(f"{what} is {value!r}; allowed: keys with values")

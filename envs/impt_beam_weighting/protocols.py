@@ -28,7 +28,7 @@ def _course(task: Any, label: str) -> Any:
     return task.course
 
 
-def _guided(task: Any, observation: NDArray[np.float32]) -> NDArray[np.float64]:
+def _guided(task: object, observation: NDArray[np.float32]) -> NDArray[np.float64]:
     """The robust plan after a couch correction by the shift that imaging shows."""
     course = _course(task, "Image guidance")
     seen = np.asarray(observation, np.float64)
@@ -69,7 +69,7 @@ def _ahead(seen: Floats, axes: int, organs: int) -> Floats:
 
 
 def _adapted(
-    task: Any, observation: NDArray[np.float32], memory: Floats, gain: float, prior: float
+    task: object, observation: NDArray[np.float32], memory: Floats, gain: float, prior: float
 ) -> tuple[Floats, Floats]:
     """Image guidance that learns the range error and holds dose back from an organ that runs ahead.
 

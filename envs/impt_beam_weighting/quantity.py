@@ -67,7 +67,7 @@ def choose_quantity(
     return 1.0, GRAY
 
 
-def _factor(rbe: Any, where: str) -> float:
+def _factor(rbe: object, where: str) -> float:
     values = np.asarray(rbe)
     if values.size != 1 or values.dtype.kind not in "iuf":
         raise PlanImportError(f"the RBE of {where} is {rbe!r}; allowed: one number")

@@ -16,7 +16,7 @@ Mask = NDArray[np.bool_]
 _EDGE = 1e-9
 
 
-def inside(shape: Mapping[str, Any], points: Floats) -> Mask:
+def inside(shape: Mapping[str, object], points: Floats) -> Mask:
     """Which points ``(n, axes)`` [cm] lie in a shape.
 
     Args:
@@ -33,7 +33,7 @@ def inside(shape: Mapping[str, Any], points: Floats) -> Mask:
     return _INSIDE[kind](value, points)
 
 
-def bounds(shape: Mapping[str, Any]) -> tuple[Floats, Floats]:
+def bounds(shape: Mapping[str, object]) -> tuple[Floats, Floats]:
     """Smallest and largest coordinates of a shape, each ``(axes,)`` [cm]."""
     kind, value = _parts(shape)
     if kind == "ellipse":
@@ -50,7 +50,7 @@ def bounds(shape: Mapping[str, Any]) -> tuple[Floats, Floats]:
     return np.min([low for low, _ in found], axis=0), np.max([high for _, high in found], axis=0)
 
 
-def _parts(shape: Mapping[str, Any]) -> tuple[str, Any]:
+def _parts(shape: Mapping[str, object]) -> tuple[str, Any]:
     if not isinstance(shape, Mapping) or len(shape) != 1:
         raise ValueError(f"a shape is {shape!r}; allowed: one of {', '.join(_INSIDE)} with values")
     kind, value = next(iter(shape.items()))
@@ -75,7 +75,7 @@ def _vector(value: Any, kind: str, name: str) -> Floats:
     return vector
 
 
-def _corners(value: Any) -> Floats:
+def _corners(value: object) -> Floats:
     try:
         corners = np.asarray(value, np.float64)
     except (TypeError, ValueError):
@@ -85,17 +85,17 @@ def _corners(value: Any) -> Floats:
     return corners
 
 
-def _in_ellipse(value: Any, points: Floats) -> Mask:
+def _in_ellipse(value: object, points: Floats) -> Mask:
     center, axes = _vector(value, "ellipse", "center"), _vector(value, "ellipse", "semi_axes")
     return np.asarray((((points - center) / axes) ** 2).sum(axis=1) <= 1.0 + _EDGE)
 
 
-def _in_box(value: Any, points: Floats) -> Mask:
+def _in_box(value: object, points: Floats) -> Mask:
     lower, upper = _vector(value, "box", "lower"), _vector(value, "box", "upper")
     return np.asarray(((points >= lower - _EDGE) & (points <= upper + _EDGE)).all(axis=1))
 
 
-def _in_polygon(value: Any, points: Floats) -> Mask:
+def _in_polygon(value: object, points: Floats) -> Mask:
     from matplotlib.path import Path
 
     return np.asarray(Path(_corners(value)).contains_points(points))

@@ -68,7 +68,7 @@ def read_voxels(
     return numbers.astype(np.int64) - first, None
 
 
-def _is_mask(array: NDArray[Any], first: int, whole_floats: bool) -> bool:
+def _is_mask(array: NDArray[np.generic], first: int, whole_floats: bool) -> bool:
     """Whether an array of truth values, or of 0 and 1 only, is a mask."""
     if array.dtype.kind == "b" or array.ndim != 1 or len(array) > 2:
         return array.ndim > 0

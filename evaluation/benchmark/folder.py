@@ -123,7 +123,7 @@ def require_room(
         output.require_own([*names, *(place + name for name in comparison.FILES)])
 
 
-def check_settings(output: OutputFolder, place: str, settings: Mapping[str, Any]) -> None:
+def check_settings(output: OutputFolder, place: str, settings: Mapping[str, object]) -> None:
     """Refuse to mix the parts of two different benchmarks in one folder.
 
     Args:
@@ -143,7 +143,7 @@ def check_settings(output: OutputFolder, place: str, settings: Mapping[str, Any]
         )
 
 
-def write_settings(output: OutputFolder, place: str, settings: Mapping[str, Any]) -> None:
+def write_settings(output: OutputFolder, place: str, settings: Mapping[str, object]) -> None:
     """Say whose the parts in the folder are.
 
     Args:

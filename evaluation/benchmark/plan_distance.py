@@ -27,7 +27,7 @@ def search_own_plans(
     budget: int,
     *,
     start: Floats | None = None,
-    search_options: Mapping[str, Any] | None = None,
+    search_options: Mapping[str, object] | None = None,
     replicates: int = 1,
     seed: int = 0,
     executor: Executor | None = None,
@@ -86,7 +86,7 @@ def distance_table(comparison: Comparison, own: Floats, seed: int) -> pd.DataFra
     title = f"part of the way from {comparison.labels[comparison.baseline]}"
     rows = []
     for name, values in returns.items():
-        row: dict[str, Any] = {
+        row: dict[str, object] = {
             "agent": comparison.labels[name],
             "return": float(np.mean(values)),
             "own plans minus agent": paired_difference(own, values, seed=seed),

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -70,10 +69,10 @@ def run_benchmark(
     out: str | Path,
     *,
     seed: int = 0,
-    manifest: Mapping[str, Any] | None = None,
+    manifest: Mapping[str, object] | None = None,
     say: Callable[[str], None] = lambda text: None,
     executor: Executor | None = None,
-    studies: Sequence[Mapping[str, Any]] = (),
+    studies: Sequence[Mapping[str, object]] = (),
     drawings: Drawings | None = None,
 ) -> dict[str, Comparison]:
     """Compare everybody on every environment; finished parts found in ``out`` are used again.
@@ -127,10 +126,10 @@ def _run_held(
     presets: Mapping[str, Preset],
     problems: Mapping[str, Problem],
     seed: int,
-    manifest: Mapping[str, Any] | None,
+    manifest: Mapping[str, object] | None,
     say: Callable[[str], None],
     executor: Executor | None,
-    studies: Sequence[Mapping[str, Any]],
+    studies: Sequence[Mapping[str, object]],
     drawings: Drawings | None,
 ) -> dict[str, Comparison]:
     """:func:`run_benchmark` in a folder that no other process works in."""

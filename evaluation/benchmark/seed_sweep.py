@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from oncogym.core.files import (
     CorruptFileError,
@@ -70,7 +70,7 @@ def train_seeds(
     seeds: Iterable[int],
     *,
     steps: int | None = None,
-    options: Mapping[str, Any] | None = None,
+    options: Mapping[str, object] | None = None,
     executor: Executor | None = None,
 ) -> list[TrainResult]:
     """Train with each seed in ``folder/ALGORITHM-SEED``; finished ones are used again.

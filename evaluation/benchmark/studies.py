@@ -15,7 +15,7 @@ from oncogym.evaluation.robustness.study_check import check_study
 STUDIES = "studies.json"
 
 
-def all_studies(folder: Path, given: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def all_studies(folder: Path, given: Sequence[Mapping[str, object]]) -> list[Mapping[str, Any]]:
     """The studies that the report in ``folder`` has, and those given, a repeated one once.
 
     Raises:

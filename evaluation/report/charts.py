@@ -86,7 +86,7 @@ class Estimate:
     def to_json(self) -> dict[str, Any]:
         """Five digits of each number."""
         own = self.interval
-        row: dict[str, Any] = {
+        row: dict[str, object] = {
             "estimate": _short(own.estimate),
             "low": _short(own.low),
             "high": _short(own.high),

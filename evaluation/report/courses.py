@@ -42,7 +42,7 @@ class Courses:
 
     @classmethod
     def record(
-        cls, problem: Problem, agents: Mapping[str, Any], patients: int = PATIENTS
+        cls, problem: Problem, agents: Mapping[str, object], patients: int = PATIENTS
     ) -> Courses:
         """Treat the first patients once more and keep what happened.
 
@@ -102,7 +102,7 @@ class Courses:
         return [{fields[j]: float(f"{row[j]:.4g}") for j in differ} for row in rows]
 
 
-def browser(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def browser(documents: Sequence[Mapping[str, object]]) -> dict[str, Any]:
     """The treatment browser over the documents of several environments."""
     return {"kind": "courses", "environments": list(documents)}
 

@@ -256,7 +256,7 @@ def _interval(estimate: float, low: float | None, high: float | None) -> Interva
     return Interval(estimate, *(math.nan if end is None else end for end in (low, high)))
 
 
-def _texts(rows: Sequence[Sequence[Any]]) -> list[tuple[str, ...]]:
+def _texts(rows: Sequence[Sequence[object]]) -> list[tuple[str, ...]]:
     """The cells as in every table, numbers with a typographic minus."""
     labels, *numbers = (show_column(column) for column in zip(*rows, strict=True))
     signed = [[cell.replace("-", "\N{MINUS SIGN}") for cell in column] for column in numbers]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
 # Control characters (terminal codes, line breaks), what turns the direction of writing around, and
 # lone surrogates, in which Python keeps the bytes of odd file names.
@@ -34,7 +33,7 @@ def label_of(text: object) -> str:
     return found if len(found) <= _LONGEST else found[: _LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
-def labels_of(agents: Mapping[str, Any]) -> dict[str, str]:
+def labels_of(agents: Mapping[str, object]) -> dict[str, str]:
     """What each agent is called in tables and figures: its ``label``, or else its name."""
     found = {name: label_of(getattr(agent, "label", name)) for name, agent in agents.items()}
     return distinct({name: label or label_of(name) for name, label in found.items()})

@@ -158,7 +158,7 @@ class Report:
             f"<figcaption>{_escape(caption)}</figcaption>\n</figure>",
         )
 
-    def add_chart(self, chart: Chart | Mapping[str, Any], caption: str, alt: str) -> Report:
+    def add_chart(self, chart: Chart | Mapping[str, object], caption: str, alt: str) -> Report:
         """A figure that the page draws itself and the reader can question and filter.
 
         Args:
@@ -188,7 +188,7 @@ class Report:
             f"<figcaption>{_escape(caption)}</figcaption>\n</figure>",
         )
 
-    def add_provenance(self, manifest: Mapping[str, Any]) -> Report:
+    def add_provenance(self, manifest: Mapping[str, object]) -> Report:
         """Where the numbers come from: a manifest, folded, nested keys joined by dots."""
         rows = "\n".join(
             f'<tr><th scope="row">{_escape(key)}</th><td>{_escape(value)}</td></tr>'
@@ -279,7 +279,7 @@ def _rows(
     return list(columns), [[row[i] for i in chosen] for row in cells]
 
 
-def _number(cell: Any) -> float | None:
+def _number(cell: object) -> float | None:
     """What a cell sorts by: its number, NaN where it is missing, None for a text."""
     if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
         return math.nan
@@ -289,11 +289,11 @@ def _number(cell: Any) -> float | None:
     return float(cell) if isinstance(cell, numbers.Real) and not _is_bool(cell) else None
 
 
-def _is_bool(cell: Any) -> bool:
+def _is_bool(cell: object) -> bool:
     return type(cell).__name__ in ("bool", "bool_")
 
 
-def _show_cells(cells: Sequence[Any], form: Format | None) -> list[str]:
+def _show_cells(cells: Sequence[object], form: Format | None) -> list[str]:
     """The texts of a column; numbers for people unless ``form`` says how."""
     known = [None if _is_nan(cell) else cell for cell in cells]
     if form is None:
@@ -312,12 +312,12 @@ def _show_cells(cells: Sequence[Any], form: Format | None) -> list[str]:
     ]
 
 
-def _is_nan(cell: Any) -> bool:
+def _is_nan(cell: object) -> bool:
     number = _number(cell)
     return number is not None and math.isnan(number)
 
 
-def _formatted(cell: Any, form: Format) -> str:
+def _formatted(cell: object, form: Format) -> str:
     if cell is None:
         return _MISSING
     if callable(form):
@@ -325,13 +325,13 @@ def _formatted(cell: Any, form: Format) -> str:
     return str(_yes(cell)) if _number(cell) is None else format(cell, form)
 
 
-def _yes(cell: Any) -> Any:
+def _yes(cell: object) -> Any:
     return ("yes" if cell else "no") if _is_bool(cell) else cell
 
 
 def _table(
     names: Sequence[str],
-    rows: Sequence[Sequence[Any]],
+    rows: Sequence[Sequence[object]],
     caption: str,
     formats: Mapping[str, Format],
     best: Mapping[str, str],
@@ -397,7 +397,7 @@ def _winner(
     return (max if best[name] == "max" else min)(known, key=lambda pair: pair[0])[1]
 
 
-def _flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+def _flatten(value: object, prefix: str = "") -> list[tuple[str, str]]:
     if isinstance(value, dict) and value:
         return [
             pair

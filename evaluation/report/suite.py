@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import pandas as pd
 
@@ -48,9 +47,9 @@ def suite_report(
     comparisons: Mapping[str, Comparison],
     title: str,
     summary: str,
-    manifest: Mapping[str, Any] | None = None,
+    manifest: Mapping[str, object] | None = None,
     *,
-    studies: Sequence[Mapping[str, Any]] = (),
+    studies: Sequence[Mapping[str, object]] = (),
 ) -> Report:
     """The page of a benchmark: overview, each environment, the treatment browser.
 

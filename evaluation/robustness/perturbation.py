@@ -370,7 +370,7 @@ class PerturbedAgent:
         actions[:, part] = doses
         return _physical_dose(self._task, actions) / largest
 
-    def _see(self, observation: NDArray[Any]) -> NDArray[Any]:
+    def _see(self, observation: NDArray[np.generic]) -> NDArray[Any]:
         if self._spread is None:
             return observation
         space = self._task.observation_space

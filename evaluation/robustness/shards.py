@@ -64,12 +64,12 @@ class Cutter:
         self._problem = problem
         self._parts = cut(len(problem.patients), together(problem, PATIENTS))
 
-    def decided(self, agent: Any) -> list[Shard]:
+    def decided(self, agent: object) -> list[Shard]:
         """Shards of an agent's unperturbed courses, for :func:`treat_as_decided`."""
         return self._shards(self._problem, agent)
 
     def perturbed(
-        self, agent: Any, perturbation: Perturbation, course: Course
+        self, agent: object, perturbation: Perturbation, course: Course
     ) -> list[PerturbedShard]:
         """Shards of an agent's perturbed courses, for :func:`treat_perturbed`.
 
@@ -85,7 +85,7 @@ class Cutter:
             for shard, plain, part in zip(shards, usual, self._parts, strict=True)
         ]
 
-    def _shards(self, problem: Problem, agent: Any) -> list[Shard]:
+    def _shards(self, problem: Problem, agent: object) -> list[Shard]:
         return [Shard.of(problem, agent, part) for part in self._parts]
 
 
@@ -130,6 +130,6 @@ def _seen_at(decision: int, seen: list[NDArray[Any]]) -> NDArray[Any]:
     return seen[min(decision, len(seen) - 1)]
 
 
-def _fresh(agent: Any) -> Any:
+def _fresh(agent: object) -> Any:
     """An agent whose own random numbers, if any, start where they started in other runs."""
     return agent if isinstance(agent, _STATELESS) else copy.deepcopy(agent)

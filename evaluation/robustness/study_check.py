@@ -17,7 +17,7 @@ _STATISTICS = ("dose_lost", "plain", "mean", "low", "high", "loss", "loss_low", 
 _COMMON = ("cost", "success")
 
 
-def check_study(document: Any) -> None:
+def check_study(document: object) -> None:
     """Make sure that ``document`` is what ``Robustness.document()`` gives.
 
     Raises:
@@ -51,7 +51,7 @@ def check_study(document: Any) -> None:
     _check_groups(document)
 
 
-def _check_kinds(kinds: Mapping[str, Any]) -> None:
+def _check_kinds(kinds: Mapping[str, object]) -> None:
     for name, about in kinds.items():
         place = f"kinds[{name!r}]"
         if not isinstance(about, Mapping):
@@ -104,7 +104,7 @@ def _check_groups(document: Mapping[str, Any]) -> None:
             raise ValueError(f"{place}: nothing is perturbed; allowed: size 0, when 0")
 
 
-def _require_text(place: str, value: Any) -> None:
+def _require_text(place: str, value: object) -> None:
     if not isinstance(value, str):
         raise _refuse(place, value, "text")
 
@@ -122,9 +122,9 @@ def _require_count(place: str, value: Any, low: int, high: int | None = None) ->
         raise _refuse(place, value, f"an integer from {low}{most}")
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
 
 
-def _refuse(place: str, value: Any, allowed: str) -> ValueError:
+def _refuse(place: str, value: object, allowed: str) -> ValueError:
     return ValueError(visible(f"{place} is {value!r:.80}; allowed: {allowed:.400}"))

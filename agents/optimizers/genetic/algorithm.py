@@ -75,14 +75,14 @@ class GeneticAlgorithm:
     def __init__(self, settings: GeneticSettings | None = None) -> None:
         self.settings = settings or GeneticSettings()
 
-    def budget_of(self, problem: Any, generations: int) -> int:
+    def budget_of(self, problem: object, generations: int) -> int:
         """Schedules to score in so many generations, the initial one included."""
         return generations * self.settings.population
 
     def _space(self, objective: PlanObjective) -> SlotSpace:
         return objective.slot_space(self.settings.max_dose, self.settings.min_gap)
 
-    def generations(self, problem: Any, budget: int) -> int:
+    def generations(self, problem: object, budget: int) -> int:
         """Generations that a budget pays for, the initial one included. Starts no work.
 
         Raises:

@@ -104,7 +104,7 @@ class GeneticSettings:
                 # The range is the slot space's.
                 self._set(name, check_option(name, getattr(self, name), -math.inf, math.inf))
 
-    def _set(self, name: str, value: Any) -> None:
+    def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
 
     @classmethod
@@ -122,7 +122,7 @@ class GeneticSettings:
         return cls(**values)
 
 
-def _names(mutations: Any) -> tuple[str, ...]:
+def _names(mutations: object) -> tuple[str, ...]:
     listed = mutations.split(",") if isinstance(mutations, str) else mutations
     if not isinstance(listed, (list, tuple)):
         raise ValueError(f"mutations is {mutations!r}; allowed: a list of {', '.join(MUTATIONS)}")

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -94,7 +93,7 @@ class SearchState:
         """Wall time so far, that of killed processes up to their last checkpoint included."""
         return float(self.history[-1]["seconds"]) if self.history else 0.0
 
-    def to_checkpoint(self, settings: Mapping[str, Any]) -> Checkpoint:
+    def to_checkpoint(self, settings: Mapping[str, object]) -> Checkpoint:
         """Everything needed to go on, beside the ``settings`` that the search began with."""
         return Checkpoint(
             steps=self.generation,
@@ -148,7 +147,7 @@ class SearchFolder:
         settings: All that decides the search, JSON-able, by name.
     """
 
-    def __init__(self, folder: StrPath, settings: Mapping[str, Any]) -> None:
+    def __init__(self, folder: StrPath, settings: Mapping[str, object]) -> None:
         self.folder = Path(folder)
         self._settings = to_plain(dict(settings))
 
@@ -225,7 +224,7 @@ class SearchFolder:
         write_csv_atomic(self.folder / "history.csv", table)
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def differences(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
     """One text for each name whose value is not the same in both."""
     return [
         f"{name} was {before.get(name)!r}, now {now.get(name)!r}"

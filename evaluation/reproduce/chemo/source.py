@@ -203,7 +203,7 @@ def _nearest_solver_cost(published: float, seed: int) -> tuple[float, int]:
     return nearest, run
 
 
-def _best_cost(first_day: float, expected: float, seed: int, bar: Any) -> Check:
+def _best_cost(first_day: float, expected: float, seed: int, bar: object) -> Check:
     score, times, doses = _search({"first_day": first_day}, _COST_GENERATIONS, seed, bar)
     # The verdict rests on the plan itself, simulated anew, not on what the optimiser reports.
     cost = published_cost(times, doses)
@@ -219,7 +219,7 @@ def _best_cost(first_day: float, expected: float, seed: int, bar: Any) -> Check:
     )
 
 
-def _fewest_cells(seed: int, bar: Any) -> list[Check]:
+def _fewest_cells(seed: int, bar: object) -> list[Check]:
     options = {"hard_budget": True, "reward_weights": _KILL_ONLY}
     _, times, doses = _search(options, _CELLS_GENERATIONS, seed, bar)
     best = simulate(times, doses, samples=0)

@@ -89,7 +89,7 @@ class Played:
 def play(
     choose: Callable[[GlioblastomaTask], Agent],
     weekends: bool = False,
-    options: Mapping[str, Any] | None = None,
+    options: Mapping[str, object] | None = None,
 ) -> Played:
     """Treat the source's patient in the published environment, deterministically.
 

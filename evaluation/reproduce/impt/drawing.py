@@ -279,7 +279,7 @@ def _draw_phantom(
     outlines(axis, plane, shades, 1.2)
     if layout is not None:
         _draw_arrows(axis, plane, layout)
-    handles: list[Any] = [Patch(color=shades[one.name], label=one.name) for one in structures]
+    handles: list[object] = [Patch(color=shades[one.name], label=one.name) for one in structures]
     axis.legend(handles=handles, loc="upper right", fontsize="small", framealpha=0.9)
     _map_axes(axis, plane)
     axis.set_title(f"Phantom{' and beams' * (layout is not None)}" + _comma(plane.label))

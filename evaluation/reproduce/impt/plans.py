@@ -205,7 +205,7 @@ class SavedPlan:
 
 
 def save_plan(
-    path: Path, anatomy: Phantom, beams: BeamSet, weights: ArrayLike, about: Mapping[str, Any]
+    path: Path, anatomy: Phantom, beams: BeamSet, weights: ArrayLike, about: Mapping[str, object]
 ) -> Path:
     """Write a plan with its phantom and beams as one ``.npz``, complete or not at all.
 

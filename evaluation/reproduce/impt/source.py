@@ -73,7 +73,7 @@ def checks(seed: int) -> list[Check]:
 
 
 def _voxels() -> list[Check]:
-    grids: dict[str, tuple[str, dict[str, Any]]] = {
+    grids: dict[str, tuple[str, dict[str, object]]] = {
         "centre": ("centres at half steps", {}),
         "corner": ("voxels at whole steps", {"origin": [0.0, 0.0]}),
         "edge": ("80 points from 0 to 40 cm", {"spacing": [40.0 / 79.0] * 2, "origin": [0.0, 0.0]}),

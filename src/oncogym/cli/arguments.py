@@ -106,7 +106,7 @@ def read_pairs(pairs: list[str]) -> dict[str, Any]:
         ValueError: A text has no ``=``, a key comes twice, or a value nests too deeply, has an
             integer of thousands of digits or NaN.
     """
-    out: dict[str, Any] = {}
+    out: dict[str, object] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key:
@@ -143,7 +143,7 @@ def _constant(name: str) -> float:
     return float(name)
 
 
-def _inside(value: Any) -> list[Any]:
+def _inside(value: object) -> list[Any]:
     if isinstance(value, dict):
         return list(value.values())
     return value if isinstance(value, list) else []

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     return 0 if sound else 1
 
 
-def _line(one: Any) -> str:
+def _line(one: object) -> str:
     if not isinstance(one, dict):
         return "not installed" if one is None else str(one)
     return f"ok, {one['seconds']:.1f} s" if one["ok"] else f"FAILED: {one['fault']}"

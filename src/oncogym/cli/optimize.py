@@ -316,7 +316,7 @@ def _claim(output: OutputFolder, about: dict[str, Any]) -> None:
 
 def _rows(result: OptimizeResult, objective: PlanObjective, optimizer: Optimizer) -> dict[str, Any]:
     """The plan in physical units, and the schedule where doses were placed in slots."""
-    rows: dict[str, Any] = {"plan": physical_rows(objective.problem.task(1), result.actions)}
+    rows: dict[str, object] = {"plan": physical_rows(objective.problem.task(1), result.actions)}
     if optimizer.takes == "slots":
         space = objective.slot_space()
         rows["schedule"] = [

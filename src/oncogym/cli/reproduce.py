@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         output = OutputFolder.claim(out, f"reproduce {source.name}", [_CHECKS])
     about = manifest("reproduce", {"seed": args.seed}, settings)
     checks = source.checks(args.seed)
-    document: dict[str, Any] = {
+    document: dict[str, object] = {
         "source": source.name,
         "title": source.title,
         "ok": all(check.ok for check in checks),

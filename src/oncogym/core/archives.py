@@ -30,7 +30,7 @@ class ArchiveError(ValueError):
     """Bytes are not an archive of plain arrays, or of larger ones than allowed."""
 
 
-def dump_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+def dump_arrays(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
     """An ``.npz`` file's bytes; the same arrays give the same bytes (``np.savez`` adds a time)."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -105,7 +105,7 @@ def _read(
     most_members: int,
 ) -> dict[str, NDArray[Any]]:
     _check_directory(data, most_members)
-    found: dict[str, NDArray[Any]] = {}
+    found: dict[str, NDArray[np.generic]] = {}
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = archive.infolist()
         _check_members(members, most_bytes, shapes, most_members)

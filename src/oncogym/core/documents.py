@@ -26,7 +26,7 @@ class Document:
         CorruptFileError: ``values`` is not an object.
     """
 
-    def __init__(self, values: Any, place: str) -> None:
+    def __init__(self, values: object, place: str) -> None:
         self.place = place
         if not isinstance(values, dict):
             raise CorruptFileError(f"{place}: {shown(values)}; allowed: an object")
@@ -135,7 +135,7 @@ class Document:
         return np.asarray(value, np.float64)
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: object) -> bool:
     """Whether a value of a document is a finite number, and one that fits a float."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
@@ -145,7 +145,7 @@ def is_number(value: Any) -> bool:
         return False
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """A value for a message, shortened."""
     if isinstance(value, Mapping):
         return "an object"

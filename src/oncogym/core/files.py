@@ -91,7 +91,7 @@ def write_text_atomic(path: StrPath, text: str) -> Path:
     return write_bytes_atomic(path, text.encode("utf-8", "backslashreplace"))
 
 
-def write_json_atomic(path: StrPath, value: Any) -> Path:
+def write_json_atomic(path: StrPath, value: object) -> Path:
     """Write `value`, made plain by :func:`to_plain`, as indented JSON; keys keep their order.
 
     Raises:
@@ -115,7 +115,7 @@ def write_csv_atomic(path: StrPath, frame: pd.DataFrame, *, index: bool = False)
     return write_text_atomic(path, frame.to_csv(index=index, lineterminator="\n"))
 
 
-def to_plain(value: Any) -> Any:
+def to_plain(value: object) -> Any:
     """A copy of `value` from JSON's types only.
 
     NumPy scalars and arrays, dataclasses, paths, tuples and sets (sorted) are converted. JSON has

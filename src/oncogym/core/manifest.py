@@ -22,8 +22,8 @@ PACKAGES = ("oncogym", "numpy", "numba", "gymnasium", "scipy", "torch", "stable-
 
 def manifest(
     command: str,
-    seeds: int | Sequence[int] | Mapping[str, Any] | None = None,
-    settings: Mapping[str, Any] | None = None,
+    seeds: int | Sequence[int] | Mapping[str, object] | None = None,
+    settings: Mapping[str, object] | None = None,
 ) -> dict[str, Any]:
     """A JSON-able record of a run; call it at the start, its time is the run's start.
 

@@ -7,7 +7,6 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from oncogym.core.files import (
     CorruptFileError,
@@ -263,7 +262,7 @@ class OutputFolder:
             raise OutputFolderError(f"{folder} is a file, not a folder; move it away")
 
     def _save(self) -> None:
-        document: Mapping[str, Any] = {
+        document: Mapping[str, object] = {
             "format": _FORMAT,
             "version": _VERSION,
             "about": "Files that oncogym has written into this folder and may replace or remove.",

@@ -186,7 +186,7 @@ def _read(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def is_stale(record: Mapping[str, Any]) -> bool:
+def is_stale(record: Mapping[str, object]) -> bool:
     """Whether the owner is certainly dead: this machine's, and of another boot, gone or another.
 
     A process id is used again after a while; the time at which the process started tells.

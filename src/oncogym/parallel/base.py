@@ -134,10 +134,10 @@ class LanesExecutor(Executor):
 class _Spread:
     """A function of several arguments as one of their tuple."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., object]) -> None:
         self._function = function
 
-    def __call__(self, arguments: tuple[Any, ...]) -> Any:
+    def __call__(self, arguments: tuple[object, ...]) -> Any:
         return self._function(*arguments)
 
 
@@ -202,7 +202,7 @@ def usable_cores() -> int:
         return os.cpu_count() or 1
 
 
-def checked_workers(workers: Any) -> int:
+def checked_workers(workers: object) -> int:
     """``workers`` as an integer.
 
     Raises:
