@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shlex
@@ -14,7 +15,7 @@ import pytest
 from oncogym.cli.main import main
 from oncogym.envs import get_treatment, treatments
 from oncogym.evaluation.report import environment_pages as pages
-from oncogym.evaluation.report.model_tables import patient_table
+from oncogym.evaluation.report.model_tables import patient_table, space_table
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -66,6 +67,8 @@ def test_pages_take_tables_and_figures_from_results_and_keep_them(tmp_path, caps
     assert (docs / "ChemoDosingCohort-v0.png").stat().st_size > 5000
     assert main(["envs", env_id, "--write", str(docs)]) == 0
     assert (docs / "chemo_dosing.md").read_text(encoding="utf-8") == text
+    # A reference that breaks a limit more than the clinic does is said to on the page, too.
+    assert "Mind: score 1, Daily, 60 x 0.5 mg/L, goes over the limits more than score 0" in text
 
 
 def test_wrong_folders_are_an_error(tmp_path, capsys):
@@ -144,6 +147,25 @@ def test_no_docstring_repeats_the_weights():
     for treatment in OWN:
         head = treatment.page[treatment.page.index("| term |") :].splitlines()[0]
         assert head == "| term | meaning |", treatment.name
+
+
+@pytest.mark.parametrize("treatment", OWN, ids=lambda t: t.name)
+def test_numbers_in_the_text_of_a_page_are_those_of_the_code(treatment):
+    """``option` (value unit)`` is the option's default, and spaces are those of an environment."""
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(treatment.task).parameters.items()
+        if isinstance(parameter.default, int | float)
+    }
+    factors = {"%": 0.01, "mm": 0.1 if treatment.name == "impt_beam_weighting" else 1.0}
+    found = re.findall(r"`(\w+)` \(([\d.]+) ?(%|[a-zA-Z/]*)\)", treatment.page)
+    checked = [(name, text, unit) for name, text, unit in found if name in defaults]
+    assert checked, "no default of an option stands in the text"
+    for name, text, unit in checked:
+        assert float(text) * factors.get(unit, 1.0) == pytest.approx(defaults[name]), name
+    shapes = set(re.findall(r"`Box\((\(\d+,\)), float32\)", treatment.page))
+    assert shapes
+    assert shapes <= set(re.findall(r"Box\((\(\d+,\)), float32\)", space_table(treatment)))
 
 
 def test_the_how_to_page_does_what_it_says(tmp_path, monkeypatch, capsys):

@@ -86,6 +86,13 @@ Weights: see Weights below, or `oncogym envs ID`.
 
 `info["cost"]` is the late BED [Gy] by which the decision exceeds the limit.
 
+## With plain Stable-Baselines3
+
+A single environment works as it is, but whether the defaults of Stable-Baselines3 learn here has
+not been measured. In `ChemoDosing-v0` they learn little in the usual number of steps (see its
+page). `examples/sb3_ppo.py` (with `--env`) shows settings that learn there, `oncogym train` uses
+tuned ones.
+
 ## Starting State
 
 `cohort="nominal"`: one of the ten shipped tumours, about 320 sites ten days after ten central

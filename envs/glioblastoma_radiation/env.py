@@ -101,6 +101,13 @@ Weights: see Weights below, or `oncogym envs ID`.
 
 `info["cost"]` is the dose above the safe dose [Gy], whatever the weights.
 
+## With plain Stable-Baselines3
+
+A single environment works as it is, but whether the defaults of Stable-Baselines3 learn here has
+not been measured. In `ChemoDosing-v0` they learn little in the usual number of steps (see its
+page). `examples/sb3_ppo.py` (with `--env`) shows settings that learn there, `oncogym train` uses
+tuned ones.
+
 ## Starting State
 
 The day of detection, after a growth that starts from 0.8 K exp(-x^2/4) (213 days for the source's

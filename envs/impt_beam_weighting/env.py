@@ -135,6 +135,13 @@ Weights: see Weights below, or `oncogym envs ID`.
 So the return is the prescription (60) minus the score of the accumulated dose, in Gy.
 `info["cost"]` is the dose [Gy] by which a decision exceeds the organs' limits.
 
+## With plain Stable-Baselines3
+
+A single environment works as it is, but whether the defaults of Stable-Baselines3 learn here has
+not been measured. In `ChemoDosing-v0` they learn little in the usual number of steps (see its
+page). `examples/sb3_ppo.py` (with `--env`) shows settings that learn there, `oncogym train` uses
+tuned ones.
+
 ## Starting State
 
 `cohort="nominal"`: the phantom as it stands (target, abutting brainstem, parotid), systematic

@@ -225,6 +225,8 @@ def _baseline(
         text += (
             f" Score 0 is {labels[document['baseline']]}, score 1 {labels[document['reference']]}."
         )
+        if document.get("reference_fault"):
+            text += f" Mind: {document['reference_fault']}."
     main = treatment.task.metrics[0]
     results = pd.read_csv(file)
     values = results[main.name].astype(float)

@@ -13,6 +13,8 @@ from oncogym.evaluation.report.labels import visible
 
 # Patients of an unlimited cohort from whom spreads are read.
 _DRAWN = 1024
+# Of an action with more parts only the first and the last are named.
+_PARTS = 12
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -48,12 +50,14 @@ def space_table(treatment: Treatment) -> str:
     rows = []
     for variant in treatment.variants:
         task = _task(treatment, variant)
-        parts = ", ".join(f"{name} [{unit}]" if unit else name for name, unit in task.action_parts)
+        parts = [f"{name} [{unit}]" if unit else name for name, unit in task.action_parts]
+        if len(parts) > _PARTS:
+            parts = [f"{parts[0]} to {parts[-1]}"]
         rows.append(
             (
                 f"`{variant.id}`",
                 f"{task.sees}: `{_box(task.observation_space)}`",
-                f"`{_box(task.action_space)}`: {parts}",
+                f"`{_box(task.action_space)}`: {', '.join(parts)}",
                 f"{task.num_decisions}",
             )
         )
