@@ -101,7 +101,7 @@ def test_presets_are_the_documented_ones():
     assert spheroids.controllers == quick.controllers
     assert standard.suited(COHORTS["emt6ro_fractionation"]).patients == 64
     protons = quick.suited(COHORTS["impt_beam_weighting"])
-    assert (protons.patients, protons.plan_patients, protons.plan_generations) == (64, 24, 21)
+    assert (protons.patients, protons.plan_patients, protons.plan_generations) == (32, 12, 16)
     for name in ("chemo_dosing", "glioblastoma_radiation"):
         assert quick.suited(COHORTS[name]) == quick
 

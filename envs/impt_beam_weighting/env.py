@@ -290,7 +290,12 @@ TREATMENT = Treatment(
             effort=Effort(
                 control={"budget": 480, "population": 24, "scenarios": 10},
                 limits={
-                    "quick": {"plan_patients": 24, "plan_generations": 21},
+                    "quick": {
+                        "patients": 32,
+                        "plan_patients": 12,
+                        "plan_generations": 16,
+                        "control": {"budget": 192, "replan_every": 3},
+                    },
                     "standard": {"plan_patients": 48, "plan_generations": 31},
                 },
             ),
