@@ -18,7 +18,7 @@ MANY_LIBRARIES = {"oncogym/IMPTBeamWeightingCohort-v0"}
 # Spheroids take a second each with the full law, and a tenth of it with that of searches.
 FIDELITY = {"emt6ro_fractionation": {"fidelity": "screening"}}
 # Patients who are judged and on whom plans are searched: where all are alike, few tell as much.
-SLOW_SIZES = {"nominal": (16, 4), "population": (16, 8)}
+SLOW_SIZES = {"nominal": (24, 4), "population": (24, 12)}
 
 
 def found_plan(problem, cohort, patients):

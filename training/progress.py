@@ -26,7 +26,7 @@ class ProgressBar:
             unit_scale=True,
             file=sys.stderr,
             dynamic_ncols=True,
-            disable=None if shown else True,  # no bar where nobody looks, such as in a log
+            disable=not shown,
         )
 
     def advance(self, decisions: int) -> None:

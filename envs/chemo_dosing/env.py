@@ -92,7 +92,7 @@ after 12 000; daily dosing returned 8.3. Useful doses are a twentieth of the ran
 ## Starting State
 
 No drug, no toxicity, `initial_cells` tumour cells. The nominal patient is the source's; the cohort
-draws elimination, EC50, Emax, growth and recovery log-normally about it (see Patients below).
+draws elimination (30 %), EC50 (40 %), Emax (20 %), growth (30 %) and recovery (30 %) log-normally.
 
 ## Episode End
 
