@@ -294,7 +294,7 @@ def handed(monkeypatch, tmp_path):
 
 def test_a_benchmark_plans_trains_and_compares_on_one_problem(handed):
     problem, preset, seed, executor = handed["plan"]
-    assert (seed, executor, preset.plan_patients) == (11, handed["executor"], 16)
+    assert (seed, executor, preset.plan_patients) == (11, handed["executor"], 12)
     rows = problem.treatment.cohorts["held_out"].patients(96)
     assert np.array_equal(problem.patients, rows)
     assert problem.seeds.tolist() == list(range(11, 11 + 96))

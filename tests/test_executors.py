@@ -475,7 +475,7 @@ def test_other_versions_in_the_cluster(monkeypatch):
     from oncogym.parallel import ray_cluster
 
     own = ray_cluster.versions
-    monkeypatch.setattr(RayExecutor, "map", lambda *_: [{**own(("numpy",)), "numpy": "1.0"}])
+    monkeypatch.setattr(RayExecutor, "_apply", lambda *_: [{**own(("numpy",)), "numpy": "1.0"}])
     monkeypatch.setattr(ray_cluster, "SAME_VERSIONS", ("numpy",))
     with pytest.raises(ExecutorError, match=r"other versions: numpy 1\.0, here [^1]"):
         RayExecutor(1)
