@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from numpy.typing import NDArray
 
 from oncogym.agents.agent import Agent
+from oncogym.agents.delegate import Delegate
 from oncogym.agents.rollout import rollout
 from oncogym.core.checks import whole_number
 from oncogym.core.files import write_bytes_atomic
@@ -29,11 +30,11 @@ FORMATS = {".png": "the end of the course", ".gif": "a film", ".mp4": "a film, b
 _LAST = 8
 
 
-class _Camera:
+class _Camera(Delegate):
     """An agent that takes a picture before each of its decisions."""
 
     def __init__(self, agent: Agent, take: Callable[[], None]) -> None:
-        self._agent = agent
+        super().__init__(agent)
         self._take = take
 
     def predict(
@@ -43,16 +44,9 @@ class _Camera:
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
     ) -> tuple[NDArray[Any], Any]:
-        """As the agent."""
+        """Take the picture, and ask."""
         self._take()
-        return self._agent.predict(
-            observation, state=state, episode_start=episode_start, deterministic=deterministic
-        )
-
-    def leave(self, state: Any, over: NDArray[np.bool_]) -> None:
-        """As the agent, if it wants to know."""
-        if hasattr(self._agent, "leave"):
-            self._agent.leave(state, over)
+        return super().predict(observation, state, episode_start, deterministic)
 
 
 def film(problem: Problem, agent: Agent, *, only_last: bool = False) -> list[Frame]:

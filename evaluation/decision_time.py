@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from oncogym.agents.agent import Agent
 from oncogym.agents.clinical import RuleAgent, clinical_agents
+from oncogym.agents.delegate import Delegate
 from oncogym.agents.mpc import RecedingHorizon
 from oncogym.agents.rollout import rollout
 from oncogym.core.checks import whole_number
@@ -30,15 +31,18 @@ from oncogym.evaluation.benchmark.run import default_envs
 from oncogym.evaluation.harness import resolve
 
 
-class Timed:
+class Timed(Delegate):
     """An agent whose decisions are timed.
+
+    Args:
+        agent: The one that decides.
 
     Attributes:
         seconds: Time spent in each decision of the batch [s].
     """
 
     def __init__(self, agent: Agent) -> None:
-        self._agent = agent
+        super().__init__(agent)
         self.seconds: list[float] = []
 
     def predict(
@@ -48,18 +52,11 @@ class Timed:
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
     ) -> tuple[NDArray[Any], Any]:
-        """As the agent, timed."""
+        """Ask, timed."""
         started = time.perf_counter()
-        decided = self._agent.predict(
-            observation, state=state, episode_start=episode_start, deterministic=deterministic
-        )
+        decided = super().predict(observation, state, episode_start, deterministic)
         self.seconds.append(time.perf_counter() - started)
         return decided
-
-    def leave(self, state: Any, over: NDArray[np.bool_]) -> None:
-        """As the agent, if it wants to know."""
-        if hasattr(self._agent, "leave"):
-            self._agent.leave(state, over)
 
 
 def time_decisions(problem: Problem, agent: Agent) -> list[float]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oncogym.agents.agent import Agent
+from oncogym.agents.delegate import Delegate
 from oncogym.core.checks import check_choice, check_option, whole_number
 from oncogym.envs import streams
 from oncogym.envs.problem import Problem
@@ -196,7 +197,7 @@ class Course:
         return self.fractions >= last
 
 
-class Spectator:
+class Spectator(Delegate):
     """An agent that keeps what another one sees.
 
     Args:
@@ -204,7 +205,7 @@ class Spectator:
     """
 
     def __init__(self, agent: Agent) -> None:
-        self._agent = agent
+        super().__init__(agent)
         self.seen: list[NDArray[Any]] = []
 
     def predict(
@@ -216,7 +217,7 @@ class Spectator:
     ) -> tuple[NDArray[Any], Any]:
         """Ask the other agent."""
         self.seen.append(np.array(observation))
-        return self._agent.predict(observation, state, episode_start, deterministic)
+        return super().predict(observation, state, episode_start, deterministic)
 
 
 class PerturbedAgent:
