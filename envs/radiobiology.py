@@ -79,14 +79,15 @@ ORGANS: Mapping[str, Organ] = MappingProxyType(
 )
 
 
-def bed(fractions: ArrayLike, alpha_beta: float, axis: int = -1) -> Floats:
+def bed(fractions: ArrayLike, alpha_beta: ArrayLike, axis: int = -1) -> Floats:
     """Biologically effective dose, sum of d (1 + d/(alpha/beta)) over fractions.
 
     Complete repair between fractions, no proliferation.
 
     Args:
         fractions: Doses ``(…, fractions, …)`` of at least 0; days without dose add nothing.
-        alpha_beta: Of the tissue [gray], above 0.
+        alpha_beta: Of the tissue [gray], above 0: one, or one for each course, ``fractions``
+            without ``axis``.
         axis: Axis of the fractions, over which the sum runs.
 
     Returns:
@@ -95,7 +96,10 @@ def bed(fractions: ArrayLike, alpha_beta: float, axis: int = -1) -> Floats:
     Raises:
         ValueError: A dose is negative or not finite, or ``alpha_beta`` out of range.
     """
-    ratio = check_option("alpha_beta", alpha_beta, 1e-6, 1e6)
+    ratios = np.asarray(alpha_beta, np.float64)
+    for value in (ratios.min(), ratios.max()):
+        check_option("alpha_beta", float(value), 1e-6, 1e6)
+    ratio = np.expand_dims(ratios, axis) if ratios.ndim else ratios
     doses = _checked("a dose", fractions)
     return np.asarray((doses * (1.0 + doses / ratio)).sum(axis=axis), np.float64)
 

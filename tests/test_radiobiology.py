@@ -73,6 +73,16 @@ def test_control_is_the_chance_that_no_cell_is_left():
     assert float(uncomplicated_control(0.8, 0.1)) == pytest.approx(0.72)
 
 
+def test_courses_of_patients_with_ratios_of_their_own():
+    fractions = np.random.default_rng(0).random((5, 40)) * 8.0
+    ratios = np.array([2.0, 3.0, 5.0, 10.0, 20.0])
+    alone = [float(bed(own, ratio)) for own, ratio in zip(fractions, ratios, strict=True)]
+    assert bed(fractions, ratios).tolist() == alone
+    assert bed(fractions.T, ratios, axis=0) == pytest.approx(alone, rel=1e-14)
+    with pytest.raises(ValueError, match=r"alpha_beta is -1\.0; allowed"):
+        bed(fractions[:2], [3.0, -1.0])
+
+
 def test_hottest_volume_and_share_weigh_by_volume():
     doses, volumes = [70.0, 60.0, 50.0, 0.0], [0.5, 0.5, 1.0, 8.0]
     assert hottest_dose(doses, volumes, 0.5) == 70.0

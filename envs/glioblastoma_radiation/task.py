@@ -379,9 +379,8 @@ class GlioblastomaTask(TherapyTask):
             return
         count = self.fractions_per_day
         fractions = self._dose_log[over] / count
-        for row, lane in enumerate(over.tolist()):
-            ratio = float(self.patients[lane, _ALPHA_BETA])
-            result.outcome[lane, kernel.METRICS] = count * bed(fractions[row], ratio)
+        ratios = self.patients[over, _ALPHA_BETA]
+        result.outcome[over, kernel.METRICS] = count * bed(fractions, ratios)
         result.outcome[over, kernel.METRICS + 1] = count * eqd2(fractions, ALPHA_BETA["brain"])
         result.outcome[over, kernel.METRICS + 2] = outside_lq_range(fractions)
 
