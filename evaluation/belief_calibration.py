@@ -99,6 +99,31 @@ def judge(table: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def careful_settings(args: argparse.Namespace) -> BeliefSettings:
+    """Settings of a calibrated belief, by the arguments ``particles``, ``moves`` and ``seed``."""
+    return BeliefSettings(
+        particles=args.particles, moves=args.moves, least_share=0.5, stages=6, seed=args.seed
+    )
+
+
+def measured_patients(env_id: str, count: int) -> Problem:
+    """The first held-out patients of an environment, seen as a clinic sees them."""
+    problem = Problem.resolve(env_id, {"observation": "measurable"}, cohort="held_out")
+    return problem.drawn(count)
+
+
+def schedule_of(problem: Problem, protocol: str) -> Floats:
+    """Actions ``(decisions, action size)`` of a clinical schedule.
+
+    Raises:
+        ValueError: It is a rule.
+    """
+    agent = clinical_agent(problem.treatment, problem.task(1), protocol)
+    if not isinstance(agent, PlanAgent):
+        raise ValueError(f"{protocol} is a rule; allowed: a schedule")
+    return agent.actions
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the calibration that the documentation reports."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -111,18 +136,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", required=True, help="CSV file of ranks")
     args = parser.parse_args(arguments)
-    problem = Problem.resolve(args.env, {"observation": "measurable"}, cohort="held_out")
-    problem = problem.drawn(args.patients)
-    agent = clinical_agent(problem.treatment, problem.task(1), args.protocol)
-    if not isinstance(agent, PlanAgent):
-        parser.error(f"{args.protocol} is a rule; allowed: a schedule")
-    settings = BeliefSettings(
-        particles=args.particles, moves=args.moves, least_share=0.5, stages=6, seed=args.seed
-    )
+    problem = measured_patients(args.env, args.patients)
+    settings = careful_settings(args)
+    try:
+        actions = schedule_of(problem, args.protocol)[: args.decisions]
+    except ValueError as error:
+        parser.error(str(error))
     parts = [slice(at, at + 50) for at in range(0, args.patients, 50)]
     tables = []
     for part in parts:
-        found = calibrate(problem.part(part), agent.actions[: args.decisions], settings)
+        found = calibrate(problem.part(part), actions, settings)
         tables.append(found.assign(patient=found["patient"] + part.start))
     table = pd.concat(tables, ignore_index=True)
     write_csv_atomic(args.out, table.round(6))

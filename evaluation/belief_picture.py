@@ -16,11 +16,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from oncogym.agents.belief import Belief, BeliefSettings
-from oncogym.agents.clinical import clinical_agent
-from oncogym.agents.plan import PlanAgent
 from oncogym.core.files import write_bytes_atomic
 from oncogym.envs.problem import Problem
 from oncogym.envs.therapy import Floats
+from oncogym.evaluation.belief_calibration import careful_settings, measured_patients, schedule_of
 
 # Shades of one hue, the latest darkest, and the truth apart from them.
 _SHADES = ("#C9DDF0", "#7FB0DC", "#2E75B6", "#0B3C68")
@@ -140,16 +139,11 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"--patient is {args.patient}; allowed: 0 and more")
     if len(args.after) >= len(_SHADES):
         parser.error(f"{len(args.after)} times; allowed: {len(_SHADES) - 1} at most")
-    problem = Problem.resolve(args.env, {"observation": "measurable"}, cohort="held_out")
-    problem = problem.drawn(args.patient + 1).part(slice(args.patient, args.patient + 1))
-    agent = clinical_agent(problem.treatment, problem.task(1), args.protocol)
-    if not isinstance(agent, PlanAgent):
-        parser.error(f"{args.protocol} is a rule; allowed: a schedule")
-    settings = BeliefSettings(
-        particles=args.particles, moves=args.moves, least_share=0.5, stages=6, seed=args.seed
-    )
+    problem = measured_patients(args.env, args.patient + 1)
+    problem = problem.part(slice(args.patient, args.patient + 1))
     try:
-        beliefs, varied = follow(problem, agent.actions, [0, *args.after], settings)
+        actions = schedule_of(problem, args.protocol)
+        beliefs, varied = follow(problem, actions, [0, *args.after], careful_settings(args))
     except ValueError as error:
         parser.error(str(error))
     stream = io.BytesIO()
