@@ -40,7 +40,8 @@ def model_sections(treatment: Treatment) -> str:
     return "\n\n".join(parts)
 
 
-def _task(treatment: Treatment, variant: Variant) -> TherapyTask:
+def usual_task(treatment: Treatment, variant: Variant) -> TherapyTask:
+    """One lane of an environment's task, with its own options."""
     options, _ = resolve_options(treatment, variant)
     return treatment.task(1, **options)
 
@@ -49,7 +50,7 @@ def space_table(treatment: Treatment) -> str:
     """One row an environment: its observation and action by default, and how many decisions."""
     rows = []
     for variant in treatment.variants:
-        task = _task(treatment, variant)
+        task = usual_task(treatment, variant)
         parts = [f"{name} [{unit}]" if unit else name for name, unit in task.action_parts]
         if len(parts) > _PARTS:
             parts = [f"{parts[0]} to {parts[-1]}"]
@@ -71,7 +72,7 @@ def _box(space: object) -> str:
 
 def weight_table(treatment: Treatment) -> str:
     """One row a term of the reward, one column an objective."""
-    task = _task(treatment, treatment.variants[0])
+    task = usual_task(treatment, treatment.variants[0])
     weights = dict(task.objectives) or {"weight": task.default_weights()}
     rows = [
         (f"`{term}`", *(f"{own.get(term, 0.0):g}" for own in weights.values()))

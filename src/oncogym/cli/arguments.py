@@ -181,16 +181,21 @@ def settings_of(args: argparse.Namespace, **read: Any) -> JsonObject:
     }
 
 
-def add_patients(parser: argparse.ArgumentParser, patients: int) -> None:
-    """Add who is compared and on whom: environment, agents, cohort and number of patients."""
-    parser.add_argument("env", type=named, metavar="ENV", help="an environment id")
-    parser.add_argument("agents", nargs="*", type=named, metavar="AGENT", help="agents to compare")
+def add_cohort(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cohort``."""
     parser.add_argument(
         "--cohort",
         type=cohort_name,
         help="cohort, or a JSON file with one of your own (default: the evaluation cohort of the "
         "id)",
     )
+
+
+def add_patients(parser: argparse.ArgumentParser, patients: int) -> None:
+    """Add who is compared and on whom: environment, agents, cohort and number of patients."""
+    parser.add_argument("env", type=named, metavar="ENV", help="an environment id")
+    parser.add_argument("agents", nargs="*", type=named, metavar="AGENT", help="agents to compare")
+    add_cohort(parser)
     parser.add_argument(
         "--patients", type=whole(1, MOST_PATIENTS), default=patients, help=f"default {patients}"
     )

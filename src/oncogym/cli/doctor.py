@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
@@ -88,20 +87,15 @@ def _kernels() -> str:
 
 def _tried(treatment: Treatment) -> JsonObject:
     started = time.perf_counter()
-    fault = _fault(lambda: _agree(treatment))
+    try:
+        fault = _disagreement(treatment)
+    except Exception as error:
+        fault = f"{type(error).__name__}: {error}"
     return {"ok": not fault, "seconds": time.perf_counter() - started, "fault": fault}
 
 
-def _fault(check: Callable[[], str]) -> str:
-    """What a check finds wrong, or how it fails."""
-    try:
-        return check()
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
-
-
-def _agree(treatment: Treatment) -> str:
-    """Two decisions for a patient alone and for the same one in a batch."""
+def _disagreement(treatment: Treatment) -> str:
+    """What differs, in two decisions, for a patient alone and for the same one in a batch."""
     problem = Problem.of(treatment)
     seen = []
     for lanes in (1, 3):

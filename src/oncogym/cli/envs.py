@@ -8,11 +8,10 @@ import json
 from oncogym.cli.arguments import Commands, add_common, named, path
 from oncogym.core.json_types import JsonObject
 from oncogym.envs import find_variant, treatments
-from oncogym.envs.options import resolve_options
 from oncogym.envs.treatment import Treatment, Variant
 from oncogym.evaluation.report.environment_pages import write_pages
 from oncogym.evaluation.report.labels import visible
-from oncogym.evaluation.report.model_tables import model_sections
+from oncogym.evaluation.report.model_tables import model_sections, usual_task
 
 
 def add_parser(commands: Commands) -> None:
@@ -72,8 +71,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _about(treatment: Treatment, variant: Variant) -> JsonObject:
-    task_options, _ = resolve_options(treatment, variant)
-    task = treatment.task(1, **task_options)
+    task = usual_task(treatment, variant)
     return {
         "id": variant.id,
         "treatment": treatment.title,

@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 
-from oncogym.cli.arguments import Commands, add_common, add_options, named, path, read_options
+from oncogym.cli.arguments import (
+    Commands,
+    add_cohort,
+    add_common,
+    add_options,
+    named,
+    path,
+    read_options,
+)
 from oncogym.core.argument_types import positive, whole
 from oncogym.envs.problem import MOST_PATIENTS
 from oncogym.evaluation.agent_names import load_agents
@@ -30,7 +38,7 @@ def add_parser(commands: Commands) -> None:
         required=True,
         help="file: " + ", ".join(f"*{ending} ({holds})" for ending, holds in FORMATS.items()),
     )
-    parser.add_argument("--cohort", type=named, help="cohort (default: that of the id's results)")
+    add_cohort(parser)
     parser.add_argument(
         "--patient",
         type=whole(0, MOST_PATIENTS - 1),

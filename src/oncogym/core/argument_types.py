@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 import reprlib
 from collections.abc import Callable
+from typing import TypeVar
+
+Number = TypeVar("Number", int, float)
 
 # No command takes a larger number.
 _LARGEST = 10**15
@@ -12,34 +15,26 @@ _LARGEST = 10**15
 
 def whole(low: int, high: int = _LARGEST) -> Callable[[str], int]:
     """A type for argparse: an integer from ``low`` to ``high``."""
-
-    def read(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = low - 1
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(
-                f"{reprlib.repr(text)} is not an integer from {low} to {high}"
-            )
-        return value
-
-    return read
+    return _within(int, low, high, f"an integer from {low} to {high}")
 
 
 def real(low: float, high: float) -> Callable[[str], float]:
     """A type for argparse: a number from ``low`` to ``high``."""
+    return _within(float, low, high, f"a number from {low:g} to {high:g}")
 
-    def read(text: str) -> float:
+
+def _within(
+    kind: Callable[[str], Number], low: Number, high: Number, what: str
+) -> Callable[[str], Number]:
+    def read(text: str) -> Number:
         try:
-            value = float(text)
+            value = kind(text)
         except ValueError:
-            value = low - 1.0
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(
-                f"{reprlib.repr(text)} is not a number from {low:g} to {high:g}"
-            )
-        return value
+            pass
+        else:
+            if low <= value <= high:
+                return value
+        raise argparse.ArgumentTypeError(f"{reprlib.repr(text)} is not {what}")
 
     return read
 
