@@ -295,12 +295,12 @@ def handed(monkeypatch, tmp_path):
 def test_a_benchmark_plans_trains_and_compares_on_one_problem(handed):
     problem, preset, seed, executor = handed["plan"]
     assert (seed, executor, preset.plan_patients) == (11, handed["executor"], 12)
-    rows = problem.treatment.cohorts["held_out"].patients(96)
+    rows = problem.treatment.cohorts["held_out"].patients(24)
     assert np.array_equal(problem.patients, rows)
-    assert problem.seeds.tolist() == list(range(11, 11 + 96))
+    assert problem.seeds.tolist() == list(range(11, 11 + 24))
     trained, seeds, steps, options, executor = handed["training"]
     assert trained is problem
-    assert (seeds, steps, options) == ([11, 12, 13], 40_000, {"fidelity": "screening"})
+    assert (seeds, steps, options) == ([11, 12, 13], 20_000, {"fidelity": "screening"})
     assert executor is handed["executor"]
     compared, agents, settings = handed["comparison"]
     assert compared is problem
@@ -308,7 +308,11 @@ def test_a_benchmark_plans_trains_and_compares_on_one_problem(handed):
     assert "fidelity" not in problem.options
     assert agents["plan"] == "the plan"
     assert {"no_treatment", "bmii", "random"} < set(agents)
-    assert (settings["baseline"], settings["reference"], settings["seed"]) == ("bmii", "plan", 11)
+    assert (settings["baseline"], settings["reference"], settings["seed"]) == (
+        "bmii",
+        "mpc_oracle",
+        11,
+    )
     assert settings["replicas"] == {"ppo": ["PPO 11", "PPO 12", "PPO 13"]}
     assert settings["executor"] is handed["executor"]
 

@@ -98,9 +98,9 @@ tuned ones.
 `cohort="nominal"`: one of the ten shipped tumours, about 320 sites ten days after ten central
 sites, with the source's parameters; `"unseen"`: others like them. The cohorts `population`,
 `validation` and `held_out` draw the exponent of survival, the duration of repair and its growth
-with damage log-normally about the source's (see Patients below), and a tumour of 8 to 12 days, in
-`population` one of 64. The spread is a choice, not a fit: radiosensitivities of cell lines differ
-by more.
+with damage log-normally about the source's with a coefficient of variation of 20 %, and a tumour of
+8 to 12 days, in `population` one of 64. The spread is a choice, not a fit: radiosensitivities of
+cell lines differ by more.
 
 ## Episode End
 

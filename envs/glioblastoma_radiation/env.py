@@ -111,13 +111,13 @@ tuned ones.
 ## Starting State
 
 The day of detection, after a growth that starts from 0.8 K exp(-x^2/4) (213 days for the source's
-patient; computed once a patient). The cohort draws D, rho and alpha log-uniformly, a factor of two
-either way of the source's patient (see Patients below). Serial imaging of glioblastomas finds far
-wider spreads of D and rho (Harpold, Alvord and Swanson, J Neuropathol Exp Neurol 66:1, 2007;
-Swanson et al., Br J Cancer 98:113, 2008) and patient-specific alpha (Rockne et al., Phys Med Biol
-55:3271, 2010); slower or more diffuse tumours do not fit the source's grid. Front speeds are 0.08
-to 0.31 mm/d; Kim et al., Cancers 9:51 (2017), take 0.029, 0.079 and 0.13 mm/d for slow, average and
-fast ones. The ranges are a choice, not a fit.
+patient; computed once a patient). The cohort draws D from 0.1 to 0.4 mm^2/d, rho from 0.015 to
+0.06 /d and alpha from 0.02 to 0.08 /Gy, log-uniformly: a factor of two either way of the source's
+patient. Serial imaging of glioblastomas finds far wider spreads of D and rho (Harpold, Alvord and
+Swanson, J Neuropathol Exp Neurol 66:1, 2007; Swanson et al., Br J Cancer 98:113, 2008) and
+patient-specific alpha (Rockne et al., Phys Med Biol 55:3271, 2010); slower or more diffuse tumours
+do not fit the source's grid. Front speeds are 0.08 to 0.31 mm/d; Kim et al., Cancers 9:51 (2017),
+take 0.029, 0.079 and 0.13 mm/d for slow, average and fast ones. The ranges are a choice, not a fit.
 
 ## Episode End
 

@@ -147,7 +147,7 @@ tuned ones.
 `cohort="nominal"`: the phantom as it stands (target, abutting brainstem, parotid), systematic
 displacements with a standard deviation of 3 mm along each axis, range errors of 3 %, random
 displacements of 2 mm. The cohorts `population`, `validation` and `held_out` draw one of 24, 8 and
-16 other anatomies, and the three magnitudes log-normally (see Patients below).
+16 other anatomies, and the three magnitudes log-normally with a coefficient of variation of 30 %.
 The magnitudes are those of robust planning (3 to 5 mm, 3 to 3.5 %). Published: equal weights whose
 mean target dose is as prescribed; planning happens before any error, so all patients are alike.
 
