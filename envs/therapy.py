@@ -522,6 +522,25 @@ class TherapyTask(ABC):
             f"{type(self).__name__} cannot say which action is safe; use a safety penalty instead"
         )
 
+    def shown_safe_actions(self, observation: NDArray[Any]) -> Floats:
+        """The largest actions that are safe by what observations themselves show.
+
+        That is the last scan where a task shows what a clinic can measure. No lane is asked.
+
+        Args:
+            observation: Observations ``(k, …)``.
+
+        Returns:
+            Actions ``(k, action size)``; infinity in components that are no dose.
+
+        Raises:
+            NotImplementedError: Observations do not say which dose is safe.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} with observation={self.observation!r} does not show which dose "
+            "is safe"
+        )
+
     def empty_result(self) -> StepResult:
         """A result whose arrays are uninitialised: :meth:`step` must write every lane.
 

@@ -15,11 +15,13 @@ from gymnasium.envs.registration import EnvSpec
 
 from oncogym.wrappers import (
     DoseShield,
+    History,
     Multiplier,
     RewardTerms,
     RewardWeights,
     SafetyPenalty,
     VectorDoseShield,
+    VectorHistory,
     VectorRewardTerms,
     VectorRewardWeights,
     VectorSafetyPenalty,
@@ -242,6 +244,9 @@ CASES = {
     ),
     "penalty, root": (SafetyPenalty, VectorSafetyPenalty, {"shape": "cube_root"}),
     "shield": (DoseShield, VectorDoseShield, {}),
+    "history": (History, VectorHistory, {}),
+    "history, one": (History, VectorHistory, {"count": 1}),
+    "history, numpy": (History, VectorHistory, {"count": np.int64(3)}),
     "terms": (RewardTerms, VectorRewardTerms, {}),
     "terms, tuple": (RewardTerms, VectorRewardTerms, {"terms": ("dose", "log_kill")}),
     "terms, numpy": (RewardTerms, VectorRewardTerms, {"terms": np.array(["dose"])}),
@@ -449,7 +454,7 @@ def test_no_term_weighs_anything():
             build(CASES["terms"][vector], {}, vector, reward_weights=none)
 
 
-@pytest.mark.parametrize("case", ["weights", "penalty", "shield", "terms"])
+@pytest.mark.parametrize("case", ["weights", "penalty", "shield", "terms", "history"])
 def test_other_environments_are_refused(case):
     kind, twin, arguments = CASES[case]
     for wrapper, make in ((kind, gym.make), (twin, gym.make_vec)):
@@ -472,7 +477,7 @@ def test_vector_wrappers_around_lanes_of_gymnasium(mode):
         make = [lambda: gym.make(ENV, **TOXIC)] * 4
         return gym.vector.SyncVectorEnv(make, autoreset_mode=mode)
 
-    for case in ("weights", "penalty, root"):
+    for case in ("weights", "penalty, root", "history"):
         _, twin, arguments = CASES[case]
         native = twin(gym.make_vec(ENV, num_envs=4, autoreset_mode=mode, **TOXIC), **arguments)
         run_twins(native, twin(sync(), **arguments), mode, steps=62)

@@ -1,8 +1,10 @@
-"""Wrappers: reward weights, vector rewards, safety penalties, dose shield, and the SB3 adapter.
+"""Wrappers: rewards, safety penalties, doses, histories, and the SB3 adapter.
 
 The adapter lives in :mod:`oncogym.wrappers.sb3`, which needs the extra ``oncogym[train]``.
 """
 
+from oncogym.wrappers.dose_scale import DoseScale, VectorDoseScale
+from oncogym.wrappers.history import History, VectorHistory
 from oncogym.wrappers.reward import RewardWeights, VectorRewardWeights
 from oncogym.wrappers.safety import (
     DoseShield,
@@ -14,12 +16,16 @@ from oncogym.wrappers.safety import (
 from oncogym.wrappers.vector_reward import RewardTerms, VectorRewardTerms
 
 __all__ = [
+    "DoseScale",
     "DoseShield",
+    "History",
     "Multiplier",
     "RewardTerms",
     "RewardWeights",
     "SafetyPenalty",
+    "VectorDoseScale",
     "VectorDoseShield",
+    "VectorHistory",
     "VectorRewardTerms",
     "VectorRewardWeights",
     "VectorSafetyPenalty",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from oncogym.core.errors import nearest
 from oncogym.envs.therapy import TherapyTask
 from oncogym.wrappers.checks import require_env, require_lanes, require_number
 from oncogym.wrappers.reward import RewardWeights, VectorRewardWeights, last_of_step
+from oncogym.wrappers.transforms import Memory, Transform
 from oncogym.wrappers.vector_reward import RewardTerms, VectorRewardTerms
 from oncogym.wrappers.vector_spec import RecordedVectorWrapper
 
@@ -174,6 +176,27 @@ class VectorSafetyPenalty(RecordedVectorWrapper):
         self._episode_cost = np.zeros(self.num_envs)
         self._was_done = np.zeros(self.num_envs, np.bool_)
 
+    def own_state(self) -> dict[str, NDArray[Any]]:
+        """The multiplier and the costs of the episodes so far."""
+        return {
+            "multiplier": np.array(self.multiplier.value),
+            "episode_cost": self._episode_cost.copy(),
+            "was_done": self._was_done.copy(),
+        }
+
+    def restore_own_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Put back what :meth:`own_state` gave.
+
+        Raises:
+            KeyError, ValueError: It does not fit.
+        """
+        value = require_number("multiplier", state["multiplier"].item())
+        for name, array in (("episode_cost", self._episode_cost), ("was_done", self._was_done)):
+            if state[name].shape != array.shape:
+                raise ValueError(f"{name} has shape {state[name].shape}; allowed: {array.shape}")
+            array[:] = state[name]
+        self.multiplier.value = value
+
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> Any:
         """Reset the environment, or the lanes in ``reset_mask``; the multiplier stays."""
         mask = (options or {}).get("reset_mask")
@@ -240,6 +263,21 @@ def _require_safe_actions(wrapper: Any, task: Any, method: str, spaces: tuple[An
         )
 
 
+class _Shielding(Transform):
+    """The largest safe actions of a live task."""
+
+    privileged = True
+
+    def __init__(self, task: TherapyTask, observation_space: Box, action_space: Box) -> None:
+        super().__init__(observation_space, action_space)
+        self._task = task
+
+    def act(self, memory: Memory, actions: NDArray[Any]) -> NDArray[Any]:
+        everyone = np.ones(len(actions), np.bool_)
+        batch, _ = self._task.check_actions(actions, everyone)
+        return self._task.safe_actions(batch)
+
+
 class DoseShield(gymnasium.ActionWrapper, gymnasium.utils.RecordConstructorArgs):
     """Replace each action by the largest safe one not above it.
 
@@ -276,6 +314,13 @@ class VectorDoseShield(RecordedVectorWrapper):
         super().__init__(env)
         spaces = env.single_action_space, env.unwrapped.single_action_space
         _require_safe_actions(self, task, "safe_actions", spaces)
+
+    @classmethod
+    def transform(
+        cls, task: TherapyTask, observation_space: Box, action_space: Box, **arguments: Any
+    ) -> Transform:
+        """Safe actions, which only a live task knows."""
+        return _Shielding(task, observation_space, action_space)
 
     def step(self, actions: Any) -> Any:
         """Step the environment with the safe actions."""

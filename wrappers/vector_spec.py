@@ -6,13 +6,18 @@ Gymnasium leaves vector wrappers out of ``spec``: what is built from it again is
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import gymnasium
 from gymnasium.envs.registration import load_env_creator
+from gymnasium.spaces import Box
 from gymnasium.vector import VectorEnv, VectorWrapper
+from numpy.typing import NDArray
 
+from oncogym.envs.therapy import TherapyTask
 from oncogym.envs.vector_env import TherapyVectorEnv
+from oncogym.wrappers.transforms import Transform
 
 if TYPE_CHECKING:
     from gymnasium.envs.registration import EnvSpec
@@ -37,6 +42,32 @@ class RecordedVectorWrapper(VectorWrapper):
     def __init__(self, env: VectorEnv, **arguments: Any) -> None:
         super().__init__(env)
         self._arguments = arguments
+
+    @classmethod
+    def transform(
+        cls, task: TherapyTask, observation_space: Box, action_space: Box, **arguments: Any
+    ) -> Transform | None:
+        """What the wrapper does to observations and actions; ``None``: it changes rewards only.
+
+        Agents that were trained in the wrapper act through it.
+
+        Args:
+            task: The task inside.
+            observation_space, action_space: One lane's spaces inside.
+            **arguments: The wrapper's arguments.
+        """
+        return None
+
+    def own_state(self) -> dict[str, NDArray[Any]]:
+        """What changes from step to step, arrays by name, for checkpoints."""
+        return {}
+
+    def restore_own_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Put back what :meth:`own_state` gave.
+
+        Raises:
+            KeyError, ValueError: It does not fit.
+        """
 
     @property
     def spec(self) -> EnvSpec | None:  # type: ignore[override]

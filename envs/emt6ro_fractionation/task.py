@@ -373,13 +373,30 @@ class EMT6RoTask(TherapyTask):
     def safe_actions(self, actions: Floats) -> Floats:
         """Cut each dose so that the late-responding tissue stays within its limit."""
         out = actions.copy()
-        left = np.maximum(self._options[kernel.BED_LIMIT] - self._state[:, kernel.BED], 0.0)
+        out[:, 0] = np.minimum(out[:, 0], self._safe_share(self._state[:, kernel.BED]))
+        return out
+
+    def shown_safe_actions(self, observation: NDArray[Any]) -> Floats:
+        """What the shown dose to late-responding tissue leaves; infinity for the wait.
+
+        See :meth:`TherapyTask.shown_safe_actions`.
+        """
+        if self.observation != "full":
+            return super().shown_safe_actions(observation)
+        share = np.asarray(observation, np.float64)[:, 4]
+        # Rounding in an observation's float32 must not carry the dose over the limit.
+        received = share * (1.0 + 2.0**-22) * self._options[kernel.BED_LIMIT]
+        safe = np.minimum(self._safe_share(received), 1.0)
+        return np.stack([safe, np.full(len(share), np.inf)], axis=1)
+
+    def _safe_share(self, received: Floats) -> Floats:
+        """Largest dose after a BED received ``(k,)``, on the grid, as a share of the largest."""
+        left = np.maximum(self._options[kernel.BED_LIMIT] - received, 0.0)
         ratio = self._options[kernel.ALPHA_BETA]
         # d (1 + d/ratio) = left, and down to the grid
         dose = 0.5 * ratio * (np.sqrt(1.0 + 4.0 * left / ratio) - 1.0)
         grid = self.dose_step * np.floor(dose / self.dose_step + 1e-9)
-        out[:, 0] = np.minimum(out[:, 0], grid / self.max_dose)
-        return out
+        return np.asarray(grid / self.max_dose, np.float64)
 
     def plan_space(self) -> PlanSpace:
         """``plan_doses`` doses, then as many waits, as actions; after them no dose."""

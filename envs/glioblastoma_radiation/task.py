@@ -395,6 +395,17 @@ class GlioblastomaTask(TherapyTask):
         kernel.safe_lanes(actions, self._state, self._cfg, out)
         return out
 
+    def shown_safe_actions(self, observation: NDArray[Any]) -> Floats:
+        """The safe dose that is shown, as a share of the total dose.
+
+        See :meth:`TherapyTask.shown_safe_actions`.
+        """
+        if self.observation == "density":
+            return super().shown_safe_actions(observation)
+        shown = np.asarray(observation, np.float64)[:, 5:6] * kernel.DOSE_SCALE
+        # Rounding in an observation's float32 must not carry the dose over the limit.
+        return np.minimum(shown * (1.0 - 2.0**-22) / self.total_dose, 1.0)
+
     def safe_doses(self, t2_radius: Floats) -> Floats:
         """Safe daily doses [Gy] for T2 radii ``(k,)`` [mm], -1 where no T2 region is visible."""
         return kernel.safe_doses(np.asarray(t2_radius, np.float64), self._cfg)
