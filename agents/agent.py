@@ -22,7 +22,9 @@ class Agent(Protocol):
     ``for_lanes(start, stop, total)``: the agent, at its start, as it acts in those lanes of a batch
     of ``total``. One that thinks with the model has a method ``bind(problem)``: the agent for the
     patients of that problem. If it has a method ``leave(state, over)``, it is told whose treatment
-    is over ``(batch,)``, so that it need not think about them any more.
+    is over ``(batch,)``, so that it need not think about them any more. One that asks the model of
+    those it treats has a method ``attend(task)``: the agent for the treatments of that task, which
+    :func:`oncogym.agents.rollout.rollout` calls.
 
     An attribute ``sees`` says what it decides by, for tables: ``"measurable"``, ``"full state"``,
     ``"knows the patient"`` or ``"nothing"``. Without it, an agent sees what the task shows; see

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oncogym.agents.agent import Agent
+from oncogym.envs.therapy import TherapyTask
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Delegate:
@@ -31,6 +35,12 @@ class Delegate:
         return self._agent.predict(
             observation, state=state, episode_start=episode_start, deterministic=deterministic
         )
+
+    def attend(self, task: TherapyTask) -> Self:
+        """Let the other agent attend a live task, if it has to."""
+        if hasattr(self._agent, "attend"):
+            self._agent = self._agent.attend(task)
+        return self
 
     def leave(self, state: Any, over: NDArray[np.bool_]) -> None:
         """Tell the other agent whose treatment is over ``(patients,)``, if it wants to know."""

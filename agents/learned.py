@@ -2,116 +2,47 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
-from oncogym.agents import mlp_kernel as kernel
-from oncogym.agents.onnx_policy import OnnxNetwork, OnnxPolicy
-from oncogym.agents.policy_files import AnyPolicy, Policy, read_policy
-from oncogym.agents.policy_header import Described, Outputs
+from oncogym.agents.networks import network_of
+from oncogym.agents.policy_files import AnyPolicy, read_policy
+from oncogym.agents.policy_header import Described
 from oncogym.core.files import StrPath
 from oncogym.core.json_types import JsonObject
 from oncogym.envs import streams
 from oncogym.envs.options import complete_options, resolve_options
 from oncogym.envs.registry import find_variant, treatments
 from oncogym.envs.therapy import TherapyTask
+from oncogym.wrappers.named import chain_of
+from oncogym.wrappers.transforms import Chain
 
 _STREAM_ACTIONS = streams.STREAM_SAMPLED_ACTION
-# Range of a logarithmic deviation that a network gives, as in soft actor-critic.
-_LOG_STD = (-20.0, 2.0)
 
 
 class PolicyMismatchError(ValueError):
     """A policy was made for another treatment, other task options or other spaces."""
 
 
-class Network(Protocol):
-    """The network of a policy, ready to be computed."""
-
-    @property
-    def recurrent(self) -> bool:
-        """Whether it remembers."""
-        ...
-
-    def __call__(
-        self, rows: NDArray[Any], state: Any, episode_start: NDArray[np.bool_] | None
-    ) -> Outputs:
-        """The action's distribution for each of ``rows`` ``(batch, numbers)``."""
-        ...
-
-
-class PerceptronNetwork:
-    """A multi-layer perceptron in float64, a lane at a time.
-
-    Args:
-        policy: Its tensors.
-    """
-
-    recurrent = False
-
-    def __init__(self, policy: Policy) -> None:
-        inputs = policy.sizes[0]
-        plain = policy.mean is None or policy.variance is None
-        self._mean = np.zeros(inputs) if plain else np.asarray(policy.mean, np.float64)
-        self._scale = np.ones(inputs)
-        if not plain:
-            self._scale /= np.sqrt(np.asarray(policy.variance, np.float64) + policy.epsilon)
-        self._clip = np.inf if plain else float(policy.clip)
-        self._sizes = np.array(policy.sizes, np.int64)
-        self._weights = np.concatenate(
-            [
-                np.concatenate([matrix.ravel(), vector])
-                for matrix, vector in zip(policy.weights, policy.biases, strict=True)
-            ]
-        ).astype(np.float64)
-        self._activation = kernel.TANH if policy.activation == "tanh" else kernel.RELU
-        self._actions = int(np.prod(policy.action_space.shape))
-        self._std = None if policy.log_std is None else np.exp(policy.log_std.astype(np.float64))
-
-    def __call__(
-        self, rows: NDArray[np.generic], state: object, episode_start: NDArray[np.bool_] | None
-    ) -> Outputs:
-        """The action's distribution for each of ``rows``; ``state`` is handed back as it came."""
-        raw = np.empty((len(rows), self._sizes[-1]))
-        kernel.forward(
-            rows,
-            self._mean,
-            self._scale,
-            self._clip,
-            self._sizes,
-            self._weights,
-            self._activation,
-            raw,
-        )
-        raw, given = raw[:, : self._actions], raw[:, self._actions :]
-        std = np.exp(np.clip(given, *_LOG_STD)) if self._std is None else self._std
-        return raw, std, state
-
-
-def network_of(policy: AnyPolicy) -> Network:
-    """The network of a policy.
-
-    Raises:
-        ModuleNotFoundError: What computes it is not installed.
-        CorruptFileError: It is an ONNX graph that does not do what the policy says.
-    """
-    if isinstance(policy, OnnxPolicy):
-        return OnnxNetwork(policy)
-    return PerceptronNetwork(policy)
-
-
 class PolicyAgent:
     """Decides by a trained network; a lane's action does not depend on the size of the batch.
+
+    It sees the observations of the task and gives its actions: wrappers in which it was trained, as
+    far as they changed either, are part of it.
 
     Args:
         policy: The network and what it was made for.
         label: Name for tables and figures; by default that of the algorithm.
         seed: Seed of sampled actions (``deterministic=False``).
+
+    Raises:
+        ValueError: The policy was trained in a wrapper that is not there, or not imported.
     """
 
     def __init__(self, policy: AnyPolicy, label: str | None = None, seed: int = 0) -> None:
@@ -120,12 +51,28 @@ class PolicyAgent:
         self._seed = np.uint64(seed)
         self._calls = 0
         self._network = network_of(policy)
+        self._chain = _chain(policy)
+        self._live = not self._chain.privileged
         self._actions = int(np.prod(policy.action_space.shape))
 
     @property
     def recurrent(self) -> bool:
         """Whether it remembers: its decisions hang on those before."""
-        return self._network.recurrent
+        return self._network.recurrent or any(self._chain.begin(1))
+
+    @property
+    def sees(self) -> str | None:
+        """What it decides by, where that is not what the task shows."""
+        return "knows the patient" if self._chain.privileged else None
+
+    def attend(self, task: TherapyTask) -> PolicyAgent:
+        """The agent for the treatments in a live task, whose state a shield has to know."""
+        if not self._chain.privileged:
+            return self
+        found = copy.copy(self)
+        found._chain = chain_of(self.policy.wrappers, task)
+        found._live = True
+        return found
 
     @classmethod
     def load(
@@ -178,7 +125,43 @@ class PolicyAgent:
 
         Raises:
             ValueError: The observations have the wrong shape.
+            TypeError: It was trained in a shield and attends no live task, see :meth:`attend`.
         """
+        if not self._chain.transforms:
+            return self._decide(observation, state, episode_start, deterministic)
+        if not self._live:
+            raise TypeError(
+                "this policy acts through a shield, which asks the model: use attend(task) first, "
+                "as rollout() does"
+            )
+        rows = np.asarray(observation)
+        single = rows.shape == self._chain.inner_shape
+        rows = rows[None] if single else rows
+        if rows.shape[1:] != self._chain.inner_shape:
+            raise ValueError(
+                f"observations have shape {rows.shape}; allowed: (batch, "
+                f"{', '.join(map(str, self._chain.inner_shape))})"
+            )
+        started = np.zeros(len(rows), np.bool_)
+        if episode_start is not None:
+            started |= np.asarray(episode_start, np.bool_)
+        if state is None:
+            memories, inner = self._chain.begin(len(rows)), None
+            started[:] = True
+        else:
+            memories, inner = copy.deepcopy(state[0]), state[1]
+        seen = self._chain.observe(memories, rows, started)
+        actions, inner = self._decide(seen, inner, episode_start, deterministic)
+        actions = self._chain.act(memories, actions)
+        return (actions[0] if single else actions), (memories, inner)
+
+    def _decide(
+        self,
+        observation: NDArray[Any],
+        state: Any,
+        episode_start: NDArray[np.bool_] | None,
+        deterministic: bool,
+    ) -> tuple[NDArray[np.float32], Any]:
         shape = self.policy.observation_space.shape
         rows = np.asarray(observation, np.float64)
         single = rows.shape == shape
@@ -203,6 +186,20 @@ class PolicyAgent:
         self._calls += 1
         seeds = np.full(lanes, self._seed, np.uint64)
         return streams.normals(seeds, draws, _STREAM_ACTIONS, self._actions)
+
+
+def _chain(policy: Described) -> Chain:
+    """What the wrappers of a policy do, on a task that nobody is treated in."""
+    if not policy.wrappers:
+        space = policy.observation_space
+        return Chain((), space, policy.action_space, space.shape)
+    treatment = treatments().get(policy.treatment)
+    if treatment is None:
+        raise PolicyMismatchError(
+            f"this policy acts through wrappers around the treatment {policy.treatment!r}, which "
+            "is not there"
+        )
+    return chain_of(policy.wrappers, treatment.task(1, **policy.options))
 
 
 def policy_folder(folder: StrPath) -> Path:
@@ -278,9 +275,10 @@ def _attributes(task: TherapyTask) -> JsonObject:
 
 
 def _require_same_spaces(policy: Described, task: TherapyTask, where: str) -> None:
+    chain = chain_of(policy.wrappers, task)
     for kind, trained, present in (
-        ("observation", policy.observation_space, task.observation_space),
-        ("action", policy.action_space, task.action_space),
+        ("observation", policy.observation_space, chain.observation_space),
+        ("action", policy.action_space, chain.action_space),
     ):
         if not same_space(trained, present):
             raise PolicyMismatchError(f"{where}: its {kind} space is {trained}, not {present}")

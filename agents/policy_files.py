@@ -1,8 +1,8 @@
 """A trained policy as two files: ``policy.json`` says what it is, the other has the network.
 
-That is ``policy.npz`` with the tensors of a multi-layer perceptron, or ``policy.onnx`` for any
-other network. Reading them runs no code from the files (nothing is unpickled) and needs neither
-torch nor Stable-Baselines3.
+That is ``policy.npz`` with the tensors of a multi-layer perceptron, perhaps behind long short-term
+memories, or ``policy.onnx`` for any other network. Reading them runs no code from the files
+(nothing is unpickled) and needs neither torch nor Stable-Baselines3.
 """
 
 from __future__ import annotations
@@ -18,6 +18,14 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from oncogym.agents.lstm import (
+    MOST_MEMORIES,
+    Lstm,
+    memories_of,
+    memory_problem,
+    memory_shapes,
+    memory_tensors,
+)
 from oncogym.agents.onnx_policy import OnnxPolicy
 from oncogym.agents.policy_header import (
     FORMAT,
@@ -60,6 +68,8 @@ class Policy(Described):
         log_std: Logarithm of the standard deviation of each action component ``(size,)``; ``None``
             if the network gives it: its last layer then has twice as many outputs, the means first.
         activation: ``"tanh"`` or ``"relu"``, after every layer but the last.
+        memories: Long short-term memories between the observation and the layers, which then see
+            what the last of them gives; empty for a policy that remembers nothing.
         mean, variance: Of each observed quantity ``(inputs,)``, or ``None`` for no normalisation.
         epsilon, clip: The network sees ``(x - mean) / sqrt(variance + epsilon)`` within ``±clip``.
 
@@ -70,6 +80,7 @@ class Policy(Described):
     biases: tuple[NDArray[np.float32], ...]
     log_std: NDArray[np.float32] | None
     activation: str = "tanh"
+    memories: tuple[Lstm, ...] = ()
     mean: NDArray[np.float64] | None = None
     variance: NDArray[np.float64] | None = None
     epsilon: float = 1e-8
@@ -81,8 +92,13 @@ class Policy(Described):
             raise ValueError(problem)
 
     @property
+    def inputs(self) -> int:
+        """Numbers of an observation."""
+        return len(self.memories[0].from_input if self.memories else self.weights[0])
+
+    @property
     def sizes(self) -> list[int]:
-        """Units of each layer, inputs first."""
+        """Units of each layer, what the first one sees before it."""
         return [self.weights[0].shape[0], *(matrix.shape[1] for matrix in self.weights)]
 
     def tensors(self) -> dict[str, NDArray[Any]]:
@@ -90,6 +106,7 @@ class Policy(Described):
         found: dict[str, NDArray[np.generic]] = {}
         if self.log_std is not None:
             found["log_std"] = self.log_std
+        found |= memory_tensors(self.memories)
         for layer, (matrix, vector) in enumerate(zip(self.weights, self.biases, strict=True)):
             found[f"weight_{layer}"], found[f"bias_{layer}"] = matrix, vector
         if self.mean is not None and self.variance is not None:
@@ -99,9 +116,13 @@ class Policy(Described):
     def to_document(self) -> JsonObject:
         """All but the tensors, JSON-able."""
         plain = self.mean is None
+        network: dict[str, Any] = {"sizes": self.sizes, "activation": self.activation}
+        if self.memories:
+            units = [memory.units for memory in self.memories]
+            network["lstm"] = {"inputs": self.inputs, "units": units}
         return header_document(
             self,
-            {"sizes": self.sizes, "activation": self.activation},
+            network,
             deviation=_DEVIATIONS[self.log_std is None],
             normalisation=None if plain else {"epsilon": self.epsilon, "clip": self.clip},
         )
@@ -117,13 +138,14 @@ class Policy(Described):
         sizes = network.whole_numbers("sizes", 1, MOST_UNITS, _MOST_LAYERS)
         if len(sizes) < 2:
             raise network.error("sizes", "units of at least two layers")
-        shapes: dict[str, tuple[int, ...]] = {}
+        inputs, units = _memory_sizes(network, sizes[0])
+        shapes = memory_shapes(inputs, units)
         if _has_constant_deviation(document):
             shapes["log_std"] = (sizes[-1],)
-        for layer, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
-            shapes[f"weight_{layer}"], shapes[f"bias_{layer}"] = (inputs, outputs), (outputs,)
+        for layer, (before, after) in enumerate(itertools.pairwise(sizes)):
+            shapes[f"weight_{layer}"], shapes[f"bias_{layer}"] = (before, after), (after,)
         if document["normalisation"] is not None:
-            shapes["observation_mean"] = shapes["observation_variance"] = (sizes[0],)
+            shapes["observation_mean"] = shapes["observation_variance"] = (inputs,)
         if 4 * sum(map(math.prod, shapes.values())) > LARGEST:
             raise network.error("sizes", f"tensors of at most {LARGEST} bytes")
         return shapes
@@ -145,9 +167,11 @@ class Policy(Described):
         constant = _has_constant_deviation(document)
         normalised = document["normalisation"] is not None
         numbers = document.inside("normalisation") if normalised else None
+        inputs, memories = _memory_sizes(network, sizes[0])
         units = sizes[-1] if constant else sizes[-1] // 2
         values: dict[str, Any] = {
-            **header_values(document, sizes[0], units),
+            **header_values(document, inputs, units),
+            "memories": memories_of(tensors, len(memories)),
             "weights": tuple(tensors[f"weight_{layer}"] for layer in layers),
             "biases": tuple(tensors[f"bias_{layer}"] for layer in layers),
             "log_std": tensors["log_std"] if constant else None,
@@ -167,7 +191,12 @@ class Policy(Described):
             return f"activation is {self.activation!r}; allowed: {', '.join(ACTIVATIONS)}"
         if not self.weights or len(self.weights) != len(self.biases):
             return f"{len(self.weights)} weight matrices and {len(self.biases)} bias vectors"
-        width = int(np.prod(self.observation_space.shape))
+        width = inputs = int(np.prod(self.observation_space.shape))
+        wrong = memory_problem(self.memories, inputs)
+        if wrong:
+            return wrong
+        if self.memories:
+            width = self.memories[-1].units
         for layer, (matrix, vector) in enumerate(zip(self.weights, self.biases, strict=True)):
             if matrix.ndim != 2 or vector.ndim != 1 or matrix.shape != (width, len(vector)):
                 return (
@@ -182,7 +211,6 @@ class Policy(Described):
         if (self.mean is None) != (self.variance is None):
             return "observation mean and variance must come together"
         if self.mean is not None and self.variance is not None:
-            inputs = self.sizes[0]
             if self.mean.shape != (inputs,) or self.variance.shape != (inputs,):
                 return f"observation statistics are not of shape ({inputs},)"
             if (self.variance < 0.0).any() or not self.epsilon > 0.0 or not self.clip > 0.0:
@@ -261,6 +289,17 @@ def read_policy(folder: StrPath) -> AnyPolicy:
     shapes = Policy.tensor_shapes(document)
     tensors = load_arrays(path, _read_network(path, document), LARGEST, shapes)
     return Policy.from_document(document, tensors)
+
+
+def _memory_sizes(network: Document, seen: int) -> tuple[int, list[int]]:
+    """Numbers of an observation and units of each memory of a network whose layers see ``seen``."""
+    if "lstm" not in network:
+        return seen, []
+    described = network.inside("lstm")
+    units = described.whole_numbers("units", 1, MOST_UNITS, MOST_MEMORIES)
+    if not units or units[-1] != seen:
+        raise described.error("units", f"units of the memories, the last of them {seen}")
+    return described.whole("inputs", 1, MOST_UNITS), units
 
 
 def _has_constant_deviation(document: Document) -> bool:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from oncogym.core.documents import Document, is_number
 from oncogym.core.files import to_plain
 from oncogym.core.json_types import JsonObject
+from oncogym.wrappers.named import NamedWrapper, read_wrappers
 
 FORMAT = "oncogym-policy"
 VERSION = 2
@@ -43,6 +44,8 @@ class Described:
         squash: The hyperbolic tangent of what the network gives, or of what is drawn, is the
             action.
         about: Anything else worth keeping: step, score, seed.
+        wrappers: Wrappers that change observations or actions, innermost first: the spaces are
+            those of the task in them.
     """
 
     env_id: str
@@ -53,6 +56,7 @@ class Described:
     rescale_actions: bool = False
     squash: bool = False
     about: Mapping[str, Any] = field(default_factory=dict)
+    wrappers: tuple[NamedWrapper, ...] = ()
 
 
 def header_document(policy: Described, network: Mapping[str, object], **more: Any) -> JsonObject:
@@ -76,6 +80,7 @@ def header_document(policy: Described, network: Mapping[str, object], **more: An
             "rescale_actions": policy.rescale_actions,
             "squash": policy.squash,
             **more,
+            **({"wrappers": [one.to_json() for one in policy.wrappers]} if policy.wrappers else {}),
             "about": dict(policy.about),
         }
     )
@@ -103,6 +108,7 @@ def header_values(
         "rescale_actions": document.flag("rescale_actions"),
         "squash": document.flag("squash"),
         "about": document.mapping("about"),
+        "wrappers": read_wrappers(document),
     }
 
 

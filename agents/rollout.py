@@ -59,6 +59,8 @@ def rollout(
     index = np.arange(lanes)
     keys = index.astype(np.uint64) if seeds is None else np.asarray(seeds, np.uint64)
     observation = task.reset(index, patients, keys, np.zeros(lanes, np.uint64))
+    if hasattr(agent, "attend"):
+        agent = agent.attend(task)
     active = np.ones(lanes, np.bool_)
     returns = np.zeros(lanes)
     lengths = np.zeros(lanes, np.int64)

@@ -69,6 +69,8 @@ def time_decisions(problem: Problem, agent: Agent) -> list[float]:
     task, count = problem.task(), len(problem.patients)
     episodes = np.zeros(count, np.uint64)
     first = task.reset(np.arange(count), problem.patients, problem.seeds, episodes)
+    if hasattr(agent, "attend"):
+        agent = agent.attend(task)
     agent.predict(first, episode_start=np.ones(count, np.bool_), deterministic=True)
     timed = Timed(agent)
     rollout(task, timed, problem.patients, problem.seeds)

@@ -22,7 +22,6 @@ import pytest
 torch = pytest.importorskip("torch")
 sb3 = pytest.importorskip("stable_baselines3")
 
-from oncogym import training  # noqa: E402
 from oncogym.agents.learned import PolicyAgent  # noqa: E402
 from oncogym.agents.rollout import rollout  # noqa: E402
 from oncogym.cli import main as cli  # noqa: E402
@@ -43,6 +42,7 @@ from oncogym.training.settings import (  # noqa: E402
     FEW_UPDATES,
     make_settings,
     read_hyperparameters,
+    read_table,
 )
 
 ENV = "oncogym/ChemoDosing-v0"
@@ -444,10 +444,7 @@ def test_a_fixed_patient_and_a_time_limit(tmp_path):
 
 @pytest.mark.parametrize("algorithm", algorithm_names())
 def test_every_environment_has_hyperparameters(algorithm):
-    import yaml
-
-    file = Path(training.__file__).parent / "hyperparams" / f"{algorithm}.yml"
-    table = yaml.safe_load(file.read_text(encoding="utf-8"))
+    table = read_table(algorithm)
     ids = {variant.id for treatment in treatments().values() for variant in treatment.variants}
     assert set(table) - {"default", "sb3"} <= ids
     for entry in table.values():

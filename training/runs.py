@@ -14,7 +14,7 @@ import random
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,6 +123,7 @@ def train(
     options: Mapping[str, object] | None = None,
     hyperparameters: Mapping[str, object] | None = None,
     base: str = "tuned",
+    wrappers: Iterable[object] | None = None,
     progress: bool = False,
 ) -> TrainResult:
     """Train a policy and keep the best.
@@ -138,11 +139,16 @@ def train(
         options: Options of the environment, on top of those of its id.
         hyperparameters: Values that replace those of the file.
         base: ``"tuned"``, or ``"sb3"`` for Stable-Baselines3's own defaults instead.
+        wrappers: Wrappers around the lanes, innermost first: names, or mappings of a name to its
+            arguments, see :class:`oncogym.wrappers.named.NamedWrapper`. What they do to
+            observations and actions becomes part of the policy; the evaluations of the run, as all
+            others, are without what they do to rewards.
         progress: Show a bar on standard error.
 
     Raises:
-        UnknownNameError: An environment, option, algorithm or hyper-parameter does not exist.
-        ValueError: A value is out of range.
+        UnknownNameError: An environment, option, algorithm, hyper-parameter or wrapper does not
+            exist.
+        ValueError: A value is out of range, or a wrapper does not fit.
         OutputFolderError: ``out`` cannot be written to.
         RunFolderError: ``out`` holds a run already.
         RunLockedError: Another process works in ``out``.
@@ -157,6 +163,7 @@ def train(
         options=options,
         hyperparameters=hyperparameters,
         base=base,
+        wrappers=wrappers,
     )
     folder = require_writable_folder(out)
     config = folder / "config.json"
@@ -246,6 +253,7 @@ def _carry_out(
             seed=settings.seed,
             steps=settings.steps,
             start=start,
+            **({"wrappers": settings.wrappers} if settings.wrappers else {}),
         )
         with contextlib.closing(learner):
             run = _Run(settings, folder, learner, start, ProgressBar(total, start, progress))

@@ -20,14 +20,17 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import nn
 
+from oncogym.agents.lstm import Lstm
 from oncogym.agents.onnx_policy import OnnxPolicy
 from oncogym.agents.policy_files import AnyPolicy, Policy
 from oncogym.envs.problem import Problem
 from oncogym.envs.vector_env import TherapyVectorEnv
 from oncogym.training.algorithms.base import Arrays, Watcher, lane_seed
 from oncogym.training.onnx_export import Standardised, export_onnx, require_onnx
+from oncogym.training.policy_about import policy_header
 from oncogym.training.sb3_lanes import restore_lanes, save_lanes
 from oncogym.training.sb3_state import restore_model, save_model
+from oncogym.wrappers.named import NamedWrapper, wrap_lanes
 from oncogym.wrappers.sb3 import SB3VecEnv
 
 # What a policy file says of every network.
@@ -44,6 +47,7 @@ def native_lanes(
     normalize_observation: bool,
     normalize_reward: bool,
     gamma: float,
+    wrappers: Sequence[NamedWrapper] = (),
 ) -> VecNormalize:
     """The lanes of a problem as Stable-Baselines3 takes them, perhaps normalised.
 
@@ -54,8 +58,10 @@ def native_lanes(
         normalize_observation: Standardise observations by their running mean and variance.
         normalize_reward: Divide rewards by the running standard deviation of the return.
         gamma: Discount factor of that return.
+        wrappers: Wrappers around the lanes, innermost first.
     """
-    env = TherapyVectorEnv(problem.treatment, lanes, **problem.environment_options())
+    bare = TherapyVectorEnv(problem.treatment, lanes, **problem.environment_options())
+    env = wrap_lanes(bare, wrappers)
     return VecNormalize(
         SB3VecEnv(env, rescale_actions=rescale_actions),
         norm_obs=normalize_observation,
@@ -84,9 +90,10 @@ class SB3Learner:
             network that is more than these.
         network: What else a policy file says of the network: ``activation``, ``log_std`` (a
             function of the model, ``None`` where the network gives it), ``squash``,
-            ``rescale_actions``.
+            ``rescale_actions``, ``lstm`` (a function of the model; none without a memory).
         actor: Where ``layers`` is ``None``: gives a module from observations to means and
             logarithms of standard deviations, which is exported as an ONNX graph.
+        wrappers: The wrappers around the lanes, innermost first.
     """
 
     def __init__(
@@ -101,6 +108,7 @@ class SB3Learner:
         layers: Callable[[Any], Sequence[nn.Linear]] | None,
         network: Mapping[str, Any],
         actor: Callable[[Any], nn.Module] | None = None,
+        wrappers: Sequence[NamedWrapper] = (),
     ) -> None:
         if (layers is None) == (actor is None):
             raise TypeError("a learner is exported by its layers or by its actor, one of them")
@@ -109,6 +117,7 @@ class SB3Learner:
         self.steps_per_update = steps_per_update
         self._lanes = lanes
         self._problem = problem
+        self._wrappers = tuple(wrappers)
         if actor is not None:
             require_onnx()
         self._layers, self._actor = layers, actor
@@ -139,15 +148,7 @@ class SB3Learner:
 
     def export(self, about: Mapping[str, Any]) -> AnyPolicy:
         """The actor and the observation statistics."""
-        task = self._problem.kept_task(1)
-        header: dict[str, Any] = {
-            "env_id": self._problem.env_id,
-            "treatment": self._problem.treatment.name,
-            "options": dict(self._problem.options),
-            "observation_space": task.observation_space,
-            "action_space": task.action_space,
-            "about": about,
-        }
+        header = policy_header(self._problem, self._wrappers, about)
         if self._layers is None:
             return self._graph(header)
         layers = self._layers(self.model)
@@ -155,7 +156,7 @@ class SB3Learner:
         weights = tuple(layer.weight.detach().numpy().T.copy(order="C") for layer in layers)
         biases = tuple(layer.bias.detach().numpy().copy() for layer in layers)
         network = dict(self._network)
-        log_std = network.pop("log_std")
+        log_std, lstm = network.pop("log_std"), network.pop("lstm", None)
         mean = variance = None
         if self._lanes.norm_obs:
             moments: Any = self._lanes.obs_rms
@@ -165,6 +166,7 @@ class SB3Learner:
             weights=weights,
             biases=biases,
             log_std=None if log_std is None else log_std(self.model),
+            memories=() if lstm is None else memories_of_lstm(lstm(self.model)),
             mean=mean,
             variance=variance,
             **header,
@@ -191,6 +193,24 @@ class SB3Learner:
 def linear_layers(network: nn.Module) -> list[nn.Linear]:
     """The linear layers of a sequence, in order."""
     return [module for module in network.modules() if isinstance(module, nn.Linear)]
+
+
+def memories_of_lstm(lstm: nn.LSTM) -> tuple[Lstm, ...]:
+    """The layers of torch's long short-term memory as a policy file has them."""
+
+    def array(name: str, layer: int) -> NDArray[np.float32]:
+        found: torch.Tensor = getattr(lstm, f"{name}_l{layer}")
+        return found.detach().numpy().T.copy(order="C")
+
+    # torch adds two biases.
+    return tuple(
+        Lstm(
+            array("weight_ih", layer),
+            array("weight_hh", layer),
+            array("bias_ih", layer) + array("bias_hh", layer),
+        )
+        for layer in range(lstm.num_layers)
+    )
 
 
 def side_by_side(first: nn.Linear, second: nn.Linear) -> nn.Linear:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
+
+from gymnasium.spaces import Box
 
 from oncogym.core.checks import check_choice, whole_number
 from oncogym.core.documents import Document, shown
@@ -15,8 +18,11 @@ from oncogym.core.files import CorruptFileError, to_plain
 from oncogym.core.json_types import JsonObject
 from oncogym.envs.problem import Problem
 from oncogym.envs.registry import find_variant
+from oncogym.envs.vector_env import TherapyVectorEnv
 from oncogym.training.algorithms import find_algorithm
 from oncogym.training.algorithms.base import Algorithm
+from oncogym.wrappers.named import NamedWrapper, read_wrappers, wrap_lanes, wrappers_of
+from oncogym.wrappers.safety import require_scalar_reward
 
 #: Where the values that nobody sets come from: tuned for the environment, or SB3's own defaults.
 BASES = ("tuned", "sb3")
@@ -50,6 +56,7 @@ class RunSettings:
         evaluations: How often the run is evaluated, evenly spread.
         evaluation_patients: Patients in each evaluation (fewer if the cohort has fewer).
         hyperparameters: The algorithm's settings.
+        wrappers: Wrappers around the lanes, innermost first.
     """
 
     algorithm: str
@@ -61,6 +68,7 @@ class RunSettings:
     evaluations: int
     evaluation_patients: int
     hyperparameters: Any
+    wrappers: tuple[NamedWrapper, ...] = ()
 
     @property
     def method(self) -> Algorithm:
@@ -105,6 +113,7 @@ class RunSettings:
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         values["problem"] = self.problem.to_json()
         values["hyperparameters"] = dataclasses.asdict(self.hyperparameters)
+        values["wrappers"] = [wrapper.to_json() for wrapper in self.wrappers]
         return to_plain(values)
 
     @classmethod
@@ -115,7 +124,8 @@ class RunSettings:
             CorruptFileError: Something is missing, unknown or of the wrong kind.
         """
         names = {field.name for field in dataclasses.fields(cls)}
-        _require_names(document, names)
+        # Runs of an older oncogym name no wrappers.
+        _require_names(Document({"wrappers": [], **document.values}, document.place), names)
         try:
             kind = find_algorithm(document.text("algorithm")).Settings
             inner = document.inside("hyperparameters")
@@ -126,6 +136,7 @@ class RunSettings:
                 seed=document.whole("seed", 0, _MOST_SEED),
                 checkpoint_every=document.whole("checkpoint_every", 1, _MOST_STEPS),
                 hyperparameters=kind(**inner.values),
+                wrappers=read_wrappers(document),
                 **{name: document.whole(name, *ends) for name, ends in _OF_THE_RUN.items()},
             )
         except CorruptFileError:
@@ -162,6 +173,7 @@ def make_settings(
     options: Mapping[str, object] | None = None,
     hyperparameters: Mapping[str, object] | None = None,
     base: str = "tuned",
+    wrappers: Iterable[object] | None = None,
 ) -> RunSettings:
     """Settings of a new run: those of the algorithm's YAML file with the given values on top.
 
@@ -176,14 +188,17 @@ def make_settings(
         options: Options of the environment, on top of those of its id.
         hyperparameters: Values in place of those of the file.
         base: ``"tuned"`` (the environment's entry) or ``"sb3"`` (Stable-Baselines3's defaults).
+        wrappers: Wrappers around the lanes, innermost first, in place of those of the file: names,
+            mappings of a name to arguments, or :class:`oncogym.wrappers.named.NamedWrapper`.
 
     Tuned values are meant for runs of the tuned length. Where ``steps`` would make fewer than
     :data:`FEW_UPDATES` updates of them, there are fewer lanes, unless their number is given; longer
     runs are what they were.
 
     Raises:
-        UnknownNameError: An environment, option, algorithm, hyper-parameter or base does not exist.
-        ValueError: A value is out of range.
+        UnknownNameError: An environment, option, algorithm, hyper-parameter, base or wrapper does
+            not exist.
+        ValueError: A value is out of range, or a wrapper does not fit.
     """
     if isinstance(env_id, str):
         problem = Problem.resolve(env_id, options)
@@ -191,6 +206,9 @@ def make_settings(
         problem = env_id.with_options(options or {})
     method = find_algorithm(algorithm)
     values = read_hyperparameters(method, problem.env_id, base)
+    usual = values.pop("wrappers", None)
+    around = wrappers_of(usual if wrappers is None else wrappers)
+    require_wrappers(problem, method, around)
     names = [field.name for field in dataclasses.fields(method.Settings)]
     asked = {"steps": steps, "lanes": lanes, **(hyperparameters or {})}
     for name, value in asked.items():
@@ -212,8 +230,41 @@ def make_settings(
         seed=whole_number("seed", 0 if seed is None else seed, 0, 2**32 - 1),
         checkpoint_every=whole_number("checkpoint_every", every, 1, 10**15),
         hyperparameters=chosen,
+        wrappers=around,
         **own,
     )
+
+
+def require_wrappers(problem: Problem, method: Algorithm, wrappers: Sequence[NamedWrapper]) -> None:
+    """Make sure that an algorithm can train on a problem in wrappers.
+
+    Args:
+        problem: The problem.
+        method: The algorithm.
+        wrappers: The wrappers, innermost first.
+
+    Raises:
+        UnknownNameError: There is no such wrapper.
+        ValueError: The algorithm takes none, or one does not fit.
+    """
+    if not wrappers:
+        return
+    takes = inspect.signature(method.build).parameters.values()
+    if not any(p.name == "wrappers" or p.kind is p.VAR_KEYWORD for p in takes):
+        raise ValueError(f"the algorithm {method.name!r} trains without wrappers only")
+    bare = TherapyVectorEnv(problem.treatment, 1, **problem.environment_options())
+    try:
+        env = wrap_lanes(bare, wrappers)
+        require_scalar_reward(method, env)
+    except (NotImplementedError, TypeError) as error:
+        raise ValueError(f"wrappers do not fit {problem.env_id}: {error}") from error
+    space = env.single_action_space
+    if not isinstance(space, Box) or (space.low < 0.0).any() or (space.high > 1.0).any():
+        raise ValueError(f"wrappers make the action space {space}; allowed: boxes in [0, 1]")
+    if not isinstance(env.single_observation_space, Box):
+        raise ValueError(
+            f"wrappers make the observation space {env.single_observation_space}; allowed: boxes"
+        )
 
 
 def _fewer_lanes(method: Algorithm, settings: object, lanes: int, steps: int) -> int:
@@ -242,13 +293,30 @@ def read_hyperparameters(method: Algorithm, env_id: str, base: str = "tuned") ->
     """
     table = getattr(method, "defaults", None)
     if table is None:
-        import yaml
-
-        file = files("oncogym.training.hyperparams") / f"{method.name}.yml"
-        table = yaml.safe_load(file.read_text(encoding="utf-8"))
+        table = read_table(method.name)
     check_choice("base", base, ("tuned", *(name for name in BASES[1:] if name in table)))
     entry = env_id if base == "tuned" else base
     return {**table["default"], **table.get(entry, {})}
+
+
+def read_table(name: str) -> dict[str, JsonObject]:
+    """The hyper-parameters in ``NAME.yml`` by entry, on top of those of the file it is ``like``.
+
+    Args:
+        name: Name of an algorithm of the suite.
+    """
+    import yaml
+
+    file = files("oncogym.training.hyperparams") / f"{name}.yml"
+    table: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    model = table.pop("like", None)
+    if model is None:
+        return table
+    shared = read_table(model)
+    return {
+        entry: {**shared.get(entry, {}), **table.get(entry, {})}
+        for entry in dict.fromkeys((*shared, *table))
+    }
 
 
 def differences(saved: RunSettings, asked: Mapping[str, object]) -> list[str]:
@@ -269,6 +337,8 @@ def differences(saved: RunSettings, asked: Mapping[str, object]) -> list[str]:
             value = find_variant(value)[1].id
         if name == "options":
             value = _completed(saved.problem, value)
+        if name == "wrappers":
+            value = [wrapper.to_json() for wrapper in wrappers_of(value)]
         pairs = [(name, before[name], value)]
         if isinstance(value, Mapping):
             if name == "hyperparameters":

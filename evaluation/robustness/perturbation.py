@@ -281,6 +281,12 @@ class PerturbedAgent:
         }
         self._change = changes.get(perturbation.kind) if size > 0.0 else None
 
+    def attend(self, task: TherapyTask) -> PerturbedAgent:
+        """Let the agent attend the live task, if it has to."""
+        if hasattr(self._agent, "attend"):
+            self._agent = self._agent.attend(task)
+        return self
+
     def _plan_swap(self, course: Course) -> None:
         early = course.place(self._what.when)
         late = course.place(self._what.when + int(self._what.size))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from oncogym.agents.policy_files import AnyPolicy
 from oncogym.envs.problem import Problem
+from oncogym.wrappers.named import NamedWrapper
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -97,7 +98,15 @@ class Algorithm(Protocol):
     defaults: Mapping[str, Mapping[str, Any]] | None
 
     def build(
-        self, problem: Problem, settings: Any, *, lanes: int, seed: int, steps: int, start: int
+        self,
+        problem: Problem,
+        settings: Any,
+        *,
+        lanes: int,
+        seed: int,
+        steps: int,
+        start: int,
+        wrappers: Sequence[NamedWrapper] = (),
     ) -> Learner:
         """A learner at its beginning.
 
@@ -108,6 +117,8 @@ class Algorithm(Protocol):
             seed: Seed of the run.
             steps: Decisions of the whole run.
             start: Decisions before this process took over; lanes are seeded by it.
+            wrappers: Wrappers around the lanes, innermost first. An algorithm that does not take
+                the argument trains without wrappers only; it is left out where there are none.
         """
         ...
 

@@ -6,6 +6,7 @@ arXiv:1812.05905 (2018).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from oncogym.training.checks import SCHEDULES, check_flags, check_layers, check_
 
 if TYPE_CHECKING:
     from oncogym.training.sb3_learner import SB3Learner
+    from oncogym.wrappers.named import NamedWrapper
 
 # A pause after each step would cost more than the learning; so many in a run are enough.
 _PAUSES = 200
@@ -84,11 +86,36 @@ class SAC:
         """Whole decisions of all lanes, about a two-hundredth of the run."""
         return lanes * max(1, -(-steps // (lanes * _PAUSES)))
 
-    def build(
-        self, problem: Problem, settings: Any, *, lanes: int, seed: int, steps: int, start: int
-    ) -> SB3Learner:
-        """The learner at its beginning."""
+    def _model_class(self) -> Any:
         import stable_baselines3
+
+        return stable_baselines3.SAC
+
+    def _more_of_model(self, settings: Any) -> dict[str, Any]:
+        """What the model takes besides what all soft actor-critics share."""
+        return {}
+
+    def _more_of_policy(self, settings: Any) -> dict[str, Any]:
+        """What its networks take besides."""
+        return {}
+
+    def build(
+        self,
+        problem: Problem,
+        settings: Any,
+        *,
+        lanes: int,
+        seed: int,
+        steps: int,
+        start: int,
+        wrappers: Sequence[NamedWrapper] = (),
+    ) -> SB3Learner:
+        """The learner at its beginning.
+
+        Raises:
+            ModuleNotFoundError: The package with the model is not installed.
+        """
+        make_model = self._model_class()
 
         from oncogym.training import sb3_learner as sb3
 
@@ -99,8 +126,9 @@ class SAC:
             normalize_observation=settings.normalize_observation,
             normalize_reward=settings.normalize_reward,
             gamma=settings.gamma,
+            wrappers=wrappers,
         )
-        model = stable_baselines3.SAC(
+        model = make_model(
             "MlpPolicy",
             env,
             learning_rate=sb3.schedule_of(settings.learning_rate, settings.learning_rate_schedule),
@@ -115,9 +143,11 @@ class SAC:
             policy_kwargs={
                 "net_arch": list(settings.layers),
                 "activation_fn": sb3.ACTIVATIONS[settings.activation],
+                **self._more_of_policy(settings),
             },
             seed=seed,
             device="cpu",
+            **self._more_of_model(settings),
         )
         return sb3.SB3Learner(
             model,
@@ -126,6 +156,7 @@ class SAC:
             steps_per_update=self.steps_per_update(settings, lanes, steps),
             seed=seed,
             start=start,
+            wrappers=wrappers,
             layers=lambda model: [
                 *sb3.linear_layers(model.actor.latent_pi),
                 sb3.side_by_side(model.actor.mu, model.actor.log_std),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 
 from oncogym.agents.clinical import clinical_agent
@@ -49,13 +50,37 @@ def add_parser(commands: Commands) -> None:
     )
     parser.add_argument("--out", type=path, help="folder for results, figures and the report")
     add_options(parser)
+    parser.add_argument(
+        "--import",
+        dest="modules",
+        action="append",
+        default=[],
+        type=named,
+        metavar="MODULE",
+        help="module to import first, with a wrapper of your own in which a policy was trained; "
+        "repeatable. Policies themselves import nothing",
+    )
     add_executor(parser)
     add_common(parser)
     parser.set_defaults(run=run)
 
 
+def import_module(name: str) -> None:
+    """Import a user's own module.
+
+    Raises:
+        ValueError: There is none of that name; the message says why.
+    """
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        raise ValueError(f"--import is {name!r}: {error}") from None
+
+
 def run(args: argparse.Namespace) -> int:
     """Evaluate, save where asked, and print."""
+    for module in args.modules:
+        import_module(module)
     options = read_options(args.option)
     problem = resolve(
         args.env,

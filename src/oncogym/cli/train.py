@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import inspect
 import json
+import re
 import reprlib
 import time
 from pathlib import Path
@@ -25,6 +27,11 @@ from oncogym.envs.registry import find_variant
 from oncogym.evaluation.benchmark.seed_sweep import require_no_run_files
 from oncogym.training.algorithms import DEFAULT, algorithm_names, find_algorithm
 from oncogym.training.settings import BASES
+from oncogym.wrappers.named import WRAPPERS, NamedWrapper
+
+_WRAPPER = re.compile(
+    r"(?P<name>[A-Za-z_][\w.]*(:[A-Za-z_]\w*(?!\w*=))?)(:(?P<pairs>[A-Za-z_]\w*=.*))?", re.DOTALL
+)
 
 
 def add_parser(commands: Commands) -> None:
@@ -78,6 +85,16 @@ def add_parser(commands: Commands) -> None:
     )
     add_options(parser)
     parser.add_argument(
+        "--wrapper",
+        action="append",
+        type=wrapper,
+        metavar="NAME:KEY=VALUE,…",
+        help="wrapper around the lanes, by name or by the dotted path of your own (module:Class), "
+        "with its arguments, values in JSON; repeatable, the first one innermost. What it does to "
+        "observations and actions becomes part of the policy, what it does to rewards counts in "
+        f"training only. One of {', '.join(WRAPPERS)}",
+    )
+    parser.add_argument(
         "--checkpoint-every",
         type=positive,
         metavar="N",
@@ -118,6 +135,7 @@ def run(args: argparse.Namespace) -> int:
         "checkpoint_every": args.checkpoint_every,
         "options": options or None,
         "hyperparameters": read_pairs(args.set) or None,
+        "wrappers": args.wrapper,
     }
     if args.env is not None:
         find_variant(args.env)  # a wrong id is said before torch is loaded
@@ -152,6 +170,21 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def wrapper(text: str) -> NamedWrapper:
+    """A wrapper, for argparse: ``NAME`` or ``NAME:KEY=VALUE,KEY=VALUE``."""
+    found = _WRAPPER.fullmatch(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no wrapper; allowed: NAME or NAME:KEY=VALUE,KEY=VALUE"
+        )
+    # A comma within a value is not followed by a key.
+    pairs = re.split(r",(?=[A-Za-z_]\w*=)", found["pairs"]) if found["pairs"] else []
+    try:
+        return NamedWrapper(found["name"], read_pairs(pairs))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+
+
 def default_folder(env_id: str, seed: int) -> Path:
     """A new folder below ``runs/``, named by environment, seed and time."""
     name = find_variant(env_id)[1].id.rpartition("/")[2]
@@ -161,4 +194,7 @@ def default_folder(env_id: str, seed: int) -> Path:
 def describe_settings(algorithm: str) -> str:
     """The hyper-parameters of an algorithm, as its settings document them."""
     method = find_algorithm(algorithm)
-    return f"{method.title}\n\n{inspect.cleandoc(method.Settings.__doc__ or '')}"
+    # What stands on the settings of another algorithm documents its own alone.
+    kinds = [kind for kind in method.Settings.__mro__ if dataclasses.is_dataclass(kind)]
+    texts = [inspect.cleandoc(kind.__doc__ or "") for kind in kinds]
+    return "\n\n".join([method.title, *texts])

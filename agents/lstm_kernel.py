@@ -1,0 +1,63 @@
+"""One step of long short-term memories, one row after the other.
+
+A kernel file: it imports nothing but numpy, numba and math. Every row goes through the same
+sequence of additions, so an output never depends on the other rows of the batch.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True)
+def _sigmoid(x):
+    return 1.0 / (1.0 + math.exp(-x)) if x >= 0.0 else 1.0 - 1.0 / (1.0 + math.exp(x))
+
+
+@njit(cache=True)
+def advance(rows, from_input, from_hidden, bias, hidden, cell):
+    """Let a memory see one row for each lane.
+
+    Args:
+        rows: ``(batch, inputs)`` float64.
+        from_input: ``(inputs, 4 units)``: of the input, forget, cell and output gate in this order.
+        from_hidden: ``(units, 4 units)``, likewise.
+        bias: ``(4 units,)``.
+        hidden, cell: ``(batch, units)`` float64, before and, written, after; ``hidden`` is what
+            comes out.
+    """
+    units = hidden.shape[1]
+    gates = np.empty(4 * units)
+    for row in range(rows.shape[0]):
+        for j in range(4 * units):
+            gates[j] = bias[j]
+        for i in range(rows.shape[1]):
+            value = rows[row, i]
+            for j in range(4 * units):
+                gates[j] += value * from_input[i, j]
+        for i in range(units):
+            value = hidden[row, i]
+            for j in range(4 * units):
+                gates[j] += value * from_hidden[i, j]
+        for k in range(units):
+            kept = _sigmoid(gates[units + k]) * cell[row, k]
+            new = _sigmoid(gates[k]) * math.tanh(gates[2 * units + k])
+            cell[row, k] = kept + new
+            hidden[row, k] = _sigmoid(gates[3 * units + k]) * math.tanh(cell[row, k])
+
+
+@njit(cache=True)
+def standardise(rows, mean, scale, clip, out):
+    """``(rows - mean) * scale`` within ``±clip``, rounded to float32 as in training.
+
+    Args:
+        rows: ``(batch, inputs)`` float64.
+        mean, scale: ``(inputs,)``.
+        clip: Bound, infinite for none.
+        out: ``(batch, inputs)`` float64, written.
+    """
+    for row in range(rows.shape[0]):
+        for i in range(rows.shape[1]):
+            value = (rows[row, i] - mean[i]) * scale[i]
+            out[row, i] = np.float64(np.float32(min(max(value, -clip), clip)))
