@@ -113,13 +113,15 @@ class LstmNetwork:
             for own in memory:
                 own[np.asarray(episode_start, np.bool_)] = 0.0
         seen = np.empty_like(rows)
-        lstm_kernel.standardise(rows, *self._standard, seen)
+        mean, scale, clip = self._standard
+        lstm_kernel.standardise(rows, mean, scale, clip, seen)
         for number, weights in enumerate(self._memories):
             hidden, cell = memory[2 * number : 2 * number + 2]
-            lstm_kernel.advance(seen, *weights, hidden, cell)
+            from_input, from_hidden, bias = weights
+            lstm_kernel.advance(seen, from_input, from_hidden, bias, hidden, cell)
             seen = hidden
-        mean, std, _ = self._layers(seen, None, None)
-        return mean, std, memory
+        means, deviations, _ = self._layers(seen, None, None)
+        return means, deviations, memory
 
 
 def _standard(policy: Policy) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:

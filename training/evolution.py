@@ -204,7 +204,8 @@ class EvolutionLearner:
         self, agents: Sequence[PolicyAgent], courses: Sequence[tuple[int, int]]
     ) -> tuple[Floats, int]:
         env, spare = self._env, self._env.num_envs - len(courses)
-        observation, _ = env.reset(seed=[*(key for _, key in courses), *[0] * spare])
+        seeds: Any = [*(key for _, key in courses), *[0] * spare]
+        observation, _ = env.reset(seed=seeds)
         shape = env.single_action_space.shape or ()
         actions = np.zeros((env.num_envs, *shape), np.float32)
         lanes: dict[int, slice] = {}
@@ -226,7 +227,8 @@ class EvolutionLearner:
         env = self._env
         rng = np.random.default_rng([self._seed, _LOOK])
         keys = np.random.SeedSequence([self._seed, _LOOK]).generate_state(env.num_envs, np.uint64)
-        observation, _ = env.reset(seed=[int(key >> np.uint64(2)) for key in keys])
+        seeds: Any = [int(key >> np.uint64(2)) for key in keys]
+        observation, _ = env.reset(seed=seeds)
         shape = (env.num_envs, *(env.single_action_space.shape or ()))
         share = np.exp(rng.uniform(np.log(_LEAST_SHARE), 0.0, shape))
         over = np.zeros(env.num_envs, np.bool_)

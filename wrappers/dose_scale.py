@@ -80,7 +80,7 @@ class VectorDoseScale(TransformingVectorEnv):
         super().__init__(env, most=check_option("most", most, _LEAST, _LARGEST))
 
     @classmethod
-    def transform(
+    def transform(  # type: ignore[override]
         cls, task: TherapyTask, observation_space: Box, action_space: Box, most: float = 2.0
     ) -> Transform:
         """What the wrapper does to actions.

@@ -28,7 +28,9 @@ class _Remembering(Transform):
             before = least(seen, 0).astype(seen.dtype)  # nothing came before the first decision
             action = least(getattr(action_space, bound), 0).astype(seen.dtype)
             rows.append(np.concatenate([seen, np.tile(before, count - 1), np.tile(action, count)]))
-        super().__init__(Box(*rows, dtype=observation_space.dtype.type), action_space)
+        low, high = rows
+        shown = Box(low, high, dtype=observation_space.dtype.type)
+        super().__init__(shown, action_space)
         self._count = count
         self._numbers, self._parts = observation_space.shape[0], action_space.shape[0]
         self._dtype = observation_space.dtype
@@ -92,7 +94,7 @@ class VectorHistory(TransformingVectorEnv):
         super().__init__(env, count=whole_number("count", count, 1, _MOST))
 
     @classmethod
-    def transform(
+    def transform(  # type: ignore[override]
         cls, task: TherapyTask, observation_space: Box, action_space: Box, count: int = 4
     ) -> Transform:
         """What the wrapper does to observations.

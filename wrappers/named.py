@@ -102,7 +102,7 @@ class NamedWrapper:
         """
         kind: Any = self.find(load=load)
         try:
-            return kind(env, **self.arguments)  # type: ignore[no-any-return]
+            return kind(env, **self.arguments)
         except TypeError as error:
             raise ValueError(f"wrapper {self.name}: {error}") from error
 

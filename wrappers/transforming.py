@@ -32,6 +32,7 @@ class TransformingEnv(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
         task = require_env(self, env)
         spaces: Any = env.observation_space, env.action_space
         transform = self.vector.transform(task, *spaces, **arguments)
+        assert transform is not None
         gymnasium.utils.RecordConstructorArgs.__init__(self, **arguments)
         super().__init__(env)
         self._transform = transform

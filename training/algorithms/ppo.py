@@ -97,7 +97,7 @@ class PPO:
 
     name = "ppo"
     title = "PPO"
-    Settings = PPOSettings
+    Settings: type[PPOSettings] = PPOSettings
     defaults = None
 
     def steps_per_update(self, settings: PPOSettings, lanes: int, steps: int) -> int:

@@ -79,7 +79,7 @@ class SAC:
 
     name = "sac"
     title = "SAC"
-    Settings = SACSettings
+    Settings: type[SACSettings] = SACSettings
     defaults = None
 
     def steps_per_update(self, settings: SACSettings, lanes: int, steps: int) -> int:
