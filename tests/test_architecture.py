@@ -162,6 +162,7 @@ def test_kernels_are_pure(path):
             assert top in {"numpy", "numba", "math", "__future__"}, f"{path} imports {name}"
 
 
+@pytest.mark.slow
 def test_only_named_files_use_cuda_and_only_functions_import_them():
     """What needs a GPU is imported when one is asked for: installs without it work as before."""
     named = {p for p in SOURCES if p.stem == "gpu" or p.stem.startswith("cuda_")}

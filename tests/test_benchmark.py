@@ -50,6 +50,7 @@ def finished(tmp_path_factory):
     return made_once(tmp_path_factory, "finished_benchmark", make)
 
 
+@pytest.mark.slow
 def test_everybody_treats_the_same_patients(finished):
     folder, comparison = finished
     results = pd.read_csv(folder / "ChemoDosingCohort-v0" / "results.csv")
@@ -61,6 +62,7 @@ def test_everybody_treats_the_same_patients(finished):
     assert counts.loc[LEARNT].shape == (2,)
 
 
+@pytest.mark.slow
 def test_tables_report_and_figures_are_complete(finished):
     folder, comparison = finished
     for statistic in ("mean", "iqm"):
@@ -77,6 +79,7 @@ def test_tables_report_and_figures_are_complete(finished):
     assert list((folder / "ChemoDosingCohort-v0" / "figures").glob("*.png"))
 
 
+@pytest.mark.slow
 def test_one_table_a_treatment_fits_the_terminal(finished, capsys):
     _, comparison = finished
     print_suite({ENV: comparison})
@@ -93,6 +96,7 @@ def test_one_table_a_treatment_fits_the_terminal(finished, capsys):
     assert comparison.protagonists == [comparison.baseline, "mpc_oracle", comparison.rival, LEARNT]
 
 
+@pytest.mark.slow
 def test_the_overview_is_a_file(finished):
     folder, comparison = finished
     table = pd.read_csv(folder / "overview.csv").set_index("agent")
@@ -106,6 +110,7 @@ def test_the_overview_is_a_file(finished):
     assert table.loc[comparison.rival, ["minus_rival", "low", "high"]].tolist() == [0.0] * 3
 
 
+@pytest.mark.slow
 def test_what_everybody_sees_is_said(finished):
     _, comparison = finished
     sees = comparison.sees
@@ -119,6 +124,7 @@ def test_what_everybody_sees_is_said(finished):
     assert comparison.scores["mean"]["mpc_oracle"].estimate == 1.0
 
 
+@pytest.mark.slow
 def test_the_key_number_is_against_the_best_that_sees_no_more(finished):
     _, comparison = finished
     means = comparison.results.groupby("agent")["return"].mean()
@@ -133,6 +139,7 @@ def test_the_key_number_is_against_the_best_that_sees_no_more(finished):
     assert table["return"].is_monotonic_decreasing
 
 
+@pytest.mark.slow
 def test_what_measuring_costs_is_in_the_tables(finished):
     _, comparison = finished
     prices = comparison.extras["What knowing and measuring are worth"].set_index("against")
@@ -143,12 +150,14 @@ def test_what_measuring_costs_is_in_the_tables(finished):
     )
 
 
+@pytest.mark.slow
 def test_optimiser_beats_clinical_beats_nothing(finished):
     _, comparison = finished
     means = comparison.summary.query("metric == 'return'").set_index("agent")["mean"]
     assert means[PLAN] >= means[comparison.baseline] >= means["no_treatment"]
 
 
+@pytest.mark.slow
 def test_each_training_seed_is_told_apart(finished):
     _, comparison = finished
     table = comparison.extras["PPO by training seed"]
@@ -168,6 +177,7 @@ def test_success_counts_a_patient_once_however_many_seeds_treated_him():
     assert success_rates(mixed)["a"].high - success_rates(mixed)["a"].low > 0.5
 
 
+@pytest.mark.slow
 def test_own_plans_bound_every_common_plan(finished):
     folder, comparison = finished
     assert (folder / "ChemoDosingCohort-v0" / "own_plans.json").exists()
@@ -200,6 +210,7 @@ def test_genetic_search_goes_on_from_its_checkpoints(tmp_path):
     assert later["evaluations"] == about["evaluations"]
 
 
+@pytest.mark.slow
 def test_second_run_uses_the_finished_parts_and_shows_studies_too(finished, tmp_path):
     folder, comparison = tmp_path / "copy", finished[1]
     shutil.copytree(finished[0], folder)
@@ -227,6 +238,7 @@ def test_second_run_uses_the_finished_parts_and_shows_studies_too(finished, tmp_
         run_benchmark([ENV], SMALL, folder, seed=3)
 
 
+@pytest.mark.slow
 def test_other_settings_are_refused(finished):
     folder, _ = finished
     with pytest.raises(ValueError, match="other settings"):
@@ -281,6 +293,7 @@ def test_an_environment_of_a_report_that_is_gone_is_named(reported):
     assert begun == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -312,6 +325,7 @@ def test_a_damaged_part_is_named_before_anything_is_done(
         run_benchmark([ENV], SMALL, folder, seed=3)
 
 
+@pytest.mark.slow
 def test_the_folder_lists_every_file_of_the_benchmark(finished, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(finished[0], folder)

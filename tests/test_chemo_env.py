@@ -288,6 +288,7 @@ def test_options_out_of_range_name_value_and_range(options, message):
         ChemoTask(1, **options)
 
 
+@pytest.mark.slow
 def test_optimum_of_the_source_is_found():
     """J = 0.159446 with the first dose from day 0, 0.160947 from day 1 (specification 1.5)."""
     for first_day, best in ((0.0, 0.159446), (1.0, 0.160947)):

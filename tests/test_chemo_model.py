@@ -201,6 +201,7 @@ def ode_reference(times, doses, patient: ChemoPatient, horizon=60.0) -> tuple[fl
     return state[2], peak
 
 
+@pytest.mark.slow
 def test_random_plans_and_patients_against_an_ode_solver():
     rng = np.random.default_rng(20240501)
     for case in range(200):

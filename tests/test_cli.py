@@ -47,6 +47,7 @@ def test_help_explains(command, capsys):
     assert len(text.splitlines()) > 8
 
 
+@pytest.mark.slow
 def test_version_and_console_script():
     script = Path(sys.executable).with_name("oncogym")
     out = subprocess.run([script, "--version"], capture_output=True, text=True)
@@ -97,6 +98,7 @@ def test_arguments_that_argparse_refuses(arguments):
     assert stop.value.code == 2
 
 
+@pytest.mark.slow
 def test_evaluate_writes_results_and_report(tmp_path):
     out = oncogym(
         "evaluate", "ChemoDosingCohort-v0", "no_treatment", "weekly", "daily", "random",

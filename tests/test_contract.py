@@ -225,6 +225,7 @@ def test_pickled_environment_goes_on_where_it_was(env_id):
     assert np.array_equal(lanes.step(batch)[0], copy.step(batch)[0])
 
 
+@pytest.mark.slow
 def test_async_vector_env_with_spawn():
     env_id = "oncogym/ChemoDosingCohort-v0"
     make = [lambda: gym.make("oncogym:oncogym/ChemoDosingCohort-v0")] * 2

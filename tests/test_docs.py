@@ -105,6 +105,7 @@ def test_guides_show_what_the_packages_hold(guide, name):
     assert entry in (package / "pyproject.toml").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_guide_to_policies_runs_as_it_stands(tmp_path):
     signature, *example = code_blocks(DOCS / "bring-your-own-policy.md", "python")
     assert signature.startswith("def predict")

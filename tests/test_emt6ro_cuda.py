@@ -20,6 +20,7 @@ from emt6ro_cuda_cases import (
     young,
 )
 from emt6ro_cuda_cases import courses as small_courses
+from once import made_once
 from scipy import stats
 
 from oncogym.envs import device as devices
@@ -52,9 +53,12 @@ def run_cases(folder: Path, **variables: str) -> Found:
 
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory) -> Found:
-    """The simulator runs what the CPU compiles as plain Python, too."""
-    folder = tmp_path_factory.mktemp("simulated")
-    return run_cases(folder, NUMBA_ENABLE_CUDASIM="1", NUMBA_DISABLE_JIT="1")
+    """The simulator runs what the CPU compiles as plain Python, too; for a minute, so but once."""
+
+    def make(folder: Path) -> Found:
+        return run_cases(folder, NUMBA_ENABLE_CUDASIM="1", NUMBA_DISABLE_JIT="1")
+
+    return made_once(tmp_path_factory, "simulated_cuda", make)[1]
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +105,7 @@ def check_treatment(found: Found, name: str) -> None:
         )
 
 
+@pytest.mark.slow
 @needs_package
 @pytest.mark.parametrize("law", LAWS)
 def test_simulated_kernels_do_what_the_cpu_does(simulated, law):
@@ -109,11 +114,13 @@ def test_simulated_kernels_do_what_the_cpu_does(simulated, law):
     assert np.array_equal(simulated[f"{law} fields"], busy_on_cpu(law)[0].fields)
 
 
+@pytest.mark.slow
 @needs_package
 def test_simulated_courses_are_those_of_the_cpu(simulated):
     check_courses(simulated)
 
 
+@pytest.mark.slow
 @needs_package
 @pytest.mark.parametrize("name", TREATMENTS)
 def test_simulated_treatments_are_those_of_the_cpu(simulated, name):

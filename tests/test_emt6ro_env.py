@@ -88,6 +88,7 @@ def test_the_environment_is_the_model():
     ) == pytest.approx(result.outcome[0, 2])
 
 
+@pytest.mark.slow
 def test_fitness_of_the_environment_is_that_of_the_model():
     _, result = play(PUBLISHED_ID, "bmii", patients=60)
     ours = result.returns
@@ -236,6 +237,7 @@ def test_nominal_patients_are_the_shipped_tumours_in_turn():
     assert len(seen) > 5
 
 
+@pytest.mark.slow
 def test_unseen_tumours_are_like_the_shipped_ones():
     rows = TREATMENT.cohorts["unseen"].patients(40)
     assert len(set(rows[:, 4])) == 40
@@ -260,6 +262,7 @@ def test_cohort_patients_vary_about_the_source():
     assert not set(training[:, 4]) & set(rows[:, 4])
 
 
+@pytest.mark.slow
 def test_radiosensitive_patients_lose_more():
     sites = []
     for survival in (0.2, 0.5, 1.0):

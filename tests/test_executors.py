@@ -151,6 +151,7 @@ def test_evaluations_do_not_depend_on_the_executor(executor):
     assert list(here["agent"].unique()) == list(agents)
 
 
+@pytest.mark.slow
 def test_studies_of_robustness_do_not_depend_on_the_executor(executor):
     problem, agents = evaluation()
     requests = [Request(kind, when=(2,) * about.event) for kind, about in KINDS.items()]
@@ -161,6 +162,7 @@ def test_studies_of_robustness_do_not_depend_on_the_executor(executor):
     assert json.dumps(here.document()) == json.dumps(there.document())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lanes", [1, 7, 1000])
 def test_evaluations_do_not_depend_on_lanes(lanes):
     problem, agents = evaluation()
@@ -211,6 +213,7 @@ def test_finished_runs_are_taken_as_they_are(trained):
 # --- lost workers ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @TWO_WORKERS
 def test_work_of_a_lost_worker_is_done_again(executor, tmp_path):
     tomb = str(tmp_path / "tomb")
@@ -220,6 +223,7 @@ def test_work_of_a_lost_worker_is_done_again(executor, tmp_path):
     assert list(executor.map(deadly_work.die_once, items[:2])) == [0, 2]
 
 
+@pytest.mark.slow
 @TWO_WORKERS
 def test_simulations_of_a_lost_worker_count_once(executor, tmp_path):
     register_treatment(mortal_toy.TREATMENT)
@@ -240,6 +244,7 @@ def test_simulations_of_a_lost_worker_count_once(executor, tmp_path):
         registry._TREATMENTS.pop("mortal_toy")
 
 
+@pytest.mark.slow
 @TWO_WORKERS
 def test_a_study_survives_a_lost_worker(executor, tmp_path):
     register_treatment(mortal_toy.TREATMENT)
@@ -265,6 +270,7 @@ def test_a_study_survives_a_lost_worker(executor, tmp_path):
         registry._TREATMENTS.pop("mortal_toy")
 
 
+@pytest.mark.slow
 @TWO_WORKERS
 def test_work_that_kills_every_worker_is_given_up(executor):
     with pytest.raises(ExecutorError, match="died 4 times over the same work"):
@@ -275,6 +281,7 @@ def test_work_that_kills_every_worker_is_given_up(executor):
 # --- the standard interface -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @TWO_WORKERS
 def test_single_calls_have_futures(executor, tmp_path):
     tomb = str(tmp_path / "tomb")
@@ -378,6 +385,7 @@ def test_treatments_that_workers_do_not_know(executor):
         )
 
 
+@pytest.mark.slow
 def test_treatment_of_another_package_in_workers(tmp_path):
     about = tmp_path / "slot_toy-1.0.dist-info"
     about.mkdir()
@@ -470,6 +478,7 @@ def test_no_cluster_there(address, monkeypatch):
         RayExecutor(1, address)
 
 
+@pytest.mark.slow
 def test_other_versions_in_the_cluster(monkeypatch):
     pytest.importorskip("ray")
     from oncogym.parallel import ray_cluster
@@ -484,6 +493,7 @@ def test_other_versions_in_the_cluster(monkeypatch):
 # --- command line ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_commands_print_the_same_with_workers(capsys, tmp_path):
     for arguments in (
         ["evaluate", COHORT, "weekly", "random", "--baseline", "weekly", "--patients", "40"],

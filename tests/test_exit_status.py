@@ -139,6 +139,7 @@ def shell(command, **settings):
     return subprocess.run(["bash", "-c", script], capture_output=True, timeout=120, **settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "status"),
     [
@@ -167,6 +168,7 @@ def test_nobody_reads_on(tmp_path):
     assert done.stderr == b""
 
 
+@pytest.mark.slow
 def test_what_a_terminal_cannot_show_is_shown_as_an_escape():
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
     done = shell("envs EMT6RoFractionation-v0", env=environment)

@@ -119,6 +119,7 @@ def test_two_plans_of_a_name_and_one_like_a_protocol_are_compared(tmp_path, caps
     assert len(set(returns.values())) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["evaluate", "robustness"])
 def test_odd_labels_cost_no_results(tmp_path, capsys, command):
     paths = []

@@ -21,16 +21,21 @@ FIDELITY = {"emt6ro_fractionation": {"fidelity": "screening"}}
 SLOW_SIZES = {"nominal": (24, 4), "population": (24, 12)}
 
 
-def found_plan(problem, cohort, patients):
+# Plans of a generation, and generations.
+SEARCH, SLOW_SEARCH = (32, 3), (16, 2)
+
+
+def found_plan(problem, cohort, patients, plans, generations):
     """A small search on other patients (or other chance) than those of the evaluation."""
     drawn = problem.treatment.cohort(cohort)
     rows = drawn.patients(min(drawn.distinct or patients, patients), 0)
     whom = problem.with_patients(rows)
     search = PlanObjective(whom)
-    popsize = -(-32 // search.space.dimension)
+    popsize = -(-plans // search.space.dimension)
     optimizer = find_optimizer("de", {"popsize": popsize, "polish": False})
     start = protocol_plans(whom)
-    found = optimizer.optimize(search, optimizer.budget_of(search, 3), seed=0, start=start)
+    budget = optimizer.budget_of(search, generations)
+    found = optimizer.optimize(search, budget, seed=0, start=start)
     return PlanAgent(found.actions)
 
 
@@ -54,7 +59,7 @@ def test_optimiser_beats_clinical_practice_beats_no_treatment(variant):
     agents = {
         "none": PlanAgent(nothing),
         "clinical": clinical_agent(treatment, task, variant.baseline),
-        "optimised": found_plan(problem, cohort, searched),
+        "optimised": found_plan(problem, cohort, searched, *(SLOW_SEARCH if options else SEARCH)),
     }
     means = evaluate_problem(problem, agents).groupby("agent")["return"].mean()
     assert means["optimised"] >= means["clinical"]

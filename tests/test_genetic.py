@@ -1104,6 +1104,7 @@ def test_the_command_refuses_other_settings_by_name(toy, tmp_path, capsys):
     assert "config.json: not the request of a search" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_killed_command_ends_as_if_nothing_had_happened(toy_package, tmp_path):
     """SIGKILL after some generations; nothing on disk may be broken."""
 

@@ -390,6 +390,7 @@ def test_own_phantom_file(tmp_path):
         gym.make(V0, phantom=str(fresh))
 
 
+@pytest.mark.slow
 def test_bad_options_are_refused(own_file, tmp_path):
     with pytest.raises(ValueError, match="did you mean 'abutting'"):
         gym.make(V0, phantom="abuting")
@@ -415,6 +416,7 @@ def test_bad_options_are_refused(own_file, tmp_path):
         gym.make(PUBLISHED, influence=str(broken))
 
 
+@pytest.mark.slow
 def test_cohort_has_other_anatomies():
     rows = {
         name: get_treatment("impt_beam_weighting").cohorts[name].patients(200)
@@ -431,6 +433,7 @@ def test_cohort_has_other_anatomies():
     )
 
 
+@pytest.mark.slow
 def test_lanes_of_different_anatomies_keep_their_own():
     treatment = get_treatment("impt_beam_weighting")
     rows = treatment.cohorts["held_out"].patients(4)
@@ -513,6 +516,7 @@ def test_a_copy_is_no_dearer_than_some_steps(name):
     assert fastest(lambda: pickle.loads(pickle.dumps(env))) < 5e-3
 
 
+@pytest.mark.slow
 def test_a_pickle_is_taken_up_by_another_process(tmp_path):
     env = gym.make(V0)
     env.reset(seed=5)

@@ -651,6 +651,7 @@ print(numba.get_num_threads(), hashlib.sha256(b"".join(x.tobytes() for x in foun
 """
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_the_number_of_threads():
     found = {}
     for threads in ("1", "2"):

@@ -23,6 +23,7 @@ _spec.loader.exec_module(run_all)
 STEPS = {"sb3_tqc": 2_500, "sb3_maskable_ppo": 500, "minari_dataset": 150}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", run_all.EXAMPLES)
 def test_example_runs(name):
     if not run_all.importable(name):
@@ -34,6 +35,7 @@ def test_example_runs(name):
     assert math.isfinite(float(row["return"])), output
 
 
+@pytest.mark.slow
 def test_a_wrong_environment_is_a_failure():
     pytest.importorskip("torch")
     command = [sys.executable, str(EXAMPLES / "single_file_ppo.py"), "--env", "oncogym/Chemo-v0"]

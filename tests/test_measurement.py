@@ -80,6 +80,7 @@ def test_full_observations_are_exact(env_id, observation):
     assert task.sees == "full state"
 
 
+@pytest.mark.slow
 def test_other_keys_are_other_chance_from_then_on():
     problem = Problem.resolve("oncogym/IMPTBeamWeighting-v0").drawn(1)
     task = problem.replicated(2).task()

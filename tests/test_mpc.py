@@ -149,6 +149,7 @@ def test_scenarios_of_one_known_patient_reach_it_too():
     assert -found.returns.sum() < 1.01 * least_cost(problem.patients).sum()
 
 
+@pytest.mark.slow
 def test_the_nominal_patient_gets_the_best_plan():
     problem = Problem.resolve("oncogym/ChemoDosing-v0").drawn(1)
     objective = PlanObjective(problem)
@@ -183,6 +184,7 @@ def test_who_knows_the_patient_is_never_worse_than_a_protocol():
         assert (found.returns >= protocol_returns(problem)[0].max(axis=0) - 1e-6).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [NominalMPC, ScenarioMPC])
 def test_who_measures_is_better_than_schedules_and_no_worse_than_rules(kind):
     problem = Problem.resolve(CHEMO, MEASURABLE, cohort="held_out").drawn(16)
@@ -211,6 +213,7 @@ def test_a_controller_does_not_depend_on_the_batch(name):
     assert (together.actions[3, :length] == alone.actions[0, :length]).all()
 
 
+@pytest.mark.slow
 def test_any_number_of_workers_gives_the_same_table():
     problem = Problem.resolve(CHEMO, SELDOM, cohort="held_out").drawn(4)
     agents = {name: kind(FEW) for name, kind in CONTROLLERS.items()}
@@ -230,6 +233,7 @@ def test_the_toy_package_is_controlled_too():
         assert found.returns.mean() > none.mean()
 
 
+@pytest.mark.slow
 def test_the_command_line_knows_controllers():
     command = [
         sys.executable, "-m", "oncogym", "evaluate", "oncogym/ChemoDosing-v0", "mpc_nominal",

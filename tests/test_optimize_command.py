@@ -115,6 +115,7 @@ def test_the_plan_stands_in_physical_units_beside_the_clinic(capsys, monkeypatch
     assert "No treatment" in out
 
 
+@pytest.mark.slow
 def test_slots_are_judged_too(capsys):
     arguments = ["EMT6RoFractionation-v0", "--method", "ga", "--budget", 8, "--patients", 1]
     arguments += ["--option", "fidelity=screening", "--set", "population=4", "--set", "elites=2"]

@@ -58,6 +58,7 @@ def test_no_patient_does_worse_with_his_own_plan(problem, common, found):
     assert lacks["common"].low > 0.0 == lacks[plans.label].estimate
 
 
+@pytest.mark.slow
 def test_plans_are_the_same_with_two_processes(problem, common, found):
     with JoblibExecutor(2) as executor:
         plans, _ = search(problem, common, executor)

@@ -48,6 +48,7 @@ def refusals(site, *commands):
     return [error for _, _, error in found]
 
 
+@pytest.mark.slow
 def test_an_optimiser_of_another_package_is_an_optimiser(site, tmp_path):
     common = ["optimize", ENV, "--method", "random", "--budget", "64", "--patients", "3", "--json"]
     chosen = ["--set", "population=16", "--from-protocols"]
@@ -67,6 +68,7 @@ def test_an_optimiser_of_another_package_is_an_optimiser(site, tmp_path):
     assert "plan" in found["labels"]
 
 
+@pytest.mark.slow
 def test_an_algorithm_of_another_package_is_an_algorithm(site, tmp_path):
     pytest.importorskip("stable_baselines3")
     run = tmp_path / "run"
@@ -94,6 +96,7 @@ def test_an_algorithm_of_another_package_is_an_algorithm(site, tmp_path):
     assert "TD3" in found["labels"].values()
 
 
+@pytest.mark.slow
 def test_unknown_names_suggest_the_nearest(site):
     method, setting, algorithm = refusals(
         site,

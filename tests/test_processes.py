@@ -25,6 +25,7 @@ def run(*command, **environment):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
 def test_every_id_works_in_other_processes(method):
     """Pools, Gymnasium's and SB3's workers, before and after the parent has used threads."""
@@ -62,6 +63,7 @@ NO_THREADS = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts threads in /proc")
 def test_scalar_environments_and_small_batches_start_no_threads():
     out = run("-c", textwrap.dedent(NO_THREADS), *IDS, NUMBA_NUM_THREADS="2")
@@ -118,6 +120,7 @@ AFTER_TORCH = """
 """
 
 
+@pytest.mark.slow
 def test_a_child_of_a_process_with_torch_computes():
     """PyTorch and numba share one pool of OpenMP threads, which a forked child lacks."""
     pytest.importorskip("torch")

@@ -59,6 +59,7 @@ def oncogym(plugin, *commands):
     return [out for _, out, _ in found]
 
 
+@pytest.mark.slow
 def test_other_package_gets_environments(plugin):
     code = """
         import oncogym, gymnasium as gym, numpy as np
@@ -81,6 +82,7 @@ def test_other_package_gets_environments(plugin):
     assert "carrying capacity" in explained
 
 
+@pytest.mark.slow
 def test_other_package_gets_optimiser_evaluation_and_report(plugin):
     report = plugin / "report"
     # A plan that is worse than the clinic's is said to be so in the status, too.

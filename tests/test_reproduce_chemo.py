@@ -105,11 +105,13 @@ def test_two_sources_cannot_share_a_name(toy):
         generic.register(generic.Source("toy", "Other", lambda seed: []))
 
 
+@pytest.mark.slow
 def test_every_chemo_check_holds(found):
     assert {name: check for name, check in found.items() if not check.ok} == {}
     assert len(found) == 12
 
 
+@pytest.mark.slow
 def test_printed_values_and_their_tolerances(found):
     printed = {
         "baseline_final_cells": 4.435,

@@ -529,6 +529,7 @@ def test_an_interruption_keeps_what_is_done(short, monkeypatch, tmp_path):
 # Figures
 
 
+@pytest.mark.slow
 def test_figures_are_drawn_and_saved(short, monkeypatch, tmp_path):
     monkeypatch.setattr(emt6ro_figures, "simulate", short)
     monkeypatch.setattr(emt6ro_figures, "_LAPSE_HOURS", (0.0, 0.5, 1.0, 1.5, 2.0, 120.0))

@@ -61,10 +61,12 @@ def small():
     return anatomy, beams, pencil_beams(anatomy, beams)
 
 
+@pytest.mark.slow
 def test_every_check_holds(found):
     assert {name: check for name, check in found.items() if not check.ok} == {}
 
 
+@pytest.mark.slow
 def test_fit_a_stands_beside_the_printed_numbers(found):
     printed = {"J": 2323.2067, "D95": 46.7, "mean": 58.7, "OAR1": 5.3, "OAR2": 0.0}
     ours = {"J": 2324.4375, "D95": 46.6831, "mean": 58.8241, "OAR1": 5.2960, "OAR2": 0.0}
@@ -77,6 +79,7 @@ def test_fit_a_stands_beside_the_printed_numbers(found):
         assert beside.obtained == exact.obtained == pytest.approx(ours[key], abs=0.6e-4)
 
 
+@pytest.mark.slow
 def test_the_ablation_is_complete_and_converged(found):
     assert len(reference.ABLATION) == 9
     for name in reference.ABLATION:
@@ -90,6 +93,7 @@ def test_the_ablation_is_complete_and_converged(found):
     assert found["spots_7_aim_61_D95"].obtained > 60.0
 
 
+@pytest.mark.slow
 def test_goals_are_reached_with_room(found):
     assert found["goal_D95"].obtained > 60.9
     assert found["goal_D2"].obtained < 61.7
@@ -119,6 +123,7 @@ def test_a_fit_that_has_not_converged_is_no_agreement(monkeypatch):
     plans.fit.cache_clear()
 
 
+@pytest.mark.slow
 def test_command_prints_and_saves(found, monkeypatch, tmp_path, capsys):
     rows = list(found.values())
     monkeypatch.setattr(impt, "SOURCE", impt.replace(impt.SOURCE, checks=lambda seed: rows))
@@ -136,6 +141,7 @@ def test_bragg_numbers_are_those_of_the_curve():
     assert numbers[1] < numbers[3] < numbers[0]
 
 
+@pytest.mark.slow
 def test_saved_plans_come_back_exactly(small, tmp_path):
     anatomy, beams, influence = small
     weights = np.random.default_rng(0).random(beams.num_spots)
@@ -169,6 +175,7 @@ def test_saved_plans_come_back_exactly(small, tmp_path):
             )
 
 
+@pytest.mark.slow
 def test_six_panels_state_their_units(small):
     anatomy, beams, influence = small
     weights = influence.normalised(np.ones(beams.num_spots))
@@ -236,6 +243,7 @@ def test_dose_on_the_axis_of_the_sources_model():
     np.testing.assert_allclose(dose, on_axis, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_dvh_bands_hold_the_nominal_curve(small):
     anatomy, beams, influence = small
     weights = influence.normalised(np.ones(beams.num_spots))
@@ -277,6 +285,7 @@ def test_undominated_points():
     )
 
 
+@pytest.mark.slow
 def test_figures_are_saved(monkeypatch, tmp_path, small):
     anatomy, beams, influence = small
     weights = influence.normalised(np.ones(beams.num_spots))
@@ -294,6 +303,7 @@ def test_figures_are_saved(monkeypatch, tmp_path, small):
     assert len(list((out / "front_c_shape").glob("plan_*.npz"))) == 2
 
 
+@pytest.mark.slow
 def test_sparse_products_are_the_same_objective(small):
     _, _, influence = small
     objective = Objective.standard(influence.structures, 61.0, ridge=0.1)
@@ -305,6 +315,7 @@ def test_sparse_products_are_the_same_objective(small):
         np.testing.assert_allclose(slope, gradient, rtol=close, atol=close * np.abs(gradient).max())
 
 
+@pytest.mark.slow
 def test_the_objective_does_not_depend_on_the_number_of_threads(monkeypatch, small):
     import numba
 
@@ -329,6 +340,7 @@ def test_the_objective_does_not_depend_on_the_number_of_threads(monkeypatch, sma
         np.testing.assert_allclose(gradient, serial[1], rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_speed_reports_every_figure(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(impt_speed, "tg119_file", lambda: None)
     assert run(speed_command, "speed", "impt", "--json", "--seconds", "0.01") == 0

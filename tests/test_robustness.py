@@ -317,6 +317,7 @@ def test_order_and_choice_of_agents_change_nothing():
     )
 
 
+@pytest.mark.slow
 def test_shards_change_nothing(monkeypatch):
     problem = resolve(CHEMO, patients=20, seed=2)
     agents = {

@@ -76,6 +76,7 @@ def test_bad_values_start_no_work(tmp_path):
     assert combinations({}) == [{}]
 
 
+@pytest.mark.slow
 def test_command_explains_itself_and_names_the_fault(tmp_path):
     command = [sys.executable, "-m", "oncogym.training.search"]
     shown = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True)

@@ -102,6 +102,7 @@ SIGNALS = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow
 @SIGNALS
 def test_workers_end_with_their_command(number, group, status, program):
     running = program("joblib", "compute", "main")
@@ -112,6 +113,7 @@ def test_workers_end_with_their_command(number, group, status, program):
     assert seconds < (ORPHANED if number == signal.SIGKILL else TOLD)
 
 
+@pytest.mark.slow
 def test_workers_that_a_thread_started_notice_the_end_of_their_parent(program):
     running = program("joblib", "sleep", "thread")
     running.wait_for_workers(2)

@@ -112,6 +112,7 @@ def test_printed_commands_do_what_they_say(tmp_path, monkeypatch, capsys):
     assert len(done) >= 9, done
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "page", ["README.md", "feedback.md", "processes-and-threads.md", "wrappers.md"]
 )

@@ -120,6 +120,7 @@ def test_rates_count_work():
 # Neighbours
 
 
+@pytest.mark.slow
 def test_neighbours_are_timed_alone_and_together(monkeypatch, capsys):
     """How much they cost each other is the machine's; what is reckoned from it is ours."""
     monkeypatch.setattr(command, "installed", lambda: ["oncogym"])

@@ -347,6 +347,7 @@ def test_a_run_does_not_go_on_with_other_settings(finished, asked, message):
         resume(finished.folder, **asked)
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_as_if_nothing_had_happened(tmp_path):
     """SIGKILL at a random moment after the first checkpoint; nothing on disk may be broken."""
     folder = tmp_path / "killed"
@@ -625,6 +626,7 @@ def test_a_full_disk_costs_no_more_than_the_work_since_the_last_checkpoint(tmp_p
     assert result.damaged == ()
 
 
+@pytest.mark.slow
 def test_training_without_standard_error(tmp_path):
     command = f"exec {sys.executable} -m oncogym.cli.main train {ENV} --steps 1000 --out run"
     done = subprocess.run(

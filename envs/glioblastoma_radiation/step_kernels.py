@@ -509,6 +509,29 @@ def advance_lanes_parallel(width, active, actions, cfg, cells, state, patients, 
 
 
 @njit(cache=True)
+def radiation_lanes(terminated, truncated, count, tumours, brain, lq_range, dose_log, outcome):
+    """BED, EQD2 of the brain and the LQ law's range behind the kernel's outcomes, 0 before the end.
+
+    Equations of :mod:`oncogym.envs.radiobiology`, for ``count`` equal fractions a day.
+    """
+    low, high = lq_range
+    for lane in range(len(outcome)):
+        own = outcome[lane, METRICS:]
+        own[:] = 0.0
+        if not (terminated[lane] or truncated[lane]):
+            continue
+        tumour = tumours[lane]
+        for day in range(dose_log.shape[1]):
+            dose = dose_log[lane, day] / count
+            if dose > 0.0:
+                own[0] += count * dose * (1.0 + dose / tumour)
+                own[1] += count * dose * (1.0 + dose / brain)
+                if dose < low or dose > high:
+                    own[2] = 1.0
+        own[1] /= 1.0 + 2.0 / brain
+
+
+@njit(cache=True)
 def safe_lanes(actions, state, cfg, out):
     """Lower each action to the largest whose dose is within the safe dose of the lane's field."""
     for lane in range(state.shape[0]):

@@ -24,7 +24,7 @@ from oncogym.envs.glioblastoma_radiation.model import (
 from oncogym.envs.outcomes import Metric
 from oncogym.envs.plan_spaces import PlanSpace
 from oncogym.envs.protocols import Schedule, ScheduleError
-from oncogym.envs.radiobiology import ALPHA_BETA, LQ_OUTCOME, bed, eqd2, outside_lq_range
+from oncogym.envs.radiobiology import ALPHA_BETA, LQ_OUTCOME, LQ_RANGE
 from oncogym.envs.snapshots import State
 from oncogym.envs.therapy import Floats, StepResult, TherapyTask
 from oncogym.envs.validity import OUT_OF_RANGE
@@ -367,22 +367,13 @@ class GlioblastomaTask(TherapyTask):
                 actions, active, self._cfg, self._state, self.patients, self.seeds,
                 self.episodes, self._dose_log, result,
             )  # fmt: skip
-        self._add_radiation_outcomes(result)
+        kernel.radiation_lanes(
+            result.terminated, result.truncated, self.fractions_per_day,
+            self.patients[:, _ALPHA_BETA], ALPHA_BETA["brain"], LQ_RANGE, self._dose_log,
+            result.outcome,
+        )  # fmt: skip
         if self._shown.size:
             self._shown[:] = result.observation
-
-    def _add_radiation_outcomes(self, result: StepResult) -> None:
-        """Outcomes behind those of the kernel, which follow from the doses of a whole course."""
-        result.outcome[:, kernel.METRICS :] = 0.0
-        over = np.flatnonzero(result.terminated | result.truncated)
-        if not over.size:
-            return
-        count = self.fractions_per_day
-        fractions = self._dose_log[over] / count
-        ratios = self.patients[over, _ALPHA_BETA]
-        result.outcome[over, kernel.METRICS] = count * bed(fractions, ratios)
-        result.outcome[over, kernel.METRICS + 1] = count * eqd2(fractions, ALPHA_BETA["brain"])
-        result.outcome[over, kernel.METRICS + 2] = outside_lq_range(fractions)
 
     def to_physical(self, action: Any) -> JsonObject:
         """``dose`` [Gy] asked for; what is left of the total dose may be less."""
