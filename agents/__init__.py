@@ -4,6 +4,7 @@ from oncogym.agents.agent import Agent
 from oncogym.agents.clinical import RandomAgent, RuleAgent, clinical_agent, clinical_agents
 from oncogym.agents.plan import PlanAgent
 from oncogym.agents.rollout import Rollout, rollout
+from oncogym.agents.shipped import pretrained
 
 __all__ = [
     "Agent",
@@ -13,5 +14,6 @@ __all__ = [
     "RuleAgent",
     "clinical_agent",
     "clinical_agents",
+    "pretrained",
     "rollout",
 ]

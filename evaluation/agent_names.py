@@ -11,9 +11,10 @@ import numpy as np
 
 from oncogym.agents.agent import Agent
 from oncogym.agents.clinical import RandomAgent, clinical_agent, clinical_agents
-from oncogym.agents.learned import PolicyAgent, policy_folder
+from oncogym.agents.learned import PolicyAgent, policy_folder, require_match
 from oncogym.agents.mpc import CONTROLLERS
 from oncogym.agents.plan import load_plan
+from oncogym.agents.shipped import PREFIX, pretrained
 from oncogym.core.errors import nearest
 from oncogym.envs.problem import Problem
 from oncogym.envs.therapy import TherapyTask
@@ -34,9 +35,9 @@ def load_agents(
     """Agents by the names that a command line gives, and why some protocols cannot take part.
 
     An agent is named by a clinical protocol, ``random``, a controller such as ``mpc_scenario``, the
-    folder of a trained policy, or a plan file. Without names, all protocols that the environment
-    can express. A policy or plan is called by the end of its path that tells it from the others,
-    see :func:`name_agents`.
+    folder of a trained policy, ``pretrained:NAME`` for one that comes with the suite, or a plan
+    file. Without names, all protocols that the environment can express. A policy or plan is called
+    by the end of its path that tells it from the others, see :func:`name_agents`.
 
     Args:
         problem: Whom the agents treat.
@@ -75,13 +76,14 @@ def name_agents(named: Sequence[str], reserved: Sequence[str]) -> dict[str, str]
     paths: dict[str, Path] = {}
     seen: dict[str, str] = {}
     for one in named:
-        where = one if one in reserved else os.path.realpath(policy_folder(one))
+        is_name = one in reserved or one.startswith(PREFIX)
+        where = one if is_name else os.path.realpath(policy_folder(one))
         if where in seen:
             raise ValueError(
                 f"the same agent is named twice, as {seen[where]!r} and {one!r}; allowed: each once"
             )
         seen[where] = one
-        if one not in reserved:
+        if not is_name:
             paths[one] = Path(os.path.abspath(one))
     parts = dict.fromkeys(paths, 1)
     while True:
@@ -117,6 +119,8 @@ def _load(problem: Problem, task: TherapyTask, named: str, seed: int) -> Agent:
         return RandomAgent(int(np.prod(task.action_space.shape)), seed)
     if named in CONTROLLERS:
         return CONTROLLERS[named](seed=seed)
+    if named.startswith(PREFIX):
+        return pretrained_agent(problem, named)
     path = Path(named)
     if named and path.is_dir():
         return PolicyAgent.load(path, problem.variant.id, problem.options)
@@ -129,3 +133,15 @@ def _load(problem: Problem, task: TherapyTask, named: str, seed: int) -> Agent:
             )
         return plan
     raise nearest("agent", named, reserved_names(problem.treatment))
+
+
+def pretrained_agent(problem: Problem, named: str) -> PolicyAgent:
+    """The shipped policy ``pretrained:NAME`` for a problem.
+
+    Raises:
+        PolicyMismatchError: The problem has other options than the environment's id.
+        UnknownNameError, ValueError: There is none, see :func:`oncogym.agents.pretrained`.
+    """
+    agent = pretrained(problem.variant.id, named.removeprefix(PREFIX))
+    require_match(agent.policy, problem.variant.id, problem.options)
+    return agent
