@@ -30,18 +30,18 @@ PATIENT = "oncogym/ChemoDosing-v0"
 # Checkpoints are further apart than their number, so that a kill falls between two of them.
 RUNS = {
     "tqc": {
-        "steps": 960,
+        "steps": 480,
         "lanes": 8,
-        "checkpoint_every": 64,
+        "checkpoint_every": 48,
         "hyperparameters": {
             "learning_starts": 40, "batch_size": 16, "layers": [8], "evaluations": 4,
             "n_quantiles": 5, "gradient_steps": 1,
         },
     },
     "recurrent_ppo": {
-        "steps": 2240,
+        "steps": 1120,
         "lanes": 8,
-        "checkpoint_every": 240,
+        "checkpoint_every": 112,
         "hyperparameters": {
             "n_steps": 14, "batch_size": 56, "n_epochs": 2, "layers": [8], "lstm_units": 5,
             "lstm_layers": 2, "evaluations": 4,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 import textwrap
 
@@ -243,12 +242,11 @@ def test_a_wrapper_of_ones_own_by_its_path(tmp_path, monkeypatch, capsys):
     halved = bare.predict(seen, deterministic=True)[0] / 2
     assert np.array_equal(agent.predict(seen, deterministic=True)[0], halved)
     # A policy's file has nothing imported.
-    command = [sys.executable, "-m", "oncogym.cli.main", "evaluate", COHORT, str(out)]
-    done = subprocess.run(
-        [*command, "--patients", "2"], cwd=tmp_path, capture_output=True, text=True
+    monkeypatch.delitem(sys.modules, "own_wrappers")
+    assert cli.main(["evaluate", COHORT, str(out), "--patients", "2"]) == 2
+    assert "'own_wrappers.Halving' is no part of oncogym; import 'own_wrappers'" in (
+        capsys.readouterr().err
     )
-    assert done.returncode == 2
-    assert "'own_wrappers.Halving' is no part of oncogym; import 'own_wrappers'" in done.stderr
     here = ["evaluate", COHORT, str(out), "--patients", "2", "--import", "own_wrappers"]
     assert cli.main(here) == 0
     assert cli.main([*here[:-1], "no_such_module"]) == 2
