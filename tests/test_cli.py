@@ -16,6 +16,7 @@ from oncogym.cli.main import main
 COMMANDS = (
     "envs",
     "train",
+    "search",
     "optimize",
     "evaluate",
     "render",

@@ -23,6 +23,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 #: What is put in place of the printed values, by command; added where nothing is printed.
 SHORTER = {
     "train": {"--steps": "3000", "--set": "evaluations=2"},
+    "search": {"--trials": "2", "--steps": "3000"},
     "optimize": {"--budget": "1500"},
     "evaluate": {"--patients": "12"},
     "robustness": {"--patients": "4", "--perturb": "dose_bias"},

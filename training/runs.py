@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 # Threads that wait by spinning cost most of the speed as soon as another process wants a core. The
 # OpenMP runtime reads this once, when torch loads it.
@@ -53,6 +53,18 @@ _TORCH_THREADS = 1
 
 
 _LONGEST_CONFIGURATION = 1 << 24
+
+
+class Spectator(Protocol):
+    """Who is told of a run's evaluations; what it raises ends the run."""
+
+    def begin(self, start: int, total: int) -> None:
+        """The run goes on after ``start`` of ``total`` decisions."""
+        ...
+
+    def evaluated(self, steps: int, value: float) -> None:
+        """A policy was evaluated: its mean return on the validation patients."""
+        ...
 
 
 class RunFolderError(ValueError):
@@ -125,6 +137,7 @@ def train(
     base: str = "tuned",
     wrappers: Iterable[object] | None = None,
     progress: bool = False,
+    watch: Spectator | None = None,
 ) -> TrainResult:
     """Train a policy and keep the best.
 
@@ -144,6 +157,7 @@ def train(
             observations and actions becomes part of the policy; the evaluations of the run, as all
             others, are without what they do to rewards.
         progress: Show a bar on standard error.
+        watch: Who is told of the evaluations.
 
     Raises:
         UnknownNameError: An environment, option, algorithm, hyper-parameter or wrapper does not
@@ -174,10 +188,12 @@ def train(
             )
         about = manifest("train", seeds=settings.seed, settings=settings.to_json())
         write_json_atomic(config, about)
-        return _carry_out(settings, folder, None, (), progress)
+        return _carry_out(settings, folder, None, (), progress, watch)
 
 
-def resume(out: StrPath, *, progress: bool = False, **asked: Any) -> TrainResult:
+def resume(
+    out: StrPath, *, progress: bool = False, watch: Spectator | None = None, **asked: Any
+) -> TrainResult:
     """Go on with a run from its newest checkpoint that can be read.
 
     Networks, optimiser, normalisation, random numbers, lanes and counts go on where they were, so
@@ -188,6 +204,7 @@ def resume(out: StrPath, *, progress: bool = False, **asked: Any) -> TrainResult
     Args:
         out: Run folder.
         progress: Show a bar on standard error.
+        watch: Who is told of the evaluations.
         **asked: Arguments of :func:`train`; those that are not ``None`` must agree with the run.
 
     Raises:
@@ -201,10 +218,12 @@ def resume(out: StrPath, *, progress: bool = False, **asked: Any) -> TrainResult
     if not (folder / "config.json").is_file():
         raise RunFolderError(f"{folder} holds no run to resume: there is no config.json")
     with hold(folder):
-        return _go_on(folder, progress, asked)
+        return _go_on(folder, progress, watch, asked)
 
 
-def _go_on(folder: Path, progress: bool, asked: Mapping[str, object]) -> TrainResult:
+def _go_on(
+    folder: Path, progress: bool, watch: Spectator | None, asked: Mapping[str, object]
+) -> TrainResult:
     config = folder / "config.json"
     document = Document.read(config, _LONGEST_CONFIGURATION)
     settings = RunSettings.from_json(document.inside("settings"))
@@ -221,7 +240,7 @@ def _go_on(folder: Path, progress: bool, asked: Mapping[str, object]) -> TrainRe
     record = manifest("train --resume")
     record["from_step"] = checkpoint.steps if checkpoint else 0
     write_json_atomic(config, {**document.values, "resumed": [*earlier, record]})
-    return _carry_out(settings, folder, checkpoint, tuple(damaged), progress)
+    return _carry_out(settings, folder, checkpoint, tuple(damaged), progress, watch)
 
 
 def _carry_out(
@@ -230,6 +249,7 @@ def _carry_out(
     checkpoint: Checkpoint | None,
     damaged: tuple[str, ...],
     progress: bool,
+    watch: Spectator | None,
 ) -> TrainResult:
     start = checkpoint.steps if checkpoint else 0
     about = f"{settings.updates} updates of {settings.steps_per_update} decisions"
@@ -256,7 +276,10 @@ def _carry_out(
             **({"wrappers": settings.wrappers} if settings.wrappers else {}),
         )
         with contextlib.closing(learner):
-            run = _Run(settings, folder, learner, start, ProgressBar(total, start, progress))
+            bar = ProgressBar(total, start, progress)
+            run = _Run(settings, folder, learner, start, bar, watch)
+            if watch is not None:
+                watch.begin(start, total)
             if checkpoint is not None:
                 run.take_over(checkpoint)
             clock = time.perf_counter()
@@ -296,6 +319,7 @@ class _Run:
         learner: Who learns.
         start: Decisions before this process took over.
         bar: Progress on the screen.
+        watch: Who is told of the evaluations.
     """
 
     def __init__(
@@ -305,6 +329,7 @@ class _Run:
         learner: Learner,
         start: int,
         bar: ProgressBar,
+        watch: Spectator | None = None,
     ) -> None:
         self._settings = settings
         self._folder = folder
@@ -314,6 +339,7 @@ class _Run:
         self._table = ProgressTable(folder / "progress.csv", start)
         self._board = TensorBoard(folder / "tensorboard", start)
         self._bar = bar
+        self._watch = watch
         self._best: AnyPolicy | None = None
         self._saved = start
         self._earlier = 0.0
@@ -413,6 +439,8 @@ class _Run:
             self._best = self._learner.export(about)
             self._bar.show("best evaluation", self.best_return)
             self._write_best()
+        if self._watch is not None:
+            self._watch.evaluated(steps, found)
 
     def _write_best(self) -> None:
         target = self._folder / "policy"

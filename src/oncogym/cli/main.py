@@ -18,6 +18,7 @@ from oncogym.cli import (
     render,
     reproduce,
     robustness,
+    search,
     sensitivity,
     speed,
     train,
@@ -31,6 +32,7 @@ from oncogym.evaluation.report.labels import visible
 _COMMANDS = (
     envs,
     train,
+    search,
     tune,
     optimize,
     evaluate,
