@@ -47,7 +47,7 @@ gpu: setup
 
 # The main job: protocols, optimiser and a freshly trained PPO on the same held-out patients.
 benchmark: setup
-	$(BIN)/oncogym benchmark --preset quick --workers $(WORKERS)
+	$(BIN)/oncogym benchmark --preset quick
 
 # The pages of the environments; RESULTS=results/benchmark-full renews their tables and figures.
 docs: setup
