@@ -79,6 +79,7 @@ def test_imports_point_one_way(path):
             assert FLOORS.index(parts[1]) <= own, f"{path} imports {name}"
 
 
+@pytest.mark.slow
 def test_no_import_goes_in_a_circle():
     """Imports within functions count, and those for type checking too."""
     arrows = {module: named_modules(path) - {module} for module, path in MODULES.items()}
@@ -197,6 +198,7 @@ def test_inside_a_model_imports_point_from_env_to_kernels():
                 assert f"oncogym.envs.{treatment.name}.{other}" not in imports(path)
 
 
+@pytest.mark.slow
 def test_generic_parts_name_no_model():
     """Only a model's own folder, the registry's list and the reproductions may name a model."""
     names = {t.name for t in treatments().values() if (ROOT / "envs" / t.name).is_dir()}
@@ -225,6 +227,7 @@ def test_generic_parts_name_no_model():
             assert not any(name in word for word in words), f"{path} names {name}"
 
 
+@pytest.mark.slow
 def test_importing_the_suite_does_not_import_torch():
     import subprocess
 

@@ -209,6 +209,7 @@ def test_policies_are_chosen_on_the_validation_patients(name):
     assert len(set(evaluator._seeds.tolist())) == count
 
 
+@pytest.mark.slow
 def test_the_best_policy_of_a_run_is_kept_whichever_came_last(tmp_path, monkeypatch):
     pytest.importorskip("stable_baselines3")
     from oncogym.agents.learned import PolicyAgent

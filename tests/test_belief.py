@@ -35,6 +35,7 @@ def treated(problem, settings, decisions, dose=0.05):
     return belief, seen
 
 
+@pytest.mark.slow
 def test_the_belief_about_chemotherapy_is_calibrated_and_narrows():
     options = {**MEASURABLE, "stop_on_failure": False}
     problem = Problem.resolve(CHEMO, options, cohort="held_out").drawn(40)
@@ -123,6 +124,7 @@ def test_moved_particles_have_the_states_of_their_parameters():
     assert (states.arrays["patients"] == rows).all()
 
 
+@pytest.mark.slow
 def test_what_a_clinic_knows_is_known():
     problem = Problem.resolve("oncogym/IMPTBeamWeightingCohort-v0", cohort="held_out").drawn(1)
     belief, _ = treated(problem, BeliefSettings(particles=8), 0)

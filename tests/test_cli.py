@@ -56,6 +56,7 @@ def test_version_and_console_script():
     assert out.stdout.startswith("oncogym ")
 
 
+@pytest.mark.slow
 def test_envs_lists_and_shows_pages(capsys):
     assert main(["envs", "--json"]) == 0
     rows = {row["id"]: row for row in json.loads(capsys.readouterr().out)}

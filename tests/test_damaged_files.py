@@ -202,6 +202,7 @@ def without(value, way):
     return copy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["policy.json", "plan", "plans", "config"])
 def test_values_of_another_kind(kind, tmp_path):
     write, read = KINDS[kind]
@@ -219,6 +220,7 @@ def test_values_of_another_kind(kind, tmp_path):
             try_to_read(read, path)
 
 
+@pytest.mark.slow
 def test_values_of_another_kind_in_a_search(tmp_path):
     path = write_genetic(tmp_path)
     for old in path.parent.iterdir():

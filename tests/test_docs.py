@@ -52,6 +52,7 @@ def test_the_index_is_up_to_date_and_links_exist():
             assert (path.parent / target).exists(), f"{path.name} links to {target}"
 
 
+@pytest.mark.slow
 def test_pages_take_tables_and_figures_from_results_and_keep_them(tmp_path, capsys):
     env_id = "oncogym/ChemoDosingCohort-v0"
     results, docs = tmp_path / "results", tmp_path / "docs"
@@ -169,6 +170,7 @@ def test_numbers_in_the_text_of_a_page_are_those_of_the_code(treatment):
     assert shapes <= set(re.findall(r"Box\((\(\d+,\)), float32\)", space_table(treatment)))
 
 
+@pytest.mark.slow
 def test_the_how_to_page_does_what_it_says(tmp_path, monkeypatch, capsys):
     """Every piece of it as it is printed, one after the other in one folder."""
     monkeypatch.chdir(tmp_path)

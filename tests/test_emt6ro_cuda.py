@@ -152,6 +152,7 @@ def test_a_machine_without_a_gpu_says_so():
         choose_device("cuda")
 
 
+@pytest.mark.slow
 def test_the_cpu_needs_nothing_of_the_gpu():
     code = (
         "import sys; from oncogym.envs.emt6ro_fractionation import simulate, Protocol; "

@@ -338,6 +338,7 @@ def test_same_results_whatever_the_batch_and_threads():
     assert course.shape == (3, 2, 2, 3, len(RECORD))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fidelity", ["exact", "screening"])
 def test_sampling_the_acid_changes_no_cell(fidelity):
     one = Protocol.parse("2@1;2@20")
@@ -348,6 +349,7 @@ def test_sampling_the_acid_changes_no_cell(fidelity):
         assert np.array_equal(getattr(auto, name), getattr(always, name))
 
 
+@pytest.mark.slow
 def test_acid_that_acts_is_followed():
     """With a low threshold proliferation stops, whether or not the acid is sampled at first."""
     acid = {"acid_stop": 6e-3}
@@ -488,6 +490,7 @@ def test_the_shipped_library_is_regenerated_byte_for_byte():
     assert library_bytes() == content
 
 
+@pytest.mark.slow
 def test_command_that_regenerates_explains_itself():
     out = subprocess.run(
         [sys.executable, "-m", "oncogym.envs.emt6ro_fractionation", "--help"],

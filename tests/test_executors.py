@@ -95,6 +95,7 @@ def test_scores_do_not_depend_on_lanes(lanes):
     assert one.evaluations == other.evaluations == 12 * 40
 
 
+@pytest.mark.slow
 def test_scores_do_not_depend_on_the_executor(executor):
     plans = np.random.default_rng(0).random((30, chemo_problem(1).space.dimension))
     here, there = chemo_problem(), chemo_problem()
@@ -349,6 +350,7 @@ def test_any_standard_executor_does_the_work(kind):
 # --- errors ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @TWO_WORKERS
 def test_errors_of_the_work_keep_their_type(executor):
     with pytest.raises(LookupError, match="three is not here"):

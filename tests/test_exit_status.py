@@ -156,6 +156,7 @@ def test_closed_and_full_streams_end_no_command(command, status):
     assert b"Exception ignored" not in done.stderr
 
 
+@pytest.mark.slow
 def test_nobody_reads_on(tmp_path):
     """More than a pipe holds, and a reader who has left."""
     code = (
@@ -179,6 +180,7 @@ def test_what_a_terminal_cannot_show_is_shown_as_an_escape():
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_files_that_are_opened_later_do_not_get_the_number_of_a_closed_stream(tmp_path):
     code = (
         "import os; from oncogym.cli.console import safe_streams\n"
@@ -190,6 +192,7 @@ def test_files_that_are_opened_later_do_not_get_the_number_of_a_closed_stream(tm
     assert (tmp_path / "x").read_bytes() == b""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signals_end_a_command_with_their_status(number, status):
     code = (

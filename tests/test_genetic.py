@@ -487,6 +487,7 @@ def test_mutations_keep_limits_and_dose(name, limits, seed, probability):
         assert (changed == doses).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(mutation.MUTATIONS))
 @examples
 @given(limits=all_limits(), seed=seeds)

@@ -243,6 +243,7 @@ def test_density_stays_within_bounds_whatever_the_dose(doses, diffusion, growth,
     assert result.death_day >= result.benchmark_day - 1.0
 
 
+@pytest.mark.slow
 def test_batch_equals_single_plans_whatever_the_threads():
     rng = np.random.default_rng(0)
     table = rng.uniform(0.0, 3.0, (150, 12))

@@ -361,6 +361,7 @@ def test_real_case_in_three_dimensions(tmp_path):
     assert refine.step(np.full(40, 0.5, np.float32))[4]["outcome"]["d95"] > 0.0
 
 
+@pytest.mark.slow
 def test_own_phantom_file(tmp_path):
     document = {
         "name": "mine",

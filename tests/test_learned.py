@@ -274,6 +274,7 @@ def test_an_inconsistent_policy_is_refused(change, message):
         dataclasses.replace(make_policy(), **change)
 
 
+@pytest.mark.slow
 def test_loading_and_acting_needs_no_torch(tmp_path):
     write_policy(tmp_path, make_policy())
     code = (

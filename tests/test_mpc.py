@@ -127,6 +127,7 @@ def least_cost(patients):
     return value * np.square(start)
 
 
+@pytest.mark.slow
 def test_linear_dynamics_and_quadratic_cost_reach_the_riccati_solution():
     problem = Problem.of(LINEAR, cohort="population").drawn(16, seed=2)
     best = least_cost(problem.patients)
@@ -173,6 +174,7 @@ def protocol_returns(problem):
     return np.stack(returns), np.array([isinstance(agent, PlanAgent) for agent in kept])
 
 
+@pytest.mark.slow
 def test_who_knows_the_patient_is_never_worse_than_a_protocol():
     for problem in (
         Problem.of(oncogym_toy.TREATMENT, {"months": 12}, cohort="population").drawn(6),

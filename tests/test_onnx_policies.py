@@ -243,6 +243,7 @@ def test_a_recurrent_policy_remembers_until_the_episode_starts_anew(tmp_path):
     assert together.returns[1] == alone.returns[0]
 
 
+@pytest.mark.slow
 def test_loading_runs_no_code_and_needs_no_torch(run):
     program = (
         "import sys; from oncogym.agents.learned import PolicyAgent; import numpy as np\n"

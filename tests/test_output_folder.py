@@ -312,6 +312,7 @@ def test_every_command_leaves_foreign_files_alone(tmp_path, arguments, name, cap
     assert path.read_text() == "precious"
 
 
+@pytest.mark.slow
 def test_results_are_replaced_by_those_of_the_same_command_only(tmp_path, capsys):
     command = ["evaluate", *WEEKLY, "--baseline", "weekly", "--out", str(tmp_path)]
     assert main(command) == 0
@@ -340,6 +341,7 @@ def test_pages_are_written_over_pages_of_ours_only(tmp_path, capsys):
     assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == first
 
 
+@pytest.mark.slow
 def test_pictures_of_pages_are_written_over_pictures_of_ours_only(tmp_path, capsys):
     out, docs = tmp_path / "results" / CHEMO, tmp_path / "docs"
     assert main(["evaluate", *WEEKLY, "--baseline", "weekly", "--out", str(out)]) == 0

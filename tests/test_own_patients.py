@@ -182,6 +182,7 @@ def document_of(command, capsys):
     return json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["evaluate", "robustness"])
 def test_comparisons_treat_and_remember_ones_own_patients(command, clinic, tmp_path, capsys):
     base = [command, CHEMO, "daily", "--patients", "8"]

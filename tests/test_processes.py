@@ -93,6 +93,7 @@ TWO_THREADS = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", ["workqueue", "omp"])
 def test_two_threads_may_step_two_batches(layer):
     out = run(

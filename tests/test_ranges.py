@@ -120,6 +120,7 @@ def test_corners_of_radiation(name):
     assert refusals.count("") > 0
 
 
+@pytest.mark.slow
 def test_corners_of_proton_therapy():
     rows = corners("impt_beam_weighting")
     refusals = [treat("impt_beam_weighting", row) for row in rows[:: max(len(rows) // 12, 1)]]

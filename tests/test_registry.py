@@ -114,6 +114,7 @@ def test_other_package_gets_training(plugin):
     assert "Return" in text
 
 
+@pytest.mark.slow
 def test_package_that_imports_oncogym_first_is_found_later(plugin):
     code = """
         import oncogym_toy, gymnasium as gym
@@ -125,6 +126,7 @@ def test_package_that_imports_oncogym_first_is_found_later(plugin):
     assert out.returncode == 0, out.stderr
 
 
+@pytest.mark.slow
 def test_broken_package_is_a_warning_that_names_it(plugin):
     (plugin / "oncogym_toy.py").write_text("raise RuntimeError('broken inside')\n")
     out = run(plugin, "-c", "import oncogym; print(len(oncogym.envs.treatments()))")

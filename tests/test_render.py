@@ -18,6 +18,7 @@ ENV = "oncogym/ChemoDosing-v0"
 SHORT = ["--option", "decision_interval=10"]
 
 
+@pytest.mark.slow
 def test_a_film_has_one_picture_a_decision_and_the_end(tmp_path, capsys):
     out = tmp_path / "course.gif"
     assert main(["render", ENV, "every_10_days", "--out", str(out), *SHORT, "--json"]) == 0
@@ -31,6 +32,7 @@ def test_a_film_has_one_picture_a_decision_and_the_end(tmp_path, capsys):
     assert durations[-1] > 4 * durations[0]
 
 
+@pytest.mark.slow
 def test_a_picture_is_the_end_of_the_film():
     problem = resolve(ENV, patients=1, options={"decision_interval": 10.0})
     agent = clinical_agent(problem.treatment, problem.task(1), "every_10_days")

@@ -8,6 +8,7 @@ import pytest
 from oncogym.evaluation.reproduce.beyond import check_beyond, equal_ratio, treat_tumours
 
 
+@pytest.mark.slow
 def test_the_benchmark_is_met_and_one_trial_is_not():
     """START B is a known deviation: the linear-quadratic law has no overall time."""
     checks = {check.id: check for check in check_beyond(0)}

@@ -191,6 +191,7 @@ def test_axes_have_labels(make):
         make({"one": chemo.BASELINE})
 
 
+@pytest.mark.slow
 def test_figures_of_schedules_of_different_length(tmp_path):
     others = {"weekly": (np.arange(0.0, 60.0, 7.0), np.full(9, 3.0)), "none": ([0.0], [0.0])}
     paths = chemo_figures.save_figures(tmp_path, others)

@@ -548,6 +548,7 @@ def test_figures_are_drawn_and_saved(short, monkeypatch, tmp_path):
         assert path.stat().st_size > 20_000
 
 
+@pytest.mark.slow
 def test_figures_state_their_units():
     study = as_printed(Study(equality=100))
     for draw, labels in (
@@ -724,6 +725,7 @@ def test_transcription_and_kernels_have_the_same_outcomes():
 # Speed
 
 
+@pytest.mark.slow
 def test_speed_reports_every_figure(monkeypatch, capsys):
     monkeypatch.setattr(emt6ro_speed, "_HOURS", 1.0)
     monkeypatch.setattr(emt6ro_speed, "_SHORT", 0.5)

@@ -181,6 +181,7 @@ def test_transcription_discards_a_small_rest():
     assert transcription.radius(np.zeros(5), 0.8) == -1.0
 
 
+@pytest.mark.slow
 def test_policies_stand_beside_the_source(make_policy, capsys):
     first, second = make_policy(7.5, "a"), make_policy(1.8, "b")
     assert run(command, "reproduce", "glioblastoma", "--json", "--policy", str(first)) == 0
@@ -274,6 +275,7 @@ def test_smooth_radius_lies_between_the_cells():
     assert (glioblastoma_figures._smooth_radius(hidden)[hidden.t1_radius < 0.0] == 0.0).all()
 
 
+@pytest.mark.slow
 def test_figures_are_saved_with_the_curve_of_the_runs(make_policy, tmp_path):
     folder = make_policy(7.5)
     progress(folder, [1000, 2000], [1.0, 80.0])
@@ -322,6 +324,7 @@ def test_training_curve_of_one_run_and_bad_runs(tmp_path):
         glioblastoma_figures.training_curve([tmp_path / "nowhere"])
 
 
+@pytest.mark.slow
 def test_speed_reports_every_figure(capsys):
     assert run(speed_command, "speed", "glioblastoma", "--json", "--seconds", "0.01") == 0
     rows = json.loads(capsys.readouterr().out)["measurements"]

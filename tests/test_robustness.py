@@ -217,6 +217,7 @@ def test_errors_of_doses_have_the_stated_spread():
     assert np.nanstd(factors) == pytest.approx(0.1, rel=0.03)
 
 
+@pytest.mark.slow
 def test_errors_do_not_keep_to_the_grid_of_doses():
     problem = resolve(EMT6, patients=4, options={"fidelity": "screening"})
     agent = clinical_agent(problem.treatment, problem.task(1), "two_5gy")
@@ -297,6 +298,7 @@ def test_patients_whom_a_model_refuses_go_as_far_as_it_takes_them():
     problem.task().reset(np.arange(4), far, problem.seeds, np.zeros(4, np.uint64))
 
 
+@pytest.mark.slow
 def test_order_and_choice_of_agents_change_nothing():
     problem = resolve(CHEMO, patients=5, seed=2)
     task = problem.task(1)
@@ -424,6 +426,7 @@ def test_default_fractions_are_spread_over_an_agents_own(toy):
     assert not list(Request("missed").perturbations(nothing, 0))
 
 
+@pytest.mark.slow
 def test_command_writes_tables_figure_and_manifest(tmp_path, capsys):
     arguments = ["robustness", "ChemoDosingCohort-v0", "daily", "threshold", "no_treatment",
                  "--patients", "5", "--perturb", "missed@1,30", "--perturb", "dose_error=0.1",

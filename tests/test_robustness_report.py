@@ -37,6 +37,7 @@ def study():
     return run_robustness(problem, agents, REQUESTS, resamples=50)
 
 
+@pytest.mark.slow
 def test_a_folder_gives_back_what_the_study_wrote(study, tmp_path):
     study.save(tmp_path, {"command": "test"})
     assert read_study(tmp_path) == json.loads(json.dumps(study.document()))

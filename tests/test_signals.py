@@ -121,6 +121,7 @@ def test_workers_that_a_thread_started_notice_the_end_of_their_parent(program):
     assert seconds < ORPHANED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_command_without_workers_ends(number, program):
     running = program("lanes", "sleep", "main")

@@ -451,6 +451,7 @@ def test_arrays_that_are_no_snapshot_are_refused(arrays, message):
 # Constants
 
 
+@pytest.mark.slow
 def test_plan_libraries_are_shared():
     case = suite_case("oncogym/IMPTBeamWeightingCohort-v0")
     task, other = case.task(2), case.task(3)
@@ -471,6 +472,7 @@ def test_plan_libraries_are_shared():
         assert other.course.anatomy(there) == task.course.anatomy(here)
 
 
+@pytest.mark.slow
 def test_libraries_are_found_by_patient_whatever_their_order():
     """Each task numbers its libraries, and is as wide, as it met them."""
     case = suite_case("oncogym/IMPTBeamWeightingCohort-v0", fractions=3)

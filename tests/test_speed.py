@@ -41,6 +41,7 @@ def measured(text: str) -> list[dict]:
     return rows
 
 
+@pytest.mark.slow
 def test_chemo_reports_every_figure(capsys):
     assert run("chemo", "--json", "--seconds", "0.01") == 0
     rows = measured(capsys.readouterr().out)
@@ -166,6 +167,7 @@ def test_neighbours_are_refused_by_name():
         assert stop.value.code == 2
 
 
+@pytest.mark.slow
 def test_a_neighbour_that_fails_has_the_last_word():
     with pytest.raises(RuntimeError, match=r"nobody, oncogym first: (.|\n)*KeyError: 'nobody'"):
         neighbours.measure("nobody", "oncogym", 2, 0.1)

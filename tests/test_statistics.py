@@ -274,6 +274,7 @@ def test_a_hierarchical_difference_varies_with_seeds_and_patients():
     assert (mixed.low, mixed.high) == pytest.approx((both.low, both.high), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_a_hierarchical_difference_covers_the_truth_as_often_as_it_says():
     rng = np.random.default_rng(21)
     hits = 0

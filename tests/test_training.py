@@ -140,6 +140,7 @@ def test_the_best_policy_is_kept_and_does_what_was_measured(finished):
     assert PolicyAgent.load(finished.folder, ENV, seen).policy.env_id == COHORT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
 def test_an_evaluation_that_is_not_finite_chooses_no_policy(wrong, tmp_path, monkeypatch):
     own, broken = Evaluator.scalars, []
@@ -158,6 +159,7 @@ def test_an_evaluation_that_is_not_finite_chooses_no_policy(wrong, tmp_path, mon
         train(COHORT, PPO, out=tmp_path / "b", **SMALL)
 
 
+@pytest.mark.slow
 def test_a_seed_decides_the_run(finished, tmp_path):
     before = np.random.get_state()[1].copy(), torch.get_rng_state(), random.getstate()  # noqa: NPY002
     again = train(COHORT, PPO, out=tmp_path / "again", **SMALL)
@@ -253,6 +255,7 @@ def test_an_interrupted_run_goes_on_to_the_same_step(interrupted, finished):
     assert read_json(interrupted / "config.json")["resumed"][0]["from_step"] == start
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("env_id", "algorithm", "settings"),
     [
@@ -297,6 +300,7 @@ def test_a_finished_run_is_not_trained_further(finished, tmp_path):
     ).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_its_first_checkpoint_begins_anew(interrupted):
     for path in checkpoints.list_checkpoints(interrupted / "checkpoints"):
         path.unlink()
@@ -432,6 +436,7 @@ def test_a_damaged_table_is_named(interrupted):
             resume(interrupted)
 
 
+@pytest.mark.slow
 def test_a_fixed_patient_and_a_time_limit(tmp_path):
     options = {"patient": {"ec50": 2.0}, "max_episode_steps": 20, "horizon": 30}
     result = train(ENV, PPO, out=tmp_path, options=options, **SMALL)
@@ -457,6 +462,7 @@ def test_every_environment_has_hyperparameters(algorithm):
             assert settings.steps_per_update % settings.hyperparameters.batch_size == 0
 
 
+@pytest.mark.slow
 def test_the_command_line_trains_and_resumes(tmp_path, capsys):
     out = tmp_path / "run"
     pairs = [f"--set={key}={json.dumps(value)}" for key, value in TINY.items()]
@@ -604,6 +610,7 @@ def test_a_run_says_how_many_updates_it_has_and_warns_of_few(tmp_path, capsys):
     assert "2 updates of 80 decisions" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_full_disk_costs_no_more_than_the_work_since_the_last_checkpoint(tmp_path, monkeypatch):
     replace, count = os.replace, []
 

@@ -288,13 +288,14 @@ TREATMENT = Treatment(
             baseline="robust",
             # A course of 30 fractions takes a millisecond.
             effort=Effort(
-                control={"budget": 480, "population": 24, "scenarios": 10},
+                # So that plans for several futures take several generations, too.
+                control={"budget": 480, "population": 12, "scenarios": 4},
                 limits={
                     "quick": {
-                        "patients": 32,
+                        "patients": 24,
                         "plan_patients": 12,
-                        "plan_generations": 16,
-                        "control": {"budget": 192, "replan_every": 3},
+                        "plan_generations": 10,
+                        "control": {"budget": 384, "replan_every": 3},
                     },
                     "standard": {"plan_patients": 48, "plan_generations": 31},
                 },
