@@ -30,6 +30,7 @@ __all__ = [
 
 def register_all() -> None:
     """Register the treatments of the suite, then those of other installed packages."""
+    from oncogym.envs.adaptive_therapy import TREATMENT as adaptive_therapy
     from oncogym.envs.chemo_dosing import TREATMENT as chemo_dosing
     from oncogym.envs.emt6ro_fractionation import TREATMENT as emt6ro_fractionation
     from oncogym.envs.glioblastoma_radiation import TREATMENT as glioblastoma_radiation
@@ -40,6 +41,7 @@ def register_all() -> None:
         glioblastoma_radiation,
         emt6ro_fractionation,
         impt_beam_weighting,
+        adaptive_therapy,
     ):
         register_treatment(treatment, offered=True)
     discover()

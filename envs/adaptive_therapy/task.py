@@ -1,0 +1,283 @@
+"""Adaptive therapy as a decision problem for any number of lanes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from gymnasium.spaces import Box
+from numpy.typing import NDArray
+
+from oncogym.core.checks import check_choice, check_option, whole_number
+from oncogym.core.json_types import JsonObject
+from oncogym.envs.adaptive_therapy import step_kernels as kernel
+from oncogym.envs.adaptive_therapy.model import (
+    LONGEST_SUBSTEP,
+    PROGRESSION,
+    SUBSTEP,
+    AdaptiveCourse,
+    AdaptivePatient,
+    follow_rule,
+)
+from oncogym.envs.outcomes import Metric
+from oncogym.envs.protocols import Schedule, ScheduleError
+from oncogym.envs.snapshots import State
+from oncogym.envs.therapy import Floats, StepResult, TherapyTask
+
+_OBJECTIVES: dict[str, dict[str, float]] = {
+    "clinical": {"control": 1.0, "drug": 1.0},
+    "published": {"visit": 0.1, "holiday": 0.05, "punishment": 0.0, "completion": 5.0},
+}
+# Days after which the published plan is over at the next visit.
+_PUBLISHED_DAYS = 7300
+# A vector of lanes holds at most about this many doses of courses.
+_LARGEST_RECORD = 2_000_000
+
+
+class AdaptiveTask(TherapyTask):
+    """Dosing decisions at regular visits; all options are described on the page.
+
+    Args:
+        num_lanes: Number of independent treatments.
+        formulation: ``"sound"``, or ``"published"`` for the source's visits every 30 days, its
+            progression at visits only, its marker without noise and its reward.
+        objective: Default reward weights, ``"clinical"`` or ``"published"``; by default that of
+            the formulation.
+        observation: ``"full"``, ``"measurable"``, or ``"marker"`` for N/n0 alone; by default
+            ``"full"`` (sound) or ``"marker"`` (published).
+        interval_days: Days between decisions, a whole number from 1 to 120; by default 28 (sound)
+            or 30 (published).
+        decisions: Length of the plan in decisions; by default 130 (sound) or until the first
+            visit after 7300 days (published).
+        doses: ``"continuous"`` or ``"on_off"``, which rounds the dose at 0.5; by default the
+            first (sound) or the second (published).
+        progression: Burden of progression in starting burdens, above 1.
+        cv: Coefficient of variation of the marker (``"measurable"``).
+        reveal: Whether the full observation ends with n0, ln fR, cost and turnover.
+        punish: Weight of the published reward's punishment, -10 to 0.
+        substep: Longest step of the solver [d].
+        reward_weights: Weights that replace the objective's, by reward term.
+    """
+
+    patient_class = AdaptivePatient
+    observations = ("full", "measurable", "marker")
+    reward_terms: ClassVar[tuple[str, ...]] = (
+        "control", "drug", "visit", "holiday", "punishment", "completion",
+    )  # fmt: skip
+    objectives: ClassVar[Mapping[str, Mapping[str, float]]] = _OBJECTIVES
+    costs: ClassVar[tuple[str, ...]] = ("burden", "toxicity")
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("ttp", "Time to progression", "d", True),
+        Metric("progression_free_years", "Progression-free years", "a", True),
+        Metric("time_off", "Share of time without drug", "", None),
+        Metric("dose_fraction", "Mean dose", "", False),
+        Metric("mean_burden", "Mean burden", "of the start", False),
+        Metric("resistant_share", "Resistant share at the end", "", None),
+        Metric("switches", "Switches between drug and none", "", None),
+        Metric("days_above", "Days above the starting burden", "d", False),
+        Metric("censored", "No progression within the plan", "", None),
+    )
+    action_parts = (("dose", "of the full dose"),)
+    numerical_options: ClassVar[tuple[str, ...]] = ("substep",)
+    exact_measurement: ClassVar[Mapping[str, Any]] = {"cv": 0.0}
+    delivery_options: ClassVar[Mapping[str, Any]] = {"doses": "continuous"}
+
+    def __init__(
+        self,
+        num_lanes: int,
+        *,
+        formulation: str = "sound",
+        objective: str | None = None,
+        observation: str | None = None,
+        interval_days: int | None = None,
+        decisions: int | None = None,
+        doses: str | None = None,
+        progression: float = PROGRESSION,
+        cv: float = 0.1,
+        reveal: bool = False,
+        punish: float = 0.0,
+        substep: float = SUBSTEP,
+        reward_weights: Mapping[str, float] | None = None,
+    ) -> None:
+        published = formulation == "published"
+        # Before the base class asks for the weights.
+        self.punish = check_option("punish", punish, -10.0, 0.0)
+        super().__init__(
+            num_lanes,
+            formulation=formulation,
+            objective=objective,
+            observation=observation or ("marker" if published else "full"),
+            reward_weights=reward_weights,
+        )
+        usual = self._usual(interval_days, 28, 30)
+        self.interval_days = whole_number("interval_days", usual, 1, 120)
+        usual = self._usual(decisions, 130, _PUBLISHED_DAYS // self.interval_days + 1)
+        self.num_decisions = whole_number("decisions", usual, 1, 20_000)
+        kind = self._usual(doses, "continuous", "on_off")
+        self.doses = check_choice("doses", kind, ("continuous", "on_off"))
+        self.progression = check_option("progression", progression, math.nextafter(1.0, 2.0), 50.0)
+        self.cv = check_option("cv", cv, 0.0, 1.0)
+        if reveal and self.observation != "full":
+            raise ValueError(
+                f"reveal with observation {self.observation!r}; allowed: with 'full' only"
+            )
+        self.reveal = bool(reveal)
+        self.horizon = float(self.num_decisions * self.interval_days)
+        self.max_lanes = min(8192, max(256, _LARGEST_RECORD // self.num_decisions))
+
+        self.action_space = Box(0.0, 1.0, (1,), np.float32)
+        self.observation_space = self._make_observation_space()
+        cfg = np.zeros(kernel.SETTINGS)
+        cfg[kernel.INTERVAL] = self.interval_days
+        cfg[kernel.DECISIONS] = self.num_decisions
+        cfg[kernel.PROGRESSION] = self.progression
+        cfg[kernel.ON_OFF] = float(self.doses == "on_off")
+        cfg[kernel.PUBLISHED] = float(self.published)
+        cfg[kernel.VIEW] = self.observations.index(self.observation)
+        cfg[kernel.REVEAL] = float(self.reveal)
+        cfg[kernel.NOISE] = self.cv
+        cfg[kernel.SUBSTEP] = check_option("substep", substep, 1e-3, LONGEST_SUBSTEP, "d")
+        self._cfg = cfg
+        self._state = np.zeros((self.num_lanes, kernel.STATE))
+        self._given = np.zeros((self.num_decisions, self.num_lanes))
+
+    def default_weights(self) -> Mapping[str, float]:
+        """Weights of the objective; that of the punishment is ``punish``."""
+        weights = dict(super().default_weights())
+        if self.objective == "published":
+            weights["punishment"] = self.punish
+        return weights
+
+    def _make_observation_space(self) -> Box:
+        # The burden never exceeds the capacity, 1, and a start is at least the range's least.
+        largest = 1.0 / AdaptivePatient.RANGES["n0"][0]
+        if self.observation == "marker":
+            low, high = [0.0], [largest]
+        elif self.observation == "measurable":
+            lags = kernel.LAGS
+            low = [kernel.LOG_MARKER_LOW] * lags + [0.0] * (2 * lags + 1)
+            high = [kernel.LOG_MARKER_HIGH] * lags + [1.0] * (2 * lags + 1)
+        else:
+            low = [0.0, 0.0, -1000.0, 0.0, 0.0, 0.0]
+            high = [1.0, largest, 1000.0, 1.0, float(self.num_decisions), 1.0]
+            if self.reveal:
+                low += [0.0, -20.0, 0.0, 0.0]
+                high += [1.0, 0.0, 1.0, 1.0]
+        return Box(np.array(low, np.float32), np.array(high, np.float32), dtype=np.float32)
+
+    def _start_lanes(self, lanes: NDArray[np.intp], seen: NDArray[np.float32]) -> None:
+        limits = self.progression * self.patients[lanes, 0]
+        if limits.size and limits.max() >= 1.0:
+            n0 = self.patients[lanes, 0].max()
+            raise ValueError(
+                f"progression is {self.progression}; allowed: above 1 and below 1/n0 = {1.0 / n0:g}"
+            )
+        start = self._choose(kernel.start_lanes, kernel.start_lanes_parallel, len(lanes))
+        start(lanes, self._state, self.patients)
+        self._given[:, lanes] = 0.0
+        self._observe_lanes(lanes, seen)
+
+    def _advance_lanes(
+        self, actions: Floats, active: NDArray[np.bool_], result: StepResult
+    ) -> None:
+        advance = self._choose(kernel.advance_lanes, kernel.advance_lanes_parallel)
+        advance(
+            active,
+            actions,
+            self._state,
+            self.patients,
+            self._given,
+            self.seeds,
+            self.episodes,
+            self._cfg,
+            result.reward_terms,
+            result.costs,
+            result.outcome,
+            result.terminated,
+            result.success,
+        )
+        self._observe_lanes(self._all_lanes, result.observation)
+
+    def _observe_lanes(self, lanes: NDArray[np.intp], seen: NDArray[np.float32]) -> None:
+        observe = self._choose(kernel.observe_lanes, kernel.observe_lanes_parallel, len(lanes))
+        observe(lanes, self._state, self.patients, self._cfg, seen)
+
+    def observation_deviation(self, observation: NDArray[Any], patients: Floats) -> Floats:
+        """Error of the marker; see :meth:`TherapyTask.observation_deviation`."""
+        seen = np.asarray(observation)
+        deviation = np.zeros(np.shape(seen))
+        if self.observation == "measurable":
+            # The first reading is a mean of several; older readings were shown before.
+            measured = seen[:, 2 * kernel.LAGS + 1] > 0.0
+            deviation[:, 0] = np.where(measured, self.cv, 0.0)
+            deviation[:, 1 : kernel.LAGS] = np.inf
+        return deviation
+
+    def _lane_state(self) -> State:
+        # The record of a course has one row a decision.
+        return {"state": self._state, "doses": self._given.T}
+
+    def to_physical(self, action: Any) -> JsonObject:
+        """``dose`` as a fraction of the full dose, rounded with ``doses="on_off"``."""
+        dose = np.clip(np.asarray(action, np.float64), 0.0, 1.0)[..., 0]
+        return {"dose": (dose >= 0.5).astype(np.float64) if self.doses == "on_off" else dose}
+
+    def schedule_actions(self, schedule: Schedule) -> Floats:
+        """Actions of a schedule of ``(number of the decision, dose)``, held until the next event.
+
+        Events after the last decision are left out, since they have no effect.
+
+        Raises:
+            ScheduleError: A dose is neither off nor full where only these can be given.
+        """
+        actions = np.zeros((self.num_decisions, 1))
+        for number, dose in sorted(schedule.events):
+            if self.doses == "on_off" and dose not in (0.0, 1.0):
+                raise ScheduleError(
+                    f"{schedule.label}: a dose of {dose:g}; allowed: 0 and 1, as doses='on_off'"
+                )
+            actions[int(number) :, 0] = dose
+        return actions
+
+    def marker(self, observation: NDArray[Any]) -> Floats:
+        """The last marker N/n0 ``(k,)`` that observations ``(k, …)`` show."""
+        seen = np.asarray(observation, np.float64)
+        if self.observation == "measurable":
+            return np.exp(seen[:, 0])
+        return seen[:, 1] if self.observation == "full" else seen[:, 0]
+
+    def describe(self, lane: int) -> str:
+        """Day, burden, dose and share of the resistant clone."""
+        state = self._state[lane]
+        sensitive, resistant = np.exp(state[[kernel.LOG_S, kernel.LOG_R]])
+        burden = sensitive + resistant
+        return (
+            f"day {state[kernel.TIME]:6.1f} of {self.horizon:g}   "
+            f"burden {burden / self.patients[lane, 0]:.3f} of the start "
+            f"(progression at {self.progression:g})   resistant {resistant / burden:.2%}\n"
+            f"last dose {state[kernel.DOSE]:.2f}, {state[kernel.GIVEN]:.0f} days of full dose\n"
+        )
+
+    def elapsed(self, lane: int) -> float:
+        """Days since the start of a lane's treatment."""
+        return float(self._state[lane, kernel.TIME])
+
+    def given(self, lane: int) -> Floats:
+        """Doses of a lane so far ``(k,)``."""
+        return self._given[: int(self._state[lane, kernel.STEP]), lane].copy()
+
+    def course(self, lane: int) -> AdaptiveCourse | None:
+        """The course of a lane up to now; ``None`` before its first decision."""
+        doses = iter(self.given(lane).tolist())
+        if self.elapsed(lane) <= 0.0:
+            return None
+        return follow_rule(
+            lambda marker, dose: next(doses),
+            self.patient(lane),
+            self.interval_days,
+            math.inf if self.published else self.progression,
+            self.elapsed(lane),
+            float(self._cfg[kernel.SUBSTEP]),
+        )
