@@ -20,8 +20,13 @@ CHEAP = 0.5e-3  # s
 
 
 def options(env_id):
-    slow = {"EMT6Ro": {"fidelity": "screening"}, "IMPT": {"cohort": "nominal"}}
-    return next((chosen for name, chosen in slow.items() if name in env_id), {})
+    usual = {
+        "EMT6Ro": {"fidelity": "screening"},
+        "IMPT": {"cohort": "nominal"},
+        # Low doses lose after two visits of a month: a copy would often be at a start, too.
+        "AdaptiveTherapy-v0": {"interval_days": 7},
+    }
+    return next((chosen for name, chosen in usual.items() if name in env_id), {})
 
 
 def feed(seen, value):

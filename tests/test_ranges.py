@@ -29,6 +29,7 @@ SHORT: dict[str, dict] = {
         "fidelity": "screening", "hours": 30.0, "treatment_hours": 12.0, "min_wait": 6.0,
     },
     "impt_beam_weighting": {},
+    "adaptive_therapy": {},
 }  # fmt: skip
 # Fields whose edges cost minutes of growth or name what does not exist: their values here.
 PLAIN = {
@@ -127,7 +128,9 @@ def test_corners_of_proton_therapy():
     assert all(map(names_a_limit, refusals))
 
 
-@pytest.mark.parametrize("name", ["chemo_dosing", "glioblastoma_radiation", "emt6ro_fractionation"])
+@pytest.mark.parametrize(
+    "name", ["chemo_dosing", "glioblastoma_radiation", "emt6ro_fractionation", "adaptive_therapy"]
+)
 def test_inside_of_the_ranges(name):
     @settings(max_examples=25, deadline=None, derandomize=True, database=None)
     @given(
@@ -142,7 +145,13 @@ def test_inside_of_the_ranges(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["chemo_dosing", "glioblastoma_radiation", "emt6ro_fractionation", "impt_beam_weighting"],
+    [
+        "adaptive_therapy",
+        "chemo_dosing",
+        "glioblastoma_radiation",
+        "emt6ro_fractionation",
+        "impt_beam_weighting",
+    ],
 )
 def test_cohorts_lie_within_the_ranges(name):
     treatment = get_treatment(name)
