@@ -264,3 +264,18 @@ def test_reference_rows_of_all_rules():
             assert outcome["ttp"][0] == pytest.approx(float(row["value"]), abs=1e-3)
             tested += 1
     assert tested >= 4
+
+
+def test_sound_return_stays_below_what_value_iteration_attains():
+    """Eleven doses attain 799.4 d, any dose at most 815 d; random proportional rules stay below."""
+    random = np.random.default_rng(5)
+    best = 0.0
+    for _ in range(40):
+        settings = {
+            "bias": random.uniform(0.5, 0.9),
+            "gain": random.uniform(1.0, 8.0),
+            "target": random.uniform(0.9, 1.1),
+        }
+        found, _ = treat("proportional", settings=settings)
+        best = max(best, found.returns[0] * 365.25)
+    assert 700.0 < best <= 815.0
