@@ -91,6 +91,8 @@ def shortened(command: str) -> list[str]:
     for option, value in SHORTER[name].items():
         if option == "--steps" and slow:
             value = "256"
+        if option == "--patients" and "mpc_" in command:  # seconds of thought a patient
+            value = "2"
         if option in rest and option != "--set":
             rest[rest.index(option) + 1] = value
         elif "--resume" not in rest:
