@@ -37,7 +37,8 @@ class MPCSettings:
     """How much a controller thinks.
 
     Args:
-        budget: Courses simulated for each patient and decision in the search, at least 8.
+        budget: Courses simulated for each patient and decision in the search, at least 8; so many
+            plans for the controller that is a bound, whatever number of courses each takes.
         population: Plans of a generation of the search at least.
         iterations: Generations at most. Where a plan takes one course only there are so many, of as
             many plans as the budget allows; where it takes many, there are fewer.
@@ -165,7 +166,7 @@ class RecedingHorizon:
         bound._true = problem.with_options(exact)
         bound._bases = Bases(bound._true, self._hidden)
         bound._prepare()
-        plans, _ = settings.generations(bound._scenarios)
+        plans, _ = settings.generations(bound._courses_of_a_plan())
         plans = max(plans, len(bound._bases) + 1)
         lanes = min(len(problem.patients) * bound._scenarios * plans, task.max_lanes)
         bound._courses = ImaginedCourses(bound._model, bound._bases, lanes, settings.horizon)
@@ -201,6 +202,10 @@ class RecedingHorizon:
     def _seen(self, state: ControlState, observation: NDArray[np.generic]) -> NDArray[Any]:
         """What the protocols look at."""
         return observation
+
+    def _courses_of_a_plan(self) -> int:
+        """Courses that trying a plan takes, as the budget counts them."""
+        return self._scenarios
 
     # Deciding -------------------------------------------------------------------------------------
 
@@ -299,7 +304,7 @@ class RecedingHorizon:
         # A search of what to add, stretch by stretch.
         stretch = knots(courses.ahead(time), self.settings.knots)
         width = int(stretch.max()) + 1
-        plans, generations = self.settings.generations(going.shape[1])
+        plans, generations = self.settings.generations(self._courses_of_a_plan())
         search = BatchCMA(count, width * size, self.settings.spread, plans)
         origin = state.offsets.copy()
         for _ in range(generations):
@@ -382,6 +387,9 @@ class OracleMPC(RecedingHorizon):
 
     def _prepare(self) -> None:
         self._scenarios = self.settings.scenarios if has_chance(self._model) else 1
+
+    def _courses_of_a_plan(self) -> int:
+        return 1
 
     def _begin(self, observation: NDArray[np.generic]) -> _Twins:
         assert self.problem is not None
