@@ -59,7 +59,14 @@ class AdaptivePatient(PatientRecord):
         "rS": (1e-4, 0.1),
         "dD": (1.0, 2.0),
     }
-    UNITS: ClassVar[Mapping[str, str]] = {"n0": "capacity", "rS": "1/d"}
+    UNITS: ClassVar[Mapping[str, str]] = {
+        "n0": "capacity",
+        "fR": "share of the start",
+        "cost": "share of growth",
+        "turnover": "share of growth",
+        "rS": "1/d",
+        "dD": "times growth",
+    }
 
     @property
     def resistant_growth(self) -> float:
