@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -22,9 +23,11 @@ from oncogym.envs.adaptive_therapy.model import (
     follow_rule,
 )
 from oncogym.envs.outcomes import Metric
+from oncogym.envs.plan_spaces import PlanSpace
 from oncogym.envs.protocols import Schedule, ScheduleError
 from oncogym.envs.snapshots import State
 from oncogym.envs.therapy import Floats, StepResult, TherapyTask
+from oncogym.envs.validity import ModelRangeWarning
 
 _OBJECTIVES: dict[str, dict[str, float]] = {
     "clinical": {"control": 1.0, "drug": 1.0},
@@ -34,6 +37,8 @@ _OBJECTIVES: dict[str, dict[str, float]] = {
 _PUBLISHED_DAYS = 7300
 # A vector of lanes holds at most about this many doses of courses.
 _LARGEST_RECORD = 2_000_000
+# Intervals of an open-loop plan: few courses last longer.
+_PLANNED = 36
 
 
 class AdaptiveTask(TherapyTask):
@@ -174,6 +179,14 @@ class AdaptiveTask(TherapyTask):
             raise ValueError(
                 f"progression is {self.progression}; allowed: above 1 and below 1/n0 = {1.0 / n0:g}"
             )
+        rows = self.patients[lanes]
+        if (rows[:, 3] >= (1.0 - self.progression * rows[:, 0]) * (1.0 - rows[:, 2])).any():
+            warnings.warn(
+                "this patient cannot progress under every therapy: full dose controls the tumour "
+                "for ever",
+                ModelRangeWarning,
+                stacklevel=4,
+            )
         start = self._choose(kernel.start_lanes, kernel.start_lanes_parallel, len(lanes))
         start(lanes, self._state, self.patients)
         self._given[:, lanes] = 0.0
@@ -263,6 +276,19 @@ class AdaptiveTask(TherapyTask):
     def elapsed(self, lane: int) -> float:
         """Days since the start of a lane's treatment."""
         return float(self._state[lane, kernel.TIME])
+
+    def plan_space(self) -> PlanSpace:
+        """Doses of the first 36 intervals at most; the last one is held from then on."""
+        planned = min(_PLANNED, self.num_decisions)
+
+        def decode(plans: Floats) -> Floats:
+            held = np.minimum(np.arange(self.num_decisions), planned - 1)
+            return np.asarray(plans, np.float64)[:, held][:, :, None]
+
+        def encode(actions: Floats) -> Floats:
+            return np.asarray(actions, np.float64)[:planned, 0]
+
+        return PlanSpace(np.zeros(planned), np.ones(planned), decode, encode)
 
     def given(self, lane: int) -> Floats:
         """Doses of a lane so far ``(k,)``."""
