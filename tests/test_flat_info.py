@@ -18,7 +18,10 @@ GROUPS = ("reward_terms", "outcome")
 
 def options(env_id):
     # The layout of infos does not depend on patients; those of a cohort take time to prepare.
-    return {"cohort": "nominal", **({"fidelity": "screening"} if "EMT6Ro" in env_id else {})}
+    # Courses last longer than the few decisions that are taken.
+    slow = {"EMT6Ro": {"fidelity": "screening"}, "Adaptive": {"interval_days": 7}}
+    chosen = next((own for name, own in slow.items() if name in env_id), {})
+    return {"cohort": "nominal", **chosen}
 
 
 def flattened(info):

@@ -12,6 +12,7 @@ IDS = {
     "oncogym/GlioblastomaRadiationCohort-v0": 8,
     "oncogym/IMPTBeamWeightingCohort-v0": 3,
     "oncogym/EMT6RoFractionationCohort-v0": 2,
+    "oncogym/AdaptiveTherapyCohort-v0": 3,
 }
 # Spheroids of another fidelity are measured alike, and grow faster.
 OPTIONS = {"oncogym/EMT6RoFractionationCohort-v0": {"fidelity": "screening"}}
