@@ -96,12 +96,12 @@ def test_presets_are_the_documented_ones():
     assert (full.training_seeds, full.own_plan_patients) == (10, 256)
     assert {preset.training_steps for preset in PRESETS.values()} == {None}
     spheroids = quick.suited(COHORTS["emt6ro_fractionation"])
-    assert (spheroids.patients, spheroids.plan_patients, spheroids.plan_generations) == (24, 12, 8)
+    assert (spheroids.patients, spheroids.plan_patients, spheroids.plan_generations) == (16, 12, 5)
     assert spheroids.training_steps == 20_000
     assert spheroids.controllers == quick.controllers
     assert standard.suited(COHORTS["emt6ro_fractionation"]).patients == 64
     protons = quick.suited(COHORTS["impt_beam_weighting"])
-    assert (protons.patients, protons.plan_patients, protons.plan_generations) == (32, 12, 16)
+    assert (protons.patients, protons.plan_patients, protons.plan_generations) == (24, 12, 10)
     for name in ("chemo_dosing", "glioblastoma_radiation"):
         assert quick.suited(COHORTS[name]) == quick
 

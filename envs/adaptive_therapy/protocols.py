@@ -101,7 +101,6 @@ PROTOCOLS: dict[str, ClinicalProtocol] = {
         _hysteresis,
         "the trial's rule: full dose until half of the starting marker, none until it is back",
         settings={"on": 1.0, "off": 0.5},
-        grid={"on": (0.9, 1.0, 1.1), "off": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)},
         memory=1,
     ),
     "above": Rule(
@@ -109,10 +108,11 @@ PROTOCOLS: dict[str, ClinicalProtocol] = {
         _above,
         "full dose while the marker is above the threshold",
         settings={"threshold": 1.0},
-        grid={"threshold": _THRESHOLDS},
     ),
     "above_90": Rule("On above 0.9", _above, settings={"threshold": 0.9}),
-    "above_80": Rule("On above 0.8", _above, settings={"threshold": 0.8}),
+    "above_80": Rule(
+        "On above 0.8", _above, settings={"threshold": 0.8}, grid={"threshold": _THRESHOLDS}
+    ),
     "dose_modulation": Rule(
         "Dose modulation",
         _modulated,
@@ -126,6 +126,12 @@ PROTOCOLS: dict[str, ClinicalProtocol] = {
         _proportional,
         "0.7 of the dose at the starting marker, more above and less below",
         settings={"bias": 0.7, "gain": 5.0, "target": 1.0},
+    ),
+    "proportional_90": Rule(
+        "Proportional dose, at 0.9",
+        _proportional,
+        "0.7 of the dose at nine tenths of the starting marker, more above and less below",
+        settings={"bias": 0.7, "gain": 5.0, "target": 0.9},
         grid={"bias": (0.5, 0.6, 0.7, 0.8), "gain": (1.0, 2.0, 5.0, 10.0),
               "target": (0.8, 0.9, 1.0, 1.1)},
     ),
