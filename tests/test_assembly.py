@@ -296,9 +296,9 @@ def handed(monkeypatch, tmp_path):
 def test_a_benchmark_plans_trains_and_compares_on_one_problem(handed):
     problem, preset, seed, executor = handed["plan"]
     assert (seed, executor, preset.plan_patients) == (11, handed["executor"], 12)
-    rows = problem.treatment.cohorts["held_out"].patients(24)
+    rows = problem.treatment.cohorts["held_out"].patients(16)
     assert np.array_equal(problem.patients, rows)
-    assert problem.seeds.tolist() == list(range(11, 11 + 24))
+    assert problem.seeds.tolist() == list(range(11, 11 + 16))
     trained, seeds, steps, options, executor = handed["training"]
     assert trained is problem
     assert (seeds, steps, options) == ([11, 12, 13], 20_000, {"fidelity": "screening"})
