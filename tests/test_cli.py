@@ -25,6 +25,7 @@ COMMANDS = (
     "reproduce",
     "speed",
     "doctor",
+    "cite",
 )
 
 
