@@ -2,12 +2,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Test processes side by side; each loads about 1 GB.
-WORKERS ?= 2
+# Test processes side by side, each of about 1 GB; many tests wait for programs that they start.
+WORKERS ?= 3
 # Threads that wait for work must not spin beside another process.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup test check snippets lowest gpu benchmark docs interop interop-short lint clean clean-cache
+.PHONY: setup test check snippets lowest gpu benchmark docs interop interop-short lint dist clean clean-cache
 
 # Makes .venv in the checkout and installs the project into it, editable.
 setup: $(STAMP)
@@ -88,6 +88,12 @@ lint: setup
 	$(BIN)/python -m pip install --quiet --no-deps --target build/types .
 	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml \
 	  --cache-dir ../../.mypy_cache -p oncogym
+
+# Wheel and source archive in dist/, each tried in a fresh environment outside the checkout.
+dist: setup
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python .ci/try_distributions.py dist
 
 # Compiled kernels; numba does not notice changes in functions inlined from other files.
 clean-cache:

@@ -31,6 +31,7 @@ from scipy.special import ndtr
 
 from oncogym.core.arrays import Floats
 from oncogym.core.checks import check_option
+from oncogym.envs.literature import Publication
 from oncogym.envs.outcomes import Metric
 
 #: Relative biological effectiveness of protons, one constant for all tissues and doses.
@@ -45,6 +46,26 @@ LQ_RANGE = (1.0, 10.0)
 TARGET_EXPONENT = -10.0
 #: Outcome of a radiation course: 1 where a fraction lies outside :data:`LQ_RANGE`.
 LQ_OUTCOME = Metric("lq_range", "Courses with fractions outside the LQ law's range", "", False)
+#: What stands behind :data:`LQ_RANGE`.
+LINEAR_QUADRATIC_RANGE = Publication(
+    "Brenner, Semin. Radiat. Oncol. (2008), PMC2750078",
+    "doses of a fraction up to which the linear-quadratic law is taken to hold",
+)
+#: What stands behind the complications of organs and the effectiveness of protons.
+PROTON_COMPLICATIONS = (
+    Publication(
+        "Dalalas et al., Appl. Sci. 14, 11981 (2024), and Jones, PMC4381269",
+        "relative biological effectiveness of protons",
+    ),
+    Publication(
+        "Dijkema et al., Int. J. Radiat. Oncol. Biol. Phys. 78, 449 (2010)",
+        "complications of the parotid gland",
+    ),
+    Publication(
+        "Burman et al., Int. J. Radiat. Oncol. Biol. Phys. 21, 123 (1991), as commonly printed",
+        "complications of brainstem, cord and brain",
+    ),
+)
 
 
 @dataclass(frozen=True)

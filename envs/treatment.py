@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from oncogym.core.errors import nearest
 from oncogym.envs.cohort import Cohort, CohortName, read_description
+from oncogym.envs.literature import Publication, of_constants
 from oncogym.envs.outcomes import Trace
 from oncogym.envs.protocols import ClinicalProtocol
 from oncogym.envs.provenance import Constant
@@ -95,6 +96,7 @@ class Treatment:
         patient: Frozen dataclass of patient parameters with ``FIELDS``, ``from_mapping``,
             ``from_array`` and ``to_array``; by default the task's ``patient_class``.
         provenance: Where its constants come from, for its page.
+        literature: What it rests on beside the publications that print its constants.
     """
 
     name: str
@@ -108,6 +110,7 @@ class Treatment:
     page: str = ""
     patient: Any = None
     provenance: Sequence[Constant] = ()
+    literature: Sequence[Publication] = ()
 
     def __post_init__(self) -> None:
         if self.patient is None:
@@ -119,6 +122,10 @@ class Treatment:
             object.__setattr__(self, "patient", self.task.patient_class)
         if self.picture is None:
             object.__setattr__(self, "picture", partial(_draw_traces, traces=self.traces))
+
+    def publications(self) -> tuple[Publication, ...]:
+        """What to cite beside the suite: :attr:`literature`, then what prints its constants."""
+        return (*self.literature, *of_constants(self.provenance))
 
     def draw(self, task: object, lane: int) -> Any:
         """The course of one lane up to now as a matplotlib figure."""

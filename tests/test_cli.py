@@ -26,6 +26,7 @@ COMMANDS = (
     "reproduce",
     "speed",
     "doctor",
+    "cite",
 )
 
 

@@ -35,6 +35,7 @@ SHORTER = {
     "render": {},
     "envs": {},
     "doctor": {},
+    "cite": {},
 }
 #: Parts of commands that are not run, and why.
 LEFT_OUT = {

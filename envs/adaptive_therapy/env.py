@@ -121,7 +121,7 @@ from oncogym.envs.adaptive_therapy.cohort import draw_patients
 from oncogym.envs.adaptive_therapy.model import AdaptivePatient
 from oncogym.envs.adaptive_therapy.picture import traces
 from oncogym.envs.adaptive_therapy.protocols import PROTOCOLS
-from oncogym.envs.adaptive_therapy.provenance import CONSTANTS
+from oncogym.envs.adaptive_therapy.provenance import CONSTANTS, LITERATURE
 from oncogym.envs.adaptive_therapy.task import AdaptiveTask
 from oncogym.envs.cohort import standard_cohorts
 from oncogym.envs.treatment import Treatment, Variant
@@ -159,4 +159,5 @@ TREATMENT = Treatment(
     traces=traces,
     page=__doc__ or "",
     provenance=CONSTANTS,
+    literature=LITERATURE,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from oncogym.envs.adaptive_therapy import model, step_kernels
+from oncogym.envs.literature import Publication
 from oncogym.envs.provenance import Origin, module_constants, patient_constants
 
 _NOMINAL: Origin = (
@@ -57,4 +58,9 @@ CONSTANTS = (
             "SUCCESS_BURDEN": ("starting burdens", _chosen("hovering at the limit fails")),
         },
     ),
+)
+#: What the model rests on beside what prints its constants.
+LITERATURE = (
+    Publication("Nixon 1997, J Urol 157:2183", "error of the marker"),
+    Publication("Zhang 2022, eLife 11:e76284", "the rule at50 and the time between visits"),
 )

@@ -135,7 +135,7 @@ from __future__ import annotations
 from oncogym.envs.chemo_dosing.model import ChemoPatient
 from oncogym.envs.chemo_dosing.picture import picture, traces
 from oncogym.envs.chemo_dosing.protocols import PROTOCOLS
-from oncogym.envs.chemo_dosing.provenance import CONSTANTS
+from oncogym.envs.chemo_dosing.provenance import CONSTANTS, LITERATURE
 from oncogym.envs.chemo_dosing.task import ChemoTask
 from oncogym.envs.cohort import LogNormal, standard_cohorts
 from oncogym.envs.treatment import Treatment, Variant
@@ -183,4 +183,5 @@ TREATMENT = Treatment(
     traces=traces,
     page=__doc__ or "",
     provenance=CONSTANTS,
+    literature=LITERATURE,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from oncogym.envs.chemo_dosing import model
+from oncogym.envs.literature import Publication
 from oncogym.envs.provenance import Origin, module_constants, patient_constants
 
 _TUTORIAL: Origin = (
@@ -29,5 +30,12 @@ CONSTANTS = (
             "LARGEST_DOSE": ("mg/L", _BOUND),
             "LONGEST_HORIZON": ("d", _BOUND),
         },
+    ),
+)
+LITERATURE = (
+    Publication("PMC4671866, table 1", "dose levels and delays of the protocol dose_reduction"),
+    Publication(
+        'ClinLab Navigator, "Human Chorionic Gonadotropin Tumor Marker"',
+        "size of the marker's limit of detection",
     ),
 )

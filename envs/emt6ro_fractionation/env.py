@@ -161,7 +161,7 @@ from oncogym.envs.emt6ro_fractionation import step_kernels
 from oncogym.envs.emt6ro_fractionation.model import EMT6RoPatient
 from oncogym.envs.emt6ro_fractionation.picture import picture, traces
 from oncogym.envs.emt6ro_fractionation.protocols import PROTOCOLS
-from oncogym.envs.emt6ro_fractionation.provenance import CONSTANTS
+from oncogym.envs.emt6ro_fractionation.provenance import CONSTANTS, LITERATURE
 from oncogym.envs.emt6ro_fractionation.task import EMT6RoTask
 from oncogym.envs.emt6ro_fractionation.tumour_library import LIBRARY_SIZE
 from oncogym.envs.treatment import Effort, Treatment, Variant
@@ -324,4 +324,5 @@ TREATMENT = Treatment(
     traces=traces,
     page=__doc__ or "",
     provenance=CONSTANTS,
+    literature=LITERATURE,
 )

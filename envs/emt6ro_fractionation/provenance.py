@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from oncogym.envs.emt6ro_fractionation import model, parameters, rules
+from oncogym.envs.literature import Publication
 from oncogym.envs.provenance import Origin, module_constants, patient_constants
+from oncogym.envs.radiobiology import LINEAR_QUADRATIC_RANGE
 
 _FILE: Origin = (
     "printed",
@@ -29,4 +31,12 @@ CONSTANTS = (
         },
     ),
     *module_constants(parameters, {"SUBSTEP_SECONDS": ("s", _NUMERICS)}),
+)
+LITERATURE = (
+    Publication(
+        'Ozimek, Banas, Gora, Angus and Piotrowska, "Identifying Promising Candidate Radiotherapy '
+        'Protocols via GPU-GA in-silico"',
+        "the model, its protocols, and the tables that `oncogym reproduce emt6ro` repeats",
+    ),
+    LINEAR_QUADRATIC_RANGE,
 )

@@ -177,7 +177,7 @@ from oncogym.envs.glioblastoma_radiation import step_kernels
 from oncogym.envs.glioblastoma_radiation.model import GlioblastomaPatient
 from oncogym.envs.glioblastoma_radiation.picture import picture, traces
 from oncogym.envs.glioblastoma_radiation.protocols import PROTOCOLS
-from oncogym.envs.glioblastoma_radiation.provenance import CONSTANTS
+from oncogym.envs.glioblastoma_radiation.provenance import CONSTANTS, LITERATURE
 from oncogym.envs.glioblastoma_radiation.task import GlioblastomaTask
 from oncogym.envs.treatment import Treatment, Variant
 
@@ -248,4 +248,5 @@ TREATMENT = Treatment(
     traces=traces,
     page=__doc__ or "",
     provenance=CONSTANTS,
+    literature=LITERATURE,
 )

@@ -198,7 +198,7 @@ from oncogym.envs.impt_beam_weighting.model import (
 )
 from oncogym.envs.impt_beam_weighting.picture import picture, traces
 from oncogym.envs.impt_beam_weighting.protocols import PROTOCOLS
-from oncogym.envs.impt_beam_weighting.provenance import CONSTANTS
+from oncogym.envs.impt_beam_weighting.provenance import CONSTANTS, LITERATURE
 from oncogym.envs.impt_beam_weighting.task import IMPTTask
 from oncogym.envs.treatment import Effort, Treatment, Variant
 
@@ -323,4 +323,5 @@ TREATMENT = Treatment(
     traces=traces,
     page=__doc__ or "",
     provenance=CONSTANTS,
+    literature=LITERATURE,
 )

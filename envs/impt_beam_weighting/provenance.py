@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from oncogym.envs.impt_beam_weighting import bragg, model
+from oncogym.envs.literature import Publication
 from oncogym.envs.provenance import Origin, module_constants, patient_constants
+from oncogym.envs.radiobiology import PROTON_COMPLICATIONS
 
 _BORTFELD: Origin = ("printed", "Bortfeld, Med. Phys. 24, 2024 (1997)", "ranges in water")
 _MARGIN: Origin = (
@@ -44,4 +46,11 @@ CONSTANTS = (
             "RANDOM_SD": ("cm", _MARGIN),
         },
     ),
+)
+LITERATURE = (
+    Publication(
+        "tutorial on intensity-modulated proton therapy (`oncogym reproduce impt`)",
+        "phantom and objective of the published formulation",
+    ),
+    *PROTON_COMPLICATIONS,
 )

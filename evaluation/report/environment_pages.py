@@ -25,7 +25,7 @@ from oncogym.envs.treatment import Treatment, Variant
 from oncogym.evaluation.metrics import titled
 from oncogym.evaluation.report.model_tables import markdown_table, model_sections
 from oncogym.evaluation.report.plots import plot_distribution
-from oncogym.evaluation.report.provenance_table import provenance_section
+from oncogym.evaluation.report.provenance_table import literature_section, provenance_section
 from oncogym.evaluation.statistics import Interval, show_column
 
 _NOTE = "<!-- Written by `make docs` from the docstring of the treatment; edit that instead. -->"
@@ -131,7 +131,7 @@ def page(treatment: Treatment, baselines: str = "") -> str:
         markdown_table(("id", "what it is", "reported on", "clinical baseline"), variants),
         treatment.page.strip(),
         model_sections(treatment),
-        *filter(None, [provenance_section(treatment)]),
+        *filter(None, [literature_section(treatment), provenance_section(treatment)]),
         "## Outcomes",
         markdown_table(('name in `info["outcome"]`', "outcome", "better"), outcomes),
         "## Cohorts",

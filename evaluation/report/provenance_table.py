@@ -1,4 +1,4 @@
-"""The table of a treatment's page that says where its constants come from."""
+"""The parts of a treatment's page that say what it rests on and where its constants come from."""
 
 from __future__ import annotations
 
@@ -27,3 +27,11 @@ def provenance_section(treatment: Treatment) -> str:
         "## Where the constants come from\n\nPrinted: in the source. Derived: from what the source "
         "prints or does. Chosen: by this suite.\n\n" + markdown_table(head, rows)
     )
+
+
+def literature_section(treatment: Treatment) -> str:
+    """The publications that it names beside those of its constants; empty without any."""
+    if not treatment.literature:
+        return ""
+    rows = [(one.text, one.used_for) for one in treatment.literature]
+    return "## What it rests on\n\n" + markdown_table(("publication or program", "for"), rows)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import oncogym
 from oncogym.cli import (
     benchmark,
+    cite,
     doctor,
     envs,
     evaluate,
@@ -43,6 +44,7 @@ _COMMANDS = (
     reproduce,
     speed,
     doctor,
+    cite,
 )
 # A message that is longer hides what it says.
 _LONGEST = 4000
