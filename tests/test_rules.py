@@ -141,7 +141,7 @@ def test_the_measured_numbers_of_the_rules():
 def test_range_regression_is_what_the_command_fits():
     from oncogym.envs.impt_beam_weighting.protocols import RANGE_REGRESSION
 
-    rows, errors = range_regression.fractions("held_out", 32, seed=5)
+    rows, errors = range_regression.fractions("population", 32, seed=5)
     table = np.column_stack([np.ones(len(rows)), rows])
     ours = np.mean((table @ np.array(RANGE_REGRESSION) - errors) ** 2)
     best = np.mean((table @ range_regression.fit(rows, errors) - errors) ** 2)
