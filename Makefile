@@ -2,8 +2,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Test processes side by side, each of about 1 GB; many tests wait for programs that they start.
-WORKERS ?= 3
+# Test processes side by side; each loads about 1 GB.
+WORKERS ?= 2
 # Threads that wait for work must not spin beside another process.
 export OMP_WAIT_POLICY ?= PASSIVE
 

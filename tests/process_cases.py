@@ -34,7 +34,8 @@ def options(env_id):
 
 
 def make(env_id):
-    return gym.make(env_id, disable_env_checker=True, **options(env_id))
+    short = {"interval_days": 7} if "Adaptive" in env_id else {}  # two visits end no course
+    return gym.make(env_id, disable_env_checker=True, **options(env_id), **short)
 
 
 def course(env_id):

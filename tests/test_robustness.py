@@ -67,8 +67,10 @@ class Feedback:
 
 
 def quick(env_id):
-    """Options of the fastest law of a model that has several."""
-    owner, _ = find_variant(env_id)
+    """Options of the fastest law of a model that has several, and of doses that are not rounded."""
+    owner, variant = find_variant(env_id)
+    if owner.name == "adaptive_therapy" and variant.options.get("formulation") == "published":
+        return {"doses": "continuous"}  # small doses are none where a drug is on or off
     return {"fidelity": "screening"} if "fidelity" in owner.task.numerical_options else {}
 
 
