@@ -222,6 +222,9 @@ def test_lanes_are_the_scalar_environment():
 def test_a_patient_whom_full_dose_controls_is_a_warning():
     with pytest.warns(ModelRangeWarning, match="cannot progress"):
         simulate([1.0], AdaptivePatient(turnover=0.3))
+    env = gym.make("oncogym/AdaptiveTherapy-v0", patient={"turnover": 0.3})
+    with pytest.warns(ModelRangeWarning, match=r"turnover is 0\.3, from 0\.1 on"):
+        env.reset(seed=0)
 
 
 @pytest.mark.parametrize(

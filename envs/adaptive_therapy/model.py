@@ -75,11 +75,43 @@ class AdaptivePatient(PatientRecord):
 
     def can_progress(self, progression: float = PROGRESSION) -> bool:
         """Whether the resistant clone alone passes the limit, so that no therapy holds for ever."""
-        return self.turnover < (1.0 - progression * self.n0) * (1.0 - self.cost)
+        return bool(self.turnover < largest_turnover(self.to_array(), progression))
 
     def rates(self) -> FloatArray:
         """rS, rR, death rate [1/d] and dD ``(4,)``, as the kernels take them."""
         return np.array([self.rS, self.resistant_growth, self.turnover * self.rS, self.dD])
+
+
+_N0, _COST, _TURNOVER = (AdaptivePatient.FIELDS.index(n) for n in ("n0", "cost", "turnover"))
+
+
+def largest_turnover(rows: FloatArray, progression: float) -> FloatArray:
+    """From which turnover on full dose controls for ever, of patient rows ``(…, fields)``."""
+    n0, cost = rows[..., _N0], rows[..., _COST]
+    return np.asarray((1.0 - progression * n0) * (1.0 - cost))
+
+
+def warn_of_control(rows: FloatArray, progression: float, stacklevel: int) -> None:
+    """Warn of patients whom the resistant clone alone cannot bring to the limit.
+
+    Args:
+        rows: Patient rows ``(k, fields)``.
+        progression: Limit as a multiple of the starting burden.
+        stacklevel: Of the warning, 1 for this function.
+
+    Warns:
+        ModelRangeWarning: There is one.
+    """
+    bounds = largest_turnover(rows, progression)
+    held = rows[:, _TURNOVER] >= bounds
+    if held.any():
+        warnings.warn(
+            f"this patient cannot progress under every therapy: turnover is "
+            f"{rows[held][0, _TURNOVER]:g}, from {bounds[held][0]:g} on full dose controls the "
+            "tumour for ever",
+            ModelRangeWarning,
+            stacklevel=stacklevel,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,14 +212,7 @@ def simulate_rule(
         raise ValueError(
             f"progression is {progression}; allowed: above 1 and below 1/n0 = {1.0 / who.n0:g}"
         )
-    if not who.can_progress(progression):
-        warnings.warn(
-            f"this patient cannot progress under every therapy: turnover is {who.turnover:g}, "
-            f"from {(1.0 - progression * who.n0) * (1.0 - who.cost):g} on full dose controls the "
-            "tumour for ever",
-            ModelRangeWarning,
-            stacklevel=2,
-        )
+    warn_of_control(who.to_array()[None], progression, stacklevel=3)
     return follow_rule(rule, who, interval_days, progression, horizon, substep)
 
 

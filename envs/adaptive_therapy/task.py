@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -21,13 +20,13 @@ from oncogym.envs.adaptive_therapy.model import (
     AdaptiveCourse,
     AdaptivePatient,
     follow_rule,
+    warn_of_control,
 )
 from oncogym.envs.outcomes import Metric
 from oncogym.envs.plan_spaces import PlanSpace
 from oncogym.envs.protocols import Schedule, ScheduleError
 from oncogym.envs.snapshots import State
 from oncogym.envs.therapy import Floats, StepResult, TherapyTask
-from oncogym.envs.validity import ModelRangeWarning
 
 _OBJECTIVES: dict[str, dict[str, float]] = {
     "clinical": {"control": 1.0, "drug": 1.0},
@@ -173,20 +172,13 @@ class AdaptiveTask(TherapyTask):
         return Box(np.array(low, np.float32), np.array(high, np.float32), dtype=np.float32)
 
     def _start_lanes(self, lanes: NDArray[np.intp], seen: NDArray[np.float32]) -> None:
-        limits = self.progression * self.patients[lanes, 0]
-        if limits.size and limits.max() >= 1.0:
-            n0 = self.patients[lanes, 0].max()
+        rows = self.patients[lanes]
+        n0 = rows[:, 0].max(initial=0.0)
+        if self.progression * n0 >= 1.0:
             raise ValueError(
                 f"progression is {self.progression}; allowed: above 1 and below 1/n0 = {1.0 / n0:g}"
             )
-        rows = self.patients[lanes]
-        if (rows[:, 3] >= (1.0 - self.progression * rows[:, 0]) * (1.0 - rows[:, 2])).any():
-            warnings.warn(
-                "this patient cannot progress under every therapy: full dose controls the tumour "
-                "for ever",
-                ModelRangeWarning,
-                stacklevel=4,
-            )
+        warn_of_control(rows, self.progression, stacklevel=5)
         start = self._choose(kernel.start_lanes, kernel.start_lanes_parallel, len(lanes))
         start(lanes, self._state, self.patients)
         self._given[:, lanes] = 0.0
