@@ -49,6 +49,11 @@ class Agent(Protocol):
         ...
 
 
+def attending(agent: Any, task: TherapyTask) -> Any:
+    """The agent for the treatments of a live task; itself, if it need not attend one."""
+    return agent.attend(task) if hasattr(agent, "attend") else agent
+
+
 def what_is_seen(agent: object, task: TherapyTask) -> str:
     """What an agent decides by in a task, for tables; see :class:`Agent`."""
     return str(getattr(agent, "sees", None) or task.sees)

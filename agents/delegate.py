@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oncogym.agents.agent import Agent
+from oncogym.agents.agent import Agent, attending
 from oncogym.envs.therapy import TherapyTask
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ class Delegate:
 
     def attend(self, task: TherapyTask) -> Self:
         """Let the other agent attend a live task, if it has to."""
-        if hasattr(self._agent, "attend"):
-            self._agent = self._agent.attend(task)
+        self._agent = attending(self._agent, task)
         return self
 
     def leave(self, state: Any, over: NDArray[np.bool_]) -> None:

@@ -1,13 +1,15 @@
 """One step of long short-term memories, one row after the other.
 
-A kernel file: it imports nothing but numpy, numba and math. Every row goes through the same
-sequence of additions, so an output never depends on the other rows of the batch.
+A kernel file: it imports nothing but numpy, numba, math and other kernel files. Every row goes
+through the same sequence of additions, so an output never depends on the other rows of the batch.
 """
 
 import math
 
 import numpy as np
 from numba import njit
+
+from oncogym.agents.mlp_kernel import standardised
 
 
 @njit(cache=True)
@@ -49,7 +51,7 @@ def advance(rows, from_input, from_hidden, bias, hidden, cell):
 
 @njit(cache=True)
 def standardise(rows, mean, scale, clip, out):
-    """``(rows - mean) * scale`` within ``±clip``, rounded to float32 as in training.
+    """:func:`oncogym.agents.mlp_kernel.standardised` for every number of every row.
 
     Args:
         rows: ``(batch, inputs)`` float64.
@@ -59,5 +61,4 @@ def standardise(rows, mean, scale, clip, out):
     """
     for row in range(rows.shape[0]):
         for i in range(rows.shape[1]):
-            value = (rows[row, i] - mean[i]) * scale[i]
-            out[row, i] = np.float64(np.float32(min(max(value, -clip), clip)))
+            out[row, i] = standardised(rows[row, i], mean[i], scale[i], clip)

@@ -12,6 +12,12 @@ from numba import njit
 TANH, RELU = 0, 1
 
 
+@njit(cache=True, forceinline=True)
+def standardised(value, mean, scale, clip):
+    """``(value - mean) * scale`` within ``±clip``, rounded to float32 as in training."""
+    return np.float64(np.float32(min(max((value - mean) * scale, -clip), clip)))
+
+
 @njit(cache=True)
 def _layer(x, size_in, weights, offset, size_out, out):
     """Write ``x @ W + b`` to ``out``; W ``(size_in, size_out)``, then b, start at ``offset``."""
@@ -54,8 +60,7 @@ def forward(observations, mean, scale, clip, sizes, weights, activation, out):
     last = sizes.shape[0] - 2
     for row in range(observations.shape[0]):
         for i in range(sizes[0]):
-            value = (observations[row, i] - mean[i]) * scale[i]
-            here[i] = np.float64(np.float32(min(max(value, -clip), clip)))
+            here[i] = standardised(observations[row, i], mean[i], scale[i], clip)
         offset = 0
         for layer in range(last + 1):
             offset = _layer(here, sizes[layer], weights, offset, sizes[layer + 1], there)

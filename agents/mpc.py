@@ -77,10 +77,10 @@ class MPCSettings:
         check_option("spread", self.spread, 1e-6, 10.0)
         whole_number("seed", self.seed, 0, 2**31 - 1)
 
-    def generations(self, scenarios: int) -> tuple[int, int]:
-        """Plans of a generation, and generations, for so many scenarios."""
-        plans = max(self.population, self.budget // (scenarios * self.iterations))
-        return plans, max(1, self.budget // (scenarios * plans))
+    def generations(self, courses: int) -> tuple[int, int]:
+        """Plans of a generation, and generations, where trying a plan takes so many courses."""
+        plans = max(self.population, self.budget // (courses * self.iterations))
+        return plans, max(1, self.budget // (courses * plans))
 
     @classmethod
     def suited(cls, problem: Problem) -> MPCSettings:

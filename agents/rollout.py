@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from oncogym.agents.agent import Agent
+from oncogym.agents.agent import Agent, attending
 from oncogym.envs.therapy import Floats, TherapyTask
 
 
@@ -59,8 +59,7 @@ def rollout(
     index = np.arange(lanes)
     keys = index.astype(np.uint64) if seeds is None else np.asarray(seeds, np.uint64)
     observation = task.reset(index, patients, keys, np.zeros(lanes, np.uint64))
-    if hasattr(agent, "attend"):
-        agent = agent.attend(task)
+    agent = attending(agent, task)
     active = np.ones(lanes, np.bool_)
     returns = np.zeros(lanes)
     lengths = np.zeros(lanes, np.int64)

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from oncogym.agents.agent import Agent
+from oncogym.agents.agent import Agent, attending
 from oncogym.agents.clinical import RuleAgent, clinical_agents
 from oncogym.agents.delegate import Delegate
 from oncogym.agents.mpc import RecedingHorizon
@@ -69,8 +69,7 @@ def time_decisions(problem: Problem, agent: Agent) -> list[float]:
     task, count = problem.task(), len(problem.patients)
     episodes = np.zeros(count, np.uint64)
     first = task.reset(np.arange(count), problem.patients, problem.seeds, episodes)
-    if hasattr(agent, "attend"):
-        agent = agent.attend(task)
+    agent = attending(agent, task)
     agent.predict(first, episode_start=np.ones(count, np.bool_), deterministic=True)
     timed = Timed(agent)
     rollout(task, timed, problem.patients, problem.seeds)

@@ -97,6 +97,7 @@ class EvolutionLearner:
         )
         self._patients = max(1, lanes // settings.population)
         self._moments: tuple[Floats, Floats] | None = None
+        self._header = policy_header(problem, self._wrappers, {})
 
     def learn(self, until: int, watcher: Watcher) -> None:
         """Generations until ``steps`` has reached ``until``."""
@@ -251,7 +252,7 @@ class EvolutionLearner:
             biases.append(numbers[place : place + after].copy())
             place += after
         return Policy(
-            **policy_header(self._problem, self._wrappers, about),
+            **{**self._header, "about": about},
             rescale_actions=True,
             squash=True,
             weights=tuple(matrices),

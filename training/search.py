@@ -234,11 +234,17 @@ def read_grid(texts: Sequence[str]) -> dict[str, list[Any]]:
             raise ValueError(f"--grid is {text!r}; allowed: NAME=VALUE,VALUE,…")
         if name in grid:
             raise ValueError(f"--grid has {name!r} twice")
-        try:
-            grid[name] = json.loads(f"[{values}]")
-        except ValueError:
-            grid[name] = values.split(",")
+        grid[name] = read_values(values)
     return grid
+
+
+def read_values(text: str) -> list[Any]:
+    """Values between commas, in JSON, or plain words."""
+    try:
+        values: list[Any] = json.loads(f"[{text}]")
+    except ValueError:
+        return list(text.split(","))
+    return values
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -32,6 +32,7 @@ from oncogym.core.files import (
 from oncogym.core.json_types import JsonObject
 from oncogym.core.run_lock import hold
 from oncogym.training.runs import EvaluationError, resume, train
+from oncogym.training.search import read_values
 from oncogym.training.settings import make_settings
 from oncogym.wrappers.named import wrappers_of
 
@@ -126,7 +127,7 @@ def read_space(texts: Sequence[str]) -> dict[str, Range | Choice]:
             raise ValueError(f"{text!r} is no space; allowed: NAME=LOW..HIGH[:log] or NAME=V,V,…")
         if name in space:
             raise ValueError(f"{name!r} is given twice; allowed: once")
-        space[name] = _range(values) or _choice(values)
+        space[name] = _range(values) or Choice(tuple(read_values(values)))
     return space
 
 
@@ -143,13 +144,6 @@ def _range(text: str) -> Range | None:
         raise ValueError(f"a range is {text!r}; allowed: LOW..HIGH or LOW..HIGH:log")
     whole = all(isinstance(end, int) for end in ends)
     return Range(float(ends[0]), float(ends[1]), log=bare != text, whole=whole)
-
-
-def _choice(text: str) -> Choice:
-    try:
-        return Choice(tuple(json.loads(f"[{text}]")))
-    except ValueError:
-        return Choice(tuple(text.split(",")))
 
 
 def run_trials(
@@ -246,6 +240,8 @@ class _Search:
     ) -> None:
         optuna = _import_optuna()
         self._optuna = optuna
+        states = optuna.trial.TrialState
+        self._states = {COMPLETE: states.COMPLETE, PRUNED: states.PRUNED, FAILED: states.FAIL}
         self._env_id, self._settings, self._shared = env_id, dict(settings), dict(shared)
         self._distributions = {name: _distribution(optuna, part) for name, part in space.items()}
         pruner = (
@@ -272,13 +268,11 @@ class _Search:
 
     def remember(self, record: Mapping[str, Any]) -> None:
         """Tell the study of a trial that is over."""
-        states = self._optuna.trial.TrialState
-        kinds = {COMPLETE: states.COMPLETE, PRUNED: states.PRUNED, FAILED: states.FAIL}
         seen = {int(part): value for part, value in record["evaluations"]}
         last = seen[max(seen)] if seen and record["state"] == PRUNED else None
         self._study.add_trial(
             self._optuna.trial.create_trial(
-                state=kinds[record["state"]],
+                state=self._states[record["state"]],
                 params={name: _encoded(value) for name, value in record["values"].items()},
                 distributions=self._distributions,
                 value=record["best_return"] if record["state"] == COMPLETE else last,
@@ -325,9 +319,7 @@ class _Search:
             "best_return": best,
             "evaluations": sorted(watch.evaluations.items()),
         }
-        states = self._optuna.trial.TrialState
-        kind = {COMPLETE: states.COMPLETE, PRUNED: states.PRUNED, FAILED: states.FAIL}[state]
-        self._study.tell(trial, best if state == COMPLETE else None, state=kind)
+        self._study.tell(trial, best if state == COMPLETE else None, state=self._states[state])
         return to_plain(record)
 
 

@@ -18,7 +18,7 @@ from oncogym.wrappers.checks import require_env, require_lanes, require_number
 from oncogym.wrappers.reward import RewardWeights, VectorRewardWeights, last_of_step
 from oncogym.wrappers.transforms import Memory, Transform
 from oncogym.wrappers.vector_reward import RewardTerms, VectorRewardTerms
-from oncogym.wrappers.vector_spec import RecordedVectorWrapper
+from oncogym.wrappers.vector_spec import RecordedVectorWrapper, write_state
 
 
 def _linear(cost: object) -> Any:
@@ -191,10 +191,7 @@ class VectorSafetyPenalty(RecordedVectorWrapper):
             KeyError, ValueError: It does not fit.
         """
         value = require_number("multiplier", state["multiplier"].item())
-        for name, array in (("episode_cost", self._episode_cost), ("was_done", self._was_done)):
-            if state[name].shape != array.shape:
-                raise ValueError(f"{name} has shape {state[name].shape}; allowed: {array.shape}")
-            array[:] = state[name]
+        write_state({"episode_cost": self._episode_cost, "was_done": self._was_done}, state)
         self.multiplier.value = value
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> Any:

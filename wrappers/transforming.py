@@ -12,7 +12,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from oncogym.wrappers.checks import require_env, require_lanes
-from oncogym.wrappers.vector_spec import RecordedVectorWrapper
+from oncogym.wrappers.vector_spec import RecordedVectorWrapper, write_state
 
 _FIRST, _LATER = np.ones(1, np.bool_), np.zeros(1, np.bool_)
 
@@ -115,19 +115,15 @@ class TransformingVectorEnv(RecordedVectorWrapper):
 
     def own_state(self) -> dict[str, NDArray[Any]]:
         """What is remembered of the lanes."""
-        own = {"seen": self._seen, "over": self._over}
-        own |= {f"memory_{name}": array for name, array in self._memory.items()}
-        return {name: array.copy() for name, array in own.items()}
+        return {name: array.copy() for name, array in self._remembered().items()}
 
     def restore_own_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Put back what :meth:`own_state` gave."""
-        own = {"seen": self._seen, "over": self._over}
-        own |= {f"memory_{name}": array for name, array in self._memory.items()}
-        for name, array in own.items():
-            if state[name].shape != array.shape:
-                raise ValueError(f"{name} has shape {state[name].shape}; allowed: {array.shape}")
-        for name, array in own.items():
-            array[...] = state[name]
+        write_state(self._remembered(), state)
+
+    def _remembered(self) -> dict[str, NDArray[Any]]:
+        memory = {f"memory_{name}": array for name, array in self._memory.items()}
+        return {"seen": self._seen, "over": self._over, **memory}
 
     def _see(
         self, observation: NDArray[Any], lanes: NDArray[np.bool_], started: NDArray[np.bool_]

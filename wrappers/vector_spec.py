@@ -28,6 +28,19 @@ _WRAPPED = f"{__name__}:make_wrapped_lanes"
 _KEY = "wrapped_in"
 
 
+def write_state(own: Mapping[str, NDArray[Any]], state: Mapping[str, NDArray[Any]]) -> None:
+    """Write saved arrays into a wrapper's own, all or none.
+
+    Raises:
+        KeyError, ValueError: One is missing or of another shape.
+    """
+    for name, array in own.items():
+        if state[name].shape != array.shape:
+            raise ValueError(f"{name} has shape {state[name].shape}; allowed: {array.shape}")
+    for name, array in own.items():
+        array[...] = state[name]
+
+
 class RecordedVectorWrapper(VectorWrapper):
     """A vector wrapper whose arguments stand in :attr:`spec`.
 

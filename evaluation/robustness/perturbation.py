@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oncogym.agents.agent import Agent
+from oncogym.agents.agent import Agent, attending
 from oncogym.agents.delegate import Delegate
 from oncogym.core.checks import check_choice, check_option, whole_number
 from oncogym.envs import streams
@@ -283,8 +283,7 @@ class PerturbedAgent:
 
     def attend(self, task: TherapyTask) -> PerturbedAgent:
         """Let the agent attend the live task, if it has to."""
-        if hasattr(self._agent, "attend"):
-            self._agent = self._agent.attend(task)
+        self._agent = attending(self._agent, task)
         return self
 
     def _plan_swap(self, course: Course) -> None:

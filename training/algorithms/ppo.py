@@ -6,7 +6,7 @@ arXiv:1707.06347 (2017).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,6 @@ from oncogym.envs.problem import Problem
 from oncogym.training.checks import SCHEDULES, check_flags, check_layers, check_numbers
 
 if TYPE_CHECKING:
-    from stable_baselines3.common.vec_env import VecNormalize
-    from torch import nn
-
     from oncogym.training.sb3_learner import SB3Learner
     from oncogym.wrappers.named import NamedWrapper
 
@@ -104,6 +101,23 @@ class PPO:
         """A rollout of all lanes."""
         return lanes * settings.n_steps
 
+    def _model_class(self) -> Any:
+        import stable_baselines3
+
+        return stable_baselines3.PPO
+
+    def _policy(self, settings: Any) -> str:
+        """Name of the model's networks."""
+        return "CnnPolicy" if settings.network == "cnn" else "MlpPolicy"
+
+    def _more_of_policy(self, settings: Any) -> dict[str, Any]:
+        """What its networks take besides what all proximal policies share."""
+        return {"normalize_images": False} if settings.network == "cnn" else {}
+
+    def _more_of_network(self) -> dict[str, Any]:
+        """What a policy file says besides, see ``SB3Learner``."""
+        return {}
+
     def build(
         self,
         problem: Problem,
@@ -118,13 +132,22 @@ class PPO:
         """The learner at its beginning.
 
         Raises:
+            ModuleNotFoundError: The package with the model is not installed.
             ValueError: The network is one of images, and observations are none.
         """
-        import stable_baselines3
+        make_model = self._model_class()
 
         from oncogym.training import sb3_learner as sb3
 
-        env = ppo_lanes(problem, settings, lanes, wrappers)
+        env = sb3.native_lanes(
+            problem,
+            lanes,
+            rescale_actions=settings.rescale_actions,
+            normalize_observation=settings.normalize_observation,
+            normalize_reward=settings.normalize_reward,
+            gamma=settings.gamma,
+            wrappers=wrappers,
+        )
         update = self.steps_per_update(settings, lanes, steps)
         images = settings.network == "cnn"
         if images and len(env.observation_space.shape or ()) != 3:
@@ -132,14 +155,28 @@ class PPO:
                 f"network is 'cnn' and an observation has shape {env.observation_space.shape}; "
                 "allowed: images (channels, height, width)"
             )
-        model = ppo_model(
-            stable_baselines3.PPO,
-            "CnnPolicy" if images else "MlpPolicy",
+        model = make_model(
+            self._policy(settings),
             env,
-            settings,
-            update=update,
+            n_steps=settings.n_steps,
+            batch_size=min(settings.batch_size, update),
+            n_epochs=settings.n_epochs,
+            learning_rate=sb3.schedule_of(settings.learning_rate, settings.learning_rate_schedule),
+            gamma=settings.gamma,
+            gae_lambda=settings.gae_lambda,
+            clip_range=settings.clip_range,
+            ent_coef=settings.ent_coef,
+            vf_coef=settings.vf_coef,
+            max_grad_norm=settings.max_grad_norm,
+            target_kl=settings.target_kl or None,
+            policy_kwargs={
+                "net_arch": list(settings.layers),
+                "activation_fn": sb3.ACTIVATIONS[settings.activation],
+                "log_std_init": settings.log_std_init,
+                **self._more_of_policy(settings),
+            },
             seed=seed,
-            network={"normalize_images": False} if images else {},
+            device="cpu",
         )
         return sb3.SB3Learner(
             model,
@@ -149,99 +186,20 @@ class PPO:
             seed=seed,
             start=start,
             wrappers=wrappers,
-            layers=None if images else actor_layers,
+            layers=None
+            if images
+            else lambda model: [
+                *sb3.linear_layers(model.policy.mlp_extractor.policy_net),
+                model.policy.action_net,
+            ],
             actor=(lambda model: sb3.GaussianActor(model.policy)) if images else None,
-            network=network_of(settings),
+            network={
+                "activation": settings.activation,
+                "rescale_actions": settings.rescale_actions,
+                "log_std": lambda model: model.policy.log_std.detach().numpy().copy(),
+                **self._more_of_network(),
+            },
         )
-
-
-def ppo_lanes(
-    problem: Problem, settings: PPOSettings, lanes: int, wrappers: Sequence[NamedWrapper]
-) -> VecNormalize:
-    """The lanes on which a model with these settings trains.
-
-    Args:
-        problem: What is treated.
-        settings: The settings.
-        lanes: Treatments in parallel.
-        wrappers: Wrappers around them, innermost first.
-    """
-    from oncogym.training import sb3_learner as sb3
-
-    return sb3.native_lanes(
-        problem,
-        lanes,
-        rescale_actions=settings.rescale_actions,
-        normalize_observation=settings.normalize_observation,
-        normalize_reward=settings.normalize_reward,
-        gamma=settings.gamma,
-        wrappers=wrappers,
-    )
-
-
-def ppo_model(
-    kind: Any,
-    policy: str,
-    env: VecNormalize,
-    settings: PPOSettings,
-    *,
-    update: int,
-    seed: int,
-    network: Mapping[str, Any],
-) -> Any:
-    """A model with these settings.
-
-    Args:
-        kind: Class of the model: Stable-Baselines3's, or one that takes the same arguments.
-        policy: Name of its networks.
-        env: Its lanes.
-        settings: The settings.
-        update: Decisions between two updates, all lanes together.
-        seed: Seed of the run.
-        network: What its networks take besides the layers of the settings.
-    """
-    from oncogym.training import sb3_learner as sb3
-
-    return kind(
-        policy,
-        env,
-        n_steps=settings.n_steps,
-        batch_size=min(settings.batch_size, update),
-        n_epochs=settings.n_epochs,
-        learning_rate=sb3.schedule_of(settings.learning_rate, settings.learning_rate_schedule),
-        gamma=settings.gamma,
-        gae_lambda=settings.gae_lambda,
-        clip_range=settings.clip_range,
-        ent_coef=settings.ent_coef,
-        vf_coef=settings.vf_coef,
-        max_grad_norm=settings.max_grad_norm,
-        target_kl=settings.target_kl or None,
-        policy_kwargs={
-            "net_arch": list(settings.layers),
-            "activation_fn": sb3.ACTIVATIONS[settings.activation],
-            "log_std_init": settings.log_std_init,
-            **network,
-        },
-        seed=seed,
-        device="cpu",
-    )
-
-
-def actor_layers(model: Any) -> list[nn.Linear]:
-    """The linear layers of a model's actor, inputs first."""
-    from oncogym.training import sb3_learner as sb3
-
-    hidden = sb3.linear_layers(model.policy.mlp_extractor.policy_net)
-    return [*hidden, model.policy.action_net]
-
-
-def network_of(settings: PPOSettings) -> dict[str, Any]:
-    """What a policy file says of the network besides its layers, see ``SB3Learner``."""
-    return {
-        "activation": settings.activation,
-        "rescale_actions": settings.rescale_actions,
-        "log_std": lambda model: model.policy.log_std.detach().numpy().copy(),
-    }
 
 
 ALGORITHM = PPO()

@@ -7,26 +7,13 @@ Neural Computation 9 (1997) 1735-1780.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from oncogym.core.checks import check_choice
-from oncogym.envs.problem import Problem
-from oncogym.training.algorithms.ppo import (
-    PPO,
-    PPOSettings,
-    actor_layers,
-    network_of,
-    ppo_lanes,
-    ppo_model,
-)
+from oncogym.training.algorithms.ppo import PPO, PPOSettings
 from oncogym.training.checks import check_flags, check_numbers
 from oncogym.training.contrib import import_contrib
-
-if TYPE_CHECKING:
-    from oncogym.training.sb3_learner import SB3Learner
-    from oncogym.wrappers.named import NamedWrapper
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,52 +45,21 @@ class RecurrentPPO(PPO):
     title = "Recurrent PPO"
     Settings = RecurrentPPOSettings
 
-    def build(
-        self,
-        problem: Problem,
-        settings: Any,
-        *,
-        lanes: int,
-        seed: int,
-        steps: int,
-        start: int,
-        wrappers: Sequence[NamedWrapper] = (),
-    ) -> SB3Learner:
-        """The learner at its beginning.
+    def _model_class(self) -> Any:
+        return import_contrib().RecurrentPPO
 
-        Raises:
-            ModuleNotFoundError: sb3-contrib is not installed.
-        """
-        contrib = import_contrib()
+    def _policy(self, settings: Any) -> str:
+        return "MlpLstmPolicy"
 
-        from oncogym.training import sb3_learner as sb3
+    def _more_of_policy(self, settings: Any) -> dict[str, Any]:
+        return {
+            "lstm_hidden_size": settings.lstm_units,
+            "n_lstm_layers": settings.lstm_layers,
+            "enable_critic_lstm": settings.critic_lstm,
+        }
 
-        env = ppo_lanes(problem, settings, lanes, wrappers)
-        update = self.steps_per_update(settings, lanes, steps)
-        model = ppo_model(
-            contrib.RecurrentPPO,
-            "MlpLstmPolicy",
-            env,
-            settings,
-            update=update,
-            seed=seed,
-            network={
-                "lstm_hidden_size": settings.lstm_units,
-                "n_lstm_layers": settings.lstm_layers,
-                "enable_critic_lstm": settings.critic_lstm,
-            },
-        )
-        return sb3.SB3Learner(
-            model,
-            env,
-            problem,
-            steps_per_update=update,
-            seed=seed,
-            start=start,
-            wrappers=wrappers,
-            layers=actor_layers,
-            network={**network_of(settings), "lstm": lambda model: model.policy.lstm_actor},
-        )
+    def _more_of_network(self) -> dict[str, Any]:
+        return {"lstm": lambda model: model.policy.lstm_actor}
 
 
 ALGORITHM = RecurrentPPO()
