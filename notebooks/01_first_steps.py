@@ -9,6 +9,8 @@ import gymnasium as gym
 import matplotlib.pyplot as plt
 import numpy as np
 
+import oncogym  # noqa: F401, registers the environments
+
 # %% [markdown]
 # An environment is a Gymnasium environment. An action of `ChemoDosing-v0` is the dose of a day as
 # a fraction of the largest one, 10 mg/L; 0.05 is 0.5 mg/L.

@@ -19,7 +19,9 @@ from oncogym.training.runs import train
 # %%
 ENV = "oncogym/ChemoDosingCohort-v0"
 folder = Path(tempfile.mkdtemp()) / "run"
-run = train(ENV, "ppo", out=folder, steps=200_000, seed=0)
+run = train(
+    ENV, "ppo", out=folder, steps=96_000, lanes=128, seed=0, hyperparameters={"batch_size": 768}
+)
 print(f"{run.steps} decisions in {run.seconds:.0f} s, best return {run.best_return:.2f}")
 
 # %% [markdown]
@@ -29,7 +31,7 @@ print(f"{run.steps} decisions in {run.seconds:.0f} s, best return {run.best_retu
 # %%
 progress = pd.read_csv(folder / "progress.csv")
 progress = progress.dropna(subset="eval/return")
-progress[["steps", "eval/return", "eval/success"]].tail(3)
+progress[[name for name in progress if name == "steps" or name.startswith("eval/")]].tail(3)
 
 # %%
 figure, axes = plt.subplots(figsize=(7, 3))

@@ -130,6 +130,9 @@ def test_roles_of_docstrings_become_markdown():
     assert plain(":class:`~oncogym.envs.Rule`") == (
         '<autoref identifier="oncogym.envs.Rule" optional>`oncogym.envs.Rule`</autoref>'
     )
+    assert plain("![belief](a-b.png) ![x](../c.png)") == (
+        "![belief](../environments/a-b.png) ![x](../c.png)"
+    )
     assert plain("a ratio 1:2 and `code`") == "a ratio 1:2 and `code`"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -19,7 +20,6 @@ print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]), file=sys.
 START = {
     "import": "import oncogym",
     "envs": "from oncogym.cli.main import main; assert main(['envs']) == 0",
-    "page": "from oncogym.cli.main import main; assert main(['envs', 'ChemoDosing-v0']) == 0",
     "help": "import contextlib; from oncogym.cli.main import main\n"
     "with contextlib.suppress(SystemExit): main(['--help'])",
 }
@@ -34,7 +34,7 @@ def test_a_start_loads_nothing_heavy(name):
     if name == "envs":
         assert "oncogym/ChemoDosing-v0" in done.stdout
     if name == "help":
-        assert all(f"    {command} " in done.stdout for command in COMMANDS)
+        assert re.findall(r"^    (\w+)", done.stdout, re.M) == list(COMMANDS)
 
 
 def test_a_planner_finds_the_blas_of_scipy_in_a_fresh_process():

@@ -60,8 +60,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         text = (ROOT / name).read_text(encoding="utf-8")
         files.append(File.generated(config, path, content=text))
     for script in sorted((ROOT / NOTEBOOKS).glob("*.py")):
-        path = f"{NOTEBOOKS}/{script.stem}.md"
+        path, own = site_path(f"{NOTEBOOKS}/{script.name}"), f"{FILES}/{NOTEBOOKS}/{script.name}"
         files.append(File.generated(config, path, content=notebook_page(script)))
+        files.append(File.generated(config, own, content=script.read_bytes()))
     wanted = set()
     for file in files.documentation_pages():
         origin = origin_of(file.src_uri)
@@ -96,8 +97,8 @@ def notebook_page(script: Path) -> str:
         for cell in cells
     ]
     note = (
-        f"*The script: [{script.name}]({script.name}). It runs as it is; `jupytext --to ipynb "
-        f"{script.name}` makes a notebook of it.*"
+        f"*The script, [{script.name}](../{FILES}/{NOTEBOOKS}/{script.name}), runs as it is; "
+        f"`jupytext --to ipynb {script.name}` makes a notebook of it.*"
     )
     return "\n\n".join((parts[0], note, *parts[1:])) + "\n"
 
@@ -121,4 +122,6 @@ def site_path(path: str) -> str:
     for page, name in TOP.items():
         if name == path:
             return page
+    if path.startswith(f"{NOTEBOOKS}/"):
+        return str(posixpath.splitext(path)[0] + ".md")
     return path.removeprefix("docs/") if path.startswith("docs/") else f"{FILES}/{path}"

@@ -9,10 +9,15 @@ import griffe
 
 _ROLE = re.compile(r":(?:class|func|meth|mod|data|attr|exc|doc):`~?([^`]+)`")
 
+_BESIDE = re.compile(r"\]\(([\w-]+\.(?:md|png)(?:#[\w-]*)?)\)")
+
 
 def plain(text: str) -> str:
-    """A docstring in Markdown; names that the reference has become links."""
-    return _ROLE.sub(_link, text)
+    """A docstring in Markdown; names that the reference has become links.
+
+    The text of a treatment's page stands in a docstring, and its links start where that page is.
+    """
+    return _BESIDE.sub(r"](../environments/\1)", _ROLE.sub(_link, text))
 
 
 def _link(match: re.Match[str]) -> str:

@@ -37,7 +37,7 @@ def traces(task: Any, lane: int) -> list[Trace]:
         drug, toxicity = course.concentration, course.toxicity
     return [
         Trace("dose", "dose [mg/L]", days, sizes, events=True),
-        Trace("cells", "log10 tumour cells", time, log_cells, limit=0.0),
+        Trace("cells", "log10 tumour cells", time, log_cells, limit=0.0, limit_label="one cell"),
         Trace("drug", "drug [mg/L]", time, drug),
         Trace("toxicity", "toxicity", time, toxicity, limit=task.toxicity_limit),
     ]

@@ -58,6 +58,7 @@ def traces(task: Any, lane: int) -> list[Trace]:
         Trace(
             "t1_radius", "T1 radius [mm]", day, np.maximum(result.t1_radius[shown], 0.0),
             limit=kernels.DEATH_RADIUS,
+            limit_label="death",
         ),
         Trace("t2_radius", "T2 radius [mm]", day, np.maximum(result.t2_radius[shown], 0.0)),
     ]  # fmt: skip

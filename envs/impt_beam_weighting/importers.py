@@ -203,8 +203,11 @@ def from_pyradplan(
             ``sqrt_beta_dose`` of a variable RBE.
 
     Raises:
-        PlanImportError, GridMismatchError, EmptyStructureError, StructureOutsideGridError,
-        UnknownNameError: As for :func:`from_matrad`.
+        PlanImportError: As for :func:`from_matrad`.
+        GridMismatchError: The same.
+        EmptyStructureError: The same.
+        StructureOutsideGridError: The same.
+        UnknownNameError: The same.
     """
     doses = _pyradplan_grid(_attribute(dij, "dose_grid", "dij"), "dij.dose_grid")
     given = _attribute(dij, "physical_dose", "dij")

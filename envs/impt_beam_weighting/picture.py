@@ -57,7 +57,7 @@ def traces(task: Any, lane: int) -> list[Trace]:
     found = [
         Trace("dose", f"dose of the fraction [{unit}]", after, daily, True, time_label="fraction"),
         Trace("d95", f"target D95 [{unit}]", after, d95, limit=library.prescription,
-              time_label="fraction"),
+              time_label="fraction", limit_label="prescription"),
     ]  # fmt: skip
     for number, name in enumerate(library.organs):
         own = doses[:, library.starts[number + 1] : library.starts[number + 2]]
