@@ -173,6 +173,12 @@ def test_patient_and_agents_change_the_picture(opened, comparisons):
     assert f"{ENVS[0]}, patient 0" in opened.run(told)
     assert re.search(r"elimination_rate [\d.]+ 1/d", opened.run(told))
 
+    limits = "[...document.querySelectorAll('#browser0 .limit-name')].map(t => t.textContent)"
+    assert opened.run(limits) == ["one cell 0", "limit 3"]
+    keys = "[...document.querySelectorAll('#browser0 .key .keyed')].map(t => t.textContent)"
+    shown = comparisons[ENVS[0]].protagonists
+    assert opened.run(keys) == [comparisons[ENVS[0]].labels[name] for name in shown]
+
     choose(opened, "#browser0 input[type=range]", 3, "input")
     second = opened.run(curves(0))
     assert second != first

@@ -390,7 +390,9 @@ DRAWERS.ranges = (parent, data) => {
     const marks = Object.entries(measure.marks || {});
     const xRange = range([...numbers, ...marks.map(([, at]) => at)]);
     const [x] = frame(svg, box, xRange, [0, 1], titled(measure.label, measure.unit), "");
-    marks.forEach(([text, at], number) => {
+    const close = marks.length === 2 && Math.abs(x(marks[0][1]) - x(marks[1][1])) < 66;
+    marks.forEach(([name, at], number) => {
+      const text = close ? (number ? marks.map(mark => mark[0]).join(", ") : "") : name;
       // The words of two marks side by side point away from each other.
       const near = x(at) + 7 * text.length > width;
       const anchor = near ? "end" : marks.length < 2 ? "middle" : number ? "start" : "end";
