@@ -36,7 +36,7 @@ from oncogym.evaluation.robustness.study import Request, run_robustness
 
 pytest.importorskip("stable_baselines3")
 SMALL = Preset("small", patients=24, plan_patients=4, plan_generations=3, training_seeds=2,
-               training_steps=10_000, own_plan_patients=8, controllers=("mpc_oracle",),
+               training_steps=5_000, own_plan_patients=4, controllers=("mpc_oracle",),
                control={"budget": 8, "iterations": 1, "replan_every": 10})  # fmt: skip
 ENV = "oncogym/ChemoDosingCohort-v0"
 OTHER = "oncogym/ChemoDosing-v0"
@@ -182,7 +182,7 @@ def test_own_plans_bound_every_common_plan(finished):
     folder, comparison = finished
     assert (folder / "ChemoDosingCohort-v0" / "own_plans.json").exists()
     (caption,) = [title for title in comparison.extras if "own" in title]
-    assert "first 8 patients" in caption
+    assert f"first {SMALL.own_plan_patients} patients" in caption
     lacks = comparison.extras[caption].set_index("agent")["own plans minus agent"]
     assert len(lacks) == len(comparison.labels)
     # The search begins with the common plan and the protocols, and chemotherapy has no chance.
