@@ -165,17 +165,17 @@ def library_of_phantom(phantom: Phantom, beams: BeamSet | None = None) -> PlanLi
     sideways = np.stack([-units[:, 1], units[:, 0]], axis=1)
 
     def doses(voxels: NDArray[np.int64], lattice: Floats, average: bool) -> Floats:
-        errors = lattice_points(lattice)
-        out = np.empty((len(errors), len(weights), 1 if average else len(voxels)))
+        shifts, factors = lattice_points(lattice[:2]), 1.0 + lattice_points(lattice[2:])[:, 0]
+        size = 1 if average else len(voxels)
+        out = np.empty((len(shifts), len(factors), len(weights), size))
         choose(library_kernels.plan_doses, library_kernels.plan_doses_parallel)(
             np.ascontiguousarray(geometry.depths[:, voxels]),
             np.ascontiguousarray(geometry.offsets[:, voxels]),
-            sideways, np.ascontiguousarray(errors[:, :2]), 1.0 + errors[:, 2],
-            beams.beam_layers, beams.layer_spots, beams.reach, beams.spot_offset,
-            stacked_tables(beams.reach), bragg.TABLE_STEP, beams.air_sigma, CUT, weights, average,
-            out,
+            sideways, shifts, factors, beams.beam_layers, beams.layer_spots, beams.reach,
+            beams.spot_offset, stacked_tables(beams.reach), bragg.TABLE_STEP, beams.air_sigma, CUT,
+            weights, average, out,
         )  # fmt: skip
-        return out
+        return out.reshape(-1, len(weights), size)
 
     fine, coarse = _lattice(2, _FINE), _lattice(2, _COARSE)
     voxels, starts = _voxels(phantom.structures)
