@@ -432,10 +432,10 @@ def test_the_sentences_are_those_of_the_numbers(comparisons):
     first, second, third = sentences([one.standing for one in comparisons.values()]).split("\n\n")
     for env_id, comparison in comparisons.items():
         best, name = comparison.labels[comparison.rival], env_id.rpartition("/")[2]
-        assert f"{best} in {name}" in first
+        assert f"{best} ({name})" in first
         gain = f"{comparison.gains[comparison.rival]}".replace("-", "\N{MINUS SIGN}")
         clinic = comparison.labels[comparison.baseline]
-        assert f"{best} minus {clinic} {gain} in {name}" in second
+        assert f"{best} minus {clinic}: {gain} ({name})" in second
     assert third == "Nothing was trained here, so no policy is held against a rule."
 
 
@@ -450,10 +450,10 @@ def test_the_verdict_counts_what_is_beyond_noise(comparisons):
     text = sentences(cases)
     assert "In 4 environments with a trained policy, it is beyond the best rule or" in text
     assert "controller in 1, behind it in 2, and within noise of it in 1." in text
-    assert text.count("PPO minus Rule ") == 4
+    assert text.count("PPO minus Rule: ") == 4
     alone = sentences([cases[0]])
     assert "In one environment with a trained policy" in alone
-    assert f"PPO minus Rule 1.500 [1.000, 2.000] in {own.treatment}." in alone
+    assert f"PPO minus Rule: 1.500 [1.000, 2.000] ({own.treatment})." in alone
 
 
 def test_the_chart_keeps_the_best_and_those_of_interest(comparisons):

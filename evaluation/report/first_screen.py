@@ -121,20 +121,20 @@ def sentences(standings: Sequence[Standing]) -> str:
 
 def _winners(standings: Sequence[Standing]) -> str:
     parts = [
-        f"{one.labels[one.best]} in {name}"
+        f"{one.labels[one.best]} ({name})"
         for name, one in zip(names_of(standings), standings, strict=True)
     ]
     return (
-        "Of all that see no more than a clinic can measure, or than what was trained, the highest "
-        f"mean return has {_listed(parts)}."
+        "The highest mean return of all that see no more than a clinic can measure, or than what "
+        f"was trained, has {'; '.join(parts)}."
     )
 
 
 def _margins(standings: Sequence[Standing]) -> str:
     named = list(zip(names_of(standings), standings, strict=True))
     parts = [
-        f"{one.labels[one.key.trained]} minus {one.labels[one.key.rival]} "
-        f"{one.key.difference} in {name}"
+        f"{one.labels[one.key.trained]} minus {one.labels[one.key.rival]}: "
+        f"{one.key.difference} ({name})"
         for name, one in named
         if one.key is not None
     ]
@@ -143,10 +143,10 @@ def _margins(standings: Sequence[Standing]) -> str:
     else:
         what = "The best minus the clinic's protocol"
         parts = [
-            f"{one.labels[one.best]} minus {one.labels[one.ends[0]]} {one.gain} in {name}"
+            f"{one.labels[one.best]} minus {one.labels[one.ends[0]]}: {one.gain} ({name})"
             for name, one in named
         ]
-    return f"{what}, in return [95 % interval]: {_listed(parts)}."
+    return f"{what}, in return [95 % interval], is {'; '.join(parts)}."
 
 
 def _verdict(standings: Sequence[Standing]) -> str:
@@ -160,10 +160,6 @@ def _verdict(standings: Sequence[Standing]) -> str:
         f"In {where} with a trained policy, it is beyond the best rule or controller in {above}, "
         f"behind it in {below}, and within noise of it in {len(keys) - above - below}."
     )
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{'; '.join(parts[:-1])}; and {parts[-1]}"
 
 
 def _short(value: float) -> float | None:
