@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,12 +37,19 @@ class Bases:
         problem: The problem; a protocol that it cannot express is left out.
         hidden: Whether rules that see hidden quantities take part; the problem then has to show
             what they need.
+        plans: Further plans by name, that start as protocols do.
+
+    Raises:
+        ValueError: A plan has actions of another size than the task.
     """
 
-    def __init__(self, problem: Problem, hidden: bool = False) -> None:
+    def __init__(
+        self, problem: Problem, hidden: bool = False, plans: Mapping[str, PlanAgent] | None = None
+    ) -> None:
         task = problem.task(1)
         agents, _ = clinical_agents(problem.treatment, task)
         suited = problem.variant.effort.protocols
+        size = int(np.prod(task.action_space.shape))
         #: Names of the protocols.
         self.names: list[str] = []
         self._tables: list[Floats | None] = []
@@ -53,7 +61,13 @@ class Bases:
             elif isinstance(agent, PlanAgent) and (suited is None or name in suited):
                 self._add(name, agent.actions, None)
         if not self.names:
-            self._add("nothing", np.zeros((task.num_decisions, *task.action_space.shape)), None)
+            self._add("nothing", np.zeros((task.num_decisions, size)), None)
+        for name, plan in (plans or {}).items():
+            if plan.actions.shape[1] != size:
+                raise ValueError(
+                    f"plan {name!r} has actions of {plan.actions.shape[1]} numbers; allowed: {size}"
+                )
+            self._add(name, plan.actions, None)
         #: Numbers that a rule remembers of a patient at most.
         self.memory = max((agent.rule.memory for agent in self._rules if agent), default=0)
 

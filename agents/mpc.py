@@ -7,6 +7,7 @@ from the best of them where that pays.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,6 +18,7 @@ from oncogym.agents.batch_cma import BatchCMA
 from oncogym.agents.belief import Belief, BeliefSettings, has_chance
 from oncogym.agents.imagined_courses import Bases, Candidates, ImaginedCourses, knots
 from oncogym.agents.patient_streams import PatientStreams
+from oncogym.agents.plan import PlanAgent
 from oncogym.core.checks import check_option, whole_number
 from oncogym.core.errors import nearest
 from oncogym.envs import streams
@@ -125,6 +127,7 @@ class RecedingHorizon:
     Args:
         settings: How much it thinks; by default what suits the environment.
         seed: Seed of search and belief in place of that of the settings.
+        plans: Plans by name from which it may start, beside the clinical protocols.
     """
 
     name: ClassVar[str]
@@ -132,8 +135,14 @@ class RecedingHorizon:
     sees: ClassVar[str] = "measurable"
     _hidden: ClassVar[bool] = False
 
-    def __init__(self, settings: MPCSettings | None = None, seed: int | None = None) -> None:
+    def __init__(
+        self,
+        settings: MPCSettings | None = None,
+        seed: int | None = None,
+        plans: Mapping[str, PlanAgent] | None = None,
+    ) -> None:
         self._given = settings
+        self._plans = dict(plans or {})
         self._seed = None if seed is None else whole_number("seed", seed, 0, 2**31 - 1)
         self.problem: Problem | None = None
 
@@ -141,7 +150,7 @@ class RecedingHorizon:
         """The controller for the patients of a problem, rows and random keys.
 
         Raises:
-            ValueError: The problem has no patients.
+            ValueError: The problem has no patients, or a plan does not fit it.
         """
         if not len(problem.patients):
             raise ValueError("the problem has no patients; choose some with Problem.drawn")
@@ -150,7 +159,7 @@ class RecedingHorizon:
         if self._seed is not None:
             belief = replace(settings.belief, seed=self._seed)
             settings = replace(settings, seed=self._seed, belief=belief)
-        bound = type(self)(settings)
+        bound = type(self)(settings, plans=self._plans)
         bound.settings = settings
         bound.problem = problem
         hidden: dict[str, Any] = {}
@@ -164,7 +173,7 @@ class RecedingHorizon:
         bound._model = problem.with_options({**exact, **effort})
         #: The model in which patients are followed.
         bound._true = problem.with_options(exact)
-        bound._bases = Bases(bound._true, self._hidden)
+        bound._bases = Bases(bound._true, self._hidden, self._plans)
         bound._prepare()
         plans, _ = settings.generations(bound._courses_of_a_plan())
         plans = max(plans, len(bound._bases) + 1)

@@ -269,6 +269,25 @@ def test_hidden_rules_start_plans_of_the_oracle_alone():
     assert "clairvoyant" in Bases(problem.with_options({"observation": "full"}), hidden=True).names
 
 
+def test_a_controller_that_is_given_a_plan_is_as_good_as_it():
+    problem = Problem.resolve(CHEMO, SELDOM, cohort="held_out").drawn(1)
+
+    def treat(agent):
+        found = rollout(problem.task(), agent, problem.patients, problem.seeds, record_actions=True)
+        return found.returns[0], found.actions[0]
+
+    best, actions = treat(OracleMPC(FEW).bind(problem))
+    plan = PlanAgent(actions)
+    hasty = MPCSettings(budget=8, population=4, replan_every=100)
+    alone, _ = treat(OracleMPC(hasty).bind(problem))
+    assert alone < best
+    for settings in (hasty, FEW):
+        controller = OracleMPC(settings, plans={"found": plan}).bind(problem)
+        assert treat(controller)[0] >= best
+    with pytest.raises(ValueError, match=r"'wide' has actions of 2 numbers; allowed: 1"):
+        OracleMPC(FEW, plans={"wide": PlanAgent(np.zeros((6, 2)))}).bind(problem)
+
+
 def test_stretches_grow():
     assert knots(1, 6).tolist() == [0]
     assert knots(3, 6).tolist() == [0, 1, 2]

@@ -14,6 +14,7 @@ import pytest
 
 from oncogym.cli.main import main
 from oncogym.cli.signals import ends_on_signals
+from oncogym.parallel import ray_guard
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/environ").exists(), reason="finds processes as Linux lists them"
@@ -143,6 +144,22 @@ def test_a_ray_of_our_own_ends_with_its_command(number, group, program):
     seconds, status = running.end(number, bool(group))
     assert status == (-number if number == signal.SIGKILL else 128 + number)
     assert seconds < (ORPHANED if number == signal.SIGKILL else TOLD)
+
+
+def test_the_guard_of_a_ray_also_ends_who_was_just_starting():
+    name = uuid.uuid4().hex
+    become = "import os, sys, time; time.sleep(0.3); os.execve('/bin/sleep', ['sleep', '60'], {!r})"
+    late = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", become.format({ray_guard.MARK: name})], env={}
+    )
+    guard = subprocess.Popen(
+        [sys.executable, "-I", "-S", ray_guard.__file__, name], stdin=subprocess.PIPE
+    )
+    try:
+        guard.communicate(timeout=30.0)
+        assert late.wait(timeout=5.0) == -signal.SIGKILL
+    finally:
+        late.kill()
 
 
 def test_called_with_arguments_a_command_leaves_signals_alone(capsys):

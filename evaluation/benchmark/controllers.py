@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from oncogym.agents.mpc import MPCSettings, RecedingHorizon, find_controller
+from oncogym.agents.plan import PlanAgent
 from oncogym.envs.problem import Problem
 from oncogym.evaluation.benchmark.presets import Preset
 
 
-def controllers_of(problem: Problem, preset: Preset, seed: int) -> dict[str, RecedingHorizon]:
+def controllers_of(
+    problem: Problem,
+    preset: Preset,
+    seed: int,
+    plans: Mapping[str, PlanAgent] | None = None,
+) -> dict[str, RecedingHorizon]:
     """The preset's controllers by name, with its settings on top of the environment's.
 
     Args:
         problem: Whom they treat.
         preset: Names and settings of the controllers.
         seed: Seed of the benchmark.
+        plans: Plans by name from which they may start, beside the clinical protocols.
 
     Raises:
         UnknownNameError: There is no such controller.
@@ -24,4 +32,4 @@ def controllers_of(problem: Problem, preset: Preset, seed: int) -> dict[str, Rec
     usual = MPCSettings.suited(problem)
     belief = replace(usual.belief, seed=seed)
     settings = replace(usual, belief=belief, seed=seed, **preset.control)
-    return {name: find_controller(name)(settings) for name in preset.controllers}
+    return {name: find_controller(name)(settings, plans=plans) for name in preset.controllers}

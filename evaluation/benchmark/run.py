@@ -238,11 +238,11 @@ def _benchmark_one(
         agents = {name: agents[name] for name in wanted if name in agents}
     agents |= full_state_twins(problem, agents)
     agents["random"] = RandomAgent(int(np.prod(task.action_space.shape)), seed)
-    agents |= controllers_of(problem, preset, seed)
     bounds = {name: BoundAgent(bound) for name, bound in problem.treatment.bounds.items()}
     agents |= bounds
     say(f"{env_id}: searching an open-loop plan")
     plan, search = common_plan(problem, preset, folder, seed, executor)
+    agents |= controllers_of(problem, preset, seed, {PLAN: plan})
     agents[PLAN] = plan
     title = find_algorithm(preset.algorithm).title
     say(f"{env_id}: training {title}, {preset.training_seeds} seed(s)")

@@ -2,7 +2,8 @@
 
 Ray's agents, and workers that are still starting, outlive a driver that was killed by a minute.
 This program waits for the end of its standard input, which is the end of the driver, and then
-kills every process that has ``MARK=NAME`` (its arguments) in its environment.
+kills every process that has ``MARK=NAME`` (its arguments) in its environment. A process that is
+just becoming another program shows no environment, so one look that finds nobody proves nothing.
 """
 
 import contextlib
@@ -14,8 +15,8 @@ from pathlib import Path
 
 #: Environment variable by which the processes of a Ray are known.
 MARK = "ONCOGYM_RAY"
-# So often it looks, since what is killed may just have started others.
-_ROUNDS = 5
+# Time between two looks [s]; it ends after so many in a row that find nobody, or after so many.
+_PAUSE, _QUIET_LOOKS, _LOOKS = 0.2, 5, 50
 
 
 def _marked(text: bytes) -> list[int]:
@@ -31,11 +32,13 @@ if __name__ == "__main__":
     for _number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(_number, signal.SIG_IGN)
     sys.stdin.read()
-    for _ in range(_ROUNDS):
+    _quiet = 0
+    for _ in range(_LOOKS):
         _pids = _marked(f"{MARK}={sys.argv[1]}".encode())
         for _pid in _pids:
             with contextlib.suppress(OSError):
                 os.kill(_pid, signal.SIGKILL)
-        if not _pids:
+        _quiet = 0 if _pids else _quiet + 1
+        if _quiet == _QUIET_LOOKS:
             break
-        time.sleep(0.2)
+        time.sleep(_PAUSE)
