@@ -49,7 +49,7 @@ def test_ours_lies_within_a_day_below_the_turnover_study(found):
 @pytest.mark.slow
 def test_learners_are_told_what_the_best_is(found):
     """Value iteration of the source's own reward; see the reference rows of its optimum."""
-    assert "lasts 2583 d" in found["learner_p25_7d"].note
+    assert "lasts 2590 d" in found["learner_p25_7d"].note
     assert "lasts 2520 d" in found["learner_p25_30d"].note
     assert found["learner_base_1d"].obtained == pytest.approx(2269.586, abs=1e-3)
     assert found["doubling"].obtained == pytest.approx(1401.405 / 451.605, rel=2e-3)

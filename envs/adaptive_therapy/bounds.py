@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from oncogym.core.arrays import Floats
 from oncogym.envs.adaptive_therapy.step_kernels import DRUG_WEIGHT, YEAR
 from oncogym.envs.adaptive_therapy.value_iteration import (
-    GRID,
     TABLE_SUBSTEP,
     Objective,
     solve,
+    usual_grid,
 )
 from oncogym.envs.bounds import Bound
 
@@ -36,12 +36,13 @@ def objective_of(task: Any) -> Objective:
 
 def _decide(task: Any, lanes: NDArray[np.intp]) -> Floats:
     on_off = task.doses == "on_off"
+    doses = 2 if on_off else _DOSES
     objective = objective_of(task)
     actions = np.zeros((len(lanes), 1))
     for row, (lane, clones) in enumerate(zip(lanes, task.clones(lanes), strict=True)):
         best = solve(
-            task.patient(lane), objective, 2 if on_off else _DOSES, not on_off,
-            task.interval_days, task.progression, GRID, TABLE_SUBSTEP,
+            task.patient(lane), objective, doses, not on_off,
+            task.interval_days, task.progression, usual_grid(doses), TABLE_SUBSTEP,
         )  # fmt: skip
         actions[row] = best.dose_of_logs(*clones, task.substep)
     return actions

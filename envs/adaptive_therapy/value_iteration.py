@@ -31,8 +31,9 @@ from oncogym.envs.threads import choose
 
 FloatArray = NDArray[np.float64]
 
-#: Rows (burden) and columns (R/S) of the grid, and the largest number of either.
-GRID = (160, 240)
+# Rows (burden) and columns (R/S) of the grid. Where the drug is on or off the value has steps.
+_GRID, _GRID_ON_OFF = (160, 240), (240, 360)
+# Rows or columns at most.
 _MOST = 4000
 #: Longest step of the solver while the table is filled [d].
 TABLE_SUBSTEP = 4.0
@@ -194,6 +195,11 @@ class FeedbackOptimum:
         return self.progression * np.exp(-depth), np.exp(ratio)
 
 
+def usual_grid(doses: int) -> tuple[int, int]:
+    """Rows and columns of the table that suit a number of doses."""
+    return _GRID_ON_OFF if doses == 2 else _GRID
+
+
 def find_feedback_optimum(
     patient: AdaptivePatient | None = None,
     *,
@@ -202,7 +208,7 @@ def find_feedback_optimum(
     continuous: bool = False,
     interval_days: int = int(INTERVAL),
     progression: float = PROGRESSION,
-    grid: tuple[int, int] = GRID,
+    grid: tuple[int, int] | None = None,
     substep: float = TABLE_SUBSTEP,
 ) -> FeedbackOptimum:
     """The best doses for a patient whose clones are seen at every visit.
@@ -216,7 +222,8 @@ def find_feedback_optimum(
         interval_days: Days between decisions, a whole number from 1 to 120.
         progression: Limit as a multiple of the starting burden, above 1, its product with n0
             below 1.
-        grid: Rows (burden) and columns (R/S) of the table, 8 to 4000 each.
+        grid: Rows (burden) and columns (R/S) of the table, 8 to 4000 each; by default 160 and 240,
+            240 and 360 for two doses.
         substep: Longest step of the solver while the table is filled [d], 0.001 to 7.
 
     Returns:
@@ -232,6 +239,7 @@ def find_feedback_optimum(
     whole_number("interval_days", interval_days, 1, 120)
     whole_number("doses", doses, 2, 101)
     check_option("substep", substep, 1e-3, LONGEST_SUBSTEP, "d")
+    grid = usual_grid(doses) if grid is None else grid
     for name, count in zip(("rows", "columns"), grid, strict=True):
         whole_number(f"{name} of the grid", count, 8, _MOST)
     if not 1.0 < progression < 1.0 / who.n0:

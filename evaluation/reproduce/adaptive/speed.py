@@ -7,10 +7,10 @@ import numpy as np
 from oncogym.envs.adaptive_therapy import AdaptivePatient
 from oncogym.envs.adaptive_therapy.task import AdaptiveTask
 from oncogym.envs.adaptive_therapy.value_iteration import (
-    GRID,
     OBJECTIVES,
     TABLE_SUBSTEP,
     compute_optimum,
+    usual_grid,
 )
 from oncogym.envs.threads import limit
 from oncogym.evaluation.speed import (
@@ -71,11 +71,11 @@ def _intervals(seconds: float) -> list[Measurement]:
 
 def _tables(seconds: float) -> list[Measurement]:
     """The table of values of one patient, all threads."""
-    who = AdaptivePatient()
+    who, grid = AdaptivePatient(), usual_grid(_DOSES)
 
     def work() -> int:
         compute_optimum(
-            who, OBJECTIVES["sound"], _DOSES, False, 28, 1.2, GRID, TABLE_SUBSTEP
+            who, OBJECTIVES["sound"], _DOSES, False, 28, 1.2, grid, TABLE_SUBSTEP
         )  # fmt: skip
         return 1
 
@@ -83,7 +83,7 @@ def _tables(seconds: float) -> list[Measurement]:
     return [
         summarise(
             "value iteration, sound reward", found, "s/patient", higher_is_better=False,
-            note=f"{_DOSES} doses, {GRID[0]} x {GRID[1]} states, all threads",
+            note=f"{_DOSES} doses, {grid[0]} x {grid[1]} states, all threads",
         )
     ]  # fmt: skip
 
