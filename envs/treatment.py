@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oncogym.core.errors import nearest
+from oncogym.envs.bounds import Bound
 from oncogym.envs.cohort import Cohort, CohortName, read_description
 from oncogym.envs.literature import Publication, of_constants
 from oncogym.envs.outcomes import Trace
@@ -97,6 +98,8 @@ class Treatment:
             ``from_array`` and ``to_array``; by default the task's ``patient_class``.
         provenance: Where its constants come from, for its page.
         literature: What it rests on beside the publications that print its constants.
+        bounds: What the best is that can be done, where that is known, by name; the first one is
+            score 1 of a benchmark.
     """
 
     name: str
@@ -111,8 +114,12 @@ class Treatment:
     patient: Any = None
     provenance: Sequence[Constant] = ()
     literature: Sequence[Publication] = ()
+    bounds: Mapping[str, Bound] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in self.bounds:
+            if name in self.protocols:
+                raise ValueError(f"treatment {self.name}: {name!r} is a protocol and a bound")
         if self.patient is None:
             if self.task.patient_class is None:
                 raise ValueError(

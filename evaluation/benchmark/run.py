@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from oncogym.agents.bound import BoundAgent
 from oncogym.agents.clinical import RandomAgent, clinical_agents, full_state_twins
 from oncogym.core.checks import whole_number
 from oncogym.core.errors import UnknownNameError
@@ -48,7 +49,7 @@ from oncogym.evaluation.report.suite import suite_report
 from oncogym.training.algorithms import DEFAULT, find_algorithm
 
 PLAN = "plan"
-#: The controller that knows the patient, with score 1 where it takes part.
+#: The controller that knows the patient, with score 1 where it takes part and no bound is known.
 ORACLE = "mpc_oracle"
 #: The agent that is trained unless a preset names another algorithm.
 LEARNT = DEFAULT
@@ -237,6 +238,8 @@ def _benchmark_one(
         agents = {name: agents[name] for name in wanted if name in agents}
     agents |= full_state_twins(problem, agents)
     agents["random"] = RandomAgent(int(np.prod(task.action_space.shape)), seed)
+    bounds = {name: BoundAgent(bound) for name, bound in problem.treatment.bounds.items()}
+    agents |= bounds
     say(f"{env_id}: searching an open-loop plan")
     plan, search = common_plan(problem, preset, folder, seed, executor)
     agents |= controllers_of(problem, preset, seed, {PLAN: plan})
@@ -258,7 +261,7 @@ def _benchmark_one(
         problem,
         agents,
         baseline=problem.variant.baseline,
-        reference=ORACLE if ORACLE in agents else PLAN,
+        reference=next(iter(bounds), ORACLE if ORACLE in agents else PLAN),
         left_out=left_out,
         seed=seed,
         optimised=[PLAN],
