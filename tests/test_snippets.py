@@ -198,7 +198,8 @@ def test_printed_commands_do_what_they_say(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "page", ["README.md", "feedback.md", "processes-and-threads.md", "wrappers.md"]
+    "page",
+    ["README.md", "running.md", "feedback.md", "processes-and-threads.md", "wrappers.md"],
 )
 def test_python_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
     """The pieces of a page in order; a later one may use what an earlier one made."""

@@ -45,7 +45,7 @@ from oncogym.evaluation.harness import evaluate_problem, resolve
 from oncogym.evaluation.overview import overview_file
 from oncogym.evaluation.report.charts import lines_chart
 from oncogym.evaluation.report.drawings import Drawings
-from oncogym.evaluation.report.suite import suite_report
+from oncogym.evaluation.report.suite import OVERVIEW, suite_report
 from oncogym.training.algorithms import DEFAULT, find_algorithm
 
 PLAN = "plan"
@@ -159,13 +159,15 @@ def _run_held(
     if shown:
         output.write(STUDIES, lambda path: write_json_atomic(path, to_plain(shown)))
     table = overview_file(comparisons)
-    output.write("overview.csv", partial(write_csv_atomic, frame=table))
+    output.write(OVERVIEW, partial(write_csv_atomic, frame=table))
     summary = (
         f"{len(problems)} environment(s), up to {preset.patients} patients each, "
         f"{preset.training_seeds} training seed(s)."
     )
     with attempts.attempt("report.html"):
-        report = suite_report(comparisons, "oncogym benchmark", summary, manifest, studies=shown)
+        report = suite_report(
+            comparisons, "oncogym benchmark", summary, manifest, studies=shown, folders=folders
+        )
         output.write("report.html", report.write)
     output.drop_aside()
     if drawings is None:

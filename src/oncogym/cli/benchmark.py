@@ -19,6 +19,7 @@ from oncogym.cli.arguments import (
     path,
     settings_of,
 )
+from oncogym.cli.commands import COMMANDS
 from oncogym.core.argument_types import whole
 from oncogym.core.files import to_plain
 from oncogym.core.manifest import manifest
@@ -39,8 +40,7 @@ def add_parser(commands: Commands) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "benchmark",
-        help="protocols, rules, controllers, plans and a freshly trained PPO on the same held-out "
-        "patients",
+        help=COMMANDS["benchmark"],
         description="For each environment: clinical protocols, rules, receding-horizon control, "
         "the best of the open-loop plans that the optimisers find, and PPO agents trained on the "
         "spot treat the same held-out patients. Prints one table a treatment and writes results, "
