@@ -20,7 +20,11 @@ from oncogym.cli.main import build_parser, main
 from oncogym.envs import find_variant
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# The page that makes the run folders comes first: commands of other pages use them.
+PAGES = sorted(
+    [ROOT / "README.md", *(ROOT / "docs").glob("*.md")],
+    key=lambda page: (page.name not in ("README.md", "running.md"), page.name),
+)
 
 #: What is put in place of the printed values, by command; added where nothing is printed.
 SHORTER = {
