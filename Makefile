@@ -7,7 +7,7 @@ WORKERS ?= 2
 # Threads that wait for work must not spin beside another process.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup test check snippets lowest gpu benchmark docs interop interop-short lint dist clean clean-cache
+.PHONY: setup test check snippets lowest gpu benchmark docs site notebooks interop interop-short lint dist clean clean-cache
 
 # Makes .venv in the checkout and installs the project into it, editable.
 setup: $(STAMP)
@@ -53,7 +53,20 @@ benchmark: setup
 docs: setup
 	$(BIN)/oncogym envs --write docs/environments $(if $(RESULTS),--results $(RESULTS))
 
-# The examples with other libraries, RLlib in an environment of its own, and the README's table.
+# The documentation site in build/site; a warning, a dead link among them, is an error.
+site: setup
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
+	rm -rf build/api build/site
+	$(BIN)/python -m pip install --quiet --no-deps --target build/api .
+	$(BIN)/python -m mkdocs build --quiet --strict
+
+# The notebooks, one after the other, as scripts; minutes.
+notebooks: setup
+	for one in notebooks/*.py; do \
+	  echo "$$one"; MPLBACKEND=agg $(BIN)/python "$$one" || exit 1; \
+	done
+
+# The examples with other libraries, RLlib in an environment of its own, and the table of their page.
 interop:
 	$(PYTHON) -m venv build/interop
 	build/interop/bin/python -m pip install --quiet -c constraints.txt -r examples/requirements.txt

@@ -31,8 +31,9 @@ class Trace:
         time: Times ``(n,)``.
         values: Values ``(n,)``.
         events: Draw stems (doses) instead of a line.
-        limit: A limit to draw, or ``None``.
+        limit: A limit or a goal to draw, or ``None``.
         time_label: Label of the time axis.
+        limit_label: What the limit is, in a word or two.
     """
 
     name: str
@@ -42,3 +43,4 @@ class Trace:
     events: bool = False
     limit: float | None = None
     time_label: str = "day"
+    limit_label: str = "limit"

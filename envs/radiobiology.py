@@ -26,8 +26,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr
 
 from oncogym.core.arrays import Floats
 from oncogym.core.checks import check_option
@@ -197,7 +197,7 @@ def ntcp(doses: ArrayLike, organ: Organ, volumes: ArrayLike | None = None) -> fl
         ValueError: As in :func:`geud`.
     """
     uniform = geud(doses, 1.0 / organ.n, volumes)
-    return float(ndtr((uniform - organ.td50) / (organ.m * organ.td50)))
+    return float(scipy.special.ndtr((uniform - organ.td50) / (organ.m * organ.td50)))
 
 
 def uncomplicated_control(control: ArrayLike, complication: ArrayLike) -> Floats:

@@ -27,7 +27,7 @@ OWN_PATIENT = "patient"
 
 @dataclass(frozen=True)
 class Effort:
-    """What of a benchmark's work suits an environment whose simulations are slow; default: all.
+    """What of a benchmark's work suits an environment; default: all.
 
     Args:
         protocols: Names of the clinical protocols that take part, ``None`` for all that fit.
@@ -36,6 +36,7 @@ class Effort:
         optimizer: Name of the optimiser that searches the open-loop plan; ``None`` for the usual
             one. A model in which one draw says little takes one that meets fresh chance in every
             generation.
+        algorithms: Names of the learning algorithms that train; empty for the usual one.
         control: Settings of controllers that suit the model's speed in place of the default, by
             name of the field of ``MPCSettings``; ``belief`` holds those of ``BeliefSettings``.
         limits: Amount of work in place of the preset's, by preset and by name of its field.
@@ -44,6 +45,7 @@ class Effort:
     protocols: tuple[str, ...] | None = None
     search_options: Mapping[str, Any] = field(default_factory=dict)
     optimizer: str | None = None
+    algorithms: tuple[str, ...] = ()
     control: Mapping[str, Any] = field(default_factory=dict)
     limits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 

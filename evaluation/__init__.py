@@ -1,1 +1,1 @@
-""""""
+"""Comparisons on the same virtual patients: statistics, reports, benchmark, reproductions."""

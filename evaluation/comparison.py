@@ -30,8 +30,9 @@ from oncogym.evaluation.metrics import (
 )
 from oncogym.evaluation.numbers import show_number
 from oncogym.evaluation.report.charts import Chart, outcomes_chart, scores_chart
-from oncogym.evaluation.report.courses import Courses, browser
+from oncogym.evaluation.report.courses import Courses
 from oncogym.evaluation.report.drawings import Drawings, save_png
+from oncogym.evaluation.report.first_screen import Standing, add_first_screen
 from oncogym.evaluation.report.labels import labels_of, visible
 from oncogym.evaluation.report.page import Report
 from oncogym.evaluation.report.plots import (
@@ -53,6 +54,8 @@ _FIGURES = 20
 
 #: Files that a comparison writes into its folder, see :class:`OutputFolder`.
 TABLES = ("results.csv", "summary.csv", "comparison.json")
+#: What they hold, for the links of a report.
+LINK_TEXTS = ("every patient (CSV)", "all statistics (CSV)", "everything (JSON)")
 FILES = (
     *TABLES,
     "manifest.json",
@@ -269,13 +272,16 @@ class Comparison:
             "extras": {name: t.to_dict(orient="records") for name, t in self.extras.items()},
         }
 
-    def add_to(self, report: Report) -> None:
-        """Append tables and figures of this environment to a report."""
-        problem = self.problem
-        patients = len(problem.patients)
-        report.add_heading(problem.variant.id)
+    def add_to(self, report: Report, number: int = 0) -> None:
+        """Append this environment to a report: single courses, all patients, tables, learning.
+
+        Args:
+            report: The page.
+            number: Number of the environment in it.
+        """
+        problem, name = self.problem, self.problem.variant.id
         report.add_text(
-            f"{problem.variant.summary}. {patients} patients of the cohort "
+            f"{name}: {problem.variant.summary}. {len(problem.patients)} patients of the cohort "
             f"{problem.cohort.name!r} ({problem.cohort.description}); every agent treats the same "
             "patients with the same random streams. Intervals are 95 % bootstrap intervals over "
             f"patients; success has a Wilson interval. Score 0 = {self.labels[self.baseline]}"
@@ -284,36 +290,65 @@ class Comparison:
         )
         if self.reference_fault:
             report.add_text(f"Mind: {self.reference_fault}.")
-        name = problem.variant.id
-        report.add_table(self.table("mean"), f"{name}: mean [95 % interval]")
-        report.add_table(self.table("iqm"), f"{name}: interquartile mean [95 % interval]")
-        report.add_table(self.worst_table(), f"{name}: mean of the worst tenth of the patients")
+        report.add_heading("One patient at a time", 3)
+        report.add_chart(
+            self.courses.document(self.labels, self.protagonists, number),
+            "The first patients of the evaluation: the schedule, then the courses; a dotted line "
+            "is a limit or a goal. Pointing at a panel, or the arrow keys on it, read its values; "
+            "curves are drawn through the points that their shape needs.",
+            f"Courses in {name}",
+        )
+        report.add_heading("All patients", 3)
         caption = (
             f"{name}: every outcome. Dot and thick line: mean and its 95 % interval; box, middle "
             "line and thin line: half of the patients, median, nine of ten patients."
         )
         outcomes = outcomes_chart(self.results, self.summary, self.labels)
         report.add_chart(outcomes, caption, f"Outcomes of the agents in {name}")
-        report.add_table(
-            self.score_table(),
-            f"{name}: normalised score, and paired difference of the return, patient by patient "
-            "[95 % interval]",
-        )
         if self.scores:
             caption = f"{name}: normalised score of each agent with its 95 % interval."
             report.add_chart(
                 scores_chart(self.scores, self.labels), caption, f"Normalised scores in {name}"
             )
-        for caption, table in self.extras.items():
-            report.add_table(table, caption)
+        report.add_heading("Numbers", 3)
+        report.add_table(self.table("mean"), f"{name}: mean [95 % interval]")
+        report.add_table(
+            self.score_table(),
+            f"{name}: normalised score, and paired difference of the return, patient by patient "
+            "[95 % interval]",
+        )
+        further = {
+            f"{name}: interquartile mean [95 % interval]": self.table("iqm"),
+            f"{name}: mean of the worst tenth of the patients": self.worst_table(),
+            **self.extras,
+        }
+        for caption, table in further.items():
+            report.add_table(table, caption, folded=True)
         if self.left_out:
             report.add_text("Left out: " + "; ".join(self.left_out.values()))
+        if self.figures:
+            report.add_heading("Learning and search", 3)
         for caption, chart in self.figures.items():
             report.add_chart(chart, caption, caption)
 
-    def browser_document(self) -> JsonObject:
-        """The courses as the treatment browser of a report reads them."""
-        return self.courses.document(self.labels, self.protagonists)
+    @property
+    def standing(self) -> Standing:
+        """What the first screen of a report says of this environment."""
+        best = best_of(self.results, {self.rival, *self.learnt}) or self.baseline
+        return Standing(
+            env_id=self.problem.variant.id,
+            treatment=self.problem.treatment.title,
+            patients=len(self.problem.patients),
+            labels=self.labels,
+            sees=self.sees,
+            scores=self.scores.get("mean", {}),
+            ends=(self.baseline, self.reference or self.baseline),
+            best=best,
+            gain=self.gains[best],
+            key=self.key,
+            shown=self.protagonists,
+            trained=self.learnt,
+        )
 
     @property
     def protagonists(self) -> list[str]:
@@ -341,8 +376,9 @@ class Comparison:
                 f"oncogym: {self.problem.variant.id}",
                 f"{len(self.labels)} agents on the same {len(self.problem.patients)} patients.",
             )
+            add_first_screen(report, [self.standing])
+            report.add_links(dict(zip(TABLES, LINK_TEXTS, strict=True)))
             self.add_to(report)
-            add_browser(report, [self])
             report.add_provenance(dict(manifest))
             output.write("report.html", report.write)
         output.forget_others()
@@ -384,21 +420,6 @@ class Comparison:
         if any(trace.events for trace in next(iter(named.values()))):
             figures["What each agent gave the first patient"] = plot_schedules(named, title)
         return {**figures, **{name: draw(chart) for name, chart in self.figures.items()}}
-
-
-def add_browser(report: Report, comparisons: Sequence[Comparison]) -> None:
-    """Append the treatment browser over the patients of one or more environments."""
-    report.add_heading("Treatment browser")
-    report.add_text(
-        "What happened to single patients: choose an environment, a patient and the agents to "
-        "compare. The schedule comes first, then the courses; a dotted line is a limit."
-    )
-    report.add_chart(
-        browser([comparison.browser_document() for comparison in comparisons]),
-        "The first patients of each evaluation. Pointing at a panel, or the arrow keys on it, read "
-        "its values; curves are drawn through the points that their shape needs.",
-        "Treatment browser",
-    )
 
 
 def print_comparison(comparison: Comparison) -> None:

@@ -10,10 +10,11 @@ MISSING = "\N{EN DASH}"
 _LARGEST = 1e15
 
 
-def decimals_of(*values: float) -> int:
-    """Decimals with which the largest of some numbers has four digits; at most three."""
+def decimals_of(*values: float, significant: int = 4) -> int:
+    """Decimals with which the largest of some numbers has four digits, or others; at most three."""
     size = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
-    return 0 if size >= 1000.0 else 1 if size >= 100.0 else 2 if size >= 10.0 else 3
+    whole = 4 if size >= 1000.0 else 3 if size >= 100.0 else 2 if size >= 10.0 else int(size >= 1.0)
+    return min(max(significant - whole, 0), 3)
 
 
 def show_number(value: float | None, decimals: int | None = None) -> str:

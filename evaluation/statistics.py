@@ -66,13 +66,17 @@ class Interval:
         return f"{self.estimate:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
 
 
-def show_column(values: Sequence[object]) -> list[str]:
+def show_column(values: Sequence[object], significant: int = 4) -> list[str]:
     """The cells of a table's column for people, its numbers and intervals with the same decimals.
 
     Whole numbers and texts are shown as they are.
+
+    Args:
+        values: The cells.
+        significant: Digits that the largest number has, as far as it has that many.
     """
     estimates = [v.estimate if isinstance(v, Interval) else v for v in values]
-    digits = decimals_of(*(v for v in estimates if isinstance(v, float)))
+    digits = decimals_of(*(v for v in estimates if isinstance(v, float)), significant=significant)
 
     def show(value: object) -> str:
         if isinstance(value, Interval):

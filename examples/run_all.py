@@ -1,7 +1,7 @@
 """Run the examples whose libraries are installed and keep what they printed.
 
     python examples/run_all.py            # all that can be imported here, at their default sizes
-    python examples/run_all.py --table    # write the table in the README from examples/results.csv
+    python examples/run_all.py --table    # write the table in docs/other-libraries.md
 
 ``results.csv`` has one row an example: versions, decisions, returns, seconds. A run replaces the
 rows of the examples it ran; the others stay, so that two virtual environments can fill one file.
@@ -22,7 +22,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results.csv"
-README = HERE.parent / "README.md"
+PAGE = HERE.parent / "docs" / "other-libraries.md"
 BEGIN, END = "<!-- interop: begin -->", "<!-- interop: end -->"
 
 #: The modules without which an example cannot run, in the order of the table.
@@ -106,7 +106,7 @@ def summary(name: str) -> str:
 
 
 def table(rows: dict[str, dict[str, str]]) -> str:
-    """The table of the README."""
+    """The table of the page."""
     lines = [
         "| example | | ran with | decisions | return (before) |",
         "|---|---|---|---|---|",
@@ -119,20 +119,20 @@ def table(rows: dict[str, dict[str, str]]) -> str:
         if row["exit"] == "0" and row["return_before"]:
             result += f" ({row['return_before']})"
         result = result.replace("-", "\N{MINUS SIGN}")
-        link = f"[`{name}.py`](examples/{name}.py)"
+        link = f"[`{name}.py`](../examples/{name}.py)"
         count = f"{int(row['decisions'] or 0):,}".replace(",", " ")
         lines.append(f"| {link} | {summary(name)} | {shown} | {count} | {result} |")
     return "\n".join(lines)
 
 
 def write_table() -> None:
-    """Put the table between the marker comments of the README."""
-    text = README.read_text(encoding="utf-8")
+    """Put the table between the marker comments of the page."""
+    text = PAGE.read_text(encoding="utf-8")
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        sys.exit(f"{README} lacks the comments {BEGIN} and {END}")
-    README.write_text(f"{before}{BEGIN}\n{table(read_results())}\n{END}{after}", encoding="utf-8")
+        sys.exit(f"{PAGE} lacks the comments {BEGIN} and {END}")
+    PAGE.write_text(f"{before}{BEGIN}\n{table(read_results())}\n{END}{after}", encoding="utf-8")
 
 
 def main() -> None:
@@ -141,7 +141,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=list(EXAMPLES), default=None)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, help="other sizes than the defaults; nothing is kept")
-    parser.add_argument("--table", action="store_true", help="only write the table in the README")
+    parser.add_argument("--table", action="store_true", help="only write the table in the page")
     args = parser.parse_args()
     if args.table:
         write_table()

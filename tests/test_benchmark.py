@@ -36,7 +36,7 @@ from oncogym.evaluation.robustness.study import Request, run_robustness
 
 pytest.importorskip("stable_baselines3")
 SMALL = Preset("small", patients=24, plan_patients=4, plan_generations=3, training_seeds=2,
-               training_steps=10_000, own_plan_patients=8, controllers=("mpc_oracle",),
+               training_steps=5_000, own_plan_patients=4, controllers=("mpc_oracle",),
                control={"budget": 8, "iterations": 1, "replan_every": 10})  # fmt: skip
 ENV = "oncogym/ChemoDosingCohort-v0"
 OTHER = "oncogym/ChemoDosing-v0"
@@ -71,10 +71,14 @@ def test_tables_report_and_figures_are_complete(finished):
         for title in ("log10 kill", "Tumour-control", "Peak toxicity", "Days over", "Total dose"):
             assert title in titles
     page = (folder / "report.html").read_text(encoding="utf-8")
-    parts = ["Overview", "mean [95 % interval]", "worst tenth", "normalised score, and paired",
-             "What finding the policies took", '"kind":"lines"', '"kind":"courses"']  # fmt: skip
+    parts = ['"kind":"groups"', '<h2>Overview', '"kind":"courses"', '"kind":"ranges"',
+             "mean [95 % interval]", "normalised score, and paired", "worst tenth",
+             "What finding the policies took", '"kind":"lines"']  # fmt: skip
     places = [page.index(part) for part in parts]
     assert places == sorted(places)
+    links = re.findall(r'href="([^"#]+)"', page)
+    assert {"overview.csv", "ChemoDosingCohort-v0/results.csv"} <= set(links)
+    assert all((folder / link).is_file() for link in links)
     assert (folder / "summary.csv").exists()
     assert list((folder / "ChemoDosingCohort-v0" / "figures").glob("*.png"))
 
@@ -191,7 +195,7 @@ def test_own_plans_bound_every_common_plan(finished):
     folder, comparison = finished
     assert (folder / "ChemoDosingCohort-v0" / "own_plans.json").exists()
     (caption,) = [title for title in comparison.extras if "own" in title]
-    assert "first 8 patients" in caption
+    assert f"first {SMALL.own_plan_patients} patients" in caption
     lacks = comparison.extras[caption].set_index("agent")["own plans minus agent"]
     assert len(lacks) == len(comparison.labels)
     # The search begins with the common plan and the protocols, and chemotherapy has no chance.
@@ -231,8 +235,7 @@ def test_second_run_uses_the_finished_parts_and_shows_studies_too(finished, tmp_
     study = run_robustness(problem, agents, [Request("dose_bias")], resamples=20).document()
     again = run_benchmark([ENV], SMALL, folder, seed=3, studies=[study])[ENV]
     page = (folder / "report.html").read_text(encoding="utf-8")
-    parts = ['<h2 id="robustness-', '"kind":"losses"',
-             '"kind":"courses"']  # fmt: skip
+    parts = ['"kind":"courses"', '<section class="tab" id="robustness-', '"kind":"losses"']
     places = [page.index(part) for part in parts]
     assert places == sorted(places)
     assert (place / "results.csv").read_bytes() == before
@@ -240,7 +243,8 @@ def test_second_run_uses_the_finished_parts_and_shows_studies_too(finished, tmp_
     pd.testing.assert_frame_equal(again.summary, comparison.summary)
     # A study stays in the report when it is not named again, and stands there once when it is.
     run_benchmark([ENV], SMALL, folder, seed=3)
-    assert '<h2 id="robustness-' in (folder / "report.html").read_text(encoding="utf-8")
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert '<section class="tab" id="robustness-' in page
     assert len(all_studies(folder, [study])) == 1
     (folder / "studies.json").write_text('[{"env": "x"}]')
     with pytest.raises(CorruptFileError, match=r"studies\.json"):

@@ -104,7 +104,7 @@ def over_seeds(env):
 
 
 def test_rules_beside_ppo():
-    rows = {cells[0]: cells[1:] for cells in table_of("README.md", "cohort", "a rule")}
+    rows = {cells[0]: cells[1:] for cells in table_of("docs/results.md", "cohort", "a rule")}
     assert set(rows) == set(TREATMENTS)
     rules = results("feedback_rules")
 
@@ -122,7 +122,7 @@ def test_rules_beside_ppo():
     assert rows["EMT6/Ro"][2].startswith(over_seeds(spheroids))
     ends = over_seeds(spheroids).partition("[")[2].strip("]").replace(MINUS, "-").split(", ")
     assert float(ends[0]) < 0.0 < float(ends[1])
-    text = text_of("README.md")
+    text = text_of("docs/results.md")
     best = rules[rules["agent"].str.contains("three numbers|couch")]
     success = dict(zip(best["env"], best["success"], strict=True))
     ppo = {env: line_of("benchmark_quick", env=env, agent="ppo", metric="success")["mean"]
@@ -154,7 +154,7 @@ AGENTS = {
 
 def test_cohorts_of_the_benchmark():
     env, seen = "", set()
-    for cohort, label, sees, found, success, way in table_of("README.md", "cohort", "agent"):
+    for cohort, label, sees, found, success, way in table_of("docs/results.md", "cohort", "agent"):
         if cohort:
             name, _, patients = cohort.partition(", ")
             env = TREATMENTS[name]
@@ -184,7 +184,7 @@ def test_chemotherapy_in_detail():
         "weekly": "weekly", "daily": "daily", "threshold rule": "threshold",
         "open-loop plan": "plan", "PPO, five seeds": "ppo",
     }  # fmt: skip
-    rows = table_of("README.md", "agent", "sees", "log10 kill")
+    rows = table_of("docs/results.md", "agent", "sees", "log10 kill")
     assert [row[0] for row in rows] == list(names)
     fixed = {"source_uniform": "0", "plan": "1"}
     for label, _, kill, control, days, found in rows:
@@ -206,7 +206,7 @@ def test_chemotherapy_in_detail():
 
 
 def test_sentences_about_the_benchmark():
-    text = text_of("README.md")
+    text = text_of("docs/results.md")
     gain = cell_of("benchmark_quick", env=TREATMENTS["EMT6/Ro"], agent="plan",
                    metric="gain_over_baseline")  # fmt: skip
     assert f"gains only {gain} of return over 5 x 2 Gy" in text
@@ -216,7 +216,7 @@ def test_sentences_about_the_benchmark():
 
 
 def test_published_glioblastoma_runs():
-    text = text_of("README.md")
+    text = text_of("docs/sources.md")
     runs = results("glioblastoma_published_ppo")
     ours, theirs = (runs.query("settings == @name") for name in ("ours", "sb3"))
     assert len(ours) == len(theirs) == 5
@@ -253,7 +253,7 @@ def pooled(fidelity, runs):
 
 
 def test_tables_of_the_spheroids():
-    text = text_of("README.md")
+    text = text_of("docs/sources.md")
     offset, slope, lines = pooled("accelerated", 500)
     assert lines["ok"].astype(str).eq("True").all()
     fitness = lines[lines.index.str.startswith("fitness_")]
@@ -270,7 +270,7 @@ def test_tables_of_the_spheroids():
 
 
 def test_both_laws_of_the_spheroids():
-    text = text_of("README.md")
+    text = text_of("docs/sources.md")
     both = results("emt6ro_tables").query("fidelity == 'accelerated - exact'").set_index("id")
     sites = [abs(float(both.loc[f"course_{name}_sites", "obtained"])) for name in ("b1", "ga4")]
     largest = max(
@@ -291,7 +291,7 @@ def test_both_laws_of_the_spheroids():
 
 
 def test_schedules_of_the_sources_program():
-    text = text_of("README.md")
+    text = text_of("docs/sources.md")
     table = results("emt6ro_equality").merge(
         pd.read_csv(ROOT / "tests/data/emt6ro_random_protocols_reference.csv"),
         left_on="protocol", right_on="id",
@@ -312,7 +312,7 @@ def test_schedules_of_the_sources_program():
 
 
 def test_unseen_tumours():
-    text = text_of("README.md")
+    text = text_of("docs/sources.md")
 
     def value(agent, fidelity="accelerated"):
         chosen = results("emt6ro_v0_unseen").query(
@@ -342,7 +342,7 @@ def test_courses_of_protons():
         "clairvoyant, a bound": "clairvoyant",
         **{f"PPO, seed {seed}": f"ppo_seed_{seed}" for seed in range(5)},
     }  # fmt: skip
-    rows = table_of("README.md", "agent", "sees", "target D95 [Gy]")
+    rows = table_of("docs/sources.md", "agent", "sees", "target D95 [Gy]")
     assert [row[0] for row in rows] == list(names)
     for label, _, coverage, excess, found in rows:
         agent = names[label]
@@ -473,7 +473,7 @@ def test_errors_of_doses_of_the_spheroids():
 
 
 def test_treatments_of_the_examples_patients():
-    """What the README says of the 100 patients on whom the examples' agents are scored."""
+    """What the page says of the 100 patients on whom the examples' agents are scored."""
     found = resolve("oncogym/ChemoDosingCohort-v0", patients=100)
     task = found.task(1)
     agents = {name: clinical_agent(found.treatment, task, name)
@@ -481,14 +481,26 @@ def test_treatments_of_the_examples_patients():
     means = evaluate("oncogym/ChemoDosingCohort-v0", agents, patients=100)
     means = means.groupby("agent")["return"].mean()
     nothing, daily = (number(means[name], 2) for name in ("no_treatment", "daily"))
-    assert f"no treatment returns {nothing} and the daily protocol {daily}" in text_of("README.md")
+    assert f"no treatment returns {nothing} and the daily protocol {daily}" in text_of(
+        "docs/other-libraries.md"
+    )
 
 
 # Wording
 
 
-@pytest.mark.parametrize("path", ["README.md", "docs/robustness.md", "docs/add-a-treatment.md",
-                                  "docs/bring-your-own-policy.md"])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    [
+        "README.md",
+        "docs/results.md",
+        "docs/sources.md",
+        "docs/other-libraries.md",
+        "docs/robustness.md",
+        "docs/add-a-treatment.md",
+        "docs/bring-your-own-policy.md",
+    ],
+)
 def test_intervals_are_intervals_and_patients_are_they(path):
     text = text_of(path)
     assert "±" not in text
@@ -497,7 +509,8 @@ def test_intervals_are_intervals_and_patients_are_they(path):
 
 def test_every_results_file_is_named_by_a_document():
     text = "".join((ROOT / path).read_text(encoding="utf-8")
-                   for path in ("README.md", "docs/robustness.md", "docs/feedback.md",
+                   for path in ("README.md", "docs/results.md", "docs/sources.md",
+                                "docs/robustness.md", "docs/feedback.md",
                                 "docs/sensitivity.md"))  # fmt: skip
     named = set(re.findall(r"evaluation/results/(\w+\.csv)(?!\.gz)", text))
     there = {path.name for path in RESULTS.glob("*.csv")}
@@ -541,7 +554,10 @@ def known_intervals():
 COMPUTED = {"2.3 [−0.8, 5.5]", "−1.7 [−4.6, 1.1]", "0.7 [−0.8, 2.2]"}  # noqa: RUF001
 
 
-@pytest.mark.parametrize("path", ["README.md", "docs/robustness.md", "docs/feedback.md"])
+@pytest.mark.parametrize(
+    "path",
+    ["README.md", "docs/results.md", "docs/sources.md", "docs/robustness.md", "docs/feedback.md"],
+)
 def test_every_interval_is_one_of_the_results(path):
     text = text_of(path)
     stated = re.findall(rf"[{MINUS}-]?[\d.]+(?: %)? \[[{MINUS}-]?[\d.]+, [{MINUS}-]?[\d.]+\]", text)
@@ -564,10 +580,12 @@ def test_numbers_are_finite():
 # What a clinic can measure
 
 
-def test_who_decides_by_what_is_measured():
-    rows = table_of("README.md", "cohort", "who decides", "sees")
+@pytest.mark.parametrize("path", ["docs/results.md", "README.md"])
+def test_who_decides_by_what_is_measured(path):
+    """Everybody on the page of the results; in the README the bound, the best, PPO, the clinic."""
+    rows = table_of(path, "cohort", "who decides", "sees")
     table = results("benchmark_measurable")
-    env = ""
+    env, shown = "", {}
     for cohort, label, sees, found, success, cost, score_, gap in rows:
         if cohort:
             name, _, patients = cohort.partition(", ")
@@ -575,6 +593,7 @@ def test_who_decides_by_what_is_measured():
             assert (
                 table[table["env"].str.endswith(env)]["patients"] == int(patients.split()[0])
             ).all()
+        shown.setdefault(env, set()).add(label)
         own = table[table["env"].str.endswith(env) & (table["label"] == label)].iloc[0]
         assert sees == own["sees"]
         assert found == number(own["return"], 2)
@@ -587,6 +606,11 @@ def test_who_decides_by_what_is_measured():
             assert gap == interval(own["minus_rival"], own["low"], own["high"])
     best = table[(table["low"] == 0.0) & (table["high"] == 0.0)]
     assert set(best["sees"]) <= {"measurable", "nothing"}
+    assert len(shown) == table["env"].nunique()
+    for env, labels in shown.items():
+        own = table[table["env"].str.endswith(env)]
+        named = own[(own["agent"] == "ppo") | own["score"].isin([0.0, 1.0]) | (own["low"] == 0.0)]
+        assert set(named["label"]) <= labels
 
 
 def test_the_numbers_of_the_overview_are_those_of_the_patients():
@@ -612,4 +636,4 @@ def test_the_numbers_of_the_overview_are_those_of_the_patients():
         ("pacing@full", "pacing", "0.10"),
     ):
         assert number((wide[one] - wide[other]).mean(), 2) == said
-        assert f"{said} [" in text_of("README.md")
+        assert f"{said} [" in text_of("docs/results.md")

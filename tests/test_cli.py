@@ -117,7 +117,7 @@ def test_evaluate_writes_results_and_report(tmp_path):
         assert (folder / name).stat().st_size > 0
     assert len(list((folder / "figures").glob("*.png"))) >= 4
     page = (folder / "report.html").read_text(encoding="utf-8")
-    assert page.index("<table") < page.index("<figure")
+    assert page.index("<figure") < page.index("<table")
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["seeds"]["seed"] == 0
     assert "numpy" in manifest["versions"]

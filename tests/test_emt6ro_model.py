@@ -523,16 +523,16 @@ def test_growth_from_ten_sites():
 
 @pytest.mark.slow
 def test_random_protocols_of_the_reference():
-    """10 schedules, 50 runs each at m = 20, against 500 of the source's program each.
+    """7 schedules, 40 runs each at m = 20, against 500 of the source's program each.
 
-    The mean over all has a standard error of 1.9 sites: an offset of 10 exceeds its limit of 6 with
-    a probability of 0.98.
+    The mean over all has a standard error of 2.5 sites: an offset of 10 exceeds its limit of 6 with
+    a probability of 0.94. tests/test_reproduce_emt6ro.py holds the mean over 28 others as well.
     """
     table = pd.read_csv(DATA / "emt6ro_random_protocols_reference.csv")
     protocols = read_protocols(DATA / "emt6ro_random_protocols.txt")
     assert [p.name for p in protocols] == table["id"].tolist()
-    table, protocols = table[::2].reset_index(drop=True), protocols[::2]
-    result = simulate(protocols, reference_tumours(), runs=5, seed=3, fidelity="accelerated")
+    table, protocols = table[::3].reset_index(drop=True), protocols[::3]
+    result = simulate(protocols, reference_tumours(), runs=4, seed=3, fidelity="accelerated")
     sites = result.sites.reshape(len(table), -1)
     # Held to what 100 runs would have to meet.
     error = np.hypot(table.sd_sites / np.sqrt(500), sites.std(axis=1, ddof=1) / np.sqrt(100))

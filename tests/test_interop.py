@@ -1,4 +1,4 @@
-"""The examples with other libraries run, and the README's table is what their runs gave."""
+"""The examples with other libraries run, and the table of their page is what their runs gave."""
 
 from __future__ import annotations
 
@@ -75,15 +75,15 @@ def test_results_are_complete():
             assert float(row["return"]) > float(row["return_before"])
 
 
-def test_readme_has_the_table_of_the_results():
-    text = run_all.README.read_text(encoding="utf-8")
+def test_the_page_has_the_table_of_the_results():
+    text = run_all.PAGE.read_text(encoding="utf-8")
     shown = text.partition(run_all.BEGIN)[2].partition(run_all.END)[0]
     assert shown.strip() == run_all.table(run_all.read_results())
 
 
 def test_the_table_is_written_between_the_comments(tmp_path, monkeypatch):
-    page = tmp_path / "README.md"
-    monkeypatch.setattr(run_all, "README", page)
+    page = tmp_path / "page.md"
+    monkeypatch.setattr(run_all, "PAGE", page)
     page.write_text(f"a\n{run_all.BEGIN}\nold\n{run_all.END}\nb\n", encoding="utf-8")
     run_all.write_table()
     lines = page.read_text(encoding="utf-8").splitlines()

@@ -136,7 +136,9 @@ def test_tests_run_on_every_python_that_the_package_allows(project):
     assert setup["with"]["python-version"] == ".".join(map(str, lowest))
 
 
-@pytest.mark.parametrize(("stem", "switch"), [("release", "PUBLISH_TO_PYPI")])
+@pytest.mark.parametrize(
+    ("stem", "switch"), [("docs", "PUBLISH_SITE"), ("release", "PUBLISH_TO_PYPI")]
+)
 def test_nothing_is_published_before_it_is_switched_on(stem, switch):
     workflow = read_yaml(GITHUB / "workflows" / f"{stem}.yml")
     publishing = {

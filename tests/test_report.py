@@ -110,13 +110,70 @@ def test_page_is_balanced_self_contained_and_labelled():
     assert {link["href"] for link in page.all("a")} == {f"#{name}" for name in names}
 
 
-def test_page_opens_with_title_summary_and_first_table():
+def test_page_opens_with_title_and_summary_and_keeps_the_order():
     text = full().render()
-    order = ["<h1>Title", "One line.", "Lead table", "Before the table.", "A line", "Second table"]
+    order = ["<h1>Title", "One line.", "<nav", "Before the table.", "Lead table", "A line"]
     places = [text.index(part) for part in order]
     assert places == sorted(places)
     assert text.index('id="results"') < text.index("Lead table") < text.index('id="results-2"')
     assert Page(Report("Only a title").render()).text("h1") == ["Only a title"]
+
+
+def test_parts_links_and_folded_tables():
+    report = Report("t").add_links({"A b/results.csv": "every <patient>"})
+    for title in ("One & two", "One & two"):
+        with report.tab(title):
+            report.add_table(table(), "Numbers", folded=True)
+    text = report.render()
+    page = Page(text)
+    sections = page.all("section")
+    assert [one["id"] for one in sections] == ["one-two", "one-two-2"]
+    assert {one["data-title"] for one in sections} == {"One & two"}
+    assert text.count('<section class="tab"') == text.count("</section>") == 2
+    (link,) = page.all("a")
+    assert link["href"] == "A%20b/results.csv"
+    assert "every &lt;patient&gt;" in text
+    assert page.text("summary") == ["Numbers", "Numbers"]
+    assert [set(one) for one in page.all("details")] == [{"class"}, {"class"}]  # closed
+
+
+def test_intervals_have_quiet_ends_and_three_digits():
+    rows = [{"x": Interval(13.1529, 12.0, 14.25)}, {"x": Interval(2.0, 2.0, 2.0)}]
+    text = Report("t").add_table(rows, "c").render()
+    assert '>13.2 <span class="ends">[12.0, 14.2]</span><' in text
+    assert ">2.0<" in text
+    (small,) = re.findall(
+        r"<td[^>]*>([^<]*)<", Report("t").add_table([{"x": 0.00125}], "c").render()
+    )
+    assert small == "0.001"
+
+
+def colours_of(style: str) -> dict[str, str]:
+    return dict(re.findall(r"--(\w+): (#[0-9a-f]{3,6});", style))
+
+
+def luminance(colour: str) -> float:
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * c for c in colour[1:])
+    parts = [int(digits[i : i + 2], 16) / 255.0 for i in (0, 2, 4)]
+    linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_colours_stand_out_from_the_page(dark):
+    """By WCAG's ratio: lines 3 to 1, words 4.5 to 1."""
+    folder = Path(__file__).parents[1] / "evaluation" / "report" / "assets"
+    light, night = (folder / "report.css").read_text(encoding="utf-8").split("@media screen", 1)
+    own = colours_of(light) | (colours_of(night.partition("}")[0]) if dark else {})
+    page = luminance(own["page"])
+
+    def ratio(name: str) -> float:
+        low, high = sorted((luminance(own[name]), page))
+        return (high + 0.05) / (low + 0.05)
+
+    assert min(ratio(f"c{number}") for number in range(8)) >= 3.0
+    assert ratio("stop") >= 3.0
+    assert min(ratio(name) for name in ("ink", "soft", "accent")) >= 4.5
 
 
 def test_text_is_escaped_everywhere():
@@ -154,9 +211,10 @@ def test_cells_are_formatted_sortable_and_the_best_marked():
     page = Page(text)
     assert page.text("button") == ["agent", "success", "gain", "safe", "patients"]
     assert page.text("th") == ["A", "B", "C"]
-    assert page.text("strong") == [f"{MINUS}0.5 [{MINUS}1.0, 0.2]", "75%"]
+    assert page.text("strong") == [f"{MINUS}0.5", "75%"]
+    assert page.text("span") == [f"[{MINUS}1.0, 0.2]", "[1.0, 3.0]", "[0.0, 0.0]"]
     assert page.text("td") == [
-        "50%", "yes", "4", "2.0 [1.0, 3.0]", "no", "4", DASH, "0.0 [0.0, 0.0]", "yes", "4",
+        "50%", "yes", "4", "2.0", "no", "4", DASH, "0.0", "yes", "4",
     ]  # fmt: skip
     assert [c["data-sort"] for c in page.all("td") if "data-sort" in c] == [
         "0.5", "-0.5", "4.0", "0.75", "2.0", "4.0", "", "0.0", "4.0",
@@ -177,7 +235,7 @@ def test_text_with_hyphens_is_left_alone():
     assert page.text("td", "th") == [
         "oncogym/Toy-v0",
         "2020-01-02",
-        f"{MINUS}1.500",
+        f"{MINUS}1.50",
         f"{MINUS}infinite",
     ]
 

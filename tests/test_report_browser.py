@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import tempfile
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from chromium import Browser, find
 
 from oncogym.agents import clinical_agents
 from oncogym.agents.clinical import RandomAgent, clinical_agent
 from oncogym.evaluation.comparison import Comparison
 from oncogym.evaluation.harness import resolve
 from oncogym.evaluation.report.charts import lines_chart, scores_chart
-from oncogym.evaluation.report.courses import Courses, browser, thin
+from oncogym.evaluation.report.courses import Courses, thin
+from oncogym.evaluation.report.first_screen import MOST, scores_of_all, sentences
 from oncogym.evaluation.report.page import Report
 from oncogym.evaluation.report.plots import draw
 from oncogym.evaluation.report.suite import overview, suite_report
+from oncogym.evaluation.rivals import KeyNumber
 from oncogym.evaluation.robustness.outcome import Robustness
 from oncogym.evaluation.robustness.study import Request, run_robustness
 from oncogym.evaluation.statistics import Interval
@@ -56,17 +58,19 @@ def study() -> Robustness:
 def page(comparisons, study, tmp_path_factory) -> Path:
     report = suite_report(
         comparisons, "Two environments", "A test.", {"command": "test"},
-        studies=[study.document()],
+        studies=[study.document()], folders={env_id: f"{env_id[8:]}/" for env_id in comparisons},
     )  # fmt: skip
     return report.write(tmp_path_factory.mktemp("report") / "report.html")
 
 
 @pytest.fixture(scope="module")
 def chromium():
+    pytest.importorskip("playwright", reason="needs Playwright")
+    from chromium import Browser, find
+
     if find() is None:
         pytest.skip("Chromium is not installed")
-    # A short path of its own: the browser refuses sockets with long names.
-    with tempfile.TemporaryDirectory() as folder, Browser(Path(folder)) as browser:
+    with Browser() as browser:
         yield browser
 
 
@@ -80,95 +84,184 @@ def opened(chromium, page):
     assert chromium.requests == []
 
 
-# The last chart is the browser.
-LAST = "[...document.querySelectorAll('figure.chart')].at(-1)"
-MARK = f"{LAST}.id = 'browser'"
-CURVE = "[...document.querySelectorAll('#browser .curve')].map(c => c.getAttribute('d')).join('|')"
+# The browsers of courses, one in the part of each environment.
+MARK = """[...document.querySelectorAll('section.tab')].slice(1, 3).forEach((part, i) => {
+  part.querySelector('figure.chart').id = `browser${i}`; })"""
 
 
-def choose(browser: Browser, number: int, index: int) -> None:
-    """Choose an option of the browser's first (environment) or second (patient) list."""
+def curves(number: int) -> str:
+    paths = f"[...document.querySelectorAll('#browser{number} .curve')]"
+    return f"{paths}.map(c => c.getAttribute('d')).join('|')"
+
+
+def show_tab(browser, number: int) -> None:
+    browser.run(MARK)
+    browser.click(f"[role=tab]:nth-of-type({number + 1})")
+
+
+def choose(browser, selector: str, value: int, event: str) -> None:
+    """Set a list or a slider, and tell the page."""
+    name = "selectedIndex" if event == "change" else "value"
     browser.run(
-        f"(s => {{ s.selectedIndex = {index}; s.dispatchEvent(new Event('change')); }})"
-        f"(document.querySelectorAll('#browser select')[{number}])"
+        f"(s => {{ s.{name} = {value}; s.dispatchEvent(new Event('{event}')); }})"
+        f"(document.querySelector('{selector}'))"
     )
 
 
-def test_environment_patient_and_agents_change_the_picture(opened, comparisons):
-    opened.run(MARK)
-    told = "document.querySelector('#browser .told').textContent"
-    first = opened.run(CURVE)
-    assert first
-    assert ENVS[0] in opened.run(told)
-    assert "patient 0" in opened.run(told)
-    assert "elimination_rate" in opened.run(told)
+def test_parts_are_tabs_for_mouse_and_keyboard(opened):
+    shown = "[...document.querySelectorAll('section.tab')].flatMap((s, i) => s.hidden ? [] : [i])"
+    chosen = "[...document.querySelectorAll('[role=tab]')].map(t => t.ariaSelected)"
+    assert opened.run("document.querySelectorAll('[role=tab]').length") == 4
+    assert opened.run(shown) == [0]
+    opened.click("[role=tab]:nth-of-type(3)")
+    assert opened.run(shown) == [2]
+    assert opened.run(chosen) == ["false", "false", "true", "false"]
+    assert opened.run("location.hash") == "#chemodosing-v0"
+    for key, place in (("ArrowRight", 3), ("ArrowRight", 0), ("ArrowLeft", 3), ("Home", 0)):
+        opened.press(key)
+        assert opened.run(shown) == [place]
+    assert opened.run("document.activeElement.textContent") == "Overview"
+    # A part that is hidden has no stop of the tabulator; those of tables and lists stay few.
+    stops = """[...document.querySelectorAll('a, button, input, select, summary, [tabindex="0"]')]
+      .filter(e => e.offsetParent && e.tabIndex >= 0).length"""
+    assert opened.run(stops) < 40
+    # On paper everything is there.
+    opened.page.emulate_media(media="print")
+    assert opened.run(
+        "[...document.querySelectorAll('section.tab')].every(s => s.offsetHeight > 0)"
+    )
+    opened.page.emulate_media(media="screen")
 
-    choose(opened, 1, 3)
-    second = opened.run(CURVE)
+
+def test_the_first_screen_compares_all_treatments(opened, comparisons):
+    text = opened.run("document.querySelector('figure.chart').getAttribute('class')")
+    assert text == "chart"
+    top = opened.run("document.querySelector('figure.chart').getBoundingClientRect().top")
+    assert top < 600
+    titles = "[...document.querySelectorAll('figure.chart .title')].map(t => t.textContent)"
+    names = [env_id.rpartition("/")[2] for env_id in ENVS]
+    assert opened.run(titles) == names
+    rows = opened.run(
+        "[...document.querySelector('figure.chart').querySelectorAll('g[aria-label]')]"
+        ".map(g => g.getAttribute('aria-label'))"
+    )
+    for short, comparison in zip(names, comparisons.values(), strict=True):
+        for name in comparison.standing.rows():
+            (row,) = [r for r in rows if r.startswith(f"{short}, {comparison.labels[name]}, ")]
+            estimate = comparison.scores["mean"][name].estimate
+            said = f"{estimate:.3f}".replace("-", "\N{MINUS SIGN}") if estimate else "0"
+            assert f"score {said}" in row
+    links = opened.run(
+        "[...document.querySelectorAll('.files a')].map(a => a.getAttribute('href'))"
+    )
+    assert {"overview.csv", "ChemoDosing-v0/results.csv"} <= set(links)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_light_and_dark(opened, scheme):
+    opened.page.emulate_media(color_scheme=scheme)
+    page = opened.run("getComputedStyle(document.body).backgroundColor")
+    assert page == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 24, 28)"}[scheme]
+    opened.page.emulate_media(color_scheme="light")
+
+
+def test_patient_and_agents_change_the_picture(opened, comparisons):
+    show_tab(opened, 1)
+    told = "document.querySelector('#browser0 .told').textContent"
+    first = opened.run(curves(0))
+    assert first
+    assert f"{ENVS[0]}, patient 0" in opened.run(told)
+    assert re.search(r"elimination_rate [\d.]+ 1/d", opened.run(told))
+
+    limits = "[...document.querySelectorAll('#browser0 .limit-name')].map(t => t.textContent)"
+    assert opened.run(limits) == ["one cell 0", "limit 3"]
+    keys = "[...document.querySelectorAll('#browser0 .key .keyed')].map(t => t.textContent)"
+    shown = comparisons[ENVS[0]].protagonists
+    assert opened.run(keys) == [comparisons[ENVS[0]].labels[name] for name in shown]
+
+    choose(opened, "#browser0 input[type=range]", 3, "input")
+    second = opened.run(curves(0))
     assert second != first
     assert "patient 3" in opened.run(told)
-    opened.click("#browser .controls button[aria-label='next patient']")
+    opened.click("#browser0 .controls button[aria-label='next patient']")
     assert "patient 4" in opened.run(told)
-    assert opened.run(CURVE) != second
+    assert opened.run("document.querySelector('#browser0 input[type=range]').value") == "4"
+    assert opened.run(curves(0)) != second
+    assert opened.run("location.hash").startswith("#courses:0,4,")
 
-    choose(opened, 0, 1)
-    assert ENVS[1] in opened.run(told)
-    assert "patient 0" in opened.run(told)
-
-    count = "document.querySelectorAll('#browser .curve').length"
-    rows = "document.querySelectorAll('#browser .outcomes tbody tr').length"
+    show_tab(opened, 2)
+    assert f"{ENVS[1]}, patient 0" in opened.run(
+        "document.querySelector('#browser1 .told').textContent"
+    )
+    count = "document.querySelectorAll('#browser1 .curve').length"
+    rows = "document.querySelectorAll('#browser1 .outcomes tbody tr').length"
     agents = len(comparisons[ENVS[1]].labels)
-    assert opened.run(rows) == 2  # baseline and reference
+    shown = len(comparisons[ENVS[1]].protagonists)
+    assert opened.run(rows) == shown
     before = opened.run(count)
-    opened.click("#browser .agents label:nth-of-type(1)")
-    assert opened.run(rows) == 3
-    assert opened.run(count) == before // 2 * 3
-    opened.click("#browser .choices button:nth-of-type(2)")
+    opened.click("#browser1 details.folded summary")
+    opened.click("#browser1 .agents label:nth-of-type(1)")
+    assert opened.run(rows) == shown + 1
+    assert opened.run(count) == before // shown * (shown + 1)
+    opened.click("#browser1 .choices button:nth-of-type(2)")
     assert (opened.run(rows), opened.run(count)) == (0, 0)
-    opened.click("#browser .choices button:nth-of-type(1)")
+    opened.click("#browser1 .choices button:nth-of-type(1)")
     assert opened.run(rows) == agents
 
 
 def test_panels_tell_values_to_the_mouse_and_to_the_keyboard(opened):
-    opened.run(MARK)
-    opened.point("#browser .panel:nth-of-type(2) svg", 0.5)
-    hint = "[...document.querySelectorAll('#browser .hint')].filter(h => !h.hidden)"
+    show_tab(opened, 1)
+    opened.point("#browser0 .panel:nth-of-type(2) svg", 0.5)
+    hint = "[...document.querySelectorAll('#browser0 .hint')].filter(h => !h.hidden)"
     assert opened.run(f"{hint}.length") == 1
     assert "day" in opened.run(f"{hint}[0].textContent")
     # The cursor stands in every panel of the same axis.
-    shown = "[...document.querySelectorAll('#browser .cursor')]"
+    shown = "[...document.querySelectorAll('#browser0 .cursor')]"
     shown += ".map(c => c.getAttribute('visibility'))"
     assert set(opened.run(shown)) == {"visible"}
-    opened.run("document.querySelector('#browser .panel:nth-of-type(2) svg').focus()")
+    opened.run("document.querySelector('#browser0 .panel:nth-of-type(2) svg').focus()")
     opened.press("ArrowRight")
-    spoken = opened.run("document.querySelectorAll('#browser [aria-live]')[1].textContent")
+    spoken = opened.run("document.querySelectorAll('#browser0 [aria-live]')[1].textContent")
     assert spoken.startswith("day 0.42: ")
     assert spoken.count(";") == 2  # three agents
     opened.press("End")
-    spoken = opened.run("document.querySelectorAll('#browser [aria-live]')[1].textContent")
+    spoken = opened.run("document.querySelectorAll('#browser0 [aria-live]')[1].textContent")
     assert spoken.startswith("day 60.6: ")
 
 
 def test_measures_agents_and_tables_of_an_environment(opened):
-    svg = "document.querySelector('figure.chart svg[viewBox]').outerHTML"
-    first = opened.run(svg)
+    opened.click("[role=tab]:nth-of-type(2)")
     opened.run(
-        "(s => { s.selectedIndex = 2; s.dispatchEvent(new Event('change')); })"
-        "(document.querySelector('figure.chart select'))"
+        "document.querySelectorAll('section.tab')[1].querySelectorAll('.chart')[1].id = 'all'"
     )
-    assert opened.run("document.querySelector('figure.chart .stage svg').outerHTML") != first
-    rows = "document.querySelectorAll('figure.chart:first-of-type .stage g').length"
+    svg = "document.querySelector('#all .stage svg').outerHTML"
+    first = opened.run(svg)
+    choose(opened, "#all select", 2, "change")
+    assert opened.run(svg) != first
+    rows = "document.querySelectorAll('#all .stage g').length"
     before = opened.run(rows)
-    opened.click("figure.chart .agents label")
+    opened.click("#all details.folded summary")
+    opened.click("#all .agents label")
     assert opened.run(rows) < before
-    opened.point("figure.chart .stage g", 0.6)
-    assert "95 % interval" in opened.run("document.querySelector('.stage .hint').textContent")
-    opened.click("table.sortable thead button")
+    opened.point("#all .stage g", 0.6)
+    assert "95 % interval" in opened.run("document.querySelector('#all .hint').textContent")
+    # The arrow keys go from agent to agent, and the figure has one stop of the tabulator.
+    opened.run("document.querySelector('#all .stage g').focus()")
+    told = "document.activeElement.getAttribute('aria-label')"
+    labels = [opened.run(told)]
+    for key in ("ArrowDown", "ArrowDown", "ArrowUp"):
+        opened.press(key)
+        labels.append(opened.run(told))
+    assert labels[1] == labels[3]
+    assert len(set(labels)) == 3
+    assert opened.run("document.querySelectorAll('#all .stage g[tabindex=\"0\"]').length") == 1
+    opened.click("section:not([hidden]) table.sortable thead button")
     assert opened.run("document.querySelector('th[aria-sort]').ariaSort") == "ascending"
 
 
 def test_losses_are_told_with_their_intervals_where_there_are_any(opened, study):
-    opened.run("[...document.querySelectorAll('figure.chart')].at(-2).id = 'losses'")
+    opened.click("[role=tab]:nth-of-type(4)")
+    opened.run("[...document.querySelectorAll('figure.chart')].at(-1).id = 'losses'")
     shapes = "[...document.querySelectorAll('#losses .curve')].map(c => c.getAttribute('d')).join()"
     count = "document.querySelectorAll('#losses .panel').length"
     assert opened.run(count) == 3  # one or two missed, dose errors
@@ -201,30 +294,49 @@ def test_losses_are_told_with_their_intervals_where_there_are_any(opened, study)
     assert opened.run("document.querySelectorAll('#losses .curve').length") == 3
 
 
-def test_an_address_opens_the_browser_at_a_choice(opened, page):
+def test_an_address_opens_the_page_at_a_choice(opened, page):
+    told = "[...document.querySelectorAll('section:not([hidden]) .told')].map(t => t.textContent)"
     opened.open("about:blank")
     opened.open(page.as_uri() + "#courses:1,2,0.1.2")
-    told = opened.run(f"{LAST}.querySelector('.told').textContent")
-    assert f"{ENVS[1]}, patient 2" in told
-    assert told.count(",") >= 3
+    (said,) = opened.run(told)
+    assert said.startswith(f"{ENVS[1]}, patient 2: ")
+    assert said.partition(": ")[2].count(",") >= 2
     opened.open("about:blank")
     opened.open(page.as_uri() + "#courses:9,999,77")
-    assert ENVS[0] in opened.run(f"{LAST}.querySelector('.told').textContent")
+    assert opened.run(told) == []  # no such environment: the page as it is
+    opened.open("about:blank")
+    opened.open(page.as_uri() + "#chemodosing-v0")
+    assert opened.run("document.querySelector('[role=tab][aria-selected=true]').textContent") == (
+        "ChemoDosing-v0"
+    )
 
 
-def test_every_control_has_a_name_and_nothing_sticks_out(opened):
+@pytest.mark.parametrize("width", [390, 800, 1400])
+def test_every_control_has_a_name_and_nothing_sticks_out(opened, width):
     unnamed = """[...document.querySelectorAll('select, input, button, svg[tabindex], [role]')]
-      .filter(e => !(e.ariaLabel || e.labels?.length || e.textContent.trim())).length"""
+      .filter(e => !(e.ariaLabel || e.labels?.length || e.textContent.trim()
+        || e.hasAttribute('aria-labelledby'))).length"""
     assert opened.run(unnamed) == 0
     wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-    assert opened.run(wide) <= 0
-    opened.call(
-        "Emulation.setDeviceMetricsOverride", width=390, height=800, deviceScaleFactor=1,
-        mobile=False,
-    )  # fmt: skip
-    assert opened.run(wide) <= 0
-    opened.call("Emulation.clearDeviceMetricsOverride")
-    assert len(opened.call("Page.printToPDF")["data"]) > 10_000
+    opened.page.set_viewport_size({"width": width, "height": 800})
+    for number in range(4):
+        opened.click(f"[role=tab]:nth-of-type({number + 1})")
+        assert opened.run(wide) <= 0
+    # A wide table scrolls within its frame.
+    frames = "[...document.querySelectorAll('.scroll')].filter(f => f.offsetParent)"
+    assert opened.run(f"{frames}.every(f => getComputedStyle(f).overflowX === 'auto')")
+    opened.page.set_viewport_size({"width": 1100, "height": 900})
+    if width == 800:
+        assert len(opened.page.pdf()) > 10_000
+
+
+def test_no_number_has_an_exponent(opened):
+    texts = opened.run(
+        "[...document.querySelectorAll('td:not(.provenance *), .tick, .told, text')]"
+        ".map(e => e.textContent)"
+    )
+    assert len(texts) > 200
+    assert not [text for text in texts if re.search(r"\d(\.\d+)?e[+\-\N{MINUS SIGN}]?\d", text)]
 
 
 def test_the_page_stays_small(page):
@@ -299,7 +411,8 @@ def test_courses_are_those_of_the_agents_and_the_patients():
     np.testing.assert_allclose(doses, courses.traces["daily"][1][0].values, atol=1e-3)
     assert len(times) == len(doses)
     assert patient["outcomes"][daily][0] == pytest.approx(courses.ends["daily"].returns[1], 1e-4)
-    assert browser([document])["kind"] == "courses"
+    assert document["kind"] == "courses"
+    assert document["units"]["elimination_rate"] == "1/d"
 
 
 def test_overview_has_the_ends_the_best_rival_and_what_they_see(comparisons):
@@ -313,3 +426,45 @@ def test_overview_has_the_ends_the_best_rival_and_what_they_see(comparisons):
             comparison.labels[name]: comparison.sees[name] for name in comparison.protagonists
         }
         assert own.loc[comparison.labels["daily"], "Normalised score"].estimate == 1.0
+
+
+def test_the_sentences_are_those_of_the_numbers(comparisons):
+    first, second, third = sentences([one.standing for one in comparisons.values()]).split("\n\n")
+    for env_id, comparison in comparisons.items():
+        best, name = comparison.labels[comparison.rival], env_id.rpartition("/")[2]
+        assert f"{best} in {name}" in first
+        gain = f"{comparison.gains[comparison.rival]}".replace("-", "\N{MINUS SIGN}")
+        clinic = comparison.labels[comparison.baseline]
+        assert f"{best} minus {clinic} {gain} in {name}" in second
+    assert third == "Nothing was trained here, so no policy is held against a rule."
+
+
+def key(low: float, high: float) -> KeyNumber:
+    return KeyNumber("ppo", "rule", Interval((low + high) / 2, low, high), (0.5, 0.5), (0.0, 0.0))
+
+
+def test_the_verdict_counts_what_is_beyond_noise(comparisons):
+    standing = comparisons[ENVS[0]].standing
+    own = replace(standing, labels={**standing.labels, "ppo": "PPO", "rule": "Rule"})
+    cases = [replace(own, key=key(*ends)) for ends in ((1, 2), (-2, -1), (-1, 1), (-2, -0.5))]
+    text = sentences(cases)
+    assert "In 4 environments with a trained policy, it is beyond the best rule or" in text
+    assert "controller in 1, behind it in 2, and within noise of it in 1." in text
+    assert text.count("PPO minus Rule ") == 4
+    alone = sentences([cases[0]])
+    assert "In one environment with a trained policy" in alone
+    assert f"PPO minus Rule 1.500 [1.000, 2.000] in {own.treatment}." in alone
+
+
+def test_the_chart_keeps_the_best_and_those_of_interest(comparisons):
+    standing = comparisons[ENVS[0]].standing
+    scores = {f"a{k}": Interval(float(-k), float(-k), float(-k)) for k in range(12)}
+    own = replace(
+        standing, scores=scores, shown=["a11"], trained=["a0"], labels={n: n for n in scores},
+        sees=dict.fromkeys(scores, "nothing"), ends=("a1", "a0"),
+    )  # fmt: skip
+    assert own.rows() == [*(f"a{k}" for k in range(MOST)), "a11"]
+    chart = scores_of_all([own])
+    kinds = [row["kind"] for row in chart["groups"][0]["rows"]]
+    assert kinds == ["trained", *["fixed"] * MOST]
+    assert scores_of_all([replace(own, scores={})]) is None

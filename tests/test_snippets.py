@@ -7,6 +7,7 @@ a cluster or hours is in :data:`LEFT_OUT` with its reason.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shlex
@@ -19,7 +20,11 @@ from oncogym.cli.main import build_parser, main
 from oncogym.envs import find_variant
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# The page that makes the run folders comes first: commands of other pages use them.
+PAGES = sorted(
+    [ROOT / "README.md", *(ROOT / "docs").glob("*.md")],
+    key=lambda page: (page.name not in ("README.md", "running.md"), page.name),
+)
 
 #: What is put in place of the printed values, by command; added where nothing is printed.
 SHORTER = {
@@ -101,6 +106,75 @@ def shortened(command: str) -> list[str]:
     return [name, *rest]
 
 
+def value(arguments: list[str], option: str) -> str | None:
+    return arguments[arguments.index(option) + 1] if option in arguments else None
+
+
+def rows_of_first_table(out: str) -> list[str]:
+    """Labels in the first table whose head begins with ``agent``."""
+    lines = out.splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("agent "))
+    rows = itertools.takewhile(str.strip, lines[first + 1 :])
+    return [re.split(r"\s{2,}", row)[0] for row in rows]
+
+
+def kept_promise(arguments: list[str], out: str) -> bool:
+    """Whether what came out is what the pages say that the command does."""
+    name = arguments[0]
+    if name == "train" and "--settings" in arguments:
+        return "learning_rate:" in out
+    if name == "train":
+        place = value(arguments, "--resume") or value(arguments, "--out")
+        said = re.search(r"^policy: (\S+)$", out, re.M)
+        if said is None or not any(Path(said[1]).glob("policy.*")):
+            return False
+        return place is None or said[1] == f"{place}/policy"
+    if name == "search":
+        head, *rows = out.strip().splitlines()
+        tried = [part.partition("=")[0] for part in arguments if "=" in part]
+        return len(rows) == int(value(arguments, "--trials") or 0) and all(t in head for t in tried)
+    if name == "optimize":
+        found = re.search(r"over (\d+) patient", out), re.search(r"(\d+) simulated", out)
+        if None in found:
+            return False
+        patients, courses = (int(one[1]) for one in found)
+        rows = rows_of_first_table(out)
+        within = courses <= int(value(arguments, "--budget") or 0) * patients
+        return within and rows[0] == "the plan" and "No treatment" in rows
+    if name == "evaluate":
+        stop = next(k for k, part in enumerate(arguments[2:], 2) if part.startswith("--"))
+        agents = len(arguments[2:stop])
+        return len(rows_of_first_table(out)) in (agents, agents + 1)  # the clinic joins them
+    if name == "robustness" and "--perturb" in arguments:
+        asked = " ".join(part for part in arguments if part.startswith("missed@"))
+        rows = [line.split() for line in out.splitlines() if " missed " in line]
+        visits = {row[3] for row in rows}
+        return visits == set(asked.removeprefix("missed@").split(",")) and len(rows) % 2 == 0
+    if name == "tune":
+        return sum(line.endswith("True") for line in out.splitlines()) == 1
+    if name == "render":
+        return Path(value(arguments, "--out") or "").read_bytes().startswith(b"GIF8")
+    return name != "doctor" or out.rstrip().endswith("all well")
+
+
+def test_a_broken_promise_is_seen():
+    assert not kept_promise(["train", "id", "--out", "runs/a"], "policy: runs/b/policy\n")
+    assert not kept_promise(["search", "--try", "a=1..2", "--trials", "2"], "a trial\n1 0\n")
+    table = (
+        "over 2 patients\n{} simulated treatments\nagent  Return\nthe plan  1\nNo treatment  0\n"
+    )
+    for courses, kept in ((20, True), (21, False)):
+        arguments = ["optimize", "id", "--budget", "10"]
+        assert kept_promise(arguments, table.format(courses)) is kept
+    shown = "Mean\nagent  Return\n6 x 5 mg/L  1.0\nPacing  2.0\n\nagent  Cost\n"
+    assert rows_of_first_table(shown) == ["6 x 5 mg/L", "Pacing"]
+    assert kept_promise(["evaluate", "id", "pacing", "--patients", "4"], shown)
+    assert not kept_promise(["evaluate", "id", "a", "b", "c", "--patients", "4"], shown)
+    missed = "bmi  missed  1.000  1\nbmii  missed  1.000  1\n"
+    assert not kept_promise(["robustness", "id", "--perturb", "missed@1,5"], missed)
+    assert not kept_promise(["tune"], "a  True  True\nb  True  True\n")
+
+
 @pytest.mark.snippets
 def test_printed_commands_do_what_they_say(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -121,13 +195,15 @@ def test_printed_commands_do_what_they_say(tmp_path, monkeypatch, capsys):
         if "--out" in arguments:
             made = Path(arguments[arguments.index("--out") + 1])
             assert made.is_file() or any(made.iterdir()), command
+        assert kept_promise(arguments, said.out), (page, command, said.out[-2000:])
         done.append(command)
     assert len(done) >= 9, done
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "page", ["README.md", "feedback.md", "processes-and-threads.md", "wrappers.md"]
+    "page",
+    ["README.md", "running.md", "feedback.md", "processes-and-threads.md", "wrappers.md"],
 )
 def test_python_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
     """The pieces of a page in order; a later one may use what an earlier one made."""

@@ -12,7 +12,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq, minimize_scalar
+import scipy
 
 from oncogym.envs.adaptive_therapy.model import PROGRESSION, AdaptivePatient
 
@@ -65,7 +65,7 @@ def find_continuous_optimum(
 
     first = math.log(start_r)
     growth_scale = math.log(start_s) - rise * first
-    reaches = brentq(lambda x: grown(x) - limit, first, math.log(limit), xtol=1e-14)
+    reaches = scipy.optimize.brentq(lambda x: grown(x) - limit, first, math.log(limit), xtol=1e-14)
     # Under full dose the burden turns here; before it the limit can still be held.
     turn = math.log(fall * limit / (1.0 + fall))
 
@@ -80,7 +80,7 @@ def find_continuous_optimum(
             return math.exp(x) + math.exp(scale - fall * x) - limit
 
         low = (scale - math.log(limit)) / fall - 1e-9
-        return float(brentq(above, low, turn, xtol=1e-14)) if last > turn else last
+        return float(scipy.optimize.brentq(above, low, turn, xtol=1e-14)) if last > turn else last
 
     def time(last: float) -> float:
         scale, left = scale_of(last), leave(last)
@@ -95,8 +95,10 @@ def find_continuous_optimum(
     # The last end that full dose from the start can reach.
     top = math.log(limit) - 1e-12
     needed = math.log(start_s) + fall * first
-    latest = brentq(lambda x: scale_of(x) - needed, max(turn, first), top, xtol=1e-13)
-    best = minimize_scalar(
+    latest = scipy.optimize.brentq(
+        lambda x: scale_of(x) - needed, max(turn, first), top, xtol=1e-13
+    )
+    best = scipy.optimize.minimize_scalar(
         lambda x: -time(x), bounds=(max(turn, first), latest), method="bounded",
         options={"xatol": 1e-9},
     )  # fmt: skip

@@ -24,7 +24,14 @@ def traces(task: Any, lane: int) -> list[Trace]:
     least = math.log10(1e-12)
     return [
         Trace("dose", "dose [of full]", time[: len(doses)][given], doses[given], events=True),
-        Trace("burden", "burden [of start]", time, sensitive + resistant, limit=task.progression),
+        Trace(
+            "burden",
+            "burden [of start]",
+            time,
+            sensitive + resistant,
+            limit=task.progression,
+            limit_label="progression",
+        ),
         *(
             Trace(name, f"log10 {name}", time, np.log10(np.maximum(clone, 10.0**least)))
             for name, clone in (("sensitive", sensitive), ("resistant", resistant))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from oncogym.envs.chemo_dosing.model import simulate
 from oncogym.envs.outcomes import Trace
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _COLOURS = {"cells": "tab:blue", "drug": "tab:green", "toxicity": "tab:orange"}
 
@@ -35,7 +37,7 @@ def traces(task: Any, lane: int) -> list[Trace]:
         drug, toxicity = course.concentration, course.toxicity
     return [
         Trace("dose", "dose [mg/L]", days, sizes, events=True),
-        Trace("cells", "log10 tumour cells", time, log_cells, limit=0.0),
+        Trace("cells", "log10 tumour cells", time, log_cells, limit=0.0, limit_label="one cell"),
         Trace("drug", "drug [mg/L]", time, drug),
         Trace("toxicity", "toxicity", time, toxicity, limit=task.toxicity_limit),
     ]
@@ -43,6 +45,9 @@ def traces(task: Any, lane: int) -> list[Trace]:
 
 def picture(task: Any, lane: int) -> Figure:
     """Draw the course of one lane up to now, 640 x 480 pixels."""
+    # Not with the module: Matplotlib takes half a second.
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(6.4, 4.8), dpi=100, layout="constrained")
     by_name = {trace.name: trace for trace in traces(task, lane)}
     axes = dict(zip(_COLOURS, figure.subplots(3, 1, sharex=True), strict=True))

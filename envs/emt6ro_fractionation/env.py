@@ -254,7 +254,7 @@ _EFFORT = Effort(
             "patients": 16,
             "plan_patients": 12,
             # Four searches a course; one at each of the twenty decisions takes a minute a patient.
-            "control": {"budget": 8, "population": 4, "scenarios": 2, "replan_every": 5},
+            "control": {"budget": 8, "population": 4, "scenarios": 6, "replan_every": 5},
             "plan_generations": 5,
             "training_steps": 20_000,
             "own_plan_patients": 0,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from oncogym.envs.outcomes import Trace
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _PHASES = ("vacant", "G1", "S", "G2", "M", "D")
 _COLOURS = ("#f2f2f2", "#4c72b0", "#55a868", "#dd8452", "#c44e52", "#8172b3")
@@ -27,6 +27,11 @@ def traces(task: Any, lane: int) -> list[Trace]:
 
 def picture(task: Any, lane: int) -> Figure:
     """Draw one lane now, 640 x 480 pixels: phases with damage, oxygen, sites and doses."""
+    # Not with the module: Matplotlib takes half a second.
+    from matplotlib.colors import ListedColormap
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
     figure = Figure(figsize=(6.4, 4.8), dpi=100, layout="constrained")
     axes = figure.subplots(2, 2)
     tumour = task.tumour(lane)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.patches import Circle
 from numpy.typing import NDArray
 
 from oncogym.envs.glioblastoma_radiation import kernels
 from oncogym.envs.glioblastoma_radiation.model import GlioblastomaResult, simulate
 from oncogym.envs.outcomes import Trace
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _VIEW = 80.0  # half width of a synthetic scan, mm
 
@@ -57,6 +58,7 @@ def traces(task: Any, lane: int) -> list[Trace]:
         Trace(
             "t1_radius", "T1 radius [mm]", day, np.maximum(result.t1_radius[shown], 0.0),
             limit=kernels.DEATH_RADIUS,
+            limit_label="death",
         ),
         Trace("t2_radius", "T2 radius [mm]", day, np.maximum(result.t2_radius[shown], 0.0)),
     ]  # fmt: skip
@@ -85,6 +87,10 @@ def synthetic_scan(
 
 def picture(task: Any, lane: int) -> Figure:
     """Draw one lane now, 640 x 480 pixels: T1 and T2 scan, density profile, doses."""
+    # Not with the module: Matplotlib takes half a second.
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Circle
+
     figure = Figure(figsize=(6.4, 4.8), dpi=100, layout="constrained")
     axes = figure.subplots(2, 2)
     density = task.density(lane)

@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.sparse import issparse
 
 
 def plain_array(
@@ -27,7 +27,7 @@ def plain_array(
     Raises:
         ValueError: It is no such array.
     """
-    if issparse(value):
+    if scipy.sparse.issparse(value):
         raise error(f"{what}: a sparse matrix; allowed: a dense array")
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise error(f"{what}: some values are masked; allowed: an array without masked values")

@@ -54,10 +54,10 @@ def dose_statistics(
 
         - ``V95`` and ``V107`` [%] of the prescription;
         - the homogeneity index ``HI`` = (D2 - D98) / D50. It is 0 only for an even dose: infinite
-          where half of the target or more gets nothing, and NaN for a target of a single voxel,
-          in which a dose cannot be uneven;
+            where half of the target or more gets nothing, and NaN for a target of a single voxel,
+            in which a dose cannot be uneven;
         - Paddick's conformity index ``CI`` = (target within the 95 % isodose)^2 / (target x isodose
-          volume), from 0 (the isodose misses the target, or does not exist) to 1.
+            volume), from 0 (the isodose misses the target, or does not exist) to 1.
 
         For organs with a limit also ``excess``, the largest dose above it. Without a prescription
         ``V95``, ``V107`` and ``CI`` are NaN.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.cluster.vq import vq
+import scipy
 
 from oncogym.core.arrays import Floats, Ints
 from oncogym.envs.impt_beam_weighting.influence import DoseInfluence
@@ -44,7 +44,7 @@ def centroid_groups(influence: DoseInfluence, count: int, seed: int = 0) -> Ints
     centres = places[np.sort(rng.choice(len(places), int(count), replace=False))]
     codes = np.full(len(places), -1)
     for _ in range(_ROUNDS):
-        new, distance = vq(places, centres)
+        new, distance = scipy.cluster.vq.vq(places, centres)
         new = _filled(new.astype(np.int64), distance, int(count))
         if (new == codes).all():
             break

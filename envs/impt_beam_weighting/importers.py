@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import issparse
 
 from oncogym.core.arrays import Floats
 from oncogym.core.errors import nearest
@@ -144,7 +144,7 @@ def from_matrad(
     matrices = [
         one
         for one in cells(dij["physicalDose"])
-        if one is not None and (issparse(one) or np.size(one))
+        if one is not None and (scipy.sparse.issparse(one) or np.size(one))
     ]
     matrix = _pick(matrices, scenario, doses, f"{path}: dij.physicalDose", dtype)
     spots = matrix.shape[1]
@@ -203,13 +203,16 @@ def from_pyradplan(
             ``sqrt_beta_dose`` of a variable RBE.
 
     Raises:
-        PlanImportError, GridMismatchError, EmptyStructureError, StructureOutsideGridError,
-        UnknownNameError: As for :func:`from_matrad`.
+        PlanImportError: As for :func:`from_matrad`.
+        GridMismatchError: The same.
+        EmptyStructureError: The same.
+        StructureOutsideGridError: The same.
+        UnknownNameError: The same.
     """
     doses = _pyradplan_grid(_attribute(dij, "dose_grid", "dij"), "dij.dose_grid")
     given = _attribute(dij, "physical_dose", "dij")
     # A matrix by itself counts as a container of one.
-    alone = issparse(given) or np.asarray(given).dtype != object
+    alone = scipy.sparse.issparse(given) or np.asarray(given).dtype != object
     held = [given] if alone else list(np.asarray(given, object).ravel())
     filled = [one for one in held if one is not None]
     matrix = _pick(filled, scenario, doses, "dij.physical_dose", dtype)
@@ -387,7 +390,7 @@ def _pick(matrices: list[Any], scenario: int, doses: Grid, where: str, dtype: ob
             f"{len(matrices) - 1}" if matrices else f"{where} holds no matrix"
         )  # fmt: skip
     matrix = matrices[scenario]
-    if not issparse(matrix):
+    if not scipy.sparse.issparse(matrix):
         matrix = np.asarray(matrix)
     if matrix.ndim != 2:
         raise PlanImportError(f"{where} has {matrix.ndim} dimension(s); allowed: voxels, spots")
@@ -519,7 +522,7 @@ def _matrad_contours(cst: object, grid: Grid, path: Path) -> list[_Contour]:
 
 def _flat_vector(given: Any, shape: tuple[int, int, int]) -> Any:
     """A MATLAB column or row as a flat array, and a cube with the axes that MATLAB drops."""
-    array = given.toarray() if issparse(given) else np.asarray(given)
+    array = given.toarray() if scipy.sparse.issparse(given) else np.asarray(given)
     if array.dtype == object or array.size == 0:
         return array.ravel() if array.size == 0 else array
     if array.shape == shape[:2] and shape[2] == 1 and min(array.shape) > 1:

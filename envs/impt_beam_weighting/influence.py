@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_matrix, issparse
 
 from oncogym.core.arrays import Floats
 from oncogym.envs.impt_beam_weighting import bragg, influence_kernels, objective_kernels
@@ -276,9 +276,9 @@ class DoseInfluence:
         """
         return READERS["pyradplan"](dij, cst, **options)
 
-    def to_matrix(self) -> csr_matrix:
+    def to_matrix(self) -> scipy.sparse.csr_matrix:
         """The matrix ``(voxels, spots)`` as SciPy sparse rows; shares memory."""
-        return csr_matrix(
+        return scipy.sparse.csr_matrix(
             (self.data, self.indices, self.indptr), (self.num_voxels, self.num_spots), copy=False
         )
 
@@ -391,7 +391,7 @@ class DoseInfluence:
             )  # fmt: skip
 
 
-def influence_rows(matrix: Any, shape: Sequence[int] | None, dtype: Any) -> csr_matrix:
+def influence_rows(matrix: Any, shape: Sequence[int] | None, dtype: Any) -> scipy.sparse.csr_matrix:
     """A user's matrix as checked sparse rows of ``dtype``, never in the memory of the argument.
 
     Args:
@@ -406,7 +406,7 @@ def influence_rows(matrix: Any, shape: Sequence[int] | None, dtype: Any) -> csr_
     kept = np.dtype(dtype)
     if kept not in (np.float32, np.float64):
         raise ValueError(f"dtype is {kept}; allowed: float32 or float64")
-    if issparse(matrix):
+    if scipy.sparse.issparse(matrix):
         axes, kind = matrix.ndim, matrix.dtype
     else:
         matrix = plain_array(matrix, "the matrix", "biufcOSUmMV")
@@ -424,7 +424,7 @@ def influence_rows(matrix: Any, shape: Sequence[int] | None, dtype: Any) -> csr_
             f"shape {tuple(shape or ())} has {voxels} voxels; allowed: a row for each voxel"
             + ("; is the matrix transposed?" if turned else "")
         )
-    rows = csr_matrix(matrix)
+    rows = scipy.sparse.csr_matrix(matrix)
     if not rows.has_canonical_format:
         # A copy: the caller's own arrays may lie beneath.
         rows = rows.copy()
@@ -439,7 +439,7 @@ def influence_rows(matrix: Any, shape: Sequence[int] | None, dtype: Any) -> csr_
             f"an entry of the influence matrix is {float(wide.max()):g}; allowed: at most "
             f"{np.finfo(kept).max:g}, the largest number of {kept}"
         )
-    return csr_matrix((data, rows.indices, rows.indptr), rows.shape, copy=False)
+    return scipy.sparse.csr_matrix((data, rows.indices, rows.indptr), rows.shape, copy=False)
 
 
 def pencil_beams(

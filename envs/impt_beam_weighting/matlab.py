@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
-from scipy.sparse import csc_matrix
 
 from oncogym.core.arrays import Floats
 from oncogym.core.json_types import JsonObject
@@ -49,7 +47,7 @@ def read_mat(path: Path, names: Mapping[str, Sequence[str] | None]) -> JsonObjec
             f"{path}: a MATLAB file in HDF5 form that is damaged or incomplete: its header is "
             "there, its content is not"
         ) from None
-    except MatReadError as error:
+    except scipy.io.matlab.MatReadError as error:
         raise PlanImportError(f"{path}: no MATLAB file: {error}") from error
     except Exception as error:  # whatever a damaged file makes the reader do
         raise PlanImportError(f"{path}: a damaged MATLAB file: {error}") from error
@@ -67,7 +65,7 @@ def _is_hdf5(path: Path) -> bool:
 
 def _read_older(path: Path, names: list[str]) -> JsonObject:
     with path.open("rb") as file:
-        return dict(loadmat(file, variable_names=names))
+        return dict(scipy.io.loadmat(file, variable_names=names))
 
 
 def _read_hdf5(path: Path, names: Mapping[str, Sequence[str] | None]) -> JsonObject:
@@ -132,7 +130,7 @@ def _struct(file: Any, node: Any, fields: Sequence[str] | None) -> NDArray[Any]:
     return found
 
 
-def _sparse(node: Any, kind: str) -> csc_matrix:
+def _sparse(node: Any, kind: str) -> scipy.sparse.csc_matrix:
     starts = np.asarray(node["jc"][()], np.int64)
     rows = int(node.attrs["MATLAB_sparse"])
     if "data" in node:
@@ -143,7 +141,7 @@ def _sparse(node: Any, kind: str) -> csc_matrix:
         entries = entries["real"] + 1j * entries["imag"]
     if kind == "logical":
         entries = entries.astype(np.bool_)
-    found = csc_matrix((entries, places, starts), (rows, len(starts) - 1))
+    found = scipy.sparse.csc_matrix((entries, places, starts), (rows, len(starts) - 1))
     found.check_format(full_check=True)
     return found
 

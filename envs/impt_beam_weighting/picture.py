@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from oncogym.core.arrays import Floats
 from oncogym.envs.impt_beam_weighting.anatomies import anatomy
@@ -16,6 +15,9 @@ from oncogym.envs.impt_beam_weighting.model import simulate
 from oncogym.envs.impt_beam_weighting.phantom import Phantom
 from oncogym.envs.impt_beam_weighting.plan_library import scenario_of
 from oncogym.envs.outcomes import Trace
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _COLOURS = ("tab:green", "tab:red", "tab:orange", "tab:purple", "tab:brown", "tab:pink")
 _VIEW = 8.0  # cm around the target
@@ -55,7 +57,7 @@ def traces(task: Any, lane: int) -> list[Trace]:
     found = [
         Trace("dose", f"dose of the fraction [{unit}]", after, daily, True, time_label="fraction"),
         Trace("d95", f"target D95 [{unit}]", after, d95, limit=library.prescription,
-              time_label="fraction"),
+              time_label="fraction", limit_label="prescription"),
     ]  # fmt: skip
     for number, name in enumerate(library.organs):
         own = doses[:, library.starts[number + 1] : library.starts[number + 2]]
@@ -82,6 +84,9 @@ def _dose_axis(unit: str) -> str:
 
 def picture(task: Any, lane: int) -> Figure:
     """Draw one lane now, 640 x 480 pixels: dose, dose-volume histogram, progress."""
+    # Not with the module: Matplotlib takes half a second.
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(6.4, 4.8), dpi=100, layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.15, 1.0))
     upper, lower = right, None

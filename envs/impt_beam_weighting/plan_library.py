@@ -15,8 +15,8 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from oncogym.core.arrays import Floats
 from oncogym.envs.impt_beam_weighting import beams as pencil
@@ -165,17 +165,17 @@ def library_of_phantom(phantom: Phantom, beams: BeamSet | None = None) -> PlanLi
     sideways = np.stack([-units[:, 1], units[:, 0]], axis=1)
 
     def doses(voxels: NDArray[np.int64], lattice: Floats, average: bool) -> Floats:
-        errors = lattice_points(lattice)
-        out = np.empty((len(errors), len(weights), 1 if average else len(voxels)))
+        shifts, factors = lattice_points(lattice[:2]), 1.0 + lattice_points(lattice[2:])[:, 0]
+        size = 1 if average else len(voxels)
+        out = np.empty((len(shifts), len(factors), len(weights), size))
         choose(library_kernels.plan_doses, library_kernels.plan_doses_parallel)(
             np.ascontiguousarray(geometry.depths[:, voxels]),
             np.ascontiguousarray(geometry.offsets[:, voxels]),
-            sideways, np.ascontiguousarray(errors[:, :2]), 1.0 + errors[:, 2],
-            beams.beam_layers, beams.layer_spots, beams.reach, beams.spot_offset,
-            stacked_tables(beams.reach), bragg.TABLE_STEP, beams.air_sigma, CUT, weights, average,
-            out,
+            sideways, shifts, factors, beams.beam_layers, beams.layer_spots, beams.reach,
+            beams.spot_offset, stacked_tables(beams.reach), bragg.TABLE_STEP, beams.air_sigma, CUT,
+            weights, average, out,
         )  # fmt: skip
-        return out
+        return out.reshape(-1, len(weights), size)
 
     fine, coarse = _lattice(2, _FINE), _lattice(2, _COARSE)
     voxels, starts = _voxels(phantom.structures)
@@ -236,19 +236,21 @@ def shifted(influence: DoseInfluence, shift: Sequence[float]) -> DoseInfluence:
                          f"{len(influence.shape)} axes [cm]")  # fmt: skip
     mover = _mover(influence, moved, np.arange(influence.num_voxels))
     return DoseInfluence.from_matrix(
-        csr_matrix(mover @ influence.to_matrix()), influence.structures,
+        scipy.sparse.csr_matrix(mover @ influence.to_matrix()), influence.structures,
         prescription=influence.prescription, groups=influence.groups, shape=influence.shape,
         spacing=influence.spacing, unit=influence.unit, dtype=influence.data.dtype,
     )  # fmt: skip
 
 
-def _mover(influence: DoseInfluence, shift: Floats, voxels: NDArray[np.int64]) -> csr_matrix:
+def _mover(
+    influence: DoseInfluence, shift: Floats, voxels: NDArray[np.int64]
+) -> scipy.sparse.csr_matrix:
     """Interpolation ``(len(voxels), voxels)`` to the places of ``voxels`` after a shift."""
     shape = influence.shape or (influence.num_voxels,)
     count = len(voxels)
     rows, columns, values = [], [], []
     if not len(shift):
-        return csr_matrix((np.ones(count), (np.arange(count), voxels)),
+        return scipy.sparse.csr_matrix((np.ones(count), (np.arange(count), voxels)),
                           (count, influence.num_voxels))  # fmt: skip
     assert influence.spacing is not None
     place = np.stack(np.unravel_index(voxels, shape), axis=1) + shift / np.array(influence.spacing)
@@ -263,7 +265,7 @@ def _mover(influence: DoseInfluence, shift: Floats, voxels: NDArray[np.int64]) -
         columns.append(np.ravel_multi_index(tuple(at[inside].T), shape))
         values.append(weight[inside])
     entries = np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))
-    return csr_matrix(entries, (count, influence.num_voxels))
+    return scipy.sparse.csr_matrix(entries, (count, influence.num_voxels))
 
 
 def lattice_points(lattice: Floats) -> Floats:

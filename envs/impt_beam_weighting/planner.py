@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import Bounds, minimize
 from threadpoolctl import ThreadpoolController
 
 from oncogym.core.arrays import Floats
@@ -286,9 +287,9 @@ def _lbfgs(
                 raise _Stop("stopped by the caller")
 
         with _blas().limit(limits=1, user_api="blas"):
-            result = minimize(
-                value, begin / unit, jac=True, method="L-BFGS-B", bounds=Bounds(0.0, np.inf),
-                callback=after,
+            result = scipy.optimize.minimize(
+                value, begin / unit, jac=True, method="L-BFGS-B",
+                bounds=scipy.optimize.Bounds(0.0, np.inf), callback=after,
                 options={"maxiter": budget, "maxfun": 4 * budget, "maxcor": _MEMORY,
                          "ftol": tolerance, "gtol": 0.0},
             )  # fmt: skip
@@ -397,6 +398,7 @@ def _blas() -> ThreadpoolController:
     other: on a busy machine that took up to a hundred times as long, and rounding depended on the
     number of threads.
     """
+    import_module("scipy.optimize")  # SciPy loads a BLAS of its own, which has to be there
     return ThreadpoolController()
 
 

@@ -6,7 +6,7 @@ import warnings
 from typing import Any
 
 import numpy as np
-from scipy.sparse import issparse
+import scipy
 
 from oncogym.core.errors import nearest
 from oncogym.envs.impt_beam_weighting.checks import real_number
@@ -81,7 +81,7 @@ def _is_filled(value: Any, voxels: int) -> bool:
     """Whether a field, or a cell of it, is a matrix; an unused one is empty or the number 0."""
     if value is None:
         return False
-    if issparse(value):
+    if scipy.sparse.issparse(value):
         return value.shape[0] == voxels
     array = np.asarray(value)
     if array.dtype == object:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.sparse import csr_matrix
 
 from oncogym.core.arrays import Floats
 from oncogym.envs.impt_beam_weighting.checks import plain_array
@@ -31,7 +31,7 @@ def collapsed(influence: DoseInfluence) -> DoseInfluence:
     spots = np.arange(influence.num_spots)
     members = np.zeros((influence.num_spots, influence.num_groups))
     members[spots, influence.groups] = 1.0
-    matrix = csr_matrix(influence.to_matrix() @ csr_matrix(members))
+    matrix = scipy.sparse.csr_matrix(influence.to_matrix() @ scipy.sparse.csr_matrix(members))
     return DoseInfluence.from_matrix(
         matrix, influence.structures, prescription=influence.prescription,
         shape=influence.shape, spacing=influence.spacing, unit=influence.unit,

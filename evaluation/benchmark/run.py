@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -46,8 +47,11 @@ from oncogym.evaluation.harness import evaluate_problem, resolve
 from oncogym.evaluation.overview import overview_file
 from oncogym.evaluation.report.charts import lines_chart
 from oncogym.evaluation.report.drawings import Drawings
-from oncogym.evaluation.report.suite import suite_report
+from oncogym.evaluation.report.suite import OVERVIEW, suite_report
 from oncogym.training.algorithms import DEFAULT, find_algorithm
+
+if TYPE_CHECKING:
+    from oncogym.training.runs import TrainResult
 
 PLAN = "plan"
 #: The controller that knows the patient, with score 1 where it takes part and no bound is known.
@@ -160,13 +164,15 @@ def _run_held(
     if shown:
         output.write(STUDIES, lambda path: write_json_atomic(path, to_plain(shown)))
     table = overview_file(comparisons)
-    output.write("overview.csv", partial(write_csv_atomic, frame=table))
+    output.write(OVERVIEW, partial(write_csv_atomic, frame=table))
     summary = (
         f"{len(problems)} environment(s), up to {preset.patients} patients each, "
         f"{preset.training_seeds} training seed(s)."
     )
     with attempts.attempt("report.html"):
-        report = suite_report(comparisons, "oncogym benchmark", summary, manifest, studies=shown)
+        report = suite_report(
+            comparisons, "oncogym benchmark", summary, manifest, studies=shown, folders=folders
+        )
         output.write("report.html", report.write)
     output.drop_aside()
     if drawings is None:
@@ -204,8 +210,8 @@ def prepare(
         seed: Seed of the benchmark.
 
     Raises:
-        UnknownNameError: An id does not exist.
-        ValueError: An id is named twice, or the seeds are out of range.
+        UnknownNameError: An id or an algorithm does not exist.
+        ValueError: An id or an algorithm is named twice, or the seeds are out of range.
     """
     whole_number("training seeds", preset.training_seeds, 1, MOST_TRAINING_SEEDS)
     whole_number("seed", seed, 0, _LARGEST_SEED - preset.training_seeds)
@@ -215,8 +221,12 @@ def prepare(
         variant = find_variant(env_id)[1]
         if variant.id in problems:
             raise ValueError(f"environment {env_id!r} is named twice ({variant.id}); allowed: once")
-        presets[variant.id] = preset.suited(variant)
-        problems[variant.id] = resolve(variant.id, patients=presets[variant.id].patients, seed=seed)
+        presets[variant.id] = suited = preset.suited(variant)
+        for name in suited.algorithms:
+            find_algorithm(name)
+            if suited.algorithms.count(name) > 1:
+                raise ValueError(f"algorithm {name!r} is named twice; allowed: once")
+        problems[variant.id] = resolve(variant.id, patients=suited.patients, seed=seed)
     return presets, problems
 
 
@@ -255,17 +265,19 @@ def _benchmark_one(
     plan, search = common_plan(problem, preset, folder, seed, executor)
     agents |= controllers_of(problem, preset, seed, {PLAN: plan})
     agents[PLAN] = plan
-    title = find_algorithm(preset.algorithm).title
-    say(f"{env_id}: training {title}, {preset.training_seeds} seed(s)")
-    runs = train_seeds(
-        problem,
-        folder,
-        preset.algorithm,
-        range(seed, seed + preset.training_seeds),
-        steps=preset.training_steps,
-        options=problem.variant.effort.search_options,
-        executor=executor,
-    )
+    titles = {name: find_algorithm(name).title for name in preset.algorithms}
+    runs: dict[str, list[TrainResult]] = {}
+    for name, title in titles.items():
+        say(f"{env_id}: training {title}, {preset.training_seeds} seed(s)")
+        runs[name] = train_seeds(
+            problem,
+            folder,
+            name,
+            range(seed, seed + preset.training_seeds),
+            steps=preset.training_steps,
+            options=problem.variant.effort.search_options,
+            executor=executor,
+        )
     say(f"{env_id}: evaluating on {len(problem.patients)} patients")
     started = time.perf_counter()
     comparison = Comparison.run(
@@ -276,7 +288,7 @@ def _benchmark_one(
         left_out=left_out,
         seed=seed,
         optimised=[PLAN],
-        replicas={preset.algorithm: [run.agent(title) for run in runs]},
+        replicas={name: [run.agent(titles[name]) for run in runs[name]] for name in titles},
         executor=executor,
     )
     comparison.extras["What finding the policies took"] = pd.DataFrame(
@@ -295,7 +307,8 @@ def _benchmark_one(
                     "simulated decisions": run.steps,
                     "seconds": run.seconds,
                 }
-                for run in runs
+                for name, title in titles.items()
+                for run in runs[name]
             ),
             {
                 "method": "Evaluation of all agents",
@@ -310,13 +323,17 @@ def _benchmark_one(
         comparison.extras["How much the controllers think"] = pd.DataFrame(
             {"setting": names, "value": [str(getattr(thought, name)) for name in names]}
         )
-    comparison.extras[f"Differences of {title} to the best open-loop plan"] = against_plan(
-        comparison, preset.algorithm, title, PLAN, seed
-    )
     comparison.extras["What knowing and measuring are worth"] = price_table(comparison, seed)
-    comparison.extras[f"{title} by training seed"] = by_training_seed(
-        comparison, preset.algorithm, [run.seed for run in runs], seed
-    )
+    for name, title in titles.items():
+        comparison.extras[f"Differences of {title} to the best open-loop plan"] = against_plan(
+            comparison, name, title, PLAN, seed
+        )
+        comparison.extras[f"{title} by training seed"] = by_training_seed(
+            comparison, name, [run.seed for run in runs[name]], seed
+        )
+        curves = {f"seed {run.seed}": learning_curve(run.folder) for run in runs[name]}
+        caption = f"{title}: return on the validation patients while it learns"
+        comparison.figures[caption] = lines_chart(curves, "decisions", "mean return", mean=True)
     if preset.own_plan_patients:
         first = problem.part(slice(0, preset.own_plan_patients))
         count = len(first.patients)
@@ -325,9 +342,6 @@ def _benchmark_one(
         own = evaluate_problem(first, {"own": plans}, executor)["return"].to_numpy()
         caption = f"Distance to the best plan of each patient's own (first {count} patients)"
         comparison.extras[caption] = distance_table(comparison, own, seed)
-    curves = {f"seed {run.seed}": learning_curve(run.folder) for run in runs}
-    caption = f"{title}: return on the validation patients while it learns"
-    comparison.figures[caption] = lines_chart(curves, "decisions", "mean return", mean=True)
     return comparison
 
 

@@ -64,12 +64,15 @@ class Courses:
         """The traces of one patient by agent."""
         return {name: courses[patient] for name, courses in self.traces.items()}
 
-    def document(self, labels: Mapping[str, str], first: Sequence[str] = ()) -> JsonObject:
-        """What the treatment browser of a report reads; JSON-able.
+    def document(
+        self, labels: Mapping[str, str], first: Sequence[str] = (), number: int = 0
+    ) -> JsonObject:
+        """What the browser of courses of a report reads; JSON-able.
 
         Args:
             labels: What each agent is called.
             first: Agents that are shown at the start; by default the first two.
+            number: Number of the browser in its page, for addresses.
         """
         treatment = self.problem.treatment
         names = list(self.traces)
@@ -79,7 +82,10 @@ class Courses:
         count = min((len(courses) for courses in self.traces.values()), default=0)
         about = self._about(count)
         return {
+            "kind": "courses",
+            "number": number,
             "id": self.problem.variant.id,
+            "units": dict(treatment.patient.UNITS),
             "measures": [{"label": label, "unit": unit} for label, unit in measures],
             "agents": [{"label": labels[name], "first": name in chosen} for name in names],
             "patients": [
@@ -99,12 +105,7 @@ class Courses:
         rows = np.asarray(self.problem.patients[:count], np.float64)
         fields = self.problem.treatment.patient.FIELDS
         differ = [j for j in range(len(fields)) if count and np.ptp(rows[:, j]) > 0.0][:_FIELDS]
-        return [{fields[j]: float(f"{row[j]:.4g}") for j in differ} for row in rows]
-
-
-def browser(documents: Sequence[Mapping[str, object]]) -> JsonObject:
-    """The treatment browser over the documents of several environments."""
-    return {"kind": "courses", "environments": list(documents)}
+        return [{fields[j]: float(f"{row[j]:.3g}") for j in differ} for row in rows]
 
 
 def _outcome(end: Rollout, lane: int) -> list[float | None]:
@@ -121,7 +122,13 @@ def _panels(agents: Sequence[Sequence[Trace]]) -> JsonObject:
         courses.append([_points(own[name]) if name in own else None for name in samples])
     return {
         "panels": [
-            {"label": t.label, "time": t.time_label, "events": t.events, "limit": t.limit}
+            {
+                "label": t.label,
+                "time": t.time_label,
+                "events": t.events,
+                "limit": t.limit,
+                "limit_label": t.limit_label,
+            }
             for t in samples.values()
         ],
         "courses": courses,

@@ -11,10 +11,12 @@ import numbers
 import os
 import re
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
 
 import numpy as np
 
@@ -38,21 +40,30 @@ _SVG_LIMIT = 400_000
 _MISSING = "\N{EN DASH}"
 # Style and behaviour of the page; the scripts share one scope, in this order.
 _STYLES = ("report.css",)
-_SCRIPTS = ("tables.js", "charts.js", "losses.js", "courses.js", "start.js")
+_SCRIPTS = (
+    "tables.js",
+    "charts.js",
+    "tabs.js",
+    "groups.js",
+    "losses.js",
+    "courses.js",
+    "start.js",
+)
+# Digits of the largest number of a column.
+_SIGNIFICANT = 3
 
 
 class Report:
     """A page built piece by piece; the same pieces give the same bytes.
 
-    The page opens with `title`, the one-line `summary` and the first table, whatever was added
-    before it (a heading directly above that table moves with it); the rest keeps its order. All
+    The page opens with `title` and the one-line `summary`; everything else keeps its order. All
     text is escaped. Building methods return the report, so that calls can be chained.
     """
 
     def __init__(self, title: str, summary: str = "") -> None:
         self.title = title
         self.summary = summary
-        self._blocks: list[tuple[str, str]] = []  # kind, HTML
+        self._blocks: list[str] = []
         self._headings: list[tuple[str, str]] = []  # id, text: the second level only
         self._ids: set[str] = set()
 
@@ -64,24 +75,39 @@ class Report:
         """
         if level not in (2, 3, 4):
             raise ValueError(f"a heading has level 2, 3 or 4, got {level}")
-        stem = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "section"
-        name, count = stem, 1
-        while name in self._ids:
-            count += 1
-            name = f"{stem}-{count}"
-        self._ids.add(name)
+        name = self._new_id(text)
         if level == 2:
             self._headings.append((name, text))
-        return self._add("heading", f'<h{level} id="{name}">{_escape(text)}</h{level}>')
+        return self._add(f'<h{level} id="{name}">{_escape(text)}</h{level}>')
+
+    @contextmanager
+    def tab(self, title: str) -> Iterator[Report]:
+        """What is added within the block is a part of the page that the reader chooses by `title`.
+
+        Parts follow one another where scripts are off, and on paper.
+        """
+        name = self._new_id(title)
+        self._headings.append((name, title))
+        label = _escape(title)
+        self._add(f'<section class="tab" id="{name}" data-title="{label}">\n<h2>{label}</h2>')
+        yield self
+        self._add("</section>")
+
+    def add_links(self, links: Mapping[str, str]) -> Report:
+        """Files beside the page: what they hold by their paths relative to it."""
+        entries = ", ".join(
+            f'<a href="{_escape(quote(path))}">{_escape(text)}</a>' for path, text in links.items()
+        )
+        return self._add(f'<p class="files">Files: {entries}</p>')
 
     def add_text(self, text: str) -> Report:
         """Plain text; a blank line starts a new paragraph."""
         paragraphs = [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]
-        return self._add("text", "\n".join(f"<p>{_escape(part)}</p>" for part in paragraphs))
+        return self._add("\n".join(f"<p>{_escape(part)}</p>" for part in paragraphs))
 
     def add_code(self, text: str) -> Report:
         """Text to copy, such as a command line, with its line breaks."""
-        return self._add("text", f'<pre tabindex="0"><code>{_escape(text)}</code></pre>')
+        return self._add(f'<pre tabindex="0"><code>{_escape(text)}</code></pre>')
 
     def add_table(
         self,
@@ -92,6 +118,7 @@ class Report:
         formats: Mapping[str, Format] | None = None,
         best: Mapping[str, Literal["max", "min"]] | None = None,
         index: bool = False,
+        folded: bool = False,
     ) -> Report:
         """A table that the reader can sort by any column.
 
@@ -104,6 +131,7 @@ class Report:
                 :func:`oncogym.evaluation.statistics.show_column`. Missing values show as a dash.
             best: per column which extreme to emphasise; cells that look equal share it.
             index: show a DataFrame's row labels as the first column.
+            folded: show the caption only, until the reader unfolds it.
 
         Raises:
             ValueError: no caption, a row of the wrong length.
@@ -116,7 +144,11 @@ class Report:
         for name in (*formats, *best):
             if name not in names:
                 raise KeyError(f"no column {name!r} in the table {caption!r}; it has {names}")
-        return self._add("table", _table(names, rows, caption, formats, best))
+        text = _table(names, rows, caption, formats, best)
+        if folded:
+            label = _escape(caption)
+            text = f'<details class="folded">\n<summary>{label}</summary>\n{text}\n</details>'
+        return self._add(text)
 
     def add_figure(
         self,
@@ -153,7 +185,6 @@ class Report:
         # An <img>, for SVG too: ids of several figures cannot clash, scripts in them cannot run.
         source = f"data:{media};base64,{base64.b64encode(data).decode()}"
         return self._add(
-            "figure",
             f'<figure>\n<img src="{source}"{size} alt="{_escape(alt)}">\n'
             f"<figcaption>{_escape(caption)}</figcaption>\n</figure>",
         )
@@ -180,7 +211,6 @@ class Report:
         # A "</script>" inside a text must not end the block.
         block = text.replace("<", "\\u003c").encode("utf-8", "replace").decode("utf-8")
         return self._add(
-            "figure",
             '<figure class="chart">\n'
             f'<div class="plot" role="group" aria-label="{_escape(alt)}"></div>\n'
             "<noscript><p>JavaScript draws this figure, and it is off.</p></noscript>\n"
@@ -195,7 +225,6 @@ class Report:
             for key, value in _flatten(to_plain(manifest))
         )
         return self._add(
-            "provenance",
             '<details class="provenance">\n<summary>Provenance</summary>\n'
             '<div class="scroll" role="region" aria-label="Provenance" tabindex="0">\n'
             '<table>\n<caption class="hidden">Provenance of the results</caption>\n'
@@ -205,7 +234,6 @@ class Report:
 
     def render(self) -> str:
         """The whole page."""
-        lead, rest = self._split()
         summary = f'<p class="summary">{_escape(self.summary)}</p>' if self.summary else ""
         links = "".join(
             f'<li><a href="#{name}">{_escape(text)}</a></li>' for name, text in self._headings
@@ -213,7 +241,7 @@ class Report:
         contents = f'<nav aria-label="Contents"><ul>{links}</ul></nav>' if links else ""
         if len(self._headings) < 3:
             contents = ""
-        parts = [f"<h1>{_escape(self.title)}</h1>", summary, *lead, contents, *rest]
+        parts = [f"<h1>{_escape(self.title)}</h1>", summary, contents, *self._blocks]
         body = "\n".join(part for part in parts if part)
         return _PAGE.format(
             title=_escape(self.title), style=_asset(*_STYLES), body=body, script=_asset(*_SCRIPTS)
@@ -227,19 +255,18 @@ class Report:
         """
         return write_text_atomic(path, self.render())
 
-    def _add(self, kind: str, block: str) -> Report:
-        self._blocks.append((kind, block))
+    def _add(self, block: str) -> Report:
+        self._blocks.append(block)
         return self
 
-    def _split(self) -> tuple[list[str], list[str]]:
-        """The first table with a heading directly above it, and everything else."""
-        kinds = [kind for kind, _ in self._blocks]
-        blocks = [block for _, block in self._blocks]
-        if "table" not in kinds:
-            return [], blocks
-        last = kinds.index("table")
-        first = last - 1 if last > 0 and kinds[last - 1] == "heading" else last
-        return blocks[first : last + 1], blocks[:first] + blocks[last + 1 :]
+    def _new_id(self, text: str) -> str:
+        stem = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "section"
+        name, count = stem, 1
+        while name in self._ids:
+            count += 1
+            name = f"{stem}-{count}"
+        self._ids.add(name)
+        return name
 
 
 def _asset(*names: str) -> str:
@@ -298,18 +325,19 @@ def _show_cells(cells: Sequence[object], form: Format | None) -> list[str]:
     known = [None if _is_nan(cell) else cell for cell in cells]
     if form is None:
         plain = [float(c) if isinstance(c, np.floating) else c for c in known]
-        texts = show_column([_yes(cell) for cell in plain])
+        texts = show_column([_yes(cell) for cell in plain], _SIGNIFICANT)
     else:
         texts = [_formatted(cell, form) for cell in known]
     # A typographic minus is as wide as the digits' plus and is not broken from its number.
     return [
-        _MISSING
-        if cell is None
-        else text
-        if _number(cell) is None
-        else re.sub(r"(?<![\w.])-(?=[\d.i])", "\N{MINUS SIGN}", text)
+        _MISSING if cell is None else text if _number(cell) is None else with_minus_signs(text)
         for cell, text in zip(known, texts, strict=True)
     ]
+
+
+def with_minus_signs(text: str) -> str:
+    """A text whose numbers have typographic minus signs instead of hyphens."""
+    return re.sub(r"(?<![\w.])-(?=[\d.i])", "\N{MINUS SIGN}", text)
 
 
 def _is_nan(cell: object) -> bool:
@@ -349,7 +377,7 @@ def _table(
     winners = [_winner(n, j, shown, keys, best) for j, n in enumerate(names)]
 
     def cell(i: int, j: int) -> str:
-        text, key = _escape(shown[i][j]), keys[i][j]
+        text, key = _quiet_ends(_escape(shown[i][j]), rows[i][j]), keys[i][j]
         classes = ["num"] * numeric[j]
         if winners[j] is not None and shown[i][j] == winners[j]:
             text = f'<strong title="best in this column">{text}</strong>'
@@ -373,6 +401,14 @@ def _table(
         f'<table class="sortable">\n<caption>{_escape(caption)}</caption>\n'
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</div>"
     )
+
+
+def _quiet_ends(text: str, cell: object) -> str:
+    """The ends of an interval in a quieter type than its estimate."""
+    if not isinstance(cell, Interval) or not text.endswith("]"):
+        return text
+    estimate, space, ends = text.rpartition(" [")
+    return f'{estimate} <span class="ends">[{ends}</span>' if space else text
 
 
 def _winner(

@@ -56,6 +56,7 @@ def robustness_report(study: Mapping[str, Any], manifest: Mapping[str, Any]) -> 
         f"{len(study['agents'])} agents on the same {study['patients']} patients, as decided and "
         "under perturbations of delivery, observation and patients.",
     )
+    report.add_heading(f"Robustness: {study['env']}")
     add_study(report, study)
     return report.add_provenance(manifest)
 
@@ -63,7 +64,6 @@ def robustness_report(study: Mapping[str, Any], manifest: Mapping[str, Any]) -> 
 def add_study(report: Report, study: Mapping[str, Any]) -> None:
     """Append a study: the courses as decided, the losses as a figure and as a table."""
     name, labels = study["env"], _labels(study)
-    report.add_heading(f"Robustness: {name}")
     report.add_table(_decided(study), f"{name}: mean of the courses as decided [95 % interval]")
     report.add_text(
         f"{study['patients']} patients of the cohort {study['cohort']!r}; every agent treats the "

@@ -41,9 +41,22 @@ function show(value) {
 function exact(value) {
   if (typeof value !== "number" || Number.isNaN(value)) return show(value);
   const size = Math.abs(value);
-  const text = size >= 1e15 || (size > 0 && size < 1e-4) ? value.toExponential(2)
-    : String(+value.toPrecision(4));
-  return text.replace(/-/g, "\u2212");
+  if (size >= 1e15) return show(value);
+  // Plain digits, four of them significant, without zeros at the end.
+  const places = size > 0 ? Math.max(0, 3 - Math.floor(Math.log10(size))) : 0;
+  const text = String(places > 20 ? 0 : value.toFixed(Math.min(places, 20)));
+  const short = text.includes(".") ? text.replace(/\.?0+$/, "") : String(+value.toPrecision(4));
+  const grouped = size >= 9999.5 ? short.replace(/\B(?=(\d{3})+$)/g, "\u202f") : short;
+  return grouped.replace(/-/g, "\u2212");
+}
+
+// Three significant digits, for the cells of a table.
+function brief(value) {
+  const size = Math.abs(value);
+  if (typeof value !== "number" || !(size >= 0.0005) || size >= 999.5) {
+    return Number.isInteger(value) || size >= 999.5 ? exact(Math.round(value)) : show(value);
+  }
+  return exact(+value.toPrecision(3));
 }
 
 const titled = (label, unit) => unit ? `${label} [${unit}]` : label;
@@ -79,13 +92,17 @@ const scale = ([low, high], from, to) => value =>
 function fitted(element, redraw) {
   let last = 0;
   const fit = () => {
-    const width = Math.max(300, Math.min(1100, Math.floor(element.clientWidth)));
+    // Within a hidden tab an element has no width: what a sheet of paper has then.
+    const width = Math.max(300, Math.min(1100, Math.floor(element.clientWidth) || 700));
     if (width !== last) redraw(last = width);
   };
   new ResizeObserver(fit).observe(element);
   fit();
   return () => redraw(last);
 }
+
+// So many check boxes stand open; more of them are folded.
+const FEW = 6;
 
 // Check boxes that show and hide agents; `shown` is the set of the indices of those on.
 function agentBoxes(labels, shown, change) {
@@ -103,14 +120,14 @@ function agentBoxes(labels, shown, change) {
   all.addEventListener("click", () => { labels.forEach((_, i) => shown.add(i)); update(); change(); });
   none.addEventListener("click", () => { shown.clear(); update(); change(); });
   const entries = labels.map((label, index) => {
-    const swatch = draw("svg", { width: 22, height: 10, "aria-hidden": "true" },
-      draw("line", { x1: 1, x2: 21, y1: 5, y2: 5, style: `stroke:${colour(index)}`,
-        "stroke-width": 3, "stroke-dasharray": dash(index) }));
-    return make("label", {}, boxes[index], swatch, label);
+    return make("label", {}, boxes[index], lineOf(index), label);
   });
   update();
-  return make("fieldset", { class: "agents" }, make("legend", {}, "Agents"), ...entries,
+  const fields = make("fieldset", { class: "agents" }, make("legend", {}, "Agents"), ...entries,
     make("span", { class: "choices" }, all, none));
+  if (labels.length <= FEW) return fields;
+  return make("details", { class: "folded" }, make("summary", {}, `Choose among ${labels.length} agents`),
+    fields);
 }
 
 function chooser(label, texts, change) {
@@ -137,6 +154,13 @@ class Hint {
   }
 
   hide() { this.element.hidden = true; }
+}
+
+// A piece of the curve of an agent.
+function lineOf(index) {
+  return draw("svg", { class: "piece", width: 22, height: 10, "aria-hidden": "true" },
+    draw("line", { x1: 1, x2: 21, y1: 5, y2: 5, style: `stroke:${colour(index)}`,
+      "stroke-width": 3, "stroke-dasharray": dash(index) }));
 }
 
 function swatchOf(index) {
@@ -197,6 +221,7 @@ function valueAt(line, time, near) {
 // draws a line there. Returns the function that puts the cursor at a time.
 function panel(parent, options, moved) {
   const { width, height, xRange, xLabel, yLabel, lines, limit, zero, whole } = options;
+  const named = `${options.limitLabel || "limit"} ${exact(limit)}`;
   const box = { left: MARGIN.left, right: width - MARGIN.right, top: MARGIN.top,
     bottom: height - MARGIN.bottom };
   const numbers = lines.flatMap(line => [...line.values, ...(line.low || []), ...(line.high || [])]
@@ -215,7 +240,9 @@ function panel(parent, options, moved) {
   }
   if (limit !== null && limit !== undefined) {
     svg.append(draw("line", { class: "limit", x1: box.left, x2: box.right, y1: y(limit),
-      y2: y(limit) }, draw("title", {}, `limit ${exact(limit)}`)));
+      y2: y(limit) }, draw("title", {}, named)),
+      draw("text", { class: "limit-name", x: box.right, y: y(limit) - (y(limit) < box.top + 14 ? -13 : 5),
+        "text-anchor": "end" }, named));
   }
   lines.forEach((line, number) => {
     const style = `stroke:${colour(line.agent)}`;
@@ -325,7 +352,7 @@ DRAWERS.lines = (parent, data) => {
   };
   let again = () => {};
   const boxes = agentBoxes(data.series.map(series => series.name), shown, () => again());
-  boxes.firstElementChild.textContent = "Curves";
+  boxes.querySelector("legend, summary").textContent = "Curves";
   parent.append(...(data.series.length > 1 ? [boxes] : []), stage);
   again = fitted(stage, redraw);
 };
@@ -363,16 +390,21 @@ DRAWERS.ranges = (parent, data) => {
     const marks = Object.entries(measure.marks || {});
     const xRange = range([...numbers, ...marks.map(([, at]) => at)]);
     const [x] = frame(svg, box, xRange, [0, 1], titled(measure.label, measure.unit), "");
-    marks.forEach(([text, at], number) => {
+    const close = marks.length === 2 && Math.abs(x(marks[0][1]) - x(marks[1][1])) < 66;
+    marks.forEach(([name, at], number) => {
+      const text = close ? (number ? marks.map(mark => mark[0]).join(", ") : "") : name;
       // The words of two marks side by side point away from each other.
-      const anchor = marks.length < 2 ? "middle" : number ? "start" : "end";
+      const near = x(at) + 7 * text.length > width;
+      const anchor = near ? "end" : marks.length < 2 ? "middle" : number ? "start" : "end";
       svg.append(draw("line", { class: "mark", x1: x(at), x2: x(at), y1: box.top, y2: box.bottom }),
-        draw("text", { class: "tick", x: x(at), y: box.top - 5, "text-anchor": anchor }, text));
+        draw("text", { class: "tick", x: near ? width - 2 : x(at), y: box.top - 5,
+          "text-anchor": anchor }, text));
     });
     const hint = new Hint(stage);
     agents.forEach((agent, place) => {
       const row = measure.rows[agent], y = box.top + step * (place + 0.5), paint = colour(agent);
-      const group = draw("g", { tabindex: 0, role: "img",
+      // One stop of the tabulator a figure; the arrow keys go from row to row.
+      const group = draw("g", { tabindex: place ? -1 : 0, role: "img",
         "aria-label": describe(agent, row).join("; ") });
       group.append(draw("rect", { class: "band", x: 0, y: y - step / 2, width, height: step }));
       const letters = Math.floor((left - 12) / 7.2), label = data.agents[agent];
@@ -400,6 +432,14 @@ DRAWERS.ranges = (parent, data) => {
       for (const event of ["pointerleave", "blur"]) {
         group.addEventListener(event, () => hint.hide());
       }
+      group.addEventListener("keydown", event => {
+        const step = { ArrowUp: -1, ArrowDown: 1 }[event.key], rows = [...svg.querySelectorAll("g")];
+        if (!step || !rows[place + step]) return;
+        event.preventDefault();
+        group.setAttribute("tabindex", -1);
+        rows[place + step].setAttribute("tabindex", 0);
+        rows[place + step].focus();
+      });
       svg.append(group);
     });
     stage.prepend(svg);

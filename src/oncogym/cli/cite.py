@@ -8,6 +8,7 @@ import textwrap
 
 import oncogym
 from oncogym.cli.arguments import Commands, add_common, named
+from oncogym.cli.commands import COMMANDS
 from oncogym.core.json_types import JsonObject
 from oncogym.envs import find_variant
 from oncogym.envs.treatment import Treatment
@@ -23,7 +24,7 @@ def add_parser(commands: Commands) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "cite",
-        help="say what to cite for an environment",
+        help=COMMANDS["cite"],
         description="Print how to cite the suite and, for an environment, the publications and "
         "programs that its model, patients and protocols rest on, each with what was taken from "
         "it.",

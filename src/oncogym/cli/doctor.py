@@ -13,6 +13,7 @@ import numpy as np
 
 from oncogym import envs
 from oncogym.cli.arguments import Commands, add_common
+from oncogym.cli.commands import COMMANDS
 from oncogym.core.json_types import JsonObject
 from oncogym.core.manifest import manifest
 from oncogym.envs import treatments
@@ -25,7 +26,7 @@ def add_parser(commands: Commands) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "doctor",
-        help="say what is installed and whether it works",
+        help=COMMANDS["doctor"],
         description="Print versions, processors, threads, GPU and the place of compiled kernels, "
         "and take a few decisions in every installed treatment, alone and in a batch, which have "
         "to agree to the bit. Status 1 if anything fails. What to put into a report of a fault.",

@@ -6,10 +6,10 @@ import argparse
 import json
 
 from oncogym.cli.arguments import Commands, add_common, named, path
+from oncogym.cli.commands import COMMANDS
 from oncogym.core.json_types import JsonObject
 from oncogym.envs import find_variant, treatments
 from oncogym.envs.treatment import Treatment, Variant
-from oncogym.evaluation.report.environment_pages import write_pages
 from oncogym.evaluation.report.labels import visible
 from oncogym.evaluation.report.model_tables import model_sections, usual_task
 
@@ -18,7 +18,7 @@ def add_parser(commands: Commands) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "envs",
-        help="list the environments, or show the page of one",
+        help=COMMANDS["envs"],
         description="List the registered environments, those of other installed packages included; "
         "with an id, print its page; with --write, write the pages as Markdown.",
     )
@@ -46,6 +46,9 @@ def run(args: argparse.Namespace) -> int:
     if args.results is not None and args.write is None:
         raise ValueError("--results says what goes into the pages of --write DIR")
     if args.write is not None:
+        # Not with the module: it draws, and takes two seconds where a list takes one.
+        from oncogym.evaluation.report.environment_pages import write_pages
+
         chosen = (
             [find_variant(args.env)[0]] if args.env is not None else list(treatments().values())
         )

@@ -20,6 +20,7 @@ from oncogym.cli.arguments import (
     save_then_print,
     settings_of,
 )
+from oncogym.cli.commands import COMMANDS
 from oncogym.core.files import to_plain
 from oncogym.core.manifest import manifest
 from oncogym.core.output_folder import OutputFolder
@@ -32,7 +33,7 @@ def add_parser(commands: Commands) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "evaluate",
-        help="compare agents on the same patients",
+        help=COMMANDS["evaluate"],
         description="Treat the same patients, with the same random streams, with every agent and "
         "print statistics with 95 % intervals. AGENT is a clinical protocol of the treatment, one "
         "of its bounds, 'random', mpc_nominal, mpc_scenario or mpc_oracle (controllers that plan "

@@ -7,51 +7,28 @@ import contextlib
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 
 import oncogym
-from oncogym.cli import (
-    benchmark,
-    cite,
-    doctor,
-    envs,
-    evaluate,
-    optimize,
-    render,
-    reproduce,
-    robustness,
-    search,
-    sensitivity,
-    speed,
-    train,
-    tune,
-)
+from oncogym.cli.commands import COMMANDS
 from oncogym.cli.console import safe_streams
 from oncogym.cli.exit_status import BROKEN_PIPE, BUG, EXPLAINED, message_of, status_of
 from oncogym.cli.signals import ends_on_signals
 from oncogym.evaluation.report.labels import visible
 
-_COMMANDS = (
-    envs,
-    train,
-    search,
-    tune,
-    optimize,
-    evaluate,
-    render,
-    robustness,
-    sensitivity,
-    benchmark,
-    reproduce,
-    speed,
-    doctor,
-    cite,
-)
+# With one of these first, the parsers of other commands need no arguments.
+_ALONE = (*COMMANDS, "-h", "--help", "--version")
 # A message that is longer hides what it says.
 _LONGEST = 4000
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The argument parser of all sub-commands."""
+def build_parser(only: str | None = None) -> argparse.ArgumentParser:
+    """The argument parser of all sub-commands.
+
+    Args:
+        only: The first argument, where nothing but the command that it names is to be read: the
+            others are listed without their arguments, which need the modules that do the work.
+    """
     parser = argparse.ArgumentParser(
         prog="oncogym",
         description="Cancer-treatment planning as Gymnasium environments: list, train, optimise, "
@@ -60,8 +37,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"oncogym {oncogym.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in _COMMANDS:
-        module.add_parser(commands)
+    for name, summary in COMMANDS.items():
+        if only in (None, name):
+            import_module(f"oncogym.cli.{name}").add_parser(commands)
+        else:
+            commands.add_parser(name, help=summary)
     return parser
 
 
@@ -75,7 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = "oncogym"
     try:
         with safe_streams():
-            args = build_parser().parse_args(argv)
+            given = sys.argv[1:] if argv is None else argv
+            first = given[0] if given and given[0] in _ALONE else None
+            args = build_parser(first).parse_args(given)
             name = f"oncogym {args.command}"
             return _run(args, name)
     except OSError as error:  # standard output: nobody reads it, or there is no room for it

@@ -34,6 +34,7 @@ from oncogym.cli.arguments import (
     path,
     save_then_print,
 )
+from oncogym.cli.commands import COMMANDS
 from oncogym.cli.exit_status import CHECK_FAILED, FINE
 from oncogym.cli.search_request import SearchRequest, read_request
 from oncogym.core.argument_types import positive, seed_number, whole
@@ -61,7 +62,7 @@ def add_parser(commands: Commands) -> None:
     known = optimizers()
     parser = commands.add_parser(
         "optimize",
-        help="find the best open-loop plan of an environment",
+        help=COMMANDS["optimize"],
         description="Search for the open-loop plan with the highest mean return over the patients "
         "of a cohort. Whole populations of plans are simulated in lanes. The plan is printed in "
         "physical units beside the clinic's, with return and cost of both and of no treatment; the "

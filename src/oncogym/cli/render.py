@@ -14,6 +14,7 @@ from oncogym.cli.arguments import (
     path,
     read_options,
 )
+from oncogym.cli.commands import COMMANDS
 from oncogym.core.argument_types import positive, whole
 from oncogym.envs.problem import MOST_PATIENTS
 from oncogym.evaluation.agent_names import load_agents
@@ -25,7 +26,7 @@ def add_parser(commands: Commands) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "render",
-        help="draw the course of one patient as a film or a picture",
+        help=COMMANDS["render"],
         description="Treat one patient with one agent and draw what happens, one picture for each "
         "decision. AGENT is what oncogym evaluate takes: a clinical protocol, random, a "
         "controller, the folder of a trained policy, or a plan.json.",

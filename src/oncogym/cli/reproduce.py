@@ -16,6 +16,7 @@ from oncogym.cli.arguments import (
     save_then_print,
     settings_of,
 )
+from oncogym.cli.commands import COMMANDS
 from oncogym.core.files import to_plain, write_json_atomic
 from oncogym.core.json_types import JsonObject
 from oncogym.core.manifest import manifest
@@ -31,7 +32,7 @@ def add_parser(commands: Commands) -> None:
     known = "; ".join(f"{source.name}: {source.title}" for source in sources().values())
     parser = commands.add_parser(
         "reproduce",
-        help="the numbers of a source document beside ours",
+        help=COMMANDS["reproduce"],
         description="Compute every number that a source document prints, and what else is stated "
         "about it, and compare. Exit status 1 when a check fails.",
         epilog=f"Sources: {known}.",

@@ -18,6 +18,7 @@ from oncogym.cli.arguments import (
     save_then_print,
     settings_of,
 )
+from oncogym.cli.commands import COMMANDS
 from oncogym.core.files import to_plain
 from oncogym.core.manifest import manifest
 from oncogym.core.output_folder import OutputFolder
@@ -34,7 +35,7 @@ def add_parser(commands: Commands) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "robustness",
-        help="what missed, delayed and wrong fractions cost each agent",
+        help=COMMANDS["robustness"],
         description="Treat the same patients, with the same random streams, with every agent, as "
         "decided and under perturbations of delivery, observation and patients, and print by how "
         "much each gets worse, patient by patient, with 95 % intervals. AGENT as for evaluate.",

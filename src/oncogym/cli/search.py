@@ -14,6 +14,7 @@ from oncogym.cli.arguments import (
     read_options,
     read_pairs,
 )
+from oncogym.cli.commands import COMMANDS
 from oncogym.cli.train import wrapper
 from oncogym.core.argument_types import positive
 from oncogym.core.files import to_plain
@@ -25,7 +26,7 @@ def add_parser(commands: Commands) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "search",
-        help="look for hyper-parameters of a learning algorithm",
+        help=COMMANDS["search"],
         description="Train with values that Optuna proposes, each trial in a folder of its own, "
         "and stop those that are behind. What counts is the best mean return on the validation "
         "patients. Started again with the same --out, the search goes on, with more --trials too.",

@@ -18,6 +18,7 @@ from oncogym.cli.arguments import (
     save_then_print,
     settings_of,
 )
+from oncogym.cli.commands import COMMANDS
 from oncogym.core.argument_types import real
 from oncogym.core.files import to_plain, write_csv_atomic, write_json_atomic
 from oncogym.core.manifest import manifest
@@ -40,7 +41,7 @@ def add_parser(commands: Commands) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "sensitivity",
-        help="which agent wins when the reward weighs its terms otherwise",
+        help=COMMANDS["sensitivity"],
         description="Treat the same patients once with every agent, then multiply one weight of "
         "the reward after the other and rank the agents anew, without treating again. Controllers, "
         "searched plans and trained policies act as for the weights that they were made with. "

@@ -12,6 +12,7 @@ from dataclasses import replace
 from tqdm import tqdm
 
 from oncogym.cli.arguments import Commands, add_common, named, settings_of
+from oncogym.cli.commands import COMMANDS
 from oncogym.core.argument_types import positive
 from oncogym.core.errors import nearest
 from oncogym.core.files import to_plain
@@ -26,7 +27,7 @@ def add_parser(commands: Commands) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "speed",
-        help="steps and simulations per second",
+        help=COMMANDS["speed"],
         description="Time a model and its environments, and, where there is one, the "
         "implementation that it is compared to in the same process. Figures are medians over "
         "several repeats; they depend on the machine and on what else it does.",

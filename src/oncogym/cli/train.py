@@ -21,6 +21,7 @@ from oncogym.cli.arguments import (
     read_options,
     read_pairs,
 )
+from oncogym.cli.commands import COMMANDS
 from oncogym.core.argument_types import positive, seed_number
 from oncogym.core.files import to_plain
 from oncogym.envs.registry import find_variant
@@ -38,7 +39,7 @@ def add_parser(commands: Commands) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "train",
-        help="train a policy",
+        help=COMMANDS["train"],
         description="Train a policy over native lanes. The run folder gets the settings, "
         "checkpoints, TensorBoard scalars, progress.csv and the best policy on the validation "
         "patients. `oncogym train --algo NAME --settings` lists the hyper-parameters of an "

@@ -21,6 +21,7 @@ from oncogym.cli.arguments import (
     read_pairs,
     save_then_print,
 )
+from oncogym.cli.commands import COMMANDS
 from oncogym.core.argument_types import whole
 from oncogym.core.files import to_plain, write_csv_atomic
 from oncogym.envs.problem import MOST_PATIENTS, Problem
@@ -33,7 +34,7 @@ def add_parser(commands: Commands) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "tune",
-        help="choose the numbers of a clinical rule",
+        help=COMMANDS["tune"],
         description="Try every combination of a rule's grid on the same patients. Chosen is the "
         "highest mean return of those that cost no more than the id's clinical protocol. Without "
         "RULE, the rules of the treatment that have a grid are listed.",
