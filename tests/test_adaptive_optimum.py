@@ -6,6 +6,7 @@ import csv
 import json
 import pickle
 import re
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from oncogym.envs.adaptive_therapy import (
 )
 from oncogym.envs.adaptive_therapy.task import AdaptiveTask
 from oncogym.envs.bounds import Bound
+from oncogym.evaluation.benchmark.run import find_reference
 from oncogym.evaluation.harness import evaluate_problem, resolve
 
 ADAPTIVE = get_treatment("adaptive_therapy")
@@ -298,3 +300,19 @@ def test_bad_input_is_named(options, message):
         find_feedback_optimum(**options)
     with pytest.raises(ValueError, match="sensitive"):
         find_feedback_optimum(doses=3).dose(0.0, 0.1)
+
+
+def test_the_bound_is_score_one_of_a_benchmark():
+    agents = ["at50", "optimum", "mpc_oracle", "plan"]
+    assert find_reference(ADAPTIVE, agents) == "optimum"
+    assert find_reference(get_treatment("chemo_dosing"), agents) == "mpc_oracle"
+    assert find_reference(get_treatment("chemo_dosing"), ["weekly", "plan"]) == "plan"
+
+
+def test_thoughts_about_patients_do_not_warn():
+    """Particles may be patients whom full dose controls for ever; nobody asked for them."""
+    problem = resolve("AdaptiveTherapyCohort-v0", patients=2, options={"decisions": 4})
+    belief = BeliefSettings(particles=16, moves=3, least_share=0.95)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        evaluate_problem(problem, {"mpc": ScenarioMPC(MPCSettings(8, belief=belief))})

@@ -14,10 +14,10 @@ from oncogym.cli.main import main
 from oncogym.envs.adaptive_therapy import AdaptivePatient, simulate_rule
 from oncogym.evaluation.reproduce.adaptive import figures, published, source, trial
 
-# No single interval gives them all, the list of the trial is older than its abstract, and the
-# trial's model does not explain its adaptive arm.
+# Only one of ten synthetic patients fits by an interval of 30 d, and no interval fits all; the list
+# of the trial is older than its abstract; the trial's model does not explain its adaptive arm.
 KNOWN = {
-    *(f"synthetic_{number}_AT" for number in range(10)),
+    *(f"synthetic_{number}_AT" for number in range(10) if number != 3),
     "trial_adaptive",
     "trial_model_adaptive",
 }
@@ -31,8 +31,7 @@ def found():
 @pytest.mark.slow
 def test_all_but_the_known_deviations_hold(found):
     failed = {name for name, check in found.items() if not check.ok}
-    assert failed <= KNOWN
-    assert {"trial_adaptive", "trial_model_adaptive"} <= failed
+    assert failed == KNOWN
     assert sum(name.startswith("turnover_") for name in found) == 125
 
 

@@ -142,7 +142,7 @@ from oncogym.envs.adaptive_therapy.protocols import PROTOCOLS
 from oncogym.envs.adaptive_therapy.provenance import CONSTANTS, LITERATURE
 from oncogym.envs.adaptive_therapy.task import AdaptiveTask
 from oncogym.envs.cohort import standard_cohorts
-from oncogym.envs.treatment import Treatment, Variant
+from oncogym.envs.treatment import Effort, Treatment, Variant
 
 _NOMINAL = tuple(float(value) for value in AdaptivePatient().to_array())
 
@@ -170,6 +170,23 @@ TREATMENT = Treatment(
             options={"cohort": "population", "observation": "measurable"},
             evaluation_cohort="held_out",
             baseline="at50",
+            effort=Effort(
+                # Courses take fifty decisions; controllers think for two thirds of the time.
+                limits={
+                    "quick": {
+                        "patients": 16,
+                        "plan_patients": 12,
+                        "plan_generations": 11,
+                        "training_steps": 1_000_000,
+                        "control": {
+                            "budget": 128,
+                            "population": 12,
+                            "scenarios": 8,
+                            "replan_every": 2,
+                        },
+                    },
+                },
+            ),
         ),
     ),
     cohorts=standard_cohorts(_NOMINAL, draw_patients),

@@ -142,7 +142,12 @@ class FeedbackOptimum:
         return self.dose_of_logs(*_logs(sensitive, resistant), substep)
 
     def dose_of_logs(self, log_s: float, log_r: float, substep: float) -> float:
-        """:meth:`dose` for logarithms of both clones, which can be further apart."""
+        """:meth:`dose` for logarithms of both clones, which can be further apart.
+
+        Args:
+            log_s, log_r: Logarithms of the sensitive and the resistant clone.
+            substep: Longest step of the solver [d].
+        """
         weights = self.objective.weights()
         return float(
             kernel.choose_dose(
@@ -264,7 +269,18 @@ def compute_optimum(
     grid: tuple[int, int],
     substep: float,
 ) -> FeedbackOptimum:
-    """:func:`find_feedback_optimum` without checks, for patients who never progress, too."""
+    """:func:`find_feedback_optimum` without checks, for patients who never progress, too.
+
+    Args:
+        who: The patient.
+        objective: What a course is worth.
+        doses: Number of doses of the grid.
+        continuous: Whether doses between these can be given, too.
+        interval_days: Days between decisions.
+        progression: Limit as a multiple of the starting burden.
+        grid: Rows and columns of the table.
+        substep: Longest step of the solver while the table is filled [d].
+    """
     rows, columns = grid
     low = math.log(who.fR / (1.0 - who.fR)) - _MARGIN
     cfg = np.zeros(kernel.SETTINGS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,8 @@ from oncogym.core.run_lock import hold
 from oncogym.envs import treatments
 from oncogym.envs.problem import Problem
 from oncogym.envs.registry import find_variant
-from oncogym.evaluation.benchmark.controllers import controllers_of
+from oncogym.envs.treatment import Treatment
+from oncogym.evaluation.benchmark.controllers import control_settings, controllers_of
 from oncogym.evaluation.benchmark.folder import (
     check_parts,
     check_settings,
@@ -229,6 +230,17 @@ def prepare(
     return presets, problems
 
 
+def find_reference(treatment: Treatment, agents: Collection[str]) -> str:
+    """Who has score 1: a bound of the treatment, the controller that knows the patient, the plan.
+
+    Args:
+        treatment: The treatment.
+        agents: Names of those who take part, the plan included or to come.
+    """
+    known = [name for name in (*treatment.bounds, ORACLE) if name in agents]
+    return known[0] if known else PLAN
+
+
 def _benchmark_one(
     problem: Problem,
     preset: Preset,
@@ -248,8 +260,7 @@ def _benchmark_one(
         agents = {name: agents[name] for name in wanted if name in agents}
     agents |= full_state_twins(problem, agents)
     agents["random"] = RandomAgent(int(np.prod(task.action_space.shape)), seed)
-    bounds = {name: BoundAgent(bound) for name, bound in problem.treatment.bounds.items()}
-    agents |= bounds
+    agents |= {name: BoundAgent(bound) for name, bound in problem.treatment.bounds.items()}
     say(f"{env_id}: searching an open-loop plan")
     plan, search = common_plan(problem, preset, folder, seed, executor)
     agents |= controllers_of(problem, preset, seed, {PLAN: plan})
@@ -273,7 +284,7 @@ def _benchmark_one(
         problem,
         agents,
         baseline=problem.variant.baseline,
-        reference=next(iter(bounds), ORACLE if ORACLE in agents else PLAN),
+        reference=find_reference(problem.treatment, agents),
         left_out=left_out,
         seed=seed,
         optimised=[PLAN],
@@ -306,6 +317,12 @@ def _benchmark_one(
             },
         ]
     )
+    if preset.controllers:
+        thought = control_settings(problem, preset, seed)
+        names = ("budget", "population", "scenarios", "replan_every", "horizon")
+        comparison.extras["How much the controllers think"] = pd.DataFrame(
+            {"setting": names, "value": [str(getattr(thought, name)) for name in names]}
+        )
     comparison.extras["What knowing and measuring are worth"] = price_table(comparison, seed)
     for name, title in titles.items():
         comparison.extras[f"Differences of {title} to the best open-loop plan"] = against_plan(
