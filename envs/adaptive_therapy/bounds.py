@@ -39,12 +39,12 @@ def _decide(task: Any, lanes: NDArray[np.intp]) -> Floats:
     doses = 2 if on_off else _DOSES
     objective = objective_of(task)
     actions = np.zeros((len(lanes), 1))
-    for row, (lane, clones) in enumerate(zip(lanes, task.clones(lanes), strict=True)):
+    for row, (lane, (log_s, log_r)) in enumerate(zip(lanes, task.clones(lanes), strict=True)):
         best = solve(
             task.patient(lane), objective, doses, not on_off,
             task.interval_days, task.progression, usual_grid(doses), TABLE_SUBSTEP,
         )  # fmt: skip
-        actions[row] = best.dose_of_logs(*clones, task.substep)
+        actions[row] = best.dose_of_logs(log_s, log_r, task.substep)
     return actions
 
 

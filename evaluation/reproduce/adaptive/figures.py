@@ -10,8 +10,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from oncogym.agents.agent import Agent
 from oncogym.agents.bound import BoundAgent
 from oncogym.agents.clinical import clinical_agent
+from oncogym.agents.delegate import Delegate
 from oncogym.agents.rollout import rollout
 from oncogym.core.arrays import Floats
 from oncogym.core.files import write_bytes_atomic
@@ -65,21 +67,23 @@ class Followed:
         self.course = simulate(doses)
 
 
-class _Watching:
+class _Watching(Delegate):
     """An agent whose observations are kept."""
 
-    def __init__(self, agent: Any) -> None:
-        self._agent = agent
+    def __init__(self, agent: Agent) -> None:
+        super().__init__(agent)
         self.seen: list[NDArray[Any]] = []
 
-    def attend(self, task: AdaptiveTask) -> _Watching:
-        if hasattr(self._agent, "attend"):
-            self._agent = self._agent.attend(task)
-        return self
-
-    def predict(self, observation: NDArray[Any], **given: Any) -> Any:
+    def predict(
+        self,
+        observation: NDArray[Any],
+        state: Any = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[Any], Any]:
+        """Ask the agent, and keep what was seen."""
         self.seen.append(observation.copy())
-        return self._agent.predict(observation, **given)
+        return super().predict(observation, state, episode_start, deterministic)
 
 
 def follow_agents() -> dict[str, Followed]:
@@ -88,13 +92,13 @@ def follow_agents() -> dict[str, Followed]:
     for name in AGENTS:
         task = AdaptiveTask(1, observation="measurable")
         if name in TREATMENT.bounds:
-            agent: Any = BoundAgent(TREATMENT.bounds[name])
+            agent: Agent = BoundAgent(TREATMENT.bounds[name])
         else:
             agent = clinical_agent(TREATMENT, task, name)
         watching = _Watching(agent)
         rollout(task, watching, AdaptivePatient().to_array()[None])
         markers = np.concatenate([task.marker(seen) for seen in watching.seen])
-        found[name] = Followed(agent.label, task.given(0), markers)
+        found[name] = Followed(getattr(agent, "label", name), task.given(0), markers)
     return found
 
 
