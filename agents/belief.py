@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from oncogym.envs import streams
 from oncogym.envs.problem import Problem
 from oncogym.envs.snapshots import Snapshot
 from oncogym.envs.therapy import Floats, StepResult, TherapyTask
+from oncogym.envs.validity import ModelRangeWarning
 
 # Observations are float32: numbers that differ by this share are the same.
 _ROUNDING = 1e-6
@@ -428,10 +430,13 @@ class Belief:
         before: Snapshot | None = None
         task, lanes = self._proposals, self._lanes[who].ravel()
         shape = rows.shape[:2]
-        shown = task.reset(
-            lanes, rows.reshape(len(lanes), -1), self._keys[0][who].ravel(),
-            np.zeros(len(lanes), np.uint64),
-        ).astype(np.float64).reshape(*shape, -1)  # fmt: skip
+        with warnings.catch_warnings():
+            # Thoughts about patients may leave what the model is made for.
+            warnings.simplefilter("ignore", ModelRangeWarning)
+            shown = task.reset(
+                lanes, rows.reshape(len(lanes), -1), self._keys[0][who].ravel(),
+                np.zeros(len(lanes), np.uint64),
+            ).astype(np.float64).reshape(*shape, -1)  # fmt: skip
         active = np.zeros(task.num_lanes, np.bool_)
         active[lanes] = True
         newest = self._fit(who, shown, rows, 0)

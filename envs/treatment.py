@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oncogym.core.errors import nearest
+from oncogym.envs.bounds import Bound
 from oncogym.envs.cohort import Cohort, CohortName, read_description
 from oncogym.envs.literature import Publication, of_constants
 from oncogym.envs.outcomes import Trace
@@ -26,7 +27,7 @@ OWN_PATIENT = "patient"
 
 @dataclass(frozen=True)
 class Effort:
-    """What of a benchmark's work suits an environment whose simulations are slow; default: all.
+    """What of a benchmark's work suits an environment; default: all.
 
     Args:
         protocols: Names of the clinical protocols that take part, ``None`` for all that fit.
@@ -35,6 +36,7 @@ class Effort:
         optimizer: Name of the optimiser that searches the open-loop plan; ``None`` for the usual
             one. A model in which one draw says little takes one that meets fresh chance in every
             generation.
+        algorithms: Names of the learning algorithms that train; empty for the usual one.
         control: Settings of controllers that suit the model's speed in place of the default, by
             name of the field of ``MPCSettings``; ``belief`` holds those of ``BeliefSettings``.
         limits: Amount of work in place of the preset's, by preset and by name of its field.
@@ -43,6 +45,7 @@ class Effort:
     protocols: tuple[str, ...] | None = None
     search_options: Mapping[str, Any] = field(default_factory=dict)
     optimizer: str | None = None
+    algorithms: tuple[str, ...] = ()
     control: Mapping[str, Any] = field(default_factory=dict)
     limits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -97,6 +100,8 @@ class Treatment:
             ``from_array`` and ``to_array``; by default the task's ``patient_class``.
         provenance: Where its constants come from, for its page.
         literature: What it rests on beside the publications that print its constants.
+        bounds: What the best is that can be done, where that is known, by name; the first one is
+            score 1 of a benchmark.
     """
 
     name: str
@@ -111,8 +116,12 @@ class Treatment:
     patient: Any = None
     provenance: Sequence[Constant] = ()
     literature: Sequence[Publication] = ()
+    bounds: Mapping[str, Bound] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in self.bounds:
+            if name in self.protocols:
+                raise ValueError(f"treatment {self.name}: {name!r} is a protocol and a bound")
         if self.patient is None:
             if self.task.patient_class is None:
                 raise ValueError(

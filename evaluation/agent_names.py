@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from oncogym.agents.agent import Agent
+from oncogym.agents.bound import BoundAgent
 from oncogym.agents.clinical import RandomAgent, clinical_agent, clinical_agents
 from oncogym.agents.learned import PolicyAgent, policy_folder, require_match
 from oncogym.agents.mpc import CONTROLLERS
@@ -26,7 +27,7 @@ RANDOM = "random"
 
 def reserved_names(treatment: Treatment) -> list[str]:
     """Names of agents that are no paths."""
-    return [*treatment.protocols, RANDOM, *CONTROLLERS]
+    return [*treatment.protocols, *treatment.bounds, RANDOM, *CONTROLLERS]
 
 
 def load_agents(
@@ -34,10 +35,11 @@ def load_agents(
 ) -> tuple[dict[str, Agent], dict[str, str]]:
     """Agents by the names that a command line gives, and why some protocols cannot take part.
 
-    An agent is named by a clinical protocol, ``random``, a controller such as ``mpc_scenario``, the
-    folder of a trained policy, ``pretrained:NAME`` for one that comes with the suite, or a plan
-    file. Without names, all protocols that the environment can express. A policy or plan is called
-    by the end of its path that tells it from the others, see :func:`name_agents`.
+    An agent is named by a clinical protocol, a bound of the treatment, ``random``, a controller
+    such as ``mpc_scenario``, the folder of a trained policy, ``pretrained:NAME`` for one that comes
+    with the suite, or a plan file. Without names, all protocols that the environment can express.
+    A policy or plan is called by the end of its path that tells it from the others, see
+    :func:`name_agents`.
 
     Args:
         problem: Whom the agents treat.
@@ -115,6 +117,8 @@ def _tail(path: Path, parts: int) -> str:
 def _load(problem: Problem, task: TherapyTask, named: str, seed: int) -> Agent:
     if named in problem.treatment.protocols:
         return clinical_agent(problem.treatment, task, named)
+    if named in problem.treatment.bounds:
+        return BoundAgent(problem.treatment.bounds[named])
     if named == RANDOM:
         return RandomAgent(int(np.prod(task.action_space.shape)), seed)
     if named in CONTROLLERS:

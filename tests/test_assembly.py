@@ -102,8 +102,11 @@ def test_presets_are_the_documented_ones():
     assert standard.suited(COHORTS["emt6ro_fractionation"]).patients == 64
     protons = quick.suited(COHORTS["impt_beam_weighting"])
     assert (protons.patients, protons.plan_patients, protons.plan_generations) == (24, 12, 10)
-    for name in ("chemo_dosing", "glioblastoma_radiation"):
-        assert quick.suited(COHORTS[name]) == quick
+    assert quick.suited(COHORTS["chemo_dosing"]) == replace(quick, algorithms=("ppo",))
+    both = ("ppo", "cma_policy")
+    assert quick.suited(COHORTS["glioblastoma_radiation"]) == replace(quick, algorithms=both)
+    asked = replace(quick, algorithms=("sac",))
+    assert asked.suited(COHORTS["glioblastoma_radiation"]) == asked
 
 
 # Differential evolution

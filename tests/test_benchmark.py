@@ -144,6 +144,15 @@ def test_the_key_number_is_against_the_best_that_sees_no_more(finished):
 
 
 @pytest.mark.slow
+def test_how_much_the_controllers_think_is_said(finished):
+    _, comparison = finished
+    table = comparison.extras["How much the controllers think"].set_index("setting")["value"]
+    assert table["budget"] == "8"
+    assert table["replan_every"] == "10"
+    assert table["horizon"] == "None"
+
+
+@pytest.mark.slow
 def test_what_measuring_costs_is_in_the_tables(finished):
     _, comparison = finished
     prices = comparison.extras["What knowing and measuring are worth"].set_index("against")

@@ -26,6 +26,14 @@ STATE = np.dtype(
         ("progressed", np.bool_),
     ]
 )
+# Columns of several tumours side by side: what is given, what is computed, and what is in between.
+(
+    LOG_S, LOG_R, KILL, GROWTH, DEATH, START, LIMIT, STOP,
+    TOTAL, AREA, CONTROL, ABOVE, PEAK, PASSED,
+    S, R, FADE, BURDEN, CREDIT, SUM, CLOCK, NEXT_S, NEXT_R,
+) = range(23)  # fmt: skip
+COLUMNS = 23
+
 # Halvings that bring a substep's crossing to the last bits.
 _HALVINGS = 60
 
@@ -63,67 +71,124 @@ def share_above(before, after, level):
 
 
 @njit(cache=True, error_model="numpy")
-def hold_dose(log_s, log_r, kill, growth, death, days, substep, start, limit, stop):
-    """Hold a dose for ``days`` or until the burden passes ``stop``.
+def hold_doses(tumours, count, days, substep):
+    """Hold a dose in each of several tumours for ``days`` or until their burdens pass ``STOP``.
+
+    An exponential has to wait for the one before it: several tumours side by side fill that time.
+    What becomes of one does not depend on the others.
 
     Args:
-        log_s, log_r: Logarithms of both clones.
-        kill: Growth rate of the sensitive clone under the dose [1/d].
-        growth: That of the resistant clone [1/d].
-        death: Death rate of both [1/d].
+        tumours: Columns as named above ``(COLUMNS, tumours)``, changed. Given are both clones as
+            logarithms, their growth rates under the dose and their death rate [1/d], the burden at
+            the start of the treatment, that at which a day is worth nothing any more, and that of
+            progression (infinite: never). Computed are both clones, days, integral of the burden
+            [d], controlled days, days above the starting burden, largest burden, and whether it
+            passed ``STOP``.
+        count: Number of tumours, the first of the array.
         days: Length of the interval.
         substep: Longest step of the solver [d].
-        start: Burden at the start of the treatment.
-        limit: Burden at which a day is worth nothing any more.
-        stop: Burden of progression; infinite: never.
+    """
+    t = tumours
+    steps = max(1, math.ceil(days / substep - 1e-9))
+    step = days / steps
+    half = 0.5 * step
+    for i in range(count):
+        s, r = math.exp(t[LOG_S, i]), math.exp(t[LOG_R, i])
+        t[S, i], t[R, i], t[BURDEN, i], t[PEAK, i] = s, r, s + r, s + r
+        t[CREDIT, i] = control_credit(s + r, t[START, i], t[LIMIT, i])
+        t[FADE, i] = math.exp(-0.5 * t[DEATH, i] * step)
+        for column in (TOTAL, AREA, CONTROL, ABOVE, PASSED):
+            t[column, i] = 0.0
+    left = count
+    for _ in range(steps):
+        # The growth clock, see `run_clock`.
+        for i in range(count):
+            k = 1.0 - t[S, i] - t[R, i]
+            t[SUM, i] = k
+            t[CLOCK, i] = half * k
+        for i in range(count):
+            w = t[CLOCK, i]
+            k = 1.0 - t[FADE, i] * (
+                t[S, i] * math.exp(t[KILL, i] * w) + t[R, i] * math.exp(t[GROWTH, i] * w)
+            )
+            t[SUM, i] += 2.0 * k
+            t[CLOCK, i] = half * k
+        for i in range(count):
+            w = t[CLOCK, i]
+            k = 1.0 - t[FADE, i] * (
+                t[S, i] * math.exp(t[KILL, i] * w) + t[R, i] * math.exp(t[GROWTH, i] * w)
+            )
+            t[SUM, i] += 2.0 * k
+            t[CLOCK, i] = step * k
+        for i in range(count):
+            w = t[CLOCK, i]
+            k = 1.0 - t[FADE, i] * t[FADE, i] * (
+                t[S, i] * math.exp(t[KILL, i] * w) + t[R, i] * math.exp(t[GROWTH, i] * w)
+            )
+            t[CLOCK, i] = step / 6.0 * (t[SUM, i] + k)
+        for i in range(count):
+            clock = t[CLOCK, i]
+            t[NEXT_S, i] = math.exp(t[LOG_S, i] + t[KILL, i] * clock - t[DEATH, i] * step)
+            t[NEXT_R, i] = math.exp(t[LOG_R, i] + t[GROWTH, i] * clock - t[DEATH, i] * step)
+        for i in range(count):
+            if t[PASSED, i] > 0.0:
+                continue
+            took, clock, end = step, t[CLOCK, i], t[NEXT_S, i] + t[NEXT_R, i]
+            if end > t[STOP, i]:
+                took, clock = find_crossing(t, i, step)
+                end = t[STOP, i]
+                t[PASSED, i] = 1.0
+                left -= 1
+            t[LOG_S, i] += t[KILL, i] * clock - t[DEATH, i] * took
+            t[LOG_R, i] += t[GROWTH, i] * clock - t[DEATH, i] * took
+            t[S, i], t[R, i] = t[NEXT_S, i], t[NEXT_R, i]
+            t[TOTAL, i] += took
+            t[AREA, i] += took - clock
+            after = control_credit(end, t[START, i], t[LIMIT, i])
+            t[CONTROL, i] += 0.5 * took * (t[CREDIT, i] + after)
+            t[ABOVE, i] += took * share_above(t[BURDEN, i], end, t[START, i])
+            t[PEAK, i] = max(t[PEAK, i], end)
+            t[BURDEN, i], t[CREDIT, i] = end, after
+        if left == 0:
+            break
+
+
+@njit(cache=True, error_model="numpy")
+def find_crossing(tumours, i, step):
+    """Days after which tumour ``i`` passes ``STOP`` within a step, and its growth clock then."""
+    s, r, death = tumours[S, i], tumours[R, i], tumours[DEATH, i]
+    kill, growth, stop = tumours[KILL, i], tumours[GROWTH, i], tumours[STOP, i]
+    log_s, log_r = tumours[LOG_S, i], tumours[LOG_R, i]
+    low, took = 0.0, step
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (low + took)
+        clock = run_clock(s, r, kill, growth, math.exp(-0.5 * death * middle), middle)
+        end = math.exp(log_s + kill * clock - death * middle) + math.exp(
+            log_r + growth * clock - death * middle
+        )
+        if end > stop:
+            took = middle
+        else:
+            low = middle
+    return took, run_clock(s, r, kill, growth, math.exp(-0.5 * death * took), took)
+
+
+@njit(cache=True, error_model="numpy")
+def hold_dose(log_s, log_r, kill, growth, death, days, substep, start, limit, stop):
+    """:func:`hold_doses` of one tumour.
 
     Returns:
         Logarithms of both clones, days, integral of the burden [d], controlled days, days above
         the starting burden, largest burden, and whether the burden passed ``stop``.
     """
-    steps = max(1, math.ceil(days / substep - 1e-9))
-    step = days / steps
-    fade = math.exp(-0.5 * death * step)
-    s, r = math.exp(log_s), math.exp(log_r)
-    burden = s + r
-    total, area, control, above, peak = 0.0, 0.0, 0.0, 0.0, burden
-    credit = control_credit(burden, start, limit)
-    passed = False
-    for _ in range(steps):
-        took = step
-        clock = run_clock(s, r, kill, growth, fade, took)
-        next_s = math.exp(log_s + kill * clock - death * took)
-        next_r = math.exp(log_r + growth * clock - death * took)
-        end = next_s + next_r
-        if end > stop:
-            low = 0.0
-            for _ in range(_HALVINGS):
-                middle = 0.5 * (low + took)
-                left = math.exp(-0.5 * death * middle)
-                clock = run_clock(s, r, kill, growth, left, middle)
-                end = math.exp(log_s + kill * clock - death * middle) + math.exp(
-                    log_r + growth * clock - death * middle
-                )
-                if end > stop:
-                    took = middle
-                else:
-                    low = middle
-            clock = run_clock(s, r, kill, growth, math.exp(-0.5 * death * took), took)
-            end = stop
-            passed = True
-        log_s += kill * clock - death * took
-        log_r += growth * clock - death * took
-        s, r = next_s, next_r
-        total += took
-        area += took - clock
-        after = control_credit(end, start, limit)
-        control += 0.5 * took * (credit + after)
-        above += took * share_above(burden, end, start)
-        peak = max(peak, end)
-        burden, credit = end, after
-        if passed:
-            break
-    return log_s, log_r, total, area, control, above, peak, passed
+    t = np.empty((COLUMNS, 1))
+    t[LOG_S, 0], t[LOG_R, 0], t[KILL, 0], t[GROWTH, 0] = log_s, log_r, kill, growth
+    t[DEATH, 0], t[START, 0], t[LIMIT, 0], t[STOP, 0] = death, start, limit, stop
+    hold_doses(t, 1, days, substep)
+    return (
+        t[LOG_S, 0], t[LOG_R, 0], t[TOTAL, 0], t[AREA, 0], t[CONTROL, 0], t[ABOVE, 0], t[PEAK, 0],
+        t[PASSED, 0] > 0.0,
+    )  # fmt: skip
 
 
 @njit(cache=True, error_model="numpy")

@@ -142,7 +142,8 @@ class AdaptiveTask(TherapyTask):
         cfg[kernel.VIEW] = self.observations.index(self.observation)
         cfg[kernel.REVEAL] = float(self.reveal)
         cfg[kernel.NOISE] = self.cv
-        cfg[kernel.SUBSTEP] = check_option("substep", substep, 1e-3, LONGEST_SUBSTEP, "d")
+        self.substep = check_option("substep", substep, 1e-3, LONGEST_SUBSTEP, "d")
+        cfg[kernel.SUBSTEP] = self.substep
         self._cfg = cfg
         self._state = np.zeros((self.num_lanes, kernel.STATE))
         self._given = np.zeros((self.num_decisions, self.num_lanes))
@@ -265,6 +266,10 @@ class AdaptiveTask(TherapyTask):
             f"last dose {state[kernel.DOSE]:.2f}, {state[kernel.GIVEN]:.0f} days of full dose\n"
         )
 
+    def clones(self, lanes: NDArray[np.intp]) -> Floats:
+        """Logarithms of the sensitive and the resistant clone of lanes ``(k, 2)``: the truth."""
+        return self._state[lanes][:, [kernel.LOG_S, kernel.LOG_R]]
+
     def elapsed(self, lane: int) -> float:
         """Days since the start of a lane's treatment."""
         return float(self._state[lane, kernel.TIME])
@@ -297,5 +302,5 @@ class AdaptiveTask(TherapyTask):
             self.interval_days,
             math.inf if self.published else self.progression,
             self.elapsed(lane),
-            float(self._cfg[kernel.SUBSTEP]),
+            self.substep,
         )

@@ -253,8 +253,8 @@ _EFFORT = Effort(
         "quick": {
             "patients": 16,
             "plan_patients": 12,
-            # Four searches a course; one at each of the twenty decisions takes a minute a patient.
-            "control": {"budget": 8, "population": 4, "scenarios": 6, "replan_every": 5},
+            # Two searches a course; one at each of the twenty decisions takes a minute a patient.
+            "control": {"budget": 8, "population": 4, "scenarios": 4, "replan_every": 10},
             "plan_generations": 5,
             "training_steps": 20_000,
             "own_plan_patients": 0,

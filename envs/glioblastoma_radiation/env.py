@@ -179,7 +179,7 @@ from oncogym.envs.glioblastoma_radiation.picture import picture, traces
 from oncogym.envs.glioblastoma_radiation.protocols import PROTOCOLS
 from oncogym.envs.glioblastoma_radiation.provenance import CONSTANTS, LITERATURE
 from oncogym.envs.glioblastoma_radiation.task import GlioblastomaTask
-from oncogym.envs.treatment import Treatment, Variant
+from oncogym.envs.treatment import Effort, Treatment, Variant
 
 _NOMINAL = tuple(float(value) for value in GlioblastomaPatient().to_array())
 # Ranges of the cohort; see the page for sources. Other parameters are the source's.
@@ -240,6 +240,7 @@ TREATMENT = Treatment(
             },
             evaluation_cohort="held_out",
             baseline="standard",
+            effort=Effort(algorithms=("ppo", "cma_policy")),
         ),
     ),
     cohorts=standard_cohorts(_NOMINAL, _SAMPLER),

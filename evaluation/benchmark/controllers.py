@@ -11,6 +11,22 @@ from oncogym.envs.problem import Problem
 from oncogym.evaluation.benchmark.presets import Preset
 
 
+def control_settings(problem: Problem, preset: Preset, seed: int) -> MPCSettings:
+    """How much the preset lets controllers think, on top of what suits the environment.
+
+    Args:
+        problem: Whom they treat.
+        preset: Settings of the controllers.
+        seed: Seed of the benchmark.
+
+    Raises:
+        ValueError: A setting is out of range.
+    """
+    usual = MPCSettings.suited(problem)
+    belief = replace(usual.belief, seed=seed)
+    return replace(usual, belief=belief, seed=seed, **preset.control)
+
+
 def controllers_of(
     problem: Problem,
     preset: Preset,
@@ -29,7 +45,5 @@ def controllers_of(
         UnknownNameError: There is no such controller.
         ValueError: A setting is out of range.
     """
-    usual = MPCSettings.suited(problem)
-    belief = replace(usual.belief, seed=seed)
-    settings = replace(usual, belief=belief, seed=seed, **preset.control)
+    settings = control_settings(problem, preset, seed)
     return {name: find_controller(name)(settings, plans=plans) for name in preset.controllers}

@@ -92,15 +92,19 @@ def place_names(place: str, preset: Preset, seed: int) -> list[str]:
         preset: What is done in it.
         seed: Seed of the benchmark.
     """
-    runs = [
-        run_name(preset.algorithm, number) for number in range(seed, seed + preset.training_seeds)
-    ]
+    runs = run_names(preset, seed)
     plans = (COMMON, OWN, *(plan_file(name) for name in optimizers()))
     return [place + name for name in (_SETTINGS, *comparison.TABLES, *plans)] + [
         f"{place}{folder}/{name}"
         for folder, names in [(SEARCH, _SEARCH_FILES), *((run, RUN_FILES) for run in runs)]
         for name in names
     ]
+
+
+def run_names(preset: Preset, seed: int) -> list[str]:
+    """Folders of the training runs of one environment."""
+    seeds = range(seed, seed + preset.training_seeds)
+    return [run_name(algorithm, number) for algorithm in preset.algorithms for number in seeds]
 
 
 _SEARCH_FILES = ("history.csv", "checkpoints/checkpoint_*.npz")
@@ -245,10 +249,9 @@ def check_parts(folder: Path, problem: Problem, preset: Preset, seed: int) -> No
             read_search(folder / name)
     if preset.own_plan_patients and (folder / OWN).exists():
         PatientPlans.load(folder / OWN, problem.part(slice(0, preset.own_plan_patients)).patients)
-    for number in range(seed, seed + preset.training_seeds):
-        run = folder / run_name(preset.algorithm, number)
-        if (run / "result.json").exists():
-            learning_curve(run)
+    for name in run_names(preset, seed):
+        if (folder / name / "result.json").exists():
+            learning_curve(folder / name)
 
 
 def learning_curve(folder: Path) -> list[tuple[float, float]]:

@@ -21,9 +21,9 @@ class Preset:
         patients: Patients on whom agents are compared.
         plan_patients: Patients for whom the open-loop plan is optimised together.
         plan_generations: Generations of the search, the initial one included, before a polish.
-        training_seeds: Training runs with different seeds.
+        training_seeds: Training runs of each algorithm, with different seeds.
         training_steps: Decisions of each, ``None`` for the algorithm's tuned value.
-        algorithm: Name of the learning algorithm.
+        algorithms: Names of the learning algorithms; by default those that the environment names.
         plan_settings: Settings of optimisers that have them, by name.
         optimizers: Optimisers that each search the open-loop plan, unless the environment names
             another one.
@@ -40,7 +40,7 @@ class Preset:
     plan_generations: int
     training_seeds: int
     training_steps: int | None = None
-    algorithm: str = DEFAULT
+    algorithms: tuple[str, ...] = ()
     plan_settings: Mapping[str, Any] = field(default_factory=dict)
     optimizers: tuple[str, ...] = COMPARED
     controllers: tuple[str, ...] = tuple(CONTROLLERS)
@@ -50,7 +50,8 @@ class Preset:
     def suited(self, variant: Variant) -> Preset:
         """The preset with the limits of an environment."""
         limits: dict[str, Any] = dict(variant.effort.limits.get(self.name, {}))
-        return replace(self, **limits)
+        algorithms = self.algorithms or variant.effort.algorithms or (DEFAULT,)
+        return replace(self, algorithms=algorithms, **limits)
 
 
 PRESETS = {

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from oncogym.agents.bound import BoundAgent
 from oncogym.agents.clinical import RandomAgent, clinical_agents, full_state_twins
 from oncogym.core.checks import whole_number
 from oncogym.core.errors import UnknownNameError
@@ -20,7 +22,8 @@ from oncogym.core.run_lock import hold
 from oncogym.envs import treatments
 from oncogym.envs.problem import Problem
 from oncogym.envs.registry import find_variant
-from oncogym.evaluation.benchmark.controllers import controllers_of
+from oncogym.envs.treatment import Treatment
+from oncogym.evaluation.benchmark.controllers import control_settings, controllers_of
 from oncogym.evaluation.benchmark.folder import (
     check_parts,
     check_settings,
@@ -47,8 +50,11 @@ from oncogym.evaluation.report.drawings import Drawings
 from oncogym.evaluation.report.suite import OVERVIEW, suite_report
 from oncogym.training.algorithms import DEFAULT, find_algorithm
 
+if TYPE_CHECKING:
+    from oncogym.training.runs import TrainResult
+
 PLAN = "plan"
-#: The controller that knows the patient, with score 1 where it takes part.
+#: The controller that knows the patient, with score 1 where it takes part and no bound is known.
 ORACLE = "mpc_oracle"
 #: The agent that is trained unless a preset names another algorithm.
 LEARNT = DEFAULT
@@ -204,8 +210,8 @@ def prepare(
         seed: Seed of the benchmark.
 
     Raises:
-        UnknownNameError: An id does not exist.
-        ValueError: An id is named twice, or the seeds are out of range.
+        UnknownNameError: An id or an algorithm does not exist.
+        ValueError: An id or an algorithm is named twice, or the seeds are out of range.
     """
     whole_number("training seeds", preset.training_seeds, 1, MOST_TRAINING_SEEDS)
     whole_number("seed", seed, 0, _LARGEST_SEED - preset.training_seeds)
@@ -215,9 +221,24 @@ def prepare(
         variant = find_variant(env_id)[1]
         if variant.id in problems:
             raise ValueError(f"environment {env_id!r} is named twice ({variant.id}); allowed: once")
-        presets[variant.id] = preset.suited(variant)
-        problems[variant.id] = resolve(variant.id, patients=presets[variant.id].patients, seed=seed)
+        presets[variant.id] = suited = preset.suited(variant)
+        for name in suited.algorithms:
+            find_algorithm(name)
+            if suited.algorithms.count(name) > 1:
+                raise ValueError(f"algorithm {name!r} is named twice; allowed: once")
+        problems[variant.id] = resolve(variant.id, patients=suited.patients, seed=seed)
     return presets, problems
+
+
+def find_reference(treatment: Treatment, agents: Collection[str]) -> str:
+    """Who has score 1: a bound of the treatment, the controller that knows the patient, the plan.
+
+    Args:
+        treatment: The treatment.
+        agents: Names of those who take part, the plan included or to come.
+    """
+    known = [name for name in (*treatment.bounds, ORACLE) if name in agents]
+    return known[0] if known else PLAN
 
 
 def _benchmark_one(
@@ -239,32 +260,35 @@ def _benchmark_one(
         agents = {name: agents[name] for name in wanted if name in agents}
     agents |= full_state_twins(problem, agents)
     agents["random"] = RandomAgent(int(np.prod(task.action_space.shape)), seed)
+    agents |= {name: BoundAgent(bound) for name, bound in problem.treatment.bounds.items()}
     say(f"{env_id}: searching an open-loop plan")
     plan, search = common_plan(problem, preset, folder, seed, executor)
     agents |= controllers_of(problem, preset, seed, {PLAN: plan})
     agents[PLAN] = plan
-    title = find_algorithm(preset.algorithm).title
-    say(f"{env_id}: training {title}, {preset.training_seeds} seed(s)")
-    runs = train_seeds(
-        problem,
-        folder,
-        preset.algorithm,
-        range(seed, seed + preset.training_seeds),
-        steps=preset.training_steps,
-        options=problem.variant.effort.search_options,
-        executor=executor,
-    )
+    titles = {name: find_algorithm(name).title for name in preset.algorithms}
+    runs: dict[str, list[TrainResult]] = {}
+    for name, title in titles.items():
+        say(f"{env_id}: training {title}, {preset.training_seeds} seed(s)")
+        runs[name] = train_seeds(
+            problem,
+            folder,
+            name,
+            range(seed, seed + preset.training_seeds),
+            steps=preset.training_steps,
+            options=problem.variant.effort.search_options,
+            executor=executor,
+        )
     say(f"{env_id}: evaluating on {len(problem.patients)} patients")
     started = time.perf_counter()
     comparison = Comparison.run(
         problem,
         agents,
         baseline=problem.variant.baseline,
-        reference=ORACLE if ORACLE in agents else PLAN,
+        reference=find_reference(problem.treatment, agents),
         left_out=left_out,
         seed=seed,
         optimised=[PLAN],
-        replicas={preset.algorithm: [run.agent(title) for run in runs]},
+        replicas={name: [run.agent(titles[name]) for run in runs[name]] for name in titles},
         executor=executor,
     )
     comparison.extras["What finding the policies took"] = pd.DataFrame(
@@ -283,7 +307,8 @@ def _benchmark_one(
                     "simulated decisions": run.steps,
                     "seconds": run.seconds,
                 }
-                for run in runs
+                for name, title in titles.items()
+                for run in runs[name]
             ),
             {
                 "method": "Evaluation of all agents",
@@ -292,13 +317,23 @@ def _benchmark_one(
             },
         ]
     )
-    comparison.extras[f"Differences of {title} to the best open-loop plan"] = against_plan(
-        comparison, preset.algorithm, title, PLAN, seed
-    )
+    if preset.controllers:
+        thought = control_settings(problem, preset, seed)
+        names = ("budget", "population", "scenarios", "replan_every", "horizon")
+        comparison.extras["How much the controllers think"] = pd.DataFrame(
+            {"setting": names, "value": [str(getattr(thought, name)) for name in names]}
+        )
     comparison.extras["What knowing and measuring are worth"] = price_table(comparison, seed)
-    comparison.extras[f"{title} by training seed"] = by_training_seed(
-        comparison, preset.algorithm, [run.seed for run in runs], seed
-    )
+    for name, title in titles.items():
+        comparison.extras[f"Differences of {title} to the best open-loop plan"] = against_plan(
+            comparison, name, title, PLAN, seed
+        )
+        comparison.extras[f"{title} by training seed"] = by_training_seed(
+            comparison, name, [run.seed for run in runs[name]], seed
+        )
+        curves = {f"seed {run.seed}": learning_curve(run.folder) for run in runs[name]}
+        caption = f"{title}: return on the validation patients while it learns"
+        comparison.figures[caption] = lines_chart(curves, "decisions", "mean return", mean=True)
     if preset.own_plan_patients:
         first = problem.part(slice(0, preset.own_plan_patients))
         count = len(first.patients)
@@ -307,9 +342,6 @@ def _benchmark_one(
         own = evaluate_problem(first, {"own": plans}, executor)["return"].to_numpy()
         caption = f"Distance to the best plan of each patient's own (first {count} patients)"
         comparison.extras[caption] = distance_table(comparison, own, seed)
-    curves = {f"seed {run.seed}": learning_curve(run.folder) for run in runs}
-    caption = f"{title}: return on the validation patients while it learns"
-    comparison.figures[caption] = lines_chart(curves, "decisions", "mean return", mean=True)
     return comparison
 
 

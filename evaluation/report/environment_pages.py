@@ -138,10 +138,20 @@ def page(treatment: Treatment, baselines: str = "") -> str:
         markdown_table(("name", "patients"), cohorts),
         "## Clinical protocols",
         markdown_table(("name", "protocol", "kind", "where it comes from"), protocols),
+        *_bounds(treatment),
         "## Baselines",
         f"{_BEGIN}\n{baselines.strip() or 'No results yet.'}\n{_END}",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _bounds(treatment: Treatment) -> list[str]:
+    """The section on bounds, if there are any."""
+    rows = [(f"`{name}`", one.label, one.note) for name, one in treatment.bounds.items()]
+    if not rows:
+        return []
+    about = "Agents that know patient, state and model: no treatments, but what the best is worth."
+    return ["## Bounds", about, markdown_table(("name", "bound", "what it is"), rows)]
 
 
 _DIRECTIONS = {True: "higher", False: "lower", None: "described only"}

@@ -34,6 +34,7 @@ from oncogym.evaluation.benchmark.run import (
 from oncogym.evaluation.report.drawings import Drawings
 from oncogym.evaluation.report.suite import print_suite
 from oncogym.evaluation.robustness.report import read_study
+from oncogym.training.algorithms import algorithm_names
 
 
 def add_parser(commands: Commands) -> None:
@@ -42,7 +43,7 @@ def add_parser(commands: Commands) -> None:
         "benchmark",
         help=COMMANDS["benchmark"],
         description="For each environment: clinical protocols, rules, receding-horizon control, "
-        "the best of the open-loop plans that the optimisers find, and PPO agents trained on the "
+        "the best of the open-loop plans that the optimisers find, and policies trained on the "
         "spot treat the same held-out patients. Prints one table a treatment and writes results, "
         "figures and one HTML report. A run that was interrupted goes on where it stopped.",
     )
@@ -56,9 +57,18 @@ def add_parser(commands: Commands) -> None:
         "--training-seeds",
         type=whole(1, MOST_TRAINING_SEEDS),
         metavar="N",
-        help="PPO runs with different seeds (default: the preset's, "
+        help="training runs of an algorithm, with different seeds (default: the preset's, "
         + ", ".join(f"{name} {preset.training_seeds}" for name, preset in PRESETS.items())
         + ")",
+    )
+    parser.add_argument(
+        "--algo",
+        nargs="+",
+        type=named,
+        default=(),
+        metavar="NAME",
+        help="learning algorithms, instead of those that suit each environment; of "
+        + ", ".join(algorithm_names()),
     )
     parser.add_argument("--out", type=path, help="output folder (default results/benchmark-PRESET)")
     parser.add_argument(
@@ -87,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
     preset = PRESETS[args.preset]
     if args.training_seeds is not None:
         preset = replace(preset, training_seeds=args.training_seeds)
+    preset = replace(preset, algorithms=tuple(args.algo))
     env_ids = args.envs or default_envs()
     presets, problems = prepare(env_ids, preset, args.seed)
     studies = [read_study(folder) for folder in _different(args.robustness)]

@@ -87,5 +87,6 @@ def _about(treatment: Treatment, variant: Variant) -> JsonObject:
         "metrics": [metric.name for metric in task.metrics],
         "cohorts": {c.name: c.description for c in treatment.cohorts.values()},
         "protocols": {name: p.label for name, p in treatment.protocols.items()},
+        "bounds": {name: bound.label for name, bound in treatment.bounds.items()},
         "options": dict(variant.options),
     }

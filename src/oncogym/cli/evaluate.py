@@ -35,10 +35,10 @@ def add_parser(commands: Commands) -> None:
         "evaluate",
         help=COMMANDS["evaluate"],
         description="Treat the same patients, with the same random streams, with every agent and "
-        "print statistics with 95 % intervals. AGENT is a clinical protocol of the treatment, "
-        "'random', mpc_nominal, mpc_scenario or mpc_oracle (controllers that plan anew at every "
-        "decision), the folder of a trained policy, pretrained:NAME (one that comes with the "
-        "suite), or a plan.json; without any, all protocols. "
+        "print statistics with 95 % intervals. AGENT is a clinical protocol of the treatment, one "
+        "of its bounds, 'random', mpc_nominal, mpc_scenario or mpc_oracle (controllers that plan "
+        "anew at every decision), the folder of a trained policy, pretrained:NAME (one that comes "
+        "with the suite), or a plan.json; without any, all protocols. "
         "--option patient={...} treats one patient of your own.",
     )
     add_patients(parser, 200)

@@ -1,0 +1,1 @@
+"""Adaptive therapy: the turnover study, published learners, and the trial behind them."""
