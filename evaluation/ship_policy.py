@@ -50,8 +50,8 @@ protocols that see no more.
 |---|---|---|---|---|---|---|---|---|---|---|"""
 _FOOT = """
 One training seed each: no claim about an algorithm. Of a run, its own validation chose the policy;
-wrappers were chosen by hand among a few, with results on these patients in sight, so that such a
-row is a little too good. The benchmark compares algorithms, over seeds and with intervals.
+wrappers and settings were chosen by hand among a few, on the patients of validation, too. The
+benchmark compares algorithms, over seeds and with intervals.
 
 ## Add one
 
