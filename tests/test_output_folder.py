@@ -10,6 +10,7 @@ import pytest
 from oncogym.cli.main import main
 from oncogym.core.files import CorruptFileError, OutputFolderError
 from oncogym.core.output_folder import LIST, OutputFolder
+from oncogym.envs import find_variant
 from oncogym.evaluation.benchmark.folder import (
     find_benchmark,
     open_benchmark,
@@ -174,7 +175,8 @@ def test_a_folder_called_previous_that_is_not_ours_stays(tmp_path):
 
 def older_benchmark(folder, seed=0):
     """What the version before left: no list."""
-    settings = json.dumps({"preset": asdict(PRESETS["quick"]), "seed": seed})
+    preset = PRESETS["quick"].suited(find_variant(CHEMO)[1])
+    settings = json.dumps({"preset": asdict(preset), "seed": seed})
     names = ["report.html", "summary.csv", "manifest.json", f"{CHEMO}/results.csv",
              f"{CHEMO}/figures/01.png", f"{CHEMO}/plan.json", f"{CHEMO}/ppo-0/config.json",
              f"{CHEMO}/ppo-0/checkpoints/checkpoint_000000000010.npz"]  # fmt: skip
@@ -197,6 +199,16 @@ def test_a_benchmark_of_the_version_before_is_known_by_its_settings(tmp_path):
     open_benchmark(tmp_path)
     find_benchmark(tmp_path).remove()
     assert files(tmp_path) == sorted(path.relative_to(tmp_path).as_posix() for path in foreign)
+
+
+def test_settings_with_algorithms_of_another_kind_make_no_benchmark(tmp_path):
+    older_benchmark(tmp_path)
+    for algorithms in (5, "ppo", [5]):
+        document = json.loads((tmp_path / "settings.json").read_text())
+        document["preset"]["algorithms"] = algorithms
+        put(tmp_path / "settings.json", json.dumps(document))
+        with pytest.raises(OutputFolderError, match="not a benchmark"):
+            find_benchmark(tmp_path)
 
 
 @pytest.mark.parametrize(

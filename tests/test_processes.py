@@ -39,6 +39,7 @@ NO_THREADS = """
     import gymnasium as gym, matplotlib.figure, numpy as np, oncogym
     from numba.np.ufunc import parallel
     from oncogym.envs import find_variant
+    import scipy.linalg  # numba loads it for its kernels, and its BLAS has threads from then on
 
     def threads():
         return len(os.listdir("/proc/self/task"))

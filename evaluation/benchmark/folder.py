@@ -227,6 +227,9 @@ def _settings_in(folder: Path) -> tuple[Preset, int] | None:
         return None
     if type(preset["training_seeds"]) is not int or not 0 < preset["training_seeds"] < 10_000:
         return None
+    algorithms = preset["algorithms"]
+    if not isinstance(algorithms, list) or not all(isinstance(one, str) for one in algorithms):
+        return None
     return Preset(**preset), seed
 
 
