@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -160,6 +161,29 @@ def test_the_guard_of_a_ray_also_ends_who_was_just_starting():
         assert late.wait(timeout=5.0) == -signal.SIGKILL
     finally:
         late.kill()
+
+
+def test_the_guard_of_a_ray_also_ends_who_hides_the_mark():
+    """Ray's agents write their title over their environment."""
+    name = uuid.uuid4().hex
+    code = "import subprocess; print(subprocess.Popen(['sleep', '60'], env={}).pid, flush=True)"
+    parent = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", code + "; input()"],
+        env={ray_guard.MARK: name}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    child = int(parent.stdout.readline())
+    try:
+        subprocess.run(
+            [sys.executable, "-I", "-S", ray_guard.__file__, name], input=b"", timeout=30
+        )
+        assert parent.wait(timeout=5.0) == -signal.SIGKILL
+        place = Path(f"/proc/{child}/stat")
+        assert not place.exists() or place.read_text().rpartition(")")[2].split()[0] == "Z"
+    finally:
+        parent.kill()
+        parent.communicate()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
 
 
 def test_called_with_arguments_a_command_leaves_signals_alone(capsys):

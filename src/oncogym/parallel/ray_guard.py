@@ -2,8 +2,9 @@
 
 Ray's agents, and workers that are still starting, outlive a driver that was killed by a minute.
 This program waits for the end of its standard input, which is the end of the driver, and then
-kills every process that has ``MARK=NAME`` (its arguments) in its environment. A process that is
-just becoming another program shows no environment, so one look that finds nobody proves nothing.
+kills every process that has ``MARK=NAME`` (its arguments) in its environment, and what those have
+started: a process that gives itself a title may write it over its environment. One that is just
+becoming another program shows none either, so one look that finds nobody proves nothing.
 """
 
 import contextlib
@@ -19,12 +20,25 @@ MARK = "ONCOGYM_RAY"
 _PAUSE, _QUIET_LOOKS, _LOOKS = 0.2, 5, 50
 
 
-def _marked(text: bytes) -> list[int]:
-    found = []
+def _left(text: bytes) -> set[int]:
+    """Processes with the text in their environment, and their descendants."""
+    children: dict[int, list[int]] = {}
+    waiting = []
     for place in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            # pid (name, which may hold anything) state parent …
+            stat = (place / "stat").read_text("utf-8", "replace")
+            state, parent = stat.rpartition(")")[2].split()[:2]
+            if state != "Z":
+                children.setdefault(int(parent), []).append(int(place.name))
             if text in (place / "environ").read_bytes().split(b"\0"):
-                found.append(int(place.name))
+                waiting.append(int(place.name))
+    found: set[int] = set()
+    while waiting:
+        pid = waiting.pop()
+        if pid not in found:
+            found.add(pid)
+            waiting += children.get(pid, [])
     return found
 
 
@@ -34,7 +48,7 @@ if __name__ == "__main__":
     sys.stdin.read()
     _quiet = 0
     for _ in range(_LOOKS):
-        _pids = _marked(f"{MARK}={sys.argv[1]}".encode())
+        _pids = _left(f"{MARK}={sys.argv[1]}".encode())
         for _pid in _pids:
             with contextlib.suppress(OSError):
                 os.kill(_pid, signal.SIGKILL)
