@@ -83,6 +83,31 @@ def _water_depths(points, directions, density, low, spacing, outside, entrance, 
             depths[b, n] = path
 
 
+@njit(cache=True, forceinline=True)
+def lateral_profile(layer, cell, share, depth, reach, tables, air, cut):
+    """Dose of a spot by lateral distance, at a depth: a Gaussian down to ``cut``.
+
+    Args:
+        layer: Number of the layer.
+        cell, share: Place in its depth dose: the table's cell, and how far towards the next.
+        depth: Water depth [cm].
+        reach, tables, air, cut: As in :func:`fill_entries`.
+
+    Returns:
+        Height, variance [cm^2], and distance at which it falls to ``cut`` [cm]; 0 where it never
+        comes up to it.
+    """
+    dose = tables[layer, cell] * (1.0 - share) + tables[layer, cell + 1] * share
+    if dose < cut:
+        return 0.0, 0.0, 0.0
+    scatter = 0.0294 * reach[layer] ** 0.896 * (depth / reach[layer]) ** 1.5
+    variance = air * air + scatter * scatter
+    height = dose * air / math.sqrt(variance)
+    if height < cut:
+        return 0.0, 0.0, 0.0
+    return height, variance, math.sqrt(2.0 * variance * math.log(height / cut))
+
+
 @njit(cache=True)
 def sparse_row(
     n, depths, offsets, beam_layers, layer_spots, reach, spot_offset, tables, table_step, air,
@@ -101,15 +126,11 @@ def sparse_row(
         for layer in range(beam_layers[b], beam_layers[b + 1]):
             if cell + 1 >= tables.shape[1]:
                 continue
-            dose = tables[layer, cell] * (1.0 - share) + tables[layer, cell + 1] * share
-            if dose < cut:
+            height, variance, width = lateral_profile(
+                layer, cell, share, depth, reach, tables, air, cut
+            )
+            if height == 0.0:
                 continue
-            scatter = 0.0294 * reach[layer] ** 0.896 * (depth / reach[layer]) ** 1.5
-            variance = air * air + scatter * scatter
-            height = dose * air / math.sqrt(variance)
-            if height < cut:
-                continue
-            width = math.sqrt(2.0 * variance * math.log(height / cut))
             for spot in range(layer_spots[layer], layer_spots[layer + 1]):
                 side = off - spot_offset[spot]
                 if side > width:

@@ -5,6 +5,7 @@ import math
 import numpy as np
 from numba import prange
 
+from oncogym.envs.impt_beam_weighting.influence_kernels import lateral_profile
 from oncogym.envs.twins import compile_twins
 
 
@@ -48,15 +49,11 @@ def _plan_doses(
                 if cell + 1 >= tables.shape[1]:
                     continue
                 for layer in range(beam_layers[b], beam_layers[b + 1]):
-                    dose = tables[layer, cell] * (1.0 - share) + tables[layer, cell + 1] * share
-                    if dose < cut:
+                    height, variance, width = lateral_profile(
+                        layer, cell, share, depth, reach, tables, air, cut
+                    )
+                    if height == 0.0:
                         continue
-                    scatter = 0.0294 * reach[layer] ** 0.896 * (depth / reach[layer]) ** 1.5
-                    variance = air * air + scatter * scatter
-                    height = dose * air / math.sqrt(variance)
-                    if height < cut:
-                        continue
-                    width = math.sqrt(2.0 * variance * math.log(height / cut))
                     for s in range(count):
                         aside = sideways[b, 0] * shifts[s, 0] + sideways[b, 1] * shifts[s, 1]
                         off = offsets[b, n] + aside
