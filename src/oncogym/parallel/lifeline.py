@@ -1,4 +1,7 @@
-"""Processes that do not outlive the process for which they work."""
+"""Processes that do not outlive the process for which they work.
+
+It needs the standard library only: ``ray_guard.py`` runs it without the package.
+"""
 
 from __future__ import annotations
 
@@ -60,13 +63,14 @@ def adopt_orphans() -> None:
 def kill_descendants() -> None:
     """End all processes that this one has started, and theirs, where the system lists them."""
     for _ in range(3):  # while they are looked for, they may start others
-        found = _descendants()
+        found = descendants([os.getpid()])
         if not found:
             return
         kill(found)
 
 
-def _descendants() -> list[int]:
+def descendants(pids: Iterable[int]) -> list[int]:
+    """What processes have started, and what those have, where the system lists them."""
     children: dict[int, list[int]] = {}
     for place in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, ValueError, IndexError):
@@ -75,7 +79,7 @@ def _descendants() -> list[int]:
             state, parent = text.rpartition(")")[2].split()[:2]
             if state != "Z":
                 children.setdefault(int(parent), []).append(int(place.name))
-    found, waiting = [], [os.getpid()]
+    found, waiting = [], list(pids)
     while waiting:
         waiting = [child for pid in waiting for child in children.get(pid, ())]
         found += waiting

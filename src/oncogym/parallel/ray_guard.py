@@ -8,7 +8,7 @@ becoming another program shows none either, so one look that finds nobody proves
 """
 
 import contextlib
-import os
+import runpy
 import signal
 import sys
 import time
@@ -20,38 +20,24 @@ MARK = "ONCOGYM_RAY"
 _PAUSE, _QUIET_LOOKS, _LOOKS = 0.2, 5, 50
 
 
-def _left(text: bytes) -> set[int]:
-    """Processes with the text in their environment, and their descendants."""
-    children: dict[int, list[int]] = {}
-    waiting = []
+def _marked(text: bytes) -> list[int]:
+    found = []
     for place in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            # pid (name, which may hold anything) state parent …
-            stat = (place / "stat").read_text("utf-8", "replace")
-            state, parent = stat.rpartition(")")[2].split()[:2]
-            if state != "Z":
-                children.setdefault(int(parent), []).append(int(place.name))
+        with contextlib.suppress(OSError):
             if text in (place / "environ").read_bytes().split(b"\0"):
-                waiting.append(int(place.name))
-    found: set[int] = set()
-    while waiting:
-        pid = waiting.pop()
-        if pid not in found:
-            found.add(pid)
-            waiting += children.get(pid, [])
+                found.append(int(place.name))
     return found
 
 
 if __name__ == "__main__":
     for _number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(_number, signal.SIG_IGN)
+    _lifeline = runpy.run_path(str(Path(__file__).with_name("lifeline.py")))
     sys.stdin.read()
     _quiet = 0
     for _ in range(_LOOKS):
-        _pids = _left(f"{MARK}={sys.argv[1]}".encode())
-        for _pid in _pids:
-            with contextlib.suppress(OSError):
-                os.kill(_pid, signal.SIGKILL)
+        _pids = _marked(f"{MARK}={sys.argv[1]}".encode())
+        _lifeline["kill"]([*_pids, *_lifeline["descendants"](_pids)])
         _quiet = 0 if _pids else _quiet + 1
         if _quiet == _QUIET_LOOKS:
             break
