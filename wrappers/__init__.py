@@ -6,6 +6,7 @@ The adapter lives in :mod:`oncogym.wrappers.sb3`, which needs the extra ``oncogy
 from oncogym.wrappers.dose_scale import DoseScale, VectorDoseScale
 from oncogym.wrappers.history import History, VectorHistory
 from oncogym.wrappers.reward import RewardWeights, VectorRewardWeights
+from oncogym.wrappers.rule_offset import RuleOffset, VectorRuleOffset
 from oncogym.wrappers.safety import (
     DoseShield,
     Multiplier,
@@ -22,11 +23,13 @@ __all__ = [
     "Multiplier",
     "RewardTerms",
     "RewardWeights",
+    "RuleOffset",
     "SafetyPenalty",
     "VectorDoseScale",
     "VectorDoseShield",
     "VectorHistory",
     "VectorRewardTerms",
     "VectorRewardWeights",
+    "VectorRuleOffset",
     "VectorSafetyPenalty",
 ]
