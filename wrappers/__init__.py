@@ -5,8 +5,8 @@ The adapter lives in :mod:`oncogym.wrappers.sb3`, which needs the extra ``oncogy
 
 from oncogym.wrappers.dose_scale import DoseScale, VectorDoseScale
 from oncogym.wrappers.history import History, VectorHistory
+from oncogym.wrappers.protocol_offset import ProtocolOffset, VectorProtocolOffset
 from oncogym.wrappers.reward import RewardWeights, VectorRewardWeights
-from oncogym.wrappers.rule_offset import RuleOffset, VectorRuleOffset
 from oncogym.wrappers.safety import (
     DoseShield,
     Multiplier,
@@ -21,15 +21,15 @@ __all__ = [
     "DoseShield",
     "History",
     "Multiplier",
+    "ProtocolOffset",
     "RewardTerms",
     "RewardWeights",
-    "RuleOffset",
     "SafetyPenalty",
     "VectorDoseScale",
     "VectorDoseShield",
     "VectorHistory",
+    "VectorProtocolOffset",
     "VectorRewardTerms",
     "VectorRewardWeights",
-    "VectorRuleOffset",
     "VectorSafetyPenalty",
 ]

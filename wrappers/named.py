@@ -18,8 +18,8 @@ from oncogym.core.json_types import JsonObject
 from oncogym.envs.therapy import TherapyTask
 from oncogym.wrappers.dose_scale import VectorDoseScale
 from oncogym.wrappers.history import VectorHistory
+from oncogym.wrappers.protocol_offset import VectorProtocolOffset
 from oncogym.wrappers.reward import VectorRewardWeights
-from oncogym.wrappers.rule_offset import VectorRuleOffset
 from oncogym.wrappers.safety import VectorDoseShield, VectorSafetyPenalty
 from oncogym.wrappers.transforms import Chain
 from oncogym.wrappers.vector_reward import VectorRewardTerms
@@ -34,7 +34,7 @@ WRAPPERS: Mapping[str, type[RecordedVectorWrapper]] = {
         VectorHistory,
         VectorRewardTerms,
         VectorRewardWeights,
-        VectorRuleOffset,
+        VectorProtocolOffset,
         VectorSafetyPenalty,
     )
 }

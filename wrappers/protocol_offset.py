@@ -1,7 +1,8 @@
-"""Learn what to change about a clinical rule, instead of a whole policy."""
+"""Learn what to change about a clinical protocol, instead of a whole policy."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -11,7 +12,8 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from oncogym.core.checks import check_option
-from oncogym.envs.protocols import Rule
+from oncogym.envs.plan_spaces import Floats
+from oncogym.envs.protocols import Rule, Schedule
 from oncogym.envs.registry import treatment_of
 from oncogym.envs.therapy import TherapyTask
 from oncogym.wrappers.checks import require_bare
@@ -21,8 +23,22 @@ from oncogym.wrappers.transforms import Memory, Transform
 _LEAST, _LARGEST = 1e-6, 1.0
 
 
+def _follow(
+    rows: Floats, task: object, observation: NDArray[Any], memory: Floats
+) -> tuple[Floats, Floats]:
+    """A schedule as a rule that remembers the number of the decision; zero after the last one."""
+    made = np.nan_to_num(memory)
+    return rows[np.minimum(made[:, 0].astype(np.intp), len(rows) - 1)], made + 1.0
+
+
+def _scheduled(task: TherapyTask, schedule: Schedule) -> Rule:
+    rows = task.schedule_actions(schedule)
+    rows = np.vstack([rows, np.zeros((1, rows.shape[1]))])
+    return Rule(schedule.label, partial(_follow, rows), memory=1)
+
+
 class _Offset(Transform):
-    """A rule decides, an action moves its decision."""
+    """A protocol decides, an action moves its decision."""
 
     def __init__(
         self, task: TherapyTask, observation_space: Box, action_space: Box, rule: Rule, reach: float
@@ -62,45 +78,51 @@ class _Offset(Transform):
         return np.clip(memory["decided"] + self._reach * (2.0 * wanted - 1.0), 0.0, 1.0)
 
 
-class RuleOffset(TransformingEnv):
-    """Let an action move what a clinical rule decides, and show what that is.
+class ProtocolOffset(TransformingEnv):
+    """Let an action move what a clinical protocol decides, and show what that is.
 
-    The middle of the action space is the rule itself; 0 and 1 lie ``reach`` below and above it,
+    The middle of the action space is the protocol itself; 0 and 1 lie ``reach`` below and above it,
     as far as the environment's own range goes. So learning begins from a policy that treats well.
-    The rule's decision and what it remembers are shown behind the observation. In robotics this is
-    residual policy learning (Silver et al. 2018, arXiv:1812.06298).
+    The protocol's decision stands behind the observation, then what a rule remembers, or how many
+    decisions a schedule has made. In robotics this is residual policy learning (Silver et al. 2018,
+    arXiv:1812.06298).
 
     Args:
         env: A therapy environment whose observations are rows of numbers; wrappers that change
             observations or actions go outside.
-        rule: Name of a rule among the treatment's clinical protocols, one that decides by what the
-            environment shows.
-        reach: How far an action moves each component of the rule's, as a share of its range, above
-            0 and up to 1.
+        protocol: Name of one of the treatment's clinical protocols; a rule has to decide by what
+            the environment shows.
+        reach: How far an action moves each component of the protocol's, as a share of its range,
+            above 0 and up to 1.
 
     Raises:
         TypeError: ``env`` is another kind of environment.
-        ValueError: There is no such rule or it needs to see more, ``reach`` is out of range, or a
-            wrapper inside has changed observations or actions.
+        ValueError: There is no such protocol, the environment's decisions cannot express it or its
+            observations do not show what it needs, ``reach`` is out of range, or a wrapper inside
+            has changed observations or actions.
     """
 
-    def __init__(self, env: gymnasium.Env, rule: str, reach: float = 0.1) -> None:
-        super().__init__(env, rule=rule, reach=check_option("reach", reach, _LEAST, _LARGEST))
+    def __init__(self, env: gymnasium.Env, protocol: str, reach: float = 0.1) -> None:
+        super().__init__(
+            env, protocol=protocol, reach=check_option("reach", reach, _LEAST, _LARGEST)
+        )
 
 
-class VectorRuleOffset(TransformingVectorEnv):
-    """:class:`RuleOffset` for vector environments.
+class VectorProtocolOffset(TransformingVectorEnv):
+    """:class:`ProtocolOffset` for vector environments.
 
     Args:
         env: The vector environment.
-        rule: As of :class:`RuleOffset`.
-        reach: As of :class:`RuleOffset`.
+        protocol: As of :class:`ProtocolOffset`.
+        reach: As of :class:`ProtocolOffset`.
     """
 
-    twin = RuleOffset
+    twin = ProtocolOffset
 
-    def __init__(self, env: VectorEnv, rule: str, reach: float = 0.1) -> None:
-        super().__init__(env, rule=rule, reach=check_option("reach", reach, _LEAST, _LARGEST))
+    def __init__(self, env: VectorEnv, protocol: str, reach: float = 0.1) -> None:
+        super().__init__(
+            env, protocol=protocol, reach=check_option("reach", reach, _LEAST, _LARGEST)
+        )
 
     @classmethod
     def transform(  # type: ignore[override]
@@ -108,7 +130,7 @@ class VectorRuleOffset(TransformingVectorEnv):
         task: TherapyTask,
         observation_space: Box,
         action_space: Box,
-        rule: str = "",
+        protocol: str = "",
         reach: float = 0.1,
     ) -> Transform:
         """What the wrapper does to observations and actions.
@@ -116,11 +138,11 @@ class VectorRuleOffset(TransformingVectorEnv):
         Args:
             task: The task inside.
             observation_space, action_space: One lane's spaces inside.
-            rule: As of :class:`RuleOffset`.
-            reach: As of :class:`RuleOffset`.
+            protocol: As of :class:`ProtocolOffset`.
+            reach: As of :class:`ProtocolOffset`.
 
         Raises:
-            ValueError: As of :class:`RuleOffset`.
+            ValueError: As of :class:`ProtocolOffset`.
         """
         check_option("reach", reach, _LEAST, _LARGEST)
         require_bare(cls.twin.__name__, task, observation_space, action_space)
@@ -128,16 +150,11 @@ class VectorRuleOffset(TransformingVectorEnv):
             raise ValueError(
                 f"observations have shape {observation_space.shape}; allowed: rows of numbers"
             )
-        treatment = treatment_of(task)
-        protocol = treatment.protocol(rule)
-        if not isinstance(protocol, Rule):
-            rules = [name for name, one in treatment.protocols.items() if isinstance(one, Rule)]
-            raise ValueError(
-                f"rule is {rule!r}, a schedule that reacts to nothing; allowed: {', '.join(rules)}"
-            )
-        middle = np.zeros((1, *observation_space.shape), observation_space.dtype)
-        protocol.actions(task, middle)  # refuses before any work
-        return _Offset(task, observation_space, action_space, protocol, float(reach))
+        found = treatment_of(task).protocol(protocol)
+        rule = _scheduled(task, found) if isinstance(found, Schedule) else found
+        # Refuses before any work what the observation does not show.
+        rule.actions(task, np.zeros((1, *observation_space.shape), observation_space.dtype))
+        return _Offset(task, observation_space, action_space, rule, float(reach))
 
 
-RuleOffset.vector = VectorRuleOffset
+ProtocolOffset.vector = VectorProtocolOffset

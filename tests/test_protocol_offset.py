@@ -1,4 +1,4 @@
-"""RuleOffset: an action moves what a clinical rule decides."""
+"""ProtocolOffset: an action moves what a clinical protocol decides."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from oncogym.agents.rollout import rollout
 from oncogym.core.errors import UnknownNameError
 from oncogym.envs import treatments
 from oncogym.envs.problem import Problem
-from oncogym.envs.protocols import HiddenError, Rule
+from oncogym.envs.protocols import HiddenError, Rule, ScheduleError
 from oncogym.training.algorithms import find_algorithm
 from oncogym.training.settings import make_settings
-from oncogym.wrappers import History, RuleOffset, VectorHistory, VectorRuleOffset
+from oncogym.wrappers import History, ProtocolOffset, VectorHistory, VectorProtocolOffset
 from oncogym.wrappers.named import NamedWrapper, chain_of
 
 CHEMO = "oncogym/ChemoDosingCohort-v0"
@@ -46,7 +46,7 @@ def test_every_treatment_has_such_a_rule():
 
 @pytest.mark.parametrize(("env_id", "rule"), RULES)
 def test_the_middle_action_is_the_rule(env_id, rule):
-    env, plain = RuleOffset(gym.make(env_id), rule, 0.3), gym.make(env_id)
+    env, plain = ProtocolOffset(gym.make(env_id), rule, 0.3), gym.make(env_id)
     protocol = plain.unwrapped.treatment.protocol(rule)
     task, size = plain.unwrapped.task, plain.action_space.shape[0]
     for seed in (1, 2):  # nothing of the first course is left in the second
@@ -70,15 +70,40 @@ def test_the_middle_action_is_the_rule(env_id, rule):
                 break
 
 
+def test_the_middle_action_is_the_schedule():
+    for env_id, name in ((CHEMO, "weekly"), ("oncogym/EMT6RoFractionationCohort-v0", "bmii")):
+        env, plain = ProtocolOffset(gym.make(env_id), name), gym.make(env_id)
+        shown, _ = env.reset(seed=1)
+        width = len(plain.reset(seed=1)[0])
+        rows = plain.unwrapped.task.schedule_actions(plain.unwrapped.treatment.protocol(name))
+        size = rows.shape[1]
+        for decision, row in enumerate(rows[:9]):
+            assert np.array_equal(shown[width:-1], row.astype(np.float32))
+            assert shown[-1] == decision + 1.0
+            shown, reward, over, *_ = env.step(np.full(size, 0.5))
+            _, expected, *_ = plain.step(row)
+            assert reward == expected
+            if over:
+                break
+        assert decision > 2
+    inner = ProtocolOffset(gym.make(CHEMO), "weekly")._transform
+    memory = inner.begin(1)
+    seen = np.zeros((1, 7), np.float32)
+    inner.observe(memory, seen, np.ones(1, np.bool_))
+    for _ in range(70):  # after the last decision the schedule gives nothing
+        shown = inner.observe(memory, seen, np.zeros(1, np.bool_))
+    assert shown[0, 7] == 0.0
+
+
 def test_how_far_an_action_moves_the_rule():
-    env = RuleOffset(gym.make(CHEMO), "capped_pacing", 0.02)
+    env = ProtocolOffset(gym.make(CHEMO), "capped_pacing", 0.02)
     seen, _ = env.reset(seed=0)
     decided = float(env._memory["decided"][0, 0])
     assert seen[7] == np.float32(decided) > 0.02
     for action, moved in ((0.0, -0.02), (0.25, -0.01), (1.0, 0.02), (7.0, 0.02)):
         inner = env._transform.act(env._memory, np.array([[action]]))
         assert inner[0, 0] == pytest.approx(decided + moved, abs=1e-12)
-    wide = RuleOffset(gym.make(CHEMO), "capped_pacing", 1.0)
+    wide = ProtocolOffset(gym.make(CHEMO), "capped_pacing", 1.0)
     wide.reset(seed=0)
     for action, edge in ((0.0, 0.0), (1.0, 1.0)):  # no further than the environment's range
         assert wide._transform.act(wide._memory, np.array([[action]]))[0, 0] == edge
@@ -90,11 +115,11 @@ def test_lanes_and_single_environments_agree(mode, inner):
     options = {"horizon": 5, "max_wait": 5}
 
     def scalar():
-        env = RuleOffset(gym.make(CHEMO, **options), "capped_pacing", 0.4)
+        env = ProtocolOffset(gym.make(CHEMO, **options), "capped_pacing", 0.4)
         return History(env, 2) if inner else env
 
     lanes = gym.make_vec(CHEMO, num_envs=3, autoreset_mode=mode, **options)
-    vector = VectorRuleOffset(lanes, "capped_pacing", 0.4)
+    vector = VectorProtocolOffset(lanes, "capped_pacing", 0.4)
     vector = VectorHistory(vector, 2) if inner else vector
     scalars = gym.vector.SyncVectorEnv([scalar] * 3, autoreset_mode=mode)
     rng = np.random.default_rng(1)
@@ -120,7 +145,7 @@ def test_lanes_and_single_environments_agree(mode, inner):
 
 @pytest.mark.parametrize("vector", [False, True])
 def test_copies_and_specifications(vector):
-    make, kind = (gym.make_vec, VectorRuleOffset) if vector else (gym.make, RuleOffset)
+    make, kind = (gym.make_vec, VectorProtocolOffset) if vector else (gym.make, ProtocolOffset)
     env = kind(make(CHEMO), "capped_pacing", np.float32(0.25))
     action = np.full((1, 1) if vector else (1,), 0.4)
 
@@ -138,16 +163,16 @@ def test_copies_and_specifications(vector):
 
 def test_what_is_refused():
     for make, kind, history in (
-        (gym.make, RuleOffset, History),
-        (gym.make_vec, VectorRuleOffset, VectorHistory),
+        (gym.make, ProtocolOffset, History),
+        (gym.make_vec, VectorProtocolOffset, VectorHistory),
     ):
         for reach in (0.0, -1.0, np.nan, 1.5, "two"):
             with pytest.raises(ValueError, match="reach is"):
                 kind(make(CHEMO), "capped_pacing", reach)
         with pytest.raises(UnknownNameError, match="did you mean 'capped_pacing'"):
             kind(make(CHEMO), "caped_pacing")
-        with pytest.raises(ValueError, match="'daily', a schedule .* allowed: dose_reduction"):
-            kind(make(CHEMO), "daily")
+        with pytest.raises(ScheduleError, match="day 1 is not a decision day"):
+            kind(make(CHEMO, decision_interval=7.0), "daily")
         with pytest.raises(HiddenError, match="observation='full'"):
             kind(make(CHEMO), "threshold")
         kind(make(CHEMO, observation="full"), "threshold")
@@ -159,7 +184,7 @@ def test_what_is_refused():
 
 def test_an_untrained_policy_treats_as_its_rule():
     problem = Problem.resolve(CHEMO).drawn(8, cohort="validation")
-    wrapper = NamedWrapper("RuleOffset", {"rule": "capped_pacing", "reach": 0.05})
+    wrapper = NamedWrapper("ProtocolOffset", {"protocol": "capped_pacing", "reach": 0.05})
     algorithm = find_algorithm("cma_policy")
     settings = make_settings(
         CHEMO, "cma_policy", hyperparameters={"first_action": 0.5, "layers": [2]}
