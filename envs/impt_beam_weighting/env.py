@@ -295,6 +295,7 @@ TREATMENT = Treatment(
                         "patients": 24,
                         "plan_patients": 12,
                         "plan_generations": 10,
+                        "training_steps": {"ppo": 1_000_000},
                         "control": {"budget": 384, "replan_every": 3},
                     },
                     "standard": {"plan_patients": 48, "plan_generations": 31},
