@@ -97,7 +97,7 @@ def test_presets_are_the_documented_ones():
     assert [preset.training_steps for preset in PRESETS.values()] == [{}] * 3
     spheroids = quick.suited(COHORTS["emt6ro_fractionation"])
     assert (spheroids.patients, spheroids.plan_patients, spheroids.plan_generations) == (16, 12, 5)
-    assert spheroids.training_steps == {"ppo": 20_000, "cma_policy": 20_480}
+    assert spheroids.training_steps == {"ppo": 20_000}
     assert spheroids.controllers == quick.controllers
     assert standard.suited(COHORTS["emt6ro_fractionation"]).patients == 64
     protons = quick.suited(COHORTS["impt_beam_weighting"])

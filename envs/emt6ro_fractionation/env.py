@@ -257,7 +257,7 @@ _EFFORT = Effort(
             # Two searches a course; one at each of the twenty decisions takes a minute a patient.
             "control": {"budget": 8, "population": 4, "scenarios": 4, "replan_every": 10},
             "plan_generations": 5,
-            "training_steps": {"ppo": 20_000, "cma_policy": 20_480},
+            "training_steps": {"ppo": 20_000},
             "own_plan_patients": 0,
         },
         "standard": {
