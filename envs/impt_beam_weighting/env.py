@@ -298,7 +298,12 @@ TREATMENT = Treatment(
                         "training_steps": {"ppo": 1_000_000},
                         "control": {"budget": 384, "replan_every": 3},
                     },
-                    "standard": {"plan_patients": 48, "plan_generations": 31},
+                    "standard": {
+                        "patients": 96,
+                        "plan_patients": 48,
+                        "plan_generations": 31,
+                        "control": {"budget": 384, "replan_every": 3},
+                    },
                 },
             ),
         ),
