@@ -79,6 +79,8 @@ class NeutrophilPatient(PatientRecord):
     UNITS: ClassVar[Mapping[str, str]] = {
         "baseline": "10^9/L",
         "transit_time": "h",
+        "feedback": "",
+        "emax": "",
         "ec50": "umol/L",
         "clearance": "L/h",
         "volume": "L",
