@@ -68,6 +68,7 @@ def test_courses_are_those_of_an_independent_solver(doses, days, patient):
     assert course.neutrophils[-1] == pytest.approx(count[-1], rel=5e-5)
     assert course.log_cells[-1] == pytest.approx(cells[-1], abs=3e-4)
     assert course.nadir == pytest.approx(count.min(), rel=2e-4)
+    assert course.nadir_day == pytest.approx(time[np.argmin(count)], abs=0.03)
     # The concentration is exact; late samples lie densely enough to compare.
     late = course.time > course.time[-1] - 5.0
     assert course.concentration[late] == pytest.approx(

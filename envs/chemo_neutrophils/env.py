@@ -18,7 +18,7 @@ compartments. P are proliferating cells, T1 to T3 maturing ones, N circulating n
 Runge-Kutta steps that are short while the drug is (neutrophils right to 1e-4). The tumour's law is
 a choice of this suite, and so are its constants: only the toxicity is that of a real drug.
 
-A typical patient who gets 100 mg/m^2 falls to 0.88 x 10^9/L on day 7.6, grade 3, and overshoots his
+A typical patient who gets 100 mg/m^2 falls to 0.88 x 10^9/L on day 7.6, grade 3, and overshoots the
 baseline on day 20.
 
 ## Action Space
@@ -94,8 +94,8 @@ kill alike, so that doses spread evenly, which spare the marrow, look better tha
 Fluid, nerves and skin, which limit docetaxel as well, are behind `dose_budget` only.
 
 *Against clinics.* A page that cites the label has a median nadir on day 7 and a median of 7 days
-below 0.5 x 10^9/L at 100 mg/m^2. The typical patient here has his nadir on day 7.6, and stays above
-0.5: a known deviation, which a test keeps.
+below 0.5 x 10^9/L at 100 mg/m^2. The typical patient here has the nadir on day 7.6, and stays above
+0.5: known deviations, which a test keeps (`oncogym reproduce beyond`).
 
 ## Arguments
 

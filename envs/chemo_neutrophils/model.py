@@ -108,7 +108,7 @@ class NeutrophilCourse:
     nadir: float
     """Least count [10^9/L], within the steps."""
     nadir_day: float
-    """Day of the sample next to it."""
+    """Its day, by the parabola through the samples about it."""
     grade4_days: float
     """Days with less than 0.5 x 10^9/L."""
     grade3_days: float
@@ -127,6 +127,16 @@ def grade(count: ArrayLike) -> Floats:
     values = np.asarray(count, np.float64)
     levels = (LOWER_LIMIT, GRADE2, kernels.GRADE3, kernels.GRADE4)
     return np.asarray(sum((values < level).astype(np.float64) for level in levels))
+
+
+def _lowest_day(time: Floats, count: Floats) -> float:
+    """Day of the least count; that of a sample at either end."""
+    at = int(np.argmin(count))
+    if not 0 < at < len(count) - 1:
+        return float(time[at])
+    about = slice(at - 1, at + 2)
+    curve, slope, _ = np.polyfit(time[about] - time[at], count[about], 2)
+    return float(time[at] - (0.5 * slope / curve if curve > 0.0 else 0.0))
 
 
 def simulate(
@@ -171,7 +181,7 @@ def simulate(
         neutrophils=count,
         log_cells=cells,
         nadir=float(sums[kernels.NADIR]),
-        nadir_day=float(time[np.argmin(count)]),
+        nadir_day=_lowest_day(time, count),
         grade4_days=float(sums[kernels.BELOW_HALF]),
         grade3_days=float(sums[kernels.BELOW_ONE]),
         longest_grade4=float(sums[kernels.LONGEST]),

@@ -11,6 +11,7 @@ from oncogym.evaluation.reproduce.beyond.constant_dose import check_constant_dos
 from oncogym.evaluation.reproduce.beyond.fractionation import check_fractionation
 from oncogym.evaluation.reproduce.beyond.glioma_growth import check_growth
 from oncogym.evaluation.reproduce.beyond.glioma_trials import check_glioma_trials
+from oncogym.evaluation.reproduce.beyond.neutropenia import check_neutropenia
 from oncogym.evaluation.reproduce.checks import Check, Source, register
 
 
@@ -22,6 +23,7 @@ def check_beyond(seed: int) -> list[Check]:
         *check_fractionation(),
         *check_growth(),
         *check_glioma_trials(),
+        *check_neutropenia(),
     ]
 
 
