@@ -118,6 +118,18 @@ def get_treatment(name: str) -> Treatment:
     return _TREATMENTS[name]
 
 
+def treatment_of(task: object) -> Treatment:
+    """Return the registered treatment whose decision problem ``task`` is.
+
+    Raises:
+        ValueError: There is none.
+    """
+    for treatment in treatments().values():
+        if isinstance(task, treatment.task):
+            return treatment
+    raise ValueError(f"{type(task).__name__} is the task of no registered treatment")
+
+
 def find_variant(env_id: str) -> tuple[Treatment, Variant]:
     """Return the treatment and variant behind an environment id.
 

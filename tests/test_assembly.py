@@ -94,16 +94,19 @@ def test_presets_are_the_documented_ones():
     assert (quick.control, standard.control, full.control) == ({"budget": 192},) * 2 + ({},)
     assert (full.patients, full.plan_patients, full.plan_generations) == (256, 128, 301)
     assert (full.training_seeds, full.own_plan_patients) == (10, 256)
-    assert {preset.training_steps for preset in PRESETS.values()} == {None}
+    assert [preset.training_steps for preset in PRESETS.values()] == [{}] * 3
     spheroids = quick.suited(COHORTS["emt6ro_fractionation"])
     assert (spheroids.patients, spheroids.plan_patients, spheroids.plan_generations) == (16, 12, 5)
-    assert spheroids.training_steps == 20_000
+    assert spheroids.training_steps == {"ppo": 20_000}
     assert spheroids.controllers == quick.controllers
     assert standard.suited(COHORTS["emt6ro_fractionation"]).patients == 64
     protons = quick.suited(COHORTS["impt_beam_weighting"])
     assert (protons.patients, protons.plan_patients, protons.plan_generations) == (24, 12, 10)
-    assert quick.suited(COHORTS["chemo_dosing"]) == replace(quick, algorithms=("ppo",))
     both = ("ppo", "cma_policy")
+    fewer = {"cma_policy": 24_000_000}
+    assert quick.suited(COHORTS["chemo_dosing"]) == replace(
+        quick, algorithms=both, training_steps=fewer
+    )
     assert quick.suited(COHORTS["glioblastoma_radiation"]) == replace(quick, algorithms=both)
     asked = replace(quick, algorithms=("sac",))
     assert asked.suited(COHORTS["glioblastoma_radiation"]) == asked
@@ -287,7 +290,7 @@ def handed(monkeypatch, tmp_path):
     monkeypatch.setattr(benchmark, "train_seeds", train_seeds)
     monkeypatch.setattr(benchmark.Comparison, "run", run)
     executor = object()
-    preset = replace(PRESETS["quick"], training_seeds=3)
+    preset = replace(PRESETS["quick"], training_seeds=3, algorithms=("ppo",))
     with pytest.raises(SearchedError):
         benchmark.run_benchmark(
             [COHORTS["emt6ro_fractionation"].id], preset, tmp_path, seed=11, executor=executor

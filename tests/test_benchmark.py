@@ -36,7 +36,8 @@ from oncogym.evaluation.robustness.study import Request, run_robustness
 
 pytest.importorskip("stable_baselines3")
 SMALL = Preset("small", patients=24, plan_patients=4, plan_generations=3, training_seeds=2,
-               training_steps=5_000, own_plan_patients=4, controllers=("mpc_oracle",),
+               training_steps={"ppo": 5_000}, algorithms=("ppo",), own_plan_patients=4,
+               controllers=("mpc_oracle",),
                control={"budget": 8, "iterations": 1, "replan_every": 10})  # fmt: skip
 ENV = "oncogym/ChemoDosingCohort-v0"
 OTHER = "oncogym/ChemoDosing-v0"

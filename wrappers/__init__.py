@@ -5,6 +5,7 @@ The adapter lives in :mod:`oncogym.wrappers.sb3`, which needs the extra ``oncogy
 
 from oncogym.wrappers.dose_scale import DoseScale, VectorDoseScale
 from oncogym.wrappers.history import History, VectorHistory
+from oncogym.wrappers.protocol_offset import ProtocolOffset, VectorProtocolOffset
 from oncogym.wrappers.reward import RewardWeights, VectorRewardWeights
 from oncogym.wrappers.safety import (
     DoseShield,
@@ -20,12 +21,14 @@ __all__ = [
     "DoseShield",
     "History",
     "Multiplier",
+    "ProtocolOffset",
     "RewardTerms",
     "RewardWeights",
     "SafetyPenalty",
     "VectorDoseScale",
     "VectorDoseShield",
     "VectorHistory",
+    "VectorProtocolOffset",
     "VectorRewardTerms",
     "VectorRewardWeights",
     "VectorSafetyPenalty",

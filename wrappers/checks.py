@@ -54,6 +54,30 @@ def _therapy_task(name: str, base: object, task: object) -> TherapyTask:
     return task
 
 
+def require_bare(
+    name: str, task: TherapyTask, observation_space: object, action_space: object
+) -> None:
+    """See to it that no wrapper inside has changed observations or actions.
+
+    Args:
+        name: Name of the wrapper that asks.
+        task: The task inside.
+        observation_space, action_space: One lane's spaces inside.
+
+    Raises:
+        ValueError: A space is not the task's.
+    """
+    for kind, inside, own in (
+        ("observation", observation_space, task.observation_space),
+        ("action", action_space, task.action_space),
+    ):
+        if inside != own:
+            raise ValueError(
+                f"{name} needs the environment's own {kind} space, {own}, and the wrapper inside "
+                f"has {inside}; put that wrapper outside"
+            )
+
+
 def require_number(name: str, value: Any, *, zero: bool = True) -> float:
     """Return a finite number of at least (or, without ``zero``, above) 0 as a float.
 

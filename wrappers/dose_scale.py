@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from oncogym.core.checks import check_option
 from oncogym.envs.therapy import TherapyTask
+from oncogym.wrappers.checks import require_bare
 from oncogym.wrappers.transforming import TransformingEnv, TransformingVectorEnv
 from oncogym.wrappers.transforms import Memory, Transform
 
@@ -95,15 +96,7 @@ class VectorDoseScale(TransformingVectorEnv):
             ValueError: ``most`` is out of range, or the spaces are not the task's.
         """
         check_option("most", most, _LEAST, _LARGEST)
-        for kind, inside, own in (
-            ("observation", observation_space, task.observation_space),
-            ("action", action_space, task.action_space),
-        ):
-            if inside != own:
-                raise ValueError(
-                    f"{cls.twin.__name__} needs the environment's own {kind} space, {own}, and the "
-                    f"wrapper inside has {inside}; put that wrapper outside"
-                )
+        require_bare(cls.twin.__name__, task, observation_space, action_space)
         task.shown_safe_actions(np.zeros((1, *observation_space.shape)))  # refuses before any work
         return _Scaling(task, observation_space, action_space, float(most))
 

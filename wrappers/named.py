@@ -18,6 +18,7 @@ from oncogym.core.json_types import JsonObject
 from oncogym.envs.therapy import TherapyTask
 from oncogym.wrappers.dose_scale import VectorDoseScale
 from oncogym.wrappers.history import VectorHistory
+from oncogym.wrappers.protocol_offset import VectorProtocolOffset
 from oncogym.wrappers.reward import VectorRewardWeights
 from oncogym.wrappers.safety import VectorDoseShield, VectorSafetyPenalty
 from oncogym.wrappers.transforms import Chain
@@ -33,6 +34,7 @@ WRAPPERS: Mapping[str, type[RecordedVectorWrapper]] = {
         VectorHistory,
         VectorRewardTerms,
         VectorRewardWeights,
+        VectorProtocolOffset,
         VectorSafetyPenalty,
     )
 }

@@ -171,18 +171,29 @@ TREATMENT = Treatment(
             evaluation_cohort="held_out",
             baseline="at50",
             effort=Effort(
+                algorithms=("ppo", "cma_policy"),
                 # Courses take fifty decisions; controllers think for two thirds of the time.
                 limits={
                     "quick": {
                         "patients": 16,
                         "plan_patients": 12,
                         "plan_generations": 11,
-                        "training_steps": 1_000_000,
+                        "training_steps": {"ppo": 1_000_000, "cma_policy": 30_000_000},
                         "control": {
                             "budget": 128,
                             "population": 12,
                             "scenarios": 8,
                             "replan_every": 2,
+                        },
+                    },
+                    "standard": {
+                        "plan_patients": 48,
+                        "plan_generations": 31,
+                        "control": {
+                            "budget": 96,
+                            "population": 12,
+                            "scenarios": 8,
+                            "replan_every": 4,
                         },
                     },
                 },

@@ -138,7 +138,7 @@ from oncogym.envs.chemo_dosing.protocols import PROTOCOLS
 from oncogym.envs.chemo_dosing.provenance import CONSTANTS, LITERATURE
 from oncogym.envs.chemo_dosing.task import ChemoTask
 from oncogym.envs.cohort import LogNormal, standard_cohorts
-from oncogym.envs.treatment import Treatment, Variant
+from oncogym.envs.treatment import Effort, Treatment, Variant
 
 _NOMINAL = tuple(float(value) for value in ChemoPatient().to_array())
 # Coefficients of variation, in the order of ChemoPatient.FIELDS.
@@ -175,6 +175,10 @@ TREATMENT = Treatment(
             options={"cohort": "population", "observation": "measurable"},
             evaluation_cohort="held_out",
             baseline="source_uniform",
+            effort=Effort(
+                algorithms=("ppo", "cma_policy"),
+                limits={"quick": {"training_steps": {"cma_policy": 24_000_000}}},
+            ),
         ),
     ),
     cohorts=standard_cohorts(_NOMINAL, LogNormal(_NOMINAL, _VARIATION)),

@@ -242,6 +242,7 @@ _EFFORT = Effort(
     ),
     search_options={"fidelity": "screening"},
     optimizer="ga",
+    algorithms=("ppo", "cma_policy"),
     # A course takes a tenth of a second, and a replay as long as the course.
     control={
         "budget": 64,
@@ -256,7 +257,7 @@ _EFFORT = Effort(
             # Two searches a course; one at each of the twenty decisions takes a minute a patient.
             "control": {"budget": 8, "population": 4, "scenarios": 4, "replan_every": 10},
             "plan_generations": 5,
-            "training_steps": 20_000,
+            "training_steps": {"ppo": 20_000},
             "own_plan_patients": 0,
         },
         "standard": {
@@ -264,7 +265,7 @@ _EFFORT = Effort(
             "plan_patients": 32,
             "control": {"budget": 16, "population": 4, "scenarios": 4, "replan_every": 4},
             "plan_generations": 26,
-            "training_steps": 40_000,
+            "training_steps": {"ppo": 40_000},
         },
         "full": {
             "patients": 64,

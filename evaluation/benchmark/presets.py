@@ -22,7 +22,8 @@ class Preset:
         plan_patients: Patients for whom the open-loop plan is optimised together.
         plan_generations: Generations of the search, the initial one included, before a polish.
         training_seeds: Training runs of each algorithm, with different seeds.
-        training_steps: Decisions of each, ``None`` for the algorithm's tuned value.
+        training_steps: Decisions of each, by the algorithm's name; its tuned value where it is not
+            named.
         algorithms: Names of the learning algorithms; by default those that the environment names.
         plan_settings: Settings of optimisers that have them, by name.
         optimizers: Optimisers that each search the open-loop plan, unless the environment names
@@ -39,7 +40,7 @@ class Preset:
     plan_patients: int
     plan_generations: int
     training_seeds: int
-    training_steps: int | None = None
+    training_steps: Mapping[str, int] = field(default_factory=dict)
     algorithms: tuple[str, ...] = ()
     plan_settings: Mapping[str, Any] = field(default_factory=dict)
     optimizers: tuple[str, ...] = COMPARED

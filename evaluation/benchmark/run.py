@@ -274,7 +274,7 @@ def _benchmark_one(
             folder,
             name,
             range(seed, seed + preset.training_seeds),
-            steps=preset.training_steps,
+            steps=preset.training_steps.get(name),
             options=problem.variant.effort.search_options,
             executor=executor,
         )
