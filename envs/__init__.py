@@ -32,6 +32,7 @@ def register_all() -> None:
     """Register the treatments of the suite, then those of other installed packages."""
     from oncogym.envs.adaptive_therapy import TREATMENT as adaptive_therapy
     from oncogym.envs.chemo_dosing import TREATMENT as chemo_dosing
+    from oncogym.envs.chemo_neutrophils import TREATMENT as chemo_neutrophils
     from oncogym.envs.emt6ro_fractionation import TREATMENT as emt6ro_fractionation
     from oncogym.envs.glioblastoma_radiation import TREATMENT as glioblastoma_radiation
     from oncogym.envs.impt_beam_weighting import TREATMENT as impt_beam_weighting
@@ -42,6 +43,7 @@ def register_all() -> None:
         emt6ro_fractionation,
         impt_beam_weighting,
         adaptive_therapy,
+        chemo_neutrophils,
     ):
         register_treatment(treatment, offered=True)
     discover()

@@ -33,7 +33,7 @@ CHEMO = "oncogym/ChemoDosingCohort-v0"
 COHORTS = {
     treatment.name: next(v for v in treatment.variants if v.benchmark)
     for treatment in treatments().values()
-    if any(v.id.startswith("oncogym/") for v in treatment.variants)
+    if any(v.id.startswith("oncogym/") and v.benchmark for v in treatment.variants)
 }
 by_treatment = pytest.mark.parametrize("name", sorted(COHORTS))
 

@@ -12,7 +12,7 @@ from oncogym.envs import get_treatment, treatments
 COHORTS = {
     treatment.name: next(v for v in treatment.variants if v.benchmark)
     for treatment in treatments().values()
-    if any(v.id.startswith("oncogym/") for v in treatment.variants)
+    if any(v.id.startswith("oncogym/") and v.benchmark for v in treatment.variants)
 }
 by_treatment = pytest.mark.parametrize("name", sorted(COHORTS))
 

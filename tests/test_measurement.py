@@ -13,6 +13,7 @@ IDS = {
     "oncogym/IMPTBeamWeightingCohort-v0": 3,
     "oncogym/EMT6RoFractionationCohort-v0": 2,
     "oncogym/AdaptiveTherapyCohort-v0": 3,
+    "oncogym/ChemoNeutrophilsCohort-v0": 7,
 }
 # Spheroids of another fidelity are measured alike, and grow faster.
 OPTIONS = {"oncogym/EMT6RoFractionationCohort-v0": {"fidelity": "screening"}}

@@ -148,6 +148,7 @@ def test_inside_of_the_ranges(name):
     [
         "adaptive_therapy",
         "chemo_dosing",
+        "chemo_neutrophils",
         "glioblastoma_radiation",
         "emt6ro_fractionation",
         "impt_beam_weighting",
@@ -177,7 +178,8 @@ def test_the_rarest_draws_of_the_cohorts_lie_within_the_ranges():
 
 def test_every_course_says_whether_it_is_within_the_model():
     """The last outcome of each kernel; what follows from the doses stands behind it."""
-    for name in ("chemo_dosing", "glioblastoma_radiation", "emt6ro_fractionation"):
+    names = "chemo_dosing", "glioblastoma_radiation", "emt6ro_fractionation", "chemo_neutrophils"
+    for name in names:
         kernels = import_module(f"oncogym.envs.{name}.step_kernels")
         assert get_treatment(name).task.metrics[kernels.METRICS - 1] is OUT_OF_RANGE
 
