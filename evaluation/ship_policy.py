@@ -100,6 +100,8 @@ def score_best_rule(env_id: str, patients: int = PATIENTS) -> JsonObject:
     problem = resolve(env_id, patients=patients)
     task = problem.task(1)
     agents, _ = clinical_agents(problem.treatment, task)
+    compared = problem.variant.effort.protocols or tuple(agents)
+    agents = {name: agents[name] for name in compared if name in agents}
     fair = {n: a for n, a in agents.items() if what_is_seen(a, task) in (task.sees, *_LESS)}
     scores = score_agents(fair, env_id, patients)
     best = max(scores, key=lambda name: scores[name]["return"])

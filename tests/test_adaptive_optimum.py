@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from oncogym.agents import pretrained, shipped
 from oncogym.agents.belief import BeliefSettings
 from oncogym.agents.bound import BoundAgent
 from oncogym.agents.clinical import RandomAgent, RuleAgent, clinical_agents
@@ -34,6 +35,7 @@ from oncogym.evaluation.harness import evaluate_problem, resolve
 ADAPTIVE = get_treatment("adaptive_therapy")
 OPTIMUM = ADAPTIVE.bounds["optimum"]
 YEAR = 365.25
+POLICIES = [one for one in shipped.read_manifest() if "AdaptiveTherapy" in one.env]
 with (Path(__file__).parent / "data" / "adaptive_therapy_reference.csv").open() as file:
     ROWS = list(csv.DictReader(file))
 PATIENTS = {
@@ -243,6 +245,24 @@ def test_nobody_is_above_the_bound():
     # Near it, too: the best of them is no toy.
     assert table.to_numpy().max(axis=0) == pytest.approx(most, rel=0.15)
     assert (best_returns(cohort) == most).all()
+
+
+@pytest.mark.parametrize("entry", POLICIES, ids=lambda one: one.folder)
+def test_no_shipped_policy_is_above_the_bound(entry):
+    problem = resolve(entry.env, patients=3, seed=1)
+    agent = pretrained(entry.env, entry.name)
+    returns = evaluate_problem(problem, {"policy": agent})["return"].to_numpy()
+    most = best_returns(problem)
+    assert (returns <= 1.005 * most).all()
+    assert returns.mean() > 0.7 * most.mean()
+
+
+def test_a_policy_without_memory_is_within_two_hundredths_of_the_optimum_where_all_is_shown():
+    problem = resolve("AdaptiveTherapy-v0", patients=1)
+    (entry,) = (one for one in POLICIES if one.env == "oncogym/AdaptiveTherapy-v0")
+    agent = pretrained(entry.env, entry.name)
+    found = evaluate_problem(problem, {"policy": agent})["return"].item()
+    assert 0.98 * 799.387 < YEAR * found < 815.0
 
 
 def test_the_bound_is_an_agent_by_name(capsys):
