@@ -89,7 +89,7 @@ CONSTANTS = (
 LITERATURE = (
     Publication(
         "Norris, CRAN package DTAT, vignette (2023)",
-        "spreads of the cohort; the rule titrated; a median nadir to compare with",
+        "spreads of the cohort; the rule titrated",
     ),
     Publication("PMC3675695, table A2", "the rule nadir_grade"),
     Publication("PMC4671866, table 1", "the rule day_count"),
