@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from oncogym.cli import sensitivity as command_line
 from oncogym.cli.main import main
 from oncogym.evaluation.harness import evaluate
 from oncogym.evaluation.sensitivity import find_flips, say_verdict, sweep_weights
@@ -102,3 +103,39 @@ def test_the_command_saves_what_it_says(tmp_path, capsys):
     assert document["verdict"].startswith("At the weights as they are")
     assert main(["sensitivity", ENV, "daily"]) == 2
     assert "two at least" in capsys.readouterr().err
+
+
+def test_the_command_takes_a_finished_benchmark(tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "done" / "ChemoDosingCohort-v0"
+    folder.mkdir(parents=True)
+    table = evaluate(
+        ENV, {name: agent_of(name) for name in ("daily", "pacing", "weekly")}, patients=4
+    )
+    table.to_csv(folder / "results.csv", index=False)
+    (folder / "comparison.json").write_text(json.dumps({"env": ENV, "cohort": "held_out"}))
+    monkeypatch.setattr(command_line, "evaluate_problem", None)  # nobody is treated
+    command = ["sensitivity", ENV, "--benchmark", str(tmp_path / "done")]
+    assert main([*command, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    expected = sweep_weights(table, default_weights())
+    assert (document["cohort"], document["patients"]) == ("held_out", 4)
+    assert [row["rank"] for row in document["table"]] == expected["rank"].tolist()
+    two = ["sensitivity", ENV, "daily", "weekly", "--benchmark", str(tmp_path / "done")]
+    assert main([*two, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["table"]
+    assert {row["agent"] for row in found} == {"daily", "weekly"}
+    for extra, status, message in (
+        (["--patients", "3"], 2, "--patients: nobody is treated with --benchmark"),
+        (["--option", "horizon=30"], 2, "--option: nobody is treated"),
+        (["--executor", "joblib"], 2, "--executor: nobody is treated"),
+    ):
+        assert main([*command, *extra]) == status
+        assert message in capsys.readouterr().err
+    assert main([*two[:2], "dayly", "weekly", *two[4:]]) == 2
+    assert "did you mean 'daily'" in capsys.readouterr().err
+    other = "oncogym/GlioblastomaRadiationCohort-v0"
+    assert main(["sensitivity", other, "--benchmark", str(tmp_path / "done")]) == 2
+    assert "no finished benchmark of oncogym/Glioblastoma" in capsys.readouterr().err
+    (folder / "comparison.json").write_text(json.dumps({"env": other, "cohort": "held_out"}))
+    assert main(command) == 2
+    assert ENV in capsys.readouterr().err

@@ -24,6 +24,7 @@ from oncogym.core.files import to_plain, write_csv_atomic, write_json_atomic
 from oncogym.core.manifest import manifest
 from oncogym.core.output_folder import OutputFolder
 from oncogym.evaluation.agent_names import load_agents
+from oncogym.evaluation.benchmark.finished import read_finished
 from oncogym.evaluation.harness import evaluate_problem, resolve
 from oncogym.evaluation.report.drawings import Drawings, save_png
 from oncogym.evaluation.sensitivity import (
@@ -34,6 +35,7 @@ from oncogym.evaluation.sensitivity import (
     sweep_weights,
 )
 
+_PATIENTS = 64
 _TABLE, _FIGURE, _MANIFEST = "sensitivity.csv", "sensitivity.png", "manifest.json"
 
 
@@ -45,9 +47,18 @@ def add_parser(commands: Commands) -> None:
         description="Treat the same patients once with every agent, then multiply one weight of "
         "the reward after the other and rank the agents anew, without treating again. Controllers, "
         "searched plans and trained policies act as for the weights that they were made with. "
-        "AGENT as in evaluate; without any, all clinical protocols.",
+        "AGENT as in evaluate; without any, all clinical protocols. With --benchmark nobody is "
+        "treated: AGENT is then one of the benchmark's, without any all of them.",
     )
-    add_patients(parser, 64)
+    add_patients(parser, _PATIENTS)
+    parser.set_defaults(patients=None)
+    parser.add_argument(
+        "--benchmark",
+        type=path,
+        metavar="DIR",
+        help="take the agents and patients of a finished benchmark, controllers and trained "
+        "policies among them: its output folder",
+    )
     parser.add_argument(
         "--factor",
         type=real(0.0, 1e6),
@@ -63,15 +74,44 @@ def add_parser(commands: Commands) -> None:
     parser.set_defaults(run=run)
 
 
+def _require_nobody_treated(args: argparse.Namespace, options: object) -> None:
+    """Refuse what says whom to treat and how beside results that are there."""
+    given = {
+        "--patients": args.patients is not None,
+        "--cohort": args.cohort is not None,
+        "--option": bool(options),
+        "--executor": args.executor is not None,
+        "--workers": args.workers is not None,
+        "--address": args.address is not None,
+    }
+    named = [name for name, here in given.items() if here]
+    if named:
+        raise ValueError(
+            f"{', '.join(named)}: nobody is treated with --benchmark; allowed: without it"
+        )
+
+
 def run(args: argparse.Namespace) -> int:
-    """Evaluate, weigh anew, save where asked, and print."""
+    """Evaluate or read, weigh anew, save where asked, and print."""
     options = read_options(args.option)
+    if args.benchmark is not None:
+        _require_nobody_treated(args, options)
     problem = resolve(
-        args.env, cohort=args.cohort, patients=args.patients, seed=args.seed, options=options
+        args.env,
+        cohort=args.cohort,
+        patients=args.patients or _PATIENTS,
+        seed=args.seed,
+        options=options,
     )
-    agents, left_out = load_agents(problem, args.agents, args.seed)
-    if len(agents) < 2:
-        raise ValueError(f"there is {len(agents)} agent to rank; allowed: two at least")
+    agents, left_out, results = {}, {}, None
+    if args.benchmark is not None:
+        results, cohort = read_finished(args.benchmark, problem.env_id, args.agents)
+        count, patients = results["agent"].nunique(), results["patient"].nunique()
+    else:
+        agents, left_out = load_agents(problem, args.agents, args.seed)
+        count, patients, cohort = len(agents), len(problem.patients), problem.cohort.name
+    if count < 2:
+        raise ValueError(f"there is {count} agent to rank; allowed: two at least")
     weights = problem.task(1).reward_weights
     factors = FACTORS if args.factor is None else tuple(args.factor)
     if len(set(factors)) < len(factors):
@@ -80,8 +120,9 @@ def run(args: argparse.Namespace) -> int:
     output = None
     if args.out is not None:
         output = OutputFolder.claim(args.out, "sensitivity", [_TABLE, _FIGURE, _MANIFEST])
-    with executor_of(args) as executor:
-        results = evaluate_problem(problem, agents, executor)
+    if results is None:
+        with executor_of(args) as executor:
+            results = evaluate_problem(problem, agents, executor)
     table = sweep_weights(results, weights, factors, seed=args.seed)
     flips = find_flips(table)
 
@@ -91,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
         output.write(_TABLE, lambda place: write_csv_atomic(place, table))
         drawings = Drawings(args.out)
         with drawings.attempt(_FIGURE):
-            figure = draw_ranks(table, f"{args.env}, {len(problem.patients)} patients")
+            figure = draw_ranks(table, f"{args.env}, {patients} patients")
             output.write(_FIGURE, lambda place: save_png(figure, place))
         output.write(_MANIFEST, partial(write_json_atomic, value=about))
         drawings.require_all()
@@ -100,8 +141,8 @@ def run(args: argparse.Namespace) -> int:
         if args.json:
             document = {
                 "env": args.env,
-                "cohort": problem.cohort.name,
-                "patients": len(problem.patients),
+                "cohort": cohort,
+                "patients": patients,
                 "weights": dict(weights),
                 "verdict": say_verdict(table),
                 "flips": flips.to_dict("records"),
@@ -110,7 +151,7 @@ def run(args: argparse.Namespace) -> int:
             }
             print(json.dumps(to_plain(document), indent=2))
             return
-        print(f"{args.env}: {len(problem.patients)} patients of {problem.cohort.name}")
+        print(f"{args.env}: {patients} patients of {cohort}")
         ranks = table.pivot_table("rank", ["term", "factor"], "agent", sort=False)
         print(ranks.astype(int).to_string())
         print(say_verdict(table))
