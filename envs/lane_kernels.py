@@ -94,8 +94,8 @@ def _view(axis):
 
     @intrinsic
     def view(typingctx, array, number):
-        layout = "C" if axis == 0 and array.layout == "C" else "A"
-        result = types.Array(array.dtype, 1, layout)
+        whole = axis == 0 and array.layout == "C"
+        result = types.Array(array.dtype, 1, "C" if whole else "A")
 
         def codegen(context, builder, signature, args):
             source = context.make_array(signature.args[0])(context, builder, value=args[0])

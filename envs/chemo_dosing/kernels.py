@@ -463,7 +463,7 @@ def sample_plan(times, doses, patients, horizon, sample_times, left, out):
     and a dose is due, the value before it (such a sample must precede those after it), else the
     value after.
     """
-    patient = record_at(patients, 0, PATIENT)
+    patient = record_at(patients, 0, PATIENT)  # type: ignore[var-annotated]
     now, c, x, log_cells = 0.0, 0.0, 0.0, math.log(patient.initial_cells)
     order = np.empty(times.shape[0], np.int64)
     count = _sort_doses(times, doses, horizon, order)

@@ -351,7 +351,7 @@ def _largest_safe_action(action, state, patient, settings):
 @njit(cache=True)
 def safe_lanes(actions, state, patients, settings, out):
     """Lower each dose to the largest that is safe."""
-    options = record_at(settings, 0, SETTINGS)
+    options = record_at(settings, 0, SETTINGS)  # type: ignore[var-annotated]
     column = 1 if options.waits_first > 0.0 else 0
     for lane in range(state.shape[0]):
         for part in range(actions.shape[1]):
