@@ -35,6 +35,7 @@ from oncogym.envs.snapshots import (
     write_lanes,
 )
 from oncogym.envs.threads import Loop, choose
+from oncogym.envs.unwritten import CHECKED, check_written, mark
 
 T = TypeVar("T")
 
@@ -112,6 +113,8 @@ class TherapyTask(ABC):
     reward_terms: ClassVar[tuple[str, ...]]
     costs: ClassVar[tuple[str, ...]]
     metrics: ClassVar[tuple[Metric, ...]]
+    #: Names of the observed numbers where a task names them.
+    observed: ClassVar[tuple[str, ...]] = ()
     #: Lanes that optimisers step together at most: enough to fill the cores, small enough for the
     #: cache. A task with a large state lowers it.
     max_lanes: int = 8192
@@ -263,6 +266,8 @@ class TherapyTask(ABC):
         self.episodes[lanes] = episodes
         seen = self._empty_observations(len(lanes))
         self._start_lanes(lanes, seen)
+        if CHECKED:
+            check_written(self, "observed number", seen, self.observed)
         return seen
 
     def step(self, actions: Floats, active: NDArray[np.bool_]) -> StepResult:
@@ -275,7 +280,16 @@ class TherapyTask(ABC):
         result = self.empty_result()
         result.truncated[:] = False
         self._advance_lanes(actions, active, result)
+        if CHECKED:
+            self._check_written(result)
         return result
+
+    def _check_written(self, result: StepResult) -> None:
+        outcomes = tuple(metric.name for metric in self.metrics)
+        check_written(self, "observed number", result.observation, self.observed)
+        check_written(self, "reward term", result.reward_terms, self.reward_terms)
+        check_written(self, "cost", result.costs, self.costs)
+        check_written(self, "outcome", result.outcome, outcomes)
 
     def observe(self, lanes: NDArray[np.intp] | None = None) -> NDArray[Any]:
         """Observations ``(k, …)`` of lanes as they are, without a decision.
@@ -293,10 +307,15 @@ class TherapyTask(ABC):
         rows = lane_numbers(lanes, self.num_lanes)
         seen = self._empty_observations(len(rows))
         self._observe_lanes(rows, seen)
+        if CHECKED:
+            check_written(self, "observed number", seen, self.observed)
         return seen
 
     def _empty_observations(self, lanes: int) -> NDArray[Any]:
-        return np.empty((lanes, *self.observation_space.shape), self.observation_space.dtype)
+        seen = np.empty((lanes, *self.observation_space.shape), self.observation_space.dtype)
+        if CHECKED:
+            mark(seen)
+        return seen
 
     @abstractmethod
     def _start_lanes(self, lanes: NDArray[np.intp], seen: NDArray[Any]) -> None:
@@ -549,7 +568,7 @@ class TherapyTask(ABC):
         lanes = self.num_lanes
         empty = self._buffers.empty if lanes >= _POOLED_LANES else np.empty
         space = self.observation_space
-        return StepResult(
+        result = StepResult(
             empty((lanes, *space.shape), space.dtype),
             empty((lanes, len(self.reward_terms))),
             empty((lanes, len(self.costs))),
@@ -558,6 +577,10 @@ class TherapyTask(ABC):
             empty((lanes, len(self.metrics))),
             empty((lanes,), np.bool_),
         )
+        if CHECKED:
+            for array in result:
+                mark(array)
+        return result
 
     def check_actions(
         self, actions: Any, active: NDArray[np.bool_]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
+
+# Before the suite is imported, here and in every process that tests start.
+os.environ["ONCOGYM_CHECK_RESULTS"] = "1"
 
 import plan_libraries as shared
 import pytest

@@ -150,17 +150,31 @@ def test_generic_code_knows_no_unit():
     "path", [p for p in SOURCES if uses_numba(p)], ids=lambda p: str(p.relative_to(ROOT))
 )
 def test_kernels_are_pure(path):
-    """A file with numba kernels imports numpy, numba, math and other such files; nothing else."""
+    """A file with numba kernels imports numpy, numba, math and other such files; nothing else.
+
+    Besides them files of records, and for numba's cache the digest of its sources.
+    """
+    plain = {"records.py", "source_digest.py"}
     for name in imports(path):
         top = name.split(".")[0]
         if top == "oncogym":
             file = MODULES.get(name) or MODULES.get(name.rpartition(".")[0])
             assert file is not None, f"{path} imports {name}, which is no kernel file"
-            if file.name == "__init__.py":
+            if file.name == "__init__.py" or file.name in plain:
                 continue
             assert uses_numba(file), f"{path} imports {name}, which is no kernel file"
         else:
             assert top in {"numpy", "numba", "math", "__future__"}, f"{path} imports {name}"
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in SOURCES if p.name == "records.py"], ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_records_are_pure(path):
+    """A file of records imports numpy, math and other such files, without the compiler."""
+    allowed = {"numpy", "numpy.typing", "math", "__future__", "typing", "collections.abc"}
+    found = {name for name in imports(path) if name.rpartition(".")[0] not in allowed} - allowed
+    assert all(name.startswith("oncogym.envs.records") for name in found), found
 
 
 @pytest.mark.slow

@@ -12,14 +12,8 @@ import math
 import numpy as np
 from numba import njit
 
-# Columns of a lane's constants.
-LEFT, RECOVERED, TRANSFER, POWER, CROWD, EXPOSURE, GROWTH, NODES, SMALL = range(9)
-_MAX_NODES = 8
-WEIGHT_AT = 9
-DECAY_AT = WEIGHT_AT + _MAX_NODES
-WEIGHT2_AT = DECAY_AT + _MAX_NODES
-DECAY2_AT = WEIGHT2_AT + 2
-CONSTANTS = DECAY2_AT + 2
+from oncogym.envs.chemo_dosing.records import MOST_NODES
+from oncogym.envs.lane_kernels import inlined
 
 # Admissible error of ln N in one step.
 _TOLERANCE = 1e-12
@@ -28,9 +22,9 @@ _ELLIPSES = 10
 
 
 def _rules():
-    nodes = np.zeros((_MAX_NODES + 1, _MAX_NODES))
-    weights = np.zeros((_MAX_NODES + 1, _MAX_NODES))
-    for n in range(2, _MAX_NODES + 1):
+    nodes = np.zeros((MOST_NODES + 1, MOST_NODES))
+    weights = np.zeros((MOST_NODES + 1, MOST_NODES))
+    for n in range(2, MOST_NODES + 1):
         nodes[n, :n], weights[n, :n] = np.polynomial.legendre.leggauss(n)
     return nodes, weights
 
@@ -65,14 +59,14 @@ def _log_errors(h, r, ke, emax):
     return e2 + scale, e4 + scale, e5 + scale, e6 + scale, e8 + scale
 
 
-@njit(cache=True, error_model="numpy")
-def prepare_interval(lane, constants, patients, h):
-    """Fill a lane's constants for steps of ``h`` days; NODES is 0 where the general path is needed.
+@inlined
+def prepare_interval(constants, patient, h):
+    """Fill a lane's ``CONSTANTS`` for steps of ``h`` days (spec. 1.2, h fixed).
 
-    SMALL is the value of (r/K) N below which two nodes suffice.
+    ``nodes`` is 0 where the general path is needed.
     """
-    r, capacity, ke = patients[lane, 0], patients[lane, 1], patients[lane, 3]
-    emax, a, b = patients[lane, 4], patients[lane, 6], patients[lane, 7]
+    r, ke, emax = patient.growth_rate, patient.elimination_rate, patient.emax
+    a, b = patient.toxicity_gain, patient.toxicity_recovery
     admissible = math.log(_TOLERANCE / r)
     e2, e4, e5, e6, e8 = _log_errors(h, r, ke, emax)
     if e4 <= admissible:
@@ -84,25 +78,47 @@ def prepare_interval(lane, constants, patients, h):
     elif e8 <= admissible:
         count = 8
     else:
-        constants[lane, NODES] = 0.0
+        constants.nodes = 0.0
         return
     difference = ke - b
     recovered = math.exp(-b * h)
     transfer = h if difference == 0.0 else -math.expm1(-difference * h) / difference
-    constants[lane, LEFT] = math.exp(-ke * h)
-    constants[lane, RECOVERED] = recovered
-    constants[lane, TRANSFER] = a * recovered * transfer
-    constants[lane, POWER] = emax / ke
-    constants[lane, CROWD] = r / capacity
-    constants[lane, EXPOSURE] = -math.expm1(-ke * h) / ke
-    constants[lane, GROWTH] = r * h
-    constants[lane, NODES] = count
-    constants[lane, SMALL] = _TOLERANCE * math.exp(-e2)
+    constants.left = math.exp(-ke * h)
+    constants.recovered = recovered
+    constants.transfer = a * recovered * transfer
+    constants.power = emax / ke
+    constants.crowd = r / patient.carrying_capacity
+    constants.exposure = -math.expm1(-ke * h) / ke
+    constants.growth = r * h
+    constants.nodes = count
+    constants.small = _TOLERANCE * math.exp(-e2)
+    _fill_rule(constants.weight, constants.decay, count, h, r, ke)
+    _fill_rule(constants.weight2, constants.decay2, 2, h, r, ke)
+
+
+@inlined
+def _fill_rule(weight, decay, count, h, r, ke):
+    """Weights with the growth, and the drug left, at the nodes of a rule over h."""
     for i in range(count):
         s = 0.5 * h * (1.0 + _X[count, i])
-        constants[lane, WEIGHT_AT + i] = 0.5 * h * _W[count, i] * math.exp(r * s)
-        constants[lane, DECAY_AT + i] = math.exp(-ke * s)
-    for i in range(2):
-        s = 0.5 * h * (1.0 + _X[2, i])
-        constants[lane, WEIGHT2_AT + i] = 0.5 * h * _W[2, i] * math.exp(r * s)
-        constants[lane, DECAY2_AT + i] = math.exp(-ke * s)
+        weight[i] = 0.5 * h * _W[count, i] * math.exp(r * s)
+        decay[i] = math.exp(-ke * s)
+
+
+@inlined
+def follow_interval(c, log_cells, cells, c_end, constants, ec50):
+    """ln N after the step, of which the drug is known (spec. 1.2)."""
+    power = constants.power
+    inverse = 1.0 / (ec50 + c)
+    crowd = constants.crowd * cells
+    total = 0.0
+    if crowd < constants.small:
+        for i in range(2):
+            base = (ec50 + c * constants.decay2[i]) * inverse
+            total += constants.weight2[i] * math.exp(power * math.log(base))
+    else:
+        for i in range(int(constants.nodes)):
+            base = (ec50 + c * constants.decay[i]) * inverse
+            total += constants.weight[i] * math.exp(power * math.log(base))
+    log_cells += constants.growth + power * math.log((ec50 + c_end) * inverse)
+    return log_cells - math.log1p(crowd * total)

@@ -10,9 +10,9 @@ has a closed form: C and X are linear, and ``u = 1/N`` obeys the linear equation
 ``u' = -(r - k(t)) u + r/K`` (Bernoulli), k being the kill rate.  One smooth integral remains,
 for which :func:`propagate_core` picks the cheapest sufficient Gauss-Legendre rule.
 
-A *patient* is a float64 row in the order of ``PARAMETERS``.  Arguments are not validated here;
-``model.py`` does that.  Nothing depends on the number of threads or plans: every plan goes
-through the same scalar code, without fast-math.
+A *patient* is a record ``PATIENT``.  Arguments are not validated here; ``model.py`` does that.
+Nothing depends on the number of threads or plans: every plan goes through the same scalar code,
+without fast-math.
 """
 
 from __future__ import annotations
@@ -22,26 +22,9 @@ import math
 import numpy as np
 from numba import njit, prange
 
-PARAMETERS = (
-    "growth_rate",  # r, 1/d
-    "carrying_capacity",  # K, cells
-    "initial_cells",  # N0, cells
-    "elimination_rate",  # ke, 1/d
-    "emax",  # 1/d
-    "ec50",  # mg/L
-    "toxicity_gain",  # a, L/(mg d)
-    "toxicity_recovery",  # b, 1/d
-)
-OUTPUTS = (
-    "final_concentration",  # mg/L
-    "final_toxicity",
-    "final_log_cells",  # ln N
-    "peak_toxicity",
-    "auc",  # mg d/L
-    "excess_toxicity",  # integral of (X - limit)_+, d
-    "days_over_limit",  # d
-    "total_dose",  # mg/L
-)
+from oncogym.envs.chemo_dosing.records import PATIENT, PLAN, SAMPLE
+from oncogym.envs.lane_kernels import inlined, record_at, row_at
+from oncogym.envs.twins import compile_twins
 
 # Admissible quadrature error per step, in ln N.
 _TOLERANCE = 1e-11
@@ -94,7 +77,7 @@ _L6 = 0.2429160853987535
 # the library's exp and log would be called number by number.
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
+@inlined
 def _exp2(x):
     """2^x for |x| < 1000 to a relative 1e-15: 2^(x - n), then n is added to the exponent."""
     t = x + _ROUND
@@ -107,7 +90,7 @@ def _exp2(x):
     return np.int64(bits + (np.float64(t).view(np.int64) << 52)).view(np.float64)
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
+@inlined
 def _log2(x):
     """log2 x for x in [1e-300, 1.4] to a relative 1e-15: x = m 2^-n with m near 1, then atanh."""
     bits = np.float64(x).view(np.int64)
@@ -121,7 +104,7 @@ def _log2(x):
     return s * p - (np.int64(n + _ROUND_BITS).view(np.float64) - _ROUND)
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
+@inlined
 def _toxicity(c, x, s, left, ke, a, b):
     """Toxicity s days after the state (c, x), left = exp(-ke s); stable for ke near b."""
     d = ke - b
@@ -132,7 +115,7 @@ def _toxicity(c, x, s, left, ke, a, b):
     return x * recovery + a * c * (recovery - left) / d
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
+@inlined
 def _time_of_peak(c, x, ke, a, b):
     """Days until toxicity is largest when no dose follows; needs a c > b x."""
     d = ke - b
@@ -142,7 +125,7 @@ def _time_of_peak(c, x, ke, a, b):
     return y if d == 0.0 else math.log1p(d * y) / d
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
+@inlined
 def toxicity_peak_if_untreated(c, x, ke, a, b):
     """Largest toxicity from now on if no further dose is given.
 
@@ -154,13 +137,9 @@ def toxicity_peak_if_untreated(c, x, ke, a, b):
     return max(x, a * c * math.exp(-ke * _time_of_peak(c, x, ke, a, b)) / b)
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
-def _crowding(c, h, left, kappa, r, ke, emax, ec50):
-    """kappa I, with I the integral over [0, h] of exp(r s - G(s)), G the kill since the start.
-
-    kappa is (r/K) times the cell number at the start, left is exp(-ke h).  The result enters
-    ln N as log1p(kappa I), so an absolute error of _TOLERANCE suffices, and a small tumour
-    needs few nodes.
+@inlined
+def _quadrature_error(width, panels, patient):
+    """Bound on the error of the first block's rule in :func:`_crowding`, and what is admissible.
 
     The integrand is analytic up to the zeros of ec50 + c exp(-ke s), which lie at
     |Im s| = pi/ke or more.  On a Bernstein ellipse of parameter rho, reaching delta beyond a
@@ -170,17 +149,10 @@ def _crowding(c, h, left, kappa, r, ke, emax, ec50):
     error of 8 and of 16 nodes stayed below that bound by more than a factor of 170, and of 6600
     where emax/ke >= 1, as the integrand is then smooth at those zeros; _SLACK_* takes part of
     this off.  24 nodes erred by less than 1e-13 on any panel.
+
+    Returns (error per kappa with one block, factor of each further block, admissible error).
     """
-    if c == 0.0 or emax == 0.0:
-        return kappa * h if r == 0.0 else kappa * math.expm1(r * h) / r
-    m = emax / ke
-    panels = 1
-    width = h
-    decay = left
-    if ke * h > _PANEL_DECAY or (emax + r) * h > _PANEL_GROWTH:
-        panels = math.ceil(max(ke * h / _PANEL_DECAY, (emax + r) * h / _PANEL_GROWTH))
-        width = h / panels
-        decay = math.exp(-ke * width)
+    r, ke, emax = patient.growth_rate, patient.elimination_rate, patient.emax
     half = 0.5 * width
     y = (1.0 / math.pi) * ke * half
     inv_rho = max(y / (1.0 + math.sqrt(1.0 + y * y)), (1.0 / 24.0) * (emax + r) * width, 1e-3)
@@ -193,8 +165,46 @@ def _crowding(c, h, left, kappa, r, ke, emax, ec50):
     shrink_4 = (shrink * shrink) * (shrink * shrink)
     shrink_block = shrink_4 * shrink_4
     error_of_block = 64.0 / 15.0 * half * shrink_block * panels
-    slack = _SLACK_FROM_1 if m >= 1.0 else _SLACK_BELOW_1
-    admissible = _TOLERANCE * slack * (1.0 - shrink) * inv_growth
+    slack = _SLACK_FROM_1 if emax / ke >= 1.0 else _SLACK_BELOW_1
+    return error_of_block, shrink_block, _TOLERANCE * slack * (1.0 - shrink) * inv_growth
+
+
+@inlined
+def _sum_nodes(blocks, c, ec50, inv, elimination, growth, scale, m):
+    """The integrand's weighted sum over the nodes of a panel, in units of 2^(scale - 54)."""
+    # Compilers may reorder sums of integers, as vector instructions need, but not of floats:
+    # the terms, 0 to 0.19 as 2^scale is taken out of f, are added as multiples of 2^-54, which
+    # are the last bits of 0.25 + term.
+    parts = np.int64(0)
+    for j in range(blocks * _BLOCK):
+        s = _NODES[blocks, j]
+        ratio = (ec50 + c * _exp2(elimination * s)) * inv
+        f = _exp2(m * _log2(ratio) + (growth * s - scale))
+        parts += np.float64(0.25 + _WEIGHTS[blocks, j] * f).view(np.int64) - _QUARTER_BITS
+    return parts
+
+
+@inlined
+def _crowding(c, h, left, kappa, patient):
+    """kappa I, with I the integral over [0, h] of exp(r s - G(s)), G the kill since the start.
+
+    kappa is (r/K) times the cell number at the start, left is exp(-ke h).  The result enters
+    ln N as log1p(kappa I), so an absolute error of _TOLERANCE suffices, and a small tumour
+    needs few nodes.
+    """
+    r, ke = patient.growth_rate, patient.elimination_rate
+    emax, ec50 = patient.emax, patient.ec50
+    if c == 0.0 or emax == 0.0:
+        return kappa * h if r == 0.0 else kappa * math.expm1(r * h) / r
+    m = emax / ke
+    panels = 1
+    width = h
+    decay = left
+    if ke * h > _PANEL_DECAY or (emax + r) * h > _PANEL_GROWTH:
+        panels = math.ceil(max(ke * h / _PANEL_DECAY, (emax + r) * h / _PANEL_GROWTH))
+        width = h / panels
+        decay = math.exp(-ke * width)
+    error_of_block, shrink_block, admissible = _quadrature_error(width, panels, patient)
     elimination = -_LOG2E * ke * width
     growth = _LOG2E * r * width
     scale = math.ceil(growth)
@@ -209,16 +219,7 @@ def _crowding(c, h, left, kappa, r, ke, emax, ec50):
             error *= shrink_block
             blocks += 1
         inv = 1.0 / (ec50 + c)
-        # Compilers may reorder sums of integers, as vector instructions need, but not of floats:
-        # the terms, 0 to 0.19 as 2^scale is taken out of f, are added as multiples of 2^-54, which
-        # are the last bits of 0.25 + term.
-        parts = np.int64(0)
-        for j in range(blocks * _BLOCK):
-            s = _NODES[blocks, j]
-            ratio = (ec50 + c * _exp2(elimination * s)) * inv
-            f = _exp2(m * _log2(ratio) + (growth * s - scale))
-            parts += np.float64(0.25 + _WEIGHTS[blocks, j] * f).view(np.int64) - _QUARTER_BITS
-        total += weight * unit * parts
+        total += weight * unit * _sum_nodes(blocks, c, ec50, inv, elimination, growth, scale, m)
         if panel + 1 < panels:
             c_end = c * decay
             weight *= math.exp(r * width + m * math.log((ec50 + c_end) * inv))
@@ -231,8 +232,8 @@ def _crowding(c, h, left, kappa, r, ke, emax, ec50):
     return total
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
-def propagate_core(c, x, log_cells, h, r, capacity, ke, emax, ec50, a, b):
+@inlined
+def propagate_core(c, x, log_cells, h, patient):
     """Exact dose-free step of h >= 0 days from (C, X, ln N) just after any dose.
 
     Returns (C, X, ln N, peak of X over the closed step, integral of C).  Equations: spec. 1.2;
@@ -241,22 +242,23 @@ def propagate_core(c, x, log_cells, h, r, capacity, ke, emax, ec50, a, b):
     if h <= 0.0:
         return c, x, log_cells, x, 0.0
     pieces = 1
-    if r * h > _LONGEST_GROWTH:
-        pieces = math.ceil(r * h / _LONGEST_GROWTH)
+    if patient.growth_rate * h > _LONGEST_GROWTH:
+        pieces = math.ceil(patient.growth_rate * h / _LONGEST_GROWTH)
         h = h / pieces
     peak, auc = x, 0.0
     for _ in range(pieces):
-        c, x, log_cells, top, exposure = _closed_step(
-            c, x, log_cells, h, r, capacity, ke, emax, ec50, a, b
-        )
+        c, x, log_cells, top, exposure = _closed_step(c, x, log_cells, h, patient)
         peak = max(peak, top)
         auc += exposure
     return c, x, log_cells, peak, auc
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
-def _closed_step(c, x, log_cells, h, r, capacity, ke, emax, ec50, a, b):
+@inlined
+def _closed_step(c, x, log_cells, h, patient):
     """The closed form of :func:`propagate_core` for h > 0 and r*h up to ``_LONGEST_GROWTH``."""
+    r, ke = patient.growth_rate, patient.elimination_rate
+    emax, ec50 = patient.emax, patient.ec50
+    a, b = patient.toxicity_gain, patient.toxicity_recovery
     decay = ke * h
     if decay < 0.1:
         lost = -math.expm1(-decay)
@@ -273,8 +275,8 @@ def _closed_step(c, x, log_cells, h, r, capacity, ke, emax, ec50, a, b):
     growth = r * h
     if c > 0.0 and emax > 0.0:
         growth -= emax / ke * math.log((ec50 + c) / (ec50 + c_end))
-    kappa = r / capacity * math.exp(log_cells)
-    crowding = _crowding(c, h, left, kappa, r, ke, emax, ec50)
+    kappa = r / patient.carrying_capacity * math.exp(log_cells)
+    crowding = _crowding(c, h, left, kappa, patient)
     if crowding < 1e-5:
         brake = crowding * (1.0 - crowding * (0.5 - crowding / 3.0))
     else:
@@ -328,16 +330,18 @@ def _over_limit(c, x, x_end, h, limit, ke, a, b):
     return max(area, 0.0), days
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
-def propagate(c, x, log_cells, h, r, capacity, ke, emax, ec50, a, b, limit):
+@inlined
+def propagate(c, x, log_cells, h, patient, limit):
     """:func:`propagate_core` with the excess over a toxicity limit.
 
     Returns (C, X, ln N, peak of X, integral of C, integral of (X - limit)_+ [d],
     time with X > limit [d]).
     """
-    c1, x1, l1, peak, auc = propagate_core(c, x, log_cells, h, r, capacity, ke, emax, ec50, a, b)
+    c1, x1, l1, peak, auc = propagate_core(c, x, log_cells, h, patient)
     excess, days = 0.0, 0.0
     if peak > limit:
+        ke = patient.elimination_rate
+        a, b = patient.toxicity_gain, patient.toxicity_recovery
         excess, days = _over_limit(c, x, x1, h, limit, ke, a, b)
     return c1, x1, l1, peak, auc, excess, days
 
@@ -384,7 +388,7 @@ def largest_safe_dose(c, x, limit, ke, a, b):
     return dose
 
 
-@njit(cache=True, error_model="numpy")
+@inlined
 def _sort_doses(times, doses, horizon, order):
     """Indices of the doses that act, by time, stable; returns their number."""
     count = 0
@@ -399,81 +403,68 @@ def _sort_doses(times, doses, horizon, order):
     return count
 
 
-@njit(cache=True, error_model="numpy")
-def _run_range(times, doses, patients, horizon, limit, out, first, last):
-    """Plans first to last - 1, each from C = X = 0 and N = N0; fills their rows, see OUTPUTS.
-
-    Everything stands in one loop: handing a row to a function would count references on it, plan
-    by plan.
-    """
-    order = np.empty(times.shape[1], np.int64)
-    for i in range(first, last):
-        plan = i if times.shape[0] > 1 else 0
-        who = i if patients.shape[0] > 1 else 0
-        r, capacity, ke = patients[who, 0], patients[who, 1], patients[who, 3]
-        emax, ec50 = patients[who, 4], patients[who, 5]
-        a, b = patients[who, 6], patients[who, 7]
-        now, c, x, log_cells = 0.0, 0.0, 0.0, math.log(patients[who, 2])
-        peak, auc, excess, days, given = 0.0, 0.0, 0.0, 0.0, 0.0
-        # Indices of the doses that act, by time, stable.
-        count = 0
-        for j in range(times.shape[1]):
-            if doses[plan, j] > 0.0 and times[plan, j] < horizon:
-                k = count
-                while k > 0 and times[plan, order[k - 1]] > times[plan, j]:
-                    order[k] = order[k - 1]
-                    k -= 1
-                order[k] = j
-                count += 1
-        for k in range(count + 1):
-            until = horizon if k == count else times[plan, order[k]]
-            if until > now:
-                c, x, log_cells, top, exposure, area, over = propagate(
-                    c, x, log_cells, until - now, r, capacity, ke, emax, ec50, a, b, limit
-                )
-                peak = max(peak, top)
-                auc += exposure
-                excess += area
-                days += over
-                now = until
-            if k < count:
-                c += doses[plan, order[k]]
-                given += doses[plan, order[k]]
-        out[i, 0], out[i, 1], out[i, 2], out[i, 3] = c, x, log_cells, peak
-        out[i, 4], out[i, 5], out[i, 6], out[i, 7] = auc, excess, days, given
+@inlined
+def _follow_plan(times, doses, patient, horizon, limit, order, out):
+    """One plan from C = X = 0 and N = N0, of which ``out`` tells; ``order`` is room for indices."""
+    now, c, x, log_cells = 0.0, 0.0, 0.0, math.log(patient.initial_cells)
+    peak, auc, excess, days, given = 0.0, 0.0, 0.0, 0.0, 0.0
+    count = _sort_doses(times, doses, horizon, order)
+    for k in range(count + 1):
+        until = horizon if k == count else times[order[k]]
+        if until > now:
+            c, x, log_cells, top, exposure, area, over = propagate(
+                c, x, log_cells, until - now, patient, limit
+            )
+            peak = max(peak, top)
+            auc += exposure
+            excess += area
+            days += over
+            now = until
+        if k < count:
+            c += doses[order[k]]
+            given += doses[order[k]]
+    out.final_concentration, out.final_toxicity, out.final_log_cells = c, x, log_cells
+    out.peak_toxicity, out.auc, out.total_dose = peak, auc, given
+    out.excess_toxicity, out.days_over_limit = excess, days
 
 
-@njit(cache=True, error_model="numpy")
-def simulate_plans(times, doses, patients, horizon, limit, out):
+def _simulate_plans(times, doses, patients, horizon, limit, out):
     """P plans: times, doses (P, M) or (1, M); patients (P, 8) or (1, 8); fills out (P, 8).
 
     One row of plans or patients serves all.  A dose [mg/L] acts just after the flow has reached
     its time [d]; the order is free, equal times add, doses at or after the horizon [d] have no
     effect, zero doses are ignored.
     """
-    _run_range(times, doses, patients, horizon, limit, out, 0, out.shape[0])
+    plans = out.shape[0]
+    for chunk in prange((plans + _CHUNK - 1) // _CHUNK):
+        order = np.empty(times.shape[1], np.int64)
+        for number in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, plans)):
+            plan = number if times.shape[0] > 1 else 0
+            who = number if patients.shape[0] > 1 else 0
+            _follow_plan(
+                row_at(times, plan),
+                row_at(doses, plan),
+                record_at(patients, who, PATIENT),
+                horizon,
+                limit,
+                order,
+                record_at(out, number, PLAN),
+            )
 
 
-@njit(cache=True, error_model="numpy", parallel=True)
-def simulate_plans_parallel(times, doses, patients, horizon, limit, out):
-    """:func:`simulate_plans` over all threads, with the same bits."""
-    rows = out.shape[0]
-    for chunk in prange((rows + _CHUNK - 1) // _CHUNK):
-        first = chunk * _CHUNK
-        last = min(first + _CHUNK, rows)
-        _run_range(times, doses, patients, horizon, limit, out, first, last)
+simulate_plans, simulate_plans_parallel = compile_twins(_simulate_plans, error_model="numpy")
 
 
 @njit(cache=True, error_model="numpy")
-def sample_plan(times, doses, patient, horizon, sample_times, left, out):
-    """Trajectory of one plan; fills out (S, 3) with C, X and ln N.
+def sample_plan(times, doses, patients, horizon, sample_times, left, out):
+    """Trajectory of one plan; fills out (S, 3) with C, X and ln N, each row a ``SAMPLE``.
 
-    sample_times (S,) ascending, within [0, horizon]; left (S,) bool: where true and a dose is
-    due, the value before it (such a sample must precede those after it), else the value after.
+    patients (1, 8); sample_times (S,) ascending, within [0, horizon]; left (S,) bool: where true
+    and a dose is due, the value before it (such a sample must precede those after it), else the
+    value after.
     """
-    r, capacity, ke, emax = patient[0], patient[1], patient[3], patient[4]
-    ec50, a, b = patient[5], patient[6], patient[7]
-    now, c, x, log_cells = 0.0, 0.0, 0.0, math.log(patient[2])
+    patient = record_at(patients, 0, PATIENT)  # type: ignore[var-annotated]
+    now, c, x, log_cells = 0.0, 0.0, 0.0, math.log(patient.initial_cells)
     order = np.empty(times.shape[0], np.int64)
     count = _sort_doses(times, doses, horizon, order)
     k = 0
@@ -481,12 +472,10 @@ def sample_plan(times, doses, patient, horizon, sample_times, left, out):
         t = sample_times[i]
         while k < count and (times[order[k]] < t or (times[order[k]] == t and not left[i])):
             h = times[order[k]] - now
-            c, x, log_cells, _, _ = propagate_core(
-                c, x, log_cells, h, r, capacity, ke, emax, ec50, a, b
-            )
+            c, x, log_cells, _, _ = propagate_core(c, x, log_cells, h, patient)
             now = times[order[k]]
             c += doses[order[k]]
             k += 1
-        out[i, 0], out[i, 1], out[i, 2], _, _ = propagate_core(
-            c, x, log_cells, t - now, r, capacity, ke, emax, ec50, a, b
-        )
+        now_c, now_x, now_log_cells, _, _ = propagate_core(c, x, log_cells, t - now, patient)
+        seen = record_at(out, i, SAMPLE)
+        seen.concentration, seen.toxicity, seen.log_cells = now_c, now_x, now_log_cells

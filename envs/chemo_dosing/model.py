@@ -18,7 +18,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from oncogym.envs.chemo_dosing import kernels
+from oncogym.envs.chemo_dosing.records import PATIENT, PLAN
 from oncogym.envs.patient import PatientRecord
+from oncogym.envs.records import make_rows, names_of, records_of
 from oncogym.envs.threads import choose
 
 FloatArray = NDArray[np.float64]
@@ -43,7 +45,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "toxicity_gain": (0.0, 1e3),
     "toxicity_recovery": (1e-3, 100.0),
 }
-FIELDS = kernels.PARAMETERS
+FIELDS = names_of(PATIENT)
 _INITIAL_CELLS = FIELDS.index("initial_cells")
 _CAPACITY = FIELDS.index("carrying_capacity")
 # Below this many plans starting the threads costs more than it saves.
@@ -185,7 +187,7 @@ def simulate(
 
     at, left = _sample_times(when[amounts > 0.0], horizon, samples)
     states = np.empty((at.size, 3))
-    kernels.sample_plan(when, amounts, row[0], horizon, at, left, states)
+    kernels.sample_plan(when, amounts, row, horizon, at, left, states)
     return ChemoResult(
         **outcome,
         time=at,
@@ -392,11 +394,12 @@ def _run(
     limit: float,
     parallel: bool,
 ) -> ChemoBatch:
-    out = np.empty((max(len(times), len(patients)), len(kernels.OUTPUTS)))
+    out = make_rows(max(len(times), len(patients)), PLAN)
     threaded = parallel and len(out) >= _PARALLEL_FROM
     solve = choose(kernels.simulate_plans, kernels.simulate_plans_parallel, threaded)
     solve(times, doses, patients, horizon, limit, out)
-    columns = {name: out[:, j].copy() for j, name in enumerate(kernels.OUTPUTS)}
+    found = records_of(out, PLAN)
+    columns = {name: found[name].copy() for name in names_of(PLAN)}
     log_cells = columns["final_log_cells"]
     return ChemoBatch(
         **columns,

@@ -1,339 +1,323 @@
-"""One decision of many chemotherapy lanes: wait, dose, propagate, score, observe.
+"""One decision of a chemotherapy lane: wait, give, let pass, score, observe.
 
-A kernel file: it imports nothing but numpy, numba, math and other kernel files. Each lane is
-computed by the same scalar function, so results do not depend on the number of lanes or threads.
+A kernel file: it imports nothing but numpy, numba, math, records and other kernel files. The
+functions here are about one lane; the loops over lanes at the end are made of them.
 """
 
 import math
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
-from oncogym.envs.chemo_dosing.interval_kernels import (
-    CROWD,
-    DECAY2_AT,
-    DECAY_AT,
-    EXPOSURE,
-    GROWTH,
-    LEFT,
-    NODES,
-    POWER,
-    RECOVERED,
-    SMALL,
-    TRANSFER,
-    WEIGHT2_AT,
-    WEIGHT_AT,
-    prepare_interval,
-)
+from oncogym.envs.chemo_dosing.interval_kernels import follow_interval, prepare_interval
 from oncogym.envs.chemo_dosing.kernels import (
     largest_safe_dose,
     propagate,
     toxicity_peak_if_untreated,
 )
+from oncogym.envs.chemo_dosing.records import (
+    CONSTANTS,
+    COSTS,
+    LOG_SCALE,
+    OBSERVATION,
+    OUTCOME,
+    PATIENT,
+    SCALE,
+    SETTINGS,
+    STATE,
+    TERMS,
+)
+from oncogym.envs.lane_kernels import (
+    COLUMN,
+    ITEM,
+    ROW,
+    Scored,
+    Shared,
+    Shown,
+    inlined,
+    over_active,
+    over_lanes,
+    record_at,
+)
 from oncogym.envs.streams import normal_pair
-from oncogym.envs.twins import compile_twins
-
-# Columns of the state of a lane.
-(
-    TIME,
-    CONC,
-    TOX,
-    LOGN,
-    PEAK,
-    AUC,
-    EXCESS,
-    OVER,
-    GIVEN,
-    COUNT,
-    LAST_TIME,
-    LAST_DOSE,
-    STEP,
-    START_LOGN,
-    CELLS,
-    BEYOND,
-) = range(16)
-STATE = 16
-
-# Columns of the settings of a task (one float64 vector).
-(
-    HORIZON,
-    INTERVAL,
-    MAX_WAIT,
-    FIRST_DAY,
-    MAX_DOSE,
-    BUDGET,
-    HARD_BUDGET,
-    MAX_DOSES,
-    LIMIT,
-    FAIL_TOX,
-    FAIL_CELLS,
-    SUCCESS_TCP,
-    DECISIONS,
-    WAITS,
-    WAITS_FIRST,
-    MEASURABLE,
-    MARKER_NOISE,
-    MARKER_DELAY,
-    MARKER_LIMIT,  # ln(cells)
-    TOX_NOISE,
-) = range(20)
-SETTINGS = 20
-
-# Numbers of reward terms, costs, outcome metrics and observed values.
-TERMS = 9
-COSTS = 2
-METRICS = 9
-OBSERVED = 7
 
 _NOISE_STREAM = 16
 _PER_LN10 = 1.0 / math.log(10.0)
 _EPS = 1e-9
-# Concentration over the largest dose, toxicity over its limit, and change of ln N over ln N0 at the
-# start that the observation can show; beyond these the laws are not meant to hold.
-SCALE, LOG_SCALE = 100.0, 10.0
-# ln N0 counts as at least this much in the observation: one cell would make it 0.
-LEAST_LOGN = 1.0
+#: ln N0 counts as at least this much in the observation: one cell would make it 0.
+LEAST_LOG_CELLS = 1.0
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
+@inlined
 def _clip(value, low, high):
     return min(max(value, low), high)
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
-def _allowed_dose(wanted, given, count, budget, hard_budget, max_doses):
+def start(state, patient, constants, history_time, history_log_cells, settings):
+    """Put a lane at the start of treatment; its state is all zeros."""
+    log_cells = math.log(patient.initial_cells)
+    state.time = state.concentration = state.toxicity = 0.0
+    state.peak = state.auc = state.excess = state.days_over = 0.0
+    state.given = state.doses = state.last_dose = 0.0
+    state.step = state.beyond = 0.0
+    state.log_cells = log_cells
+    state.start_log_cells = log_cells
+    state.cells = patient.initial_cells
+    state.last_time = -1.0
+    history_time[0] = 0.0
+    history_log_cells[0] = log_cells
+    if settings.waits == 0.0:
+        prepare_interval(constants, patient, settings.interval)
+
+
+@inlined
+def _wait(action, state, settings, last):
+    """A decision with a wait: the source's comes before the dose, any other after it.
+
+    Returns (day of the dose, day of the next decision, dose asked for [mg/L], whether the dose is
+    before the end).
+    """
+    wait = 0.0
+    wanted = action[0] * settings.max_dose
+    if settings.waits_first > 0.0:
+        wait = action[0] * settings.max_wait
+        wanted = action[1] * settings.max_dose
+    if state.step == 0.0:
+        wait += settings.first_day
+    on_time = state.time + wait < settings.horizon
+    dose_at = min(state.time + wait, settings.horizon)
+    after = dose_at
+    if settings.waits_first == 0.0:
+        after = min(dose_at + action[1] * settings.max_wait, settings.horizon)
+    if last:
+        after = settings.horizon
+    return dose_at, after, wanted, on_time
+
+
+@inlined
+def _allow(wanted, state, settings):
     """What the hard budget and the number of doses leave of the dose asked for [mg/L]."""
-    if max_doses > 0.0 and count >= max_doses:
+    if settings.max_doses > 0.0 and state.doses >= settings.max_doses:
         return 0.0
-    if hard_budget > 0.0:
-        return _clip(wanted, 0.0, max(budget - given, 0.0))
+    if settings.hard_budget > 0.0:
+        return _clip(wanted, 0.0, max(settings.budget - state.given, 0.0))
     return wanted
 
 
-# The three functions below are compiled for one thread and for all. Their bodies are written out
-# rather than divided up, because numba counts references on every array that it hands to a
-# function, which for twenty arrays costs more than the arithmetic of a lane.
+@inlined
+def _give(dose, day, state, settings):
+    """Give a dose [mg/L] as a bolus."""
+    if dose > 0.0:
+        state.concentration += dose
+        state.given += dose
+        state.doses += 1.0
+        state.last_time = day
+        state.last_dose = dose
+    if state.concentration > SCALE * settings.max_dose:
+        state.beyond = 1.0
 
 
-def _start_lanes(lanes, state, patients, constants, history_time, history_logn, cfg):
-    """Set the given lanes to the start of treatment."""
-    for row in prange(lanes.shape[0]):
-        lane = lanes[row]
-        for column in range(STATE):
-            state[lane, column] = 0.0
-        start = math.log(patients[lane, 2])
-        state[lane, LOGN] = start
-        state[lane, START_LOGN] = start
-        state[lane, CELLS] = patients[lane, 2]
-        state[lane, LAST_TIME] = -1.0
-        history_time[0, lane] = 0.0
-        history_logn[0, lane] = start
-        if cfg[WAITS] == 0.0:
-            prepare_interval(lane, constants, patients, cfg[INTERVAL])
+@inlined
+def _flow(days, state, patient, limit):
+    """Let days without a dose pass (spec. 1.2)."""
+    c, x, log_cells, top, exposure, area, over = propagate(
+        state.concentration, state.toxicity, state.log_cells, days, patient, limit
+    )
+    state.concentration, state.toxicity, state.log_cells = c, x, log_cells
+    state.peak = max(state.peak, top)
+    state.auc += exposure
+    state.excess += area
+    state.days_over += over
 
 
-def _observe_lanes(lanes, state, history_time, history_logn, seeds, episodes, cfg, obs):
-    """Write the observations of the given lanes; measured values are noisy, the marker delayed."""
-    for row in prange(lanes.shape[0]):
-        lane = lanes[row]
-        start = state[lane, START_LOGN]
-        scale = max(start, LEAST_LOGN)
-        horizon = cfg[HORIZON]
-        time = state[lane, TIME]
-        logn = state[lane, LOGN]
-        tox = state[lane, TOX]
-        drug = state[lane, CONC]
-        if cfg[MEASURABLE] > 0.0:
-            step = int(state[lane, STEP])
-            seen = step
-            while seen > 0 and history_time[seen, lane] > time - cfg[MARKER_DELAY] + _EPS:
-                seen -= 1
-            z_marker, z_tox = normal_pair(seeds[lane], episodes[lane], _NOISE_STREAM, step)
-            logn = history_logn[seen, lane] + cfg[MARKER_NOISE] * z_marker
-            logn = max(logn, cfg[MARKER_LIMIT])
-            tox = tox * math.exp(cfg[TOX_NOISE] * z_tox)
-            drug = state[lane, LAST_DOSE]
-        doses_left = 1.0
-        if cfg[MAX_DOSES] > 0.0:
-            doses_left = max(cfg[MAX_DOSES] - state[lane, COUNT], 0.0) / cfg[MAX_DOSES]
-        since = 1.0
-        if state[lane, LAST_TIME] >= 0.0:
-            since = (time - state[lane, LAST_TIME]) / horizon
-        obs[row, 0] = _clip(time / horizon, 0.0, 1.0)
-        obs[row, 1] = _clip(drug / cfg[MAX_DOSE], 0.0, SCALE)
-        obs[row, 2] = _clip(tox / cfg[LIMIT], 0.0, SCALE)
-        obs[row, 3] = _clip((logn - start) / scale, -LOG_SCALE, LOG_SCALE)
-        obs[row, 4] = _clip(1.0 - state[lane, GIVEN] / cfg[BUDGET], 0.0, 1.0)
-        obs[row, 5] = doses_left
-        obs[row, 6] = _clip(since, 0.0, 1.0)
+@inlined
+def _flow_interval(state, patient, constants, limit):
+    """Let the fixed interval pass by its constants; false where they do not hold: nothing passed.
 
-
-def _advance_lanes(active, actions, state, patients, constants, history_time, history_logn,
-                   dose_time, dose_size, cfg, terms, costs, outcome, terminated,
-                   success):  # fmt: skip
-    """Advance all active lanes by one decision and score it; the others get zeros.
-
-    Arrays have one row a lane, except the four records of a course: these have one row a decision,
-    so that lanes that march together write side by side.
+    They say nothing of the days above the limit.
     """
-    for lane in prange(state.shape[0]):
-        if active[lane]:
-            horizon = cfg[HORIZON]
-            limit = cfg[LIMIT]
-            r, capacity, ke = patients[lane, 0], patients[lane, 1], patients[lane, 3]
-            emax, ec50 = patients[lane, 4], patients[lane, 5]
-            a, b = patients[lane, 6], patients[lane, 7]
-            now = state[lane, TIME]
-            c, x, logn = state[lane, CONC], state[lane, TOX], state[lane, LOGN]
-            peak, auc = state[lane, PEAK], state[lane, AUC]
-            excess, over = state[lane, EXCESS], state[lane, OVER]
-            given, count = state[lane, GIVEN], state[lane, COUNT]
-            step = int(state[lane, STEP])
-            last = step + 1 >= int(cfg[DECISIONS])
-            logn0, peak0, auc0, excess0, given0 = logn, peak, auc, excess, given
-
-            # Up to the dose: the source's wait comes before it, any other after it.
-            dose_at = now
-            on_time = True
-            if cfg[WAITS] > 0.0:
-                wait = 0.0
-                wanted = actions[lane, 0] * cfg[MAX_DOSE]
-                if cfg[WAITS_FIRST] > 0.0:
-                    wait = actions[lane, 0] * cfg[MAX_WAIT]
-                    wanted = actions[lane, 1] * cfg[MAX_DOSE]
-                if step == 0:
-                    wait += cfg[FIRST_DAY]
-                on_time = now + wait < horizon
-                dose_at = min(now + wait, horizon)
-                after = dose_at
-                if cfg[WAITS_FIRST] == 0.0:
-                    after = min(dose_at + actions[lane, 1] * cfg[MAX_WAIT], horizon)
-                if last:
-                    after = horizon
-                if dose_at > now:
-                    c, x, logn, top, exposure, area, days = propagate(
-                        c, x, logn, dose_at - now, r, capacity, ke, emax, ec50, a, b, limit
-                    )
-                    peak = max(peak, top)
-                    auc += exposure
-                    excess += area
-                    over += days
-            else:
-                wanted = actions[lane, 0] * cfg[MAX_DOSE]
-                after = horizon if last else min((step + 1) * cfg[INTERVAL], horizon)
-
-            dose = 0.0
-            if on_time:
-                dose = _allowed_dose(
-                    wanted, given, count, cfg[BUDGET], cfg[HARD_BUDGET], cfg[MAX_DOSES]
-                )
-            if dose > 0.0:
-                c += dose
-                given += dose
-                count += 1.0
-                state[lane, LAST_TIME] = dose_at
-                state[lane, LAST_DOSE] = dose
-            dose_time[step, lane] = dose_at
-            dose_size[step, lane] = dose
-            if c > SCALE * cfg[MAX_DOSE]:
-                state[lane, BEYOND] = 1.0
-
-            # From the dose to the next decision: by the prepared constants where they hold.
-            h = after - dose_at
-            prepared = cfg[WAITS] == 0.0 and not last and constants[lane, NODES] > 0.0
-            if prepared:
-                c_end = c * constants[lane, LEFT]
-                x_end = x * constants[lane, RECOVERED] + c * constants[lane, TRANSFER]
-                top = max(x, x_end)
-                if a * c > b * x and a * c_end < b * x_end:
-                    top = max(top, toxicity_peak_if_untreated(c, x, ke, a, b))
-                prepared = top <= limit
-            if prepared:
-                power = constants[lane, POWER]
-                inverse = 1.0 / (ec50 + c)
-                crowd = constants[lane, CROWD] * state[lane, CELLS]
-                total = 0.0
-                if crowd < constants[lane, SMALL]:
-                    for i in range(2):
-                        base = (ec50 + c * constants[lane, DECAY2_AT + i]) * inverse
-                        total += constants[lane, WEIGHT2_AT + i] * math.exp(power * math.log(base))
-                else:
-                    for i in range(int(constants[lane, NODES])):
-                        base = (ec50 + c * constants[lane, DECAY_AT + i]) * inverse
-                        total += constants[lane, WEIGHT_AT + i] * math.exp(power * math.log(base))
-                logn += constants[lane, GROWTH] + power * math.log((ec50 + c_end) * inverse)
-                logn -= math.log1p(crowd * total)
-                peak = max(peak, top)
-                auc += c * constants[lane, EXPOSURE]
-                c, x = c_end, x_end
-            elif h > 0.0:
-                c, x, logn, top, exposure, area, days = propagate(
-                    c, x, logn, h, r, capacity, ke, emax, ec50, a, b, limit
-                )
-                peak = max(peak, top)
-                auc += exposure
-                excess += area
-                over += days
-
-            cells = math.exp(min(logn, 700.0))
-            state[lane, TIME] = after
-            state[lane, STEP] = step + 1.0
-            state[lane, CONC], state[lane, TOX], state[lane, LOGN] = c, x, logn
-            state[lane, CELLS] = cells
-            state[lane, PEAK], state[lane, AUC] = peak, auc
-            state[lane, EXCESS], state[lane, OVER] = excess, over
-            state[lane, GIVEN], state[lane, COUNT] = given, count
-            history_time[step + 1, lane] = after
-            history_logn[step + 1, lane] = logn
-
-            failed = peak > cfg[FAIL_TOX] or cells > cfg[FAIL_CELLS] * capacity
-            finished = after >= horizon - _EPS
-            # exp(-N) is 0 in float64 long before N reaches a thousand cells.
-            tcp = math.exp(-cells) if cells < 800.0 else 0.0
-            above = max(peak - limit, 0.0)
-            overdose = max(given - cfg[BUDGET], 0.0)
-            at_end = 1.0 if finished else 0.0
-            start = state[lane, START_LOGN]
-            changed = abs(logn - start) > LOG_SCALE * max(start, LEAST_LOGN)
-            if changed or peak > SCALE * limit:
-                state[lane, BEYOND] = 1.0
-
-            terms[lane, 0] = (logn0 - logn) * _PER_LN10
-            terms[lane, 1] = -(excess - excess0)
-            terms[lane, 2] = -dose
-            terms[lane, 3] = tcp if finished and not failed else 0.0
-            terms[lane, 4] = -1.0 if failed else 0.0
-            terms[lane, 5] = -at_end * cells / patients[lane, 2]
-            terms[lane, 6] = -(peak - peak0)
-            terms[lane, 7] = (auc - auc0) / horizon
-            terms[lane, 8] = -at_end * (above * above + overdose * overdose)
-            costs[lane, 0] = excess - excess0
-            costs[lane, 1] = overdose - max(given0 - cfg[BUDGET], 0.0)
-            outcome[lane, 0] = (start - logn) * _PER_LN10
-            outcome[lane, 1] = tcp
-            outcome[lane, 2] = peak
-            outcome[lane, 3] = over
-            outcome[lane, 4] = given
-            outcome[lane, 5] = count
-            outcome[lane, 6] = cells
-            outcome[lane, 7] = auc
-            outcome[lane, 8] = state[lane, BEYOND]
-            terminated[lane] = finished or failed
-            success[lane] = finished and not failed and tcp >= cfg[SUCCESS_TCP] and peak <= limit
-        else:
-            for column in range(TERMS):
-                terms[lane, column] = 0.0
-            for column in range(COSTS):
-                costs[lane, column] = 0.0
-            for column in range(METRICS):
-                outcome[lane, column] = 0.0
-            terminated[lane] = False
-            success[lane] = False
+    c, x = state.concentration, state.toxicity
+    ke, a, b = patient.elimination_rate, patient.toxicity_gain, patient.toxicity_recovery
+    c_end = c * constants.left
+    x_end = x * constants.recovered + c * constants.transfer
+    top = max(x, x_end)
+    if a * c > b * x and a * c_end < b * x_end:
+        top = max(top, toxicity_peak_if_untreated(c, x, ke, a, b))
+    if not top <= limit:
+        return False
+    state.log_cells = follow_interval(
+        c, state.log_cells, state.cells, c_end, constants, patient.ec50
+    )
+    state.peak = max(state.peak, top)
+    state.auc += c * constants.exposure
+    state.concentration, state.toxicity = c_end, x_end
+    return True
 
 
-start_lanes, start_lanes_parallel = compile_twins(_start_lanes, error_model="numpy")
-observe_lanes, observe_lanes_parallel = compile_twins(_observe_lanes, error_model="numpy")
-advance_lanes, advance_lanes_parallel = compile_twins(_advance_lanes, error_model="numpy")
+@inlined
+def _score_step(terms, costs, state, settings, dose, before):
+    """Terms and costs of a step without regard to its end; ``before`` is what it began with."""
+    log_cells, peak, auc, excess, given = before
+    terms.log_kill = (log_cells - state.log_cells) * _PER_LN10
+    terms.toxicity = -(state.excess - excess)
+    terms.dose = -dose
+    terms.peak_toxicity = -(state.peak - peak)
+    terms.exposure = (state.auc - auc) / settings.horizon
+    overdose = max(state.given - settings.budget, 0.0)
+    costs.toxicity = state.excess - excess
+    costs.budget = overdose - max(given - settings.budget, 0.0)
+
+
+@inlined
+def _score_end(terms, state, patient, settings, tcp, finished, failed):
+    """Terms that the end of a course decides (the published ones: spec. 1.4)."""
+    at_end = 1.0 if finished else 0.0
+    above = max(state.peak - settings.limit, 0.0)
+    overdose = max(state.given - settings.budget, 0.0)
+    terms.tumour_control = tcp if finished and not failed else 0.0
+    terms.failure = -1.0 if failed else 0.0
+    terms.final_cells = -at_end * state.cells / patient.initial_cells
+    terms.violation = -at_end * (above * above + overdose * overdose)
+
+
+@inlined
+def _report(outcome, state, tcp):
+    """What became of the patient so far."""
+    outcome.log10_kill = (state.start_log_cells - state.log_cells) * _PER_LN10
+    outcome.tumour_control = tcp
+    outcome.peak_toxicity = state.peak
+    outcome.days_over_limit = state.days_over
+    outcome.total_dose = state.given
+    outcome.doses = state.doses
+    outcome.final_cells = state.cells
+    outcome.exposure = state.auc
+    outcome.out_of_range = state.beyond
+
+
+def advance(action, state, patient, constants, history_time, history_log_cells, dose_time,
+            dose_size, settings, terms, costs, outcome):  # fmt: skip
+    """Take one decision and score it; whether the course is over, and whether it is a success."""
+    before = (state.log_cells, state.peak, state.auc, state.excess, state.given)
+    step = int(state.step)
+    last = step + 1 >= int(settings.decisions)
+    on_time = True
+    if settings.waits > 0.0:
+        dose_at, after, wanted, on_time = _wait(action, state, settings, last)
+        if dose_at > state.time:
+            _flow(dose_at - state.time, state, patient, settings.limit)
+    else:
+        dose_at, wanted = state.time, action[0] * settings.max_dose
+        after = settings.horizon
+        if not last:
+            after = min((step + 1) * settings.interval, settings.horizon)
+
+    dose = _allow(wanted, state, settings) if on_time else 0.0
+    _give(dose, dose_at, state, settings)
+    dose_time[step] = dose_at
+    dose_size[step] = dose
+
+    prepared = settings.waits == 0.0 and not last and constants.nodes > 0.0
+    if prepared:
+        prepared = _flow_interval(state, patient, constants, settings.limit)
+    if not prepared and after > dose_at:
+        _flow(after - dose_at, state, patient, settings.limit)
+    state.time = after
+    state.step = step + 1.0
+    state.cells = math.exp(min(state.log_cells, 700.0))
+    history_time[step + 1] = after
+    history_log_cells[step + 1] = state.log_cells
+    changed = abs(state.log_cells - state.start_log_cells)
+    if changed > LOG_SCALE * max(state.start_log_cells, LEAST_LOG_CELLS):
+        state.beyond = 1.0
+    if state.peak > SCALE * settings.limit:
+        state.beyond = 1.0
+
+    failed = (
+        state.peak > settings.fatal_toxicity
+        or state.cells > settings.fatal_share * patient.carrying_capacity
+    )
+    finished = after >= settings.horizon - _EPS
+    # exp(-N) is 0 in float64 long before N reaches a thousand cells.
+    tcp = math.exp(-state.cells) if state.cells < 800.0 else 0.0
+    _score_step(terms, costs, state, settings, dose, before)
+    _score_end(terms, state, patient, settings, tcp, finished, failed)
+    _report(outcome, state, tcp)
+    cured = tcp >= settings.success_tcp and state.peak <= settings.limit
+    return finished or failed, finished and not failed and cured
+
+
+@inlined
+def _measure(state, history_time, history_log_cells, seed, episode, settings):
+    """What a clinic measures: (ln of the marker, toxicity), noisy, the marker late and cut off."""
+    step = int(state.step)
+    shown = step
+    while shown > 0 and history_time[shown] > state.time - settings.marker_delay + _EPS:
+        shown -= 1
+    z_marker, z_toxicity = normal_pair(seed, episode, _NOISE_STREAM, step)
+    marker = history_log_cells[shown] + settings.marker_noise * z_marker
+    toxicity = state.toxicity * math.exp(settings.toxicity_noise * z_toxicity)
+    return max(marker, settings.marker_limit), toxicity
+
+
+def observe(state, history_time, history_log_cells, seed, episode, settings, seen):
+    """Write what a lane shows."""
+    log_cells, toxicity, drug = state.log_cells, state.toxicity, state.concentration
+    if settings.measurable > 0.0:
+        log_cells, toxicity = _measure(
+            state, history_time, history_log_cells, seed, episode, settings
+        )
+        drug = state.last_dose
+    change = (log_cells - state.start_log_cells) / max(state.start_log_cells, LEAST_LOG_CELLS)
+    doses_left = 1.0
+    if settings.max_doses > 0.0:
+        doses_left = max(settings.max_doses - state.doses, 0.0) / settings.max_doses
+    since = 1.0
+    if state.last_time >= 0.0:
+        since = (state.time - state.last_time) / settings.horizon
+    seen.time = _clip(state.time / settings.horizon, 0.0, 1.0)
+    seen.drug = _clip(drug / settings.max_dose, 0.0, SCALE)
+    seen.toxicity = _clip(toxicity / settings.limit, 0.0, SCALE)
+    seen.log_cells = _clip(change, -LOG_SCALE, LOG_SCALE)
+    seen.budget_left = _clip(1.0 - state.given / settings.budget, 0.0, 1.0)
+    seen.doses_left = doses_left
+    seen.since_dose = _clip(since, 0.0, 1.0)
+
+
+start_lanes, start_lanes_parallel = over_lanes(
+    start,
+    state=STATE,
+    patients=PATIENT,
+    constants=CONSTANTS,
+    history_time=COLUMN,
+    history_log_cells=COLUMN,
+    settings=Shared(SETTINGS),
+)
+advance_lanes, advance_lanes_parallel = over_active(
+    advance,
+    actions=ROW,
+    state=STATE,
+    patients=PATIENT,
+    constants=CONSTANTS,
+    history_time=COLUMN,
+    history_log_cells=COLUMN,
+    dose_time=COLUMN,
+    dose_size=COLUMN,
+    settings=Shared(SETTINGS),
+    terms=Scored(TERMS),
+    costs=Scored(COSTS),
+    outcome=Scored(OUTCOME),
+    returns=("terminated", "success"),
+)
+observe_lanes, observe_lanes_parallel = over_lanes(
+    observe,
+    state=STATE,
+    history_time=COLUMN,
+    history_log_cells=COLUMN,
+    seeds=ITEM,
+    episodes=ITEM,
+    settings=Shared(SETTINGS),
+    seen=Shown(OBSERVATION),
+)
 
 
 @njit(cache=True)
@@ -345,26 +329,37 @@ def safe_doses(conc, tox, limit, ke, a, b):
     return out
 
 
+@inlined
+def _largest_safe_action(action, state, patient, settings):
+    """The part of the largest dose up to which the exact future toxicity peak is within limits."""
+    conc, tox = state.concentration, state.toxicity
+    if settings.waits > 0.0:
+        wait = action[0] * settings.max_wait if settings.waits_first > 0.0 else 0.0
+        if state.step == 0.0:
+            wait += settings.first_day
+        ahead = propagate(conc, tox, state.log_cells, wait, patient, settings.limit)
+        conc, tox = ahead[0], ahead[1]
+    ke, a, b = patient.elimination_rate, patient.toxicity_gain, patient.toxicity_recovery
+    dose = largest_safe_dose(conc, tox, settings.limit, ke, a, b)
+    # Rounding in a policy's float32 must not carry the dose back over the limit.
+    safe = np.float64(np.float32(dose / settings.max_dose))
+    if safe * settings.max_dose > dose:
+        safe = safe * (1.0 - 2.0**-23)
+    return max(safe, 0.0)
+
+
 @njit(cache=True)
-def safe_lanes(actions, state, patients, cfg, out):
-    """Lower each dose to the largest that keeps the exact future toxicity peak within the limit."""
+def safe_lanes(actions, state, patients, settings, out):
+    """Lower each dose to the largest that is safe."""
+    options = record_at(settings, 0, SETTINGS)  # type: ignore[var-annotated]
+    column = 1 if options.waits_first > 0.0 else 0
     for lane in range(state.shape[0]):
-        patient = patients[lane]
         for part in range(actions.shape[1]):
             out[lane, part] = actions[lane, part]
-        column = 1 if cfg[WAITS_FIRST] > 0.0 else 0
-        conc, tox = state[lane, CONC], state[lane, TOX]
-        if cfg[WAITS] > 0.0:
-            wait = actions[lane, 0] * cfg[MAX_WAIT] if cfg[WAITS_FIRST] > 0.0 else 0.0
-            if state[lane, STEP] == 0.0:
-                wait += cfg[FIRST_DAY]
-            ahead = propagate(conc, tox, state[lane, LOGN], wait, patient[0], patient[1],
-                              patient[3], patient[4], patient[5], patient[6], patient[7],
-                              cfg[LIMIT])  # fmt: skip
-            conc, tox = ahead[0], ahead[1]
-        dose = largest_safe_dose(conc, tox, cfg[LIMIT], patient[3], patient[6], patient[7])
-        # Rounding in a policy's float32 must not carry the dose back over the limit.
-        safe = np.float64(np.float32(dose / cfg[MAX_DOSE]))
-        if safe * cfg[MAX_DOSE] > dose:
-            safe = safe * (1.0 - 2.0**-23)
-        out[lane, column] = min(actions[lane, column], max(safe, 0.0))
+        safe = _largest_safe_action(
+            actions[lane],
+            record_at(state, lane, STATE),
+            record_at(patients, lane, PATIENT),
+            options,
+        )
+        out[lane, column] = min(actions[lane, column], safe)

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from oncogym.core.checks import check_choice, check_option
 from oncogym.core.json_types import JsonObject
+from oncogym.envs.chemo_dosing import records
 from oncogym.envs.chemo_dosing import step_kernels as kernel
-from oncogym.envs.chemo_dosing.interval_kernels import CONSTANTS
 from oncogym.envs.chemo_dosing.model import ChemoPatient
 from oncogym.envs.outcomes import Metric
 from oncogym.envs.protocols import Schedule, ScheduleError
+from oncogym.envs.records import check_order, make_rows, names_of, pack_record, records_of
 from oncogym.envs.snapshots import State
 from oncogym.envs.therapy import Floats, StepResult, TherapyTask
 from oncogym.envs.validity import OUT_OF_RANGE
@@ -70,19 +71,10 @@ class ChemoTask(TherapyTask):
 
     patient_class = ChemoPatient
     observations = ("full", "measurable")
-    reward_terms: ClassVar[tuple[str, ...]] = (
-        "log_kill",
-        "toxicity",
-        "dose",
-        "tumour_control",
-        "failure",
-        "final_cells",
-        "peak_toxicity",
-        "exposure",
-        "violation",
-    )
+    reward_terms: ClassVar[tuple[str, ...]] = names_of(records.TERMS)
     objectives: ClassVar[Mapping[str, Mapping[str, float]]] = _OBJECTIVES
-    costs: ClassVar[tuple[str, ...]] = ("toxicity", "budget")
+    costs: ClassVar[tuple[str, ...]] = names_of(records.COSTS)
+    observed: ClassVar[tuple[str, ...]] = names_of(records.OBSERVATION)
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("log10_kill", "log10 kill", "log10 cells", True),
         Metric("tumour_control", "Tumour-control probability", "", True),
@@ -94,6 +86,7 @@ class ChemoTask(TherapyTask):
         Metric("exposure", "Plasma exposure (AUC)", "mg d/L", None),
         OUT_OF_RANGE,
     )
+    check_order("outcome", [metric.name for metric in metrics], records.OUTCOME)
 
     exact_measurement: ClassVar[Mapping[str, Any]] = {"marker_noise": 0.0, "toxicity_noise": 0.0}
 
@@ -156,40 +149,38 @@ class ChemoTask(TherapyTask):
             self.num_decisions = math.ceil(self.horizon / self.decision_interval - 1e-9)
             self.action_parts = (("dose", "mg/L"),)
         self.action_space = Box(0.0, 1.0, (len(self.action_parts),), np.float32)
-        self.observation_space = Box(
-            np.array([0, 0, 0, -10, 0, 0, 0], np.float32),
-            np.array([1, 100, 100, 10, 1, 1, 1], np.float32),
-            dtype=np.float32,
+        low, high = np.array(list(records.OBSERVED.values()), np.float32).T
+        self.observation_space = Box(low.copy(), high.copy(), dtype=np.float32)
+        marker_limit = check_option("marker_limit", marker_limit, 1e-300, 1e300, "cells")
+        self._settings = pack_record(
+            records.SETTINGS,
+            horizon=self.horizon,
+            interval=self.decision_interval,
+            max_wait=self.max_wait,
+            first_day=self.first_day,
+            max_dose=self.max_dose,
+            budget=self.dose_budget,
+            hard_budget=hard,
+            max_doses=self.num_decisions if waits else self.max_doses or 0,
+            limit=self.toxicity_limit,
+            fatal_toxicity=1.33 * self.toxicity_limit if fails else math.inf,
+            fatal_share=0.9 if fails else math.inf,
+            success_tcp=check_option("success_tcp", success_tcp, 0.0, 1.0),
+            decisions=self.num_decisions,
+            waits=waits,
+            waits_first=waits and self.published,
+            measurable=self.observation == "measurable",
+            marker_noise=check_option("marker_noise", marker_noise, 0.0, 10.0),
+            marker_delay=check_option("marker_delay", marker_delay, 0.0, 3650.0, "days"),
+            marker_limit=math.log(marker_limit),
+            toxicity_noise=check_option("toxicity_noise", toxicity_noise, 0.0, 10.0),
         )
-        cfg = np.zeros(kernel.SETTINGS)
-        cfg[kernel.HORIZON] = self.horizon
-        cfg[kernel.INTERVAL] = self.decision_interval
-        cfg[kernel.MAX_WAIT] = self.max_wait
-        cfg[kernel.FIRST_DAY] = self.first_day
-        cfg[kernel.MAX_DOSE] = self.max_dose
-        cfg[kernel.BUDGET] = self.dose_budget
-        cfg[kernel.HARD_BUDGET] = float(hard)
-        cfg[kernel.MAX_DOSES] = self.num_decisions if waits else self.max_doses or 0
-        cfg[kernel.LIMIT] = self.toxicity_limit
-        cfg[kernel.FAIL_TOX] = 1.33 * self.toxicity_limit if fails else math.inf
-        cfg[kernel.FAIL_CELLS] = 0.9 if fails else math.inf
-        cfg[kernel.SUCCESS_TCP] = check_option("success_tcp", success_tcp, 0.0, 1.0)
-        cfg[kernel.DECISIONS] = self.num_decisions
-        cfg[kernel.WAITS] = float(waits)
-        cfg[kernel.WAITS_FIRST] = float(waits and self.published)
-        cfg[kernel.MEASURABLE] = float(self.observation == "measurable")
-        cfg[kernel.MARKER_NOISE] = check_option("marker_noise", marker_noise, 0.0, 10.0)
-        cfg[kernel.MARKER_DELAY] = check_option("marker_delay", marker_delay, 0.0, 3650.0, "days")
-        limit = check_option("marker_limit", marker_limit, 1e-300, 1e300, "cells")
-        cfg[kernel.MARKER_LIMIT] = math.log(limit)
-        cfg[kernel.TOX_NOISE] = check_option("toxicity_noise", toxicity_noise, 0.0, 10.0)
-        self._cfg = cfg
 
         lanes = self.num_lanes
-        self._state = np.zeros((lanes, kernel.STATE))
-        self._constants = np.zeros((lanes, CONSTANTS))
+        self._state = make_rows(lanes, records.STATE)
+        self._constants = make_rows(lanes, records.CONSTANTS)
         self._history_time = np.zeros((self.num_decisions + 1, lanes))
-        self._history_logn = np.zeros((self.num_decisions + 1, lanes))
+        self._history_log_cells = np.zeros((self.num_decisions + 1, lanes))
         self._dose_time = np.zeros((self.num_decisions, lanes))
         self._dose_size = np.zeros((self.num_decisions, lanes))
 
@@ -201,8 +192,8 @@ class ChemoTask(TherapyTask):
             self.patients,
             self._constants,
             self._history_time,
-            self._history_logn,
-            self._cfg,
+            self._history_log_cells,
+            self._settings,
         )
         self._observe_lanes(lanes, seen)
 
@@ -217,10 +208,10 @@ class ChemoTask(TherapyTask):
             self.patients,
             self._constants,
             self._history_time,
-            self._history_logn,
+            self._history_log_cells,
             self._dose_time,
             self._dose_size,
-            self._cfg,
+            self._settings,
             result.reward_terms,
             result.costs,
             result.outcome,
@@ -235,10 +226,10 @@ class ChemoTask(TherapyTask):
             lanes,
             self._state,
             self._history_time,
-            self._history_logn,
+            self._history_log_cells,
             self.seeds,
             self.episodes,
-            self._cfg,
+            self._settings,
             seen,
         )
 
@@ -246,12 +237,18 @@ class ChemoTask(TherapyTask):
         """Errors of toxicity and marker; see :meth:`TherapyTask.observation_deviation`."""
         deviation = np.zeros(np.shape(observation))
         if self.observation == "measurable":
-            deviation[:, 2] = self._cfg[kernel.TOX_NOISE] * np.asarray(observation)[:, 2]
+            settings = records_of(self._settings, records.SETTINGS)
+            deviation[:, 2] = settings["toxicity_noise"] * np.asarray(observation)[:, 2]
             # The marker is shown relative to ln of the cells at the start.
             start = np.log(patients[:, ChemoPatient.FIELDS.index("initial_cells")])
-            scale = np.maximum(start, kernel.LEAST_LOGN)
-            deviation[:, 3] = self._cfg[kernel.MARKER_NOISE] / scale
+            scale = np.maximum(start, kernel.LEAST_LOG_CELLS)
+            deviation[:, 3] = settings["marker_noise"] / scale
         return deviation
+
+    @property
+    def _records(self) -> NDArray[Any]:
+        """The state of each lane by name ``(lanes,)``."""
+        return records_of(self._state, records.STATE)
 
     def _lane_state(self) -> State:
         return {
@@ -259,7 +256,7 @@ class ChemoTask(TherapyTask):
             "constants": self._constants,
             # The records of a course have one row a decision.
             "history_time": self._history_time.T,
-            "history_logn": self._history_logn.T,
+            "history_logn": self._history_log_cells.T,
             "dose_time": self._dose_time.T,
             "dose_size": self._dose_size.T,
         }
@@ -279,7 +276,7 @@ class ChemoTask(TherapyTask):
     def safe_actions(self, actions: Floats) -> Floats:
         """Cut each dose so that the exact future toxicity peak stays within the limit."""
         out = np.empty_like(actions)
-        kernel.safe_lanes(actions, self._state, self.patients, self._cfg, out)
+        kernel.safe_lanes(actions, self._state, self.patients, self._settings, out)
         return out
 
     def schedule_actions(self, schedule: Schedule) -> Floats:
@@ -359,22 +356,22 @@ class ChemoTask(TherapyTask):
 
     def describe(self, lane: int) -> str:
         """Day, tumour, drug, toxicity and doses so far."""
-        state = self._state[lane]
+        state = self._records[lane]
         given = (
             ", ".join(f"{dose:.2f} on day {day:.1f}" for day, dose in self.given(lane)) or "none"
         )
         return (
-            f"day {state[kernel.TIME]:5.1f} of {self.horizon:g}   "
-            f"cells 10^{state[kernel.LOGN] / math.log(10.0):.2f}   "
-            f"drug {state[kernel.CONC]:.2f} mg/L   "
-            f"toxicity {state[kernel.TOX]:.2f} (peak {state[kernel.PEAK]:.2f}, "
+            f"day {state['time']:5.1f} of {self.horizon:g}   "
+            f"cells 10^{state['log_cells'] / math.log(10.0):.2f}   "
+            f"drug {state['concentration']:.2f} mg/L   "
+            f"toxicity {state['toxicity']:.2f} (peak {state['peak']:.2f}, "
             f"limit {self.toxicity_limit:g})\n"
-            f"dose {state[kernel.GIVEN]:.2f} of {self.dose_budget:g} mg/L; doses [mg/L]: {given}\n"
+            f"dose {state['given']:.2f} of {self.dose_budget:g} mg/L; doses [mg/L]: {given}\n"
         )
 
     def given(self, lane: int) -> list[tuple[float, float]]:
         """The doses of a lane so far as ``(day, mg/L)``, without the zero ones."""
-        taken = int(self._state[lane, kernel.STEP])
+        taken = int(self._records["step"][lane])
         sizes = self._dose_size[:taken, lane]
         return [
             (float(day), float(size))
@@ -384,4 +381,4 @@ class ChemoTask(TherapyTask):
 
     def elapsed(self, lane: int) -> float:
         """Days since the start of a lane's treatment."""
-        return float(self._state[lane, kernel.TIME])
+        return float(self._records["time"][lane])

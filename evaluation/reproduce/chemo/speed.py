@@ -15,6 +15,8 @@ from oncogym.envs.chemo_dosing.model import (
     simulate_batch,
     simulate_published_numerics,
 )
+from oncogym.envs.chemo_dosing.records import PLAN
+from oncogym.envs.records import make_rows
 from oncogym.envs.therapy import Floats
 from oncogym.evaluation.reproduce.chemo.source import BASELINE
 from oncogym.evaluation.speed import (
@@ -82,7 +84,7 @@ def _plans(
 ) -> list[Measurement]:
     """Serial population kernel and the tutorial's solver, in turns, one thread each."""
     patient = ChemoPatient().to_array()[None, :]
-    out = np.empty((len(times), len(kernels.OUTPUTS)))
+    out = make_rows(len(times), PLAN)
 
     def kernel() -> None:
         kernels.simulate_plans(times, doses, patient, HORIZON, TOXICITY_LIMIT, out)

@@ -1,0 +1,210 @@
+"""From one scalar function on records to the loops over lanes, on one thread and on all.
+
+A kernel file: it imports nothing but numpy, numba, math and other kernel files.
+
+A model writes what becomes of **one** lane, as short functions of records (``state.time``,
+``patient.growth_rate``); :func:`over_lanes` and :func:`over_active` make the loops. What made such
+code slow in numba, and what is done here about each:
+
+* *Counted references.* Numba counts references to every array that a function receives or slices,
+  by atomic instructions that wait for all stores before them; for fifteen arrays that costs more
+  than the arithmetic of a lane. A record taken from an array is a bare pointer and is not counted,
+  and the arrays handed out here (rows, columns, whole ones) have no owner. The caller of the
+  kernel keeps the owners alive.
+* *Unboxing.* Each array argument costs about 0.1 microseconds a call, one of a structured type
+  more, and a tuple of arrays some microseconds. So kernels take plain arrays of float64, one by one
+  (no ``*args``), and see their rows as records only inside.
+* *Records in parallel loops.* Numba cannot hand a record into a ``prange``: arrays go in, and the
+  record is taken inside, one that all lanes share from an array of one row.
+* *Missing inlining.* LLVM keeps a function of some size as a call, which spills every number to
+  memory, and a record's fields with them. :func:`inlined` forces it, and so it is on the steps of
+  a model. Functions that return many numbers or sit in loops over nodes gain most.
+* *Cache.* Numba's file cache goes by a function's file, name and first line: two loops made of one
+  template would load each other's code. The loops made here carry the file and line of their scalar
+  function and names of their own. It also goes by that one file's content alone: numba does not
+  notice that a function of another file, which it inlined, or a record has changed. The loops made
+  here therefore hold a digest of all kernel files that theirs imports.
+"""
+
+import numpy as np
+from numba import njit, prange, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from oncogym.envs.source_digest import digest_of
+from oncogym.envs.unowned import unowned
+
+#: What the scalar function gets of an array: the lane's number of ``(lanes,)``, the lane's row of
+#: ``(lanes, …)``, the lane's column of ``(…, lanes)``, or all of it.
+ITEM, ROW, COLUMN, WHOLE = "item", "row", "column", "whole"
+
+
+class Shared:
+    """The one record ``(numbers,)`` that all lanes share."""
+
+    def __init__(self, record):
+        self.record = record
+
+
+class Shown:
+    """A record of the result's row, of which there is one for each lane asked for."""
+
+    def __init__(self, record):
+        self.record = record
+
+
+class Scored:
+    """The lane's record of a result: zeros where a lane takes no decision."""
+
+    def __init__(self, record):
+        self.record = record
+
+
+def inlined(function):
+    """Compile a step of a model so that it becomes part of whoever calls it."""
+    return njit(cache=True, error_model="numpy", forceinline=True)(function)
+
+
+@intrinsic
+def record_at(typingctx, array, row, kind):
+    """The record in a row of ``(rows, numbers)``, or the only one of ``(numbers,)``; no owner.
+
+    The row is not checked, nor is the array's width: the loops made below do that once a call.
+    """
+    record = kind.dtype
+    numbers = {getattr(record.typeof(name), "dtype", record.typeof(name)) for name in record.fields}
+    fits = isinstance(array, types.Array) and array.layout == "C" and array.ndim in (1, 2)
+    if not fits or numbers != {array.dtype}:
+        raise TypeError(f"{array} holds no records of {sorted(map(str, numbers))} in rows")
+
+    def codegen(context, builder, signature, args):
+        source = context.make_array(signature.args[0])(context, builder, value=args[0])
+        data = source.data
+        if signature.args[0].ndim == 2:
+            number = context.cast(builder, args[1], signature.args[1], types.intp)
+            stride = cgutils.unpack_tuple(builder, source.strides)[0]
+            data = cgutils.pointer_add(builder, data, builder.mul(number, stride))
+        return builder.bitcast(data, context.get_value_type(signature.return_type))
+
+    return record(array, row, kind), codegen
+
+
+def _view(axis):
+    """An intrinsic for the 1-D view of a 2-D array at a number of ``axis``, without an owner."""
+
+    @intrinsic
+    def view(typingctx, array, number):
+        whole = axis == 0 and array.layout == "C"
+        result = types.Array(array.dtype, 1, "C" if whole else "A")
+
+        def codegen(context, builder, signature, args):
+            source = context.make_array(signature.args[0])(context, builder, value=args[0])
+            at = context.cast(builder, args[1], signature.args[1], types.intp)
+            shape = cgutils.unpack_tuple(builder, source.shape)
+            strides = cgutils.unpack_tuple(builder, source.strides)
+            made = context.make_array(signature.return_type)(context, builder)
+            offset = builder.mul(at, strides[axis])
+            made.data = cgutils.pointer_add(builder, source.data, offset)
+            made.shape = cgutils.pack_array(builder, [shape[1 - axis]])
+            made.strides = cgutils.pack_array(builder, [strides[1 - axis]])
+            made.itemsize = source.itemsize
+            made.meminfo = made.meminfo.type(None)
+            made.parent = made.parent.type(None)
+            return made._getvalue()
+
+        return result(array, number), codegen
+
+    return view
+
+
+row_at = _view(0)
+column_at = _view(1)
+
+
+def over_lanes(function, *, returns=(), **arrays):
+    """Loops ``(lanes, *arrays)`` over lanes by number ``(k,)``.
+
+    Args:
+        function: What happens in one lane; its parameters are those of ``arrays``, in order.
+        returns: Names of arrays ``(lanes,)`` that receive what it returns.
+        **arrays: What it gets of each array: a record (the lane's row), :class:`Shared`,
+            :class:`Shown`, ``ITEM``, ``ROW``, ``COLUMN`` or ``WHOLE``.
+
+    Returns:
+        The serial and the parallel loop, ``…_lanes`` and ``…_lanes_parallel``.
+    """
+    head = ["for row in prange(lanes.shape[0]):", "    lane = lanes[row]"]
+    return _compile(function, "lanes", head, arrays, returns)
+
+
+def over_active(function, *, returns=(), **arrays):
+    """Loops ``(active, *arrays)`` over the lanes of a mask ``(lanes,)``.
+
+    Other lanes get zeros where results are :class:`Scored`, and in the arrays of ``returns``.
+
+    Args:
+        function, returns, **arrays: As in :func:`over_lanes`.
+    """
+    clear = []
+    for name, role in arrays.items():
+        if isinstance(role, Scored):
+            clear += [
+                f"        for column in range({name}.shape[1]):",
+                f"            {name}[lane, column] = 0.0",
+            ]
+    clear += [f"        {name}[lane] = False" for name in returns]
+    head = [
+        "for number in prange(active.shape[0]):",
+        "    lane = row = np.int64(number)",
+        "    if not active[lane]:",
+        *(clear or ["        pass"]),
+        "        continue",
+    ]
+    return _compile(function, "active", head, arrays, returns)
+
+
+def _compile(function, first, head, arrays, returns):
+    """The loops of a scalar function, as source: numba cannot make its ``prange`` of ``*args``."""
+    own = {"np": np, "prange": prange, "body": inlined(function), "unowned": unowned}
+    own |= {"record_at": record_at, "row_at": row_at, "column_at": column_at}
+    own["__name__"] = function.__module__
+    before, given = [], []
+    for name, role in arrays.items():
+        given.append(_taken(name, role, own))
+        record = getattr(role, "record", role if isinstance(role, np.dtype) else None)
+        if record is not None:
+            width = record.itemsize // record[0].base.itemsize
+            message = f"{name} has another width than its record, {width}"
+            before += [f"if {name}.shape[-1] != {width}:", f"    raise ValueError({message!r})"]
+        elif role == WHOLE:
+            before.append(f"{name} = unowned({name})")
+    targets = ", ".join(f"{name}[lane]" for name in returns)
+    call = f"{targets}{' = ' if targets else ''}body({', '.join(given)})"
+    own["stamp"] = digest_of(function.__module__)
+    # An expression keeps the digest in the closure, and so in the key of numba's cache.
+    text = "\n".join(f"        {line}" for line in ["stamp", *before, *head, f"    {call}"])
+    loops = []
+    for ending in ("", "_parallel"):
+        name = f"{function.__name__}_lanes{ending}"
+        source = (
+            f"def make(stamp):\n    def {name}({', '.join([first, *arrays, *returns])}):\n{text}\n"
+            f"    return {name}\n"
+        )
+        place = {**own}
+        exec(compile(source, function.__code__.co_filename, "exec"), place)
+        loop = place["make"](own["stamp"])
+        loop.__code__ = loop.__code__.replace(co_firstlineno=function.__code__.co_firstlineno)
+        loop.__qualname__ = name
+        loop.__doc__ = function.__doc__
+        loops.append(njit(cache=True, error_model="numpy", parallel=bool(ending))(loop))
+    return tuple(loops)
+
+
+def _taken(name, role, own):
+    """Source of what the scalar function gets of an array."""
+    if isinstance(role, str):
+        return {ITEM: f"{name}[lane]", ROW: f"row_at({name}, lane)", WHOLE: name,
+                COLUMN: f"column_at({name}, lane)"}[role]  # fmt: skip
+    own[f"{name}_record"] = role if isinstance(role, np.dtype) else role.record
+    at = "0" if isinstance(role, Shared) else "row" if isinstance(role, Shown) else "lane"
+    return f"record_at({name}, {at}, {name}_record)"

@@ -1,0 +1,181 @@
+"""Records, the loops made of scalar functions on them, and numbers that a kernel forgets."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from oncogym.envs import chemo_dosing, records
+from oncogym.envs.chemo_dosing import records as chemo
+from oncogym.envs.chemo_dosing.task import ChemoTask
+from oncogym.envs.lane_kernels import (
+    COLUMN,
+    ITEM,
+    ROW,
+    WHOLE,
+    Scored,
+    Shared,
+    Shown,
+    over_active,
+    over_lanes,
+)
+from oncogym.envs.source_digest import digest_of
+from oncogym.envs.unwritten import UnwrittenError
+
+CELL = records.make_record("age", ("marks", 2))
+RULE = records.make_record("pace", "limit")
+SCORE = records.make_record("gain", "loss", number=np.float32)
+
+
+def live(action, cell, history, seed, rule, table, score):
+    """Grow older by a rule and an action, and leave marks."""
+    cell.age += rule.pace * action[0]
+    cell.marks[1] += table[1, 0] + seed
+    history[1] = cell.age
+    score.gain = cell.age
+    score.loss = -action[1]
+    return cell.age > rule.limit, seed == 2
+
+
+def look(cell, seen):
+    """Show a cell."""
+    seen.gain, seen.loss = cell.age, cell.marks[1]
+
+
+LIVE = over_active(
+    live,
+    actions=ROW,
+    cells=CELL,
+    history=COLUMN,
+    seeds=ITEM,
+    rule=Shared(RULE),
+    table=WHOLE,
+    scores=Scored(SCORE),
+    returns=("over", "second"),
+)
+LOOK = over_lanes(look, cells=CELL, seen=Shown(SCORE))
+
+
+def live_once(loop, cells):
+    history, scores = np.full((2, 4), 7.0), np.full((4, 2), 9.0, np.float32)
+    over, second = np.ones(4, np.bool_), np.ones(4, np.bool_)
+    active = np.array([True, True, False, True])
+    actions = np.arange(8.0).reshape(4, 2)
+    rule = records.pack_record(RULE, limit=10.0, pace=2.0)
+    table = np.array([[0.0], [100.0]])
+    loop(active, actions, cells, history, np.arange(4), rule, table, scores, over, second)
+    return history, scores, over, second
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["serial", "parallel"])
+def test_a_scalar_function_becomes_loops_over_lanes(number):
+    cells = records.make_rows(4, CELL)
+    cells[:, 0] = 1.0
+    history, scores, over, second = live_once(LIVE[number], cells)
+    # age 1 + 2 action[0]; the third lane is not active: it stays, its results are zeros
+    assert cells.tolist() == [[1, 0, 100], [5, 0, 101], [1, 0, 0], [13, 0, 103]]
+    assert history.tolist() == [[7, 7, 7, 7], [1, 5, 7, 13]]
+    assert scores.tolist() == [[1, -1], [5, -3], [0, 0], [13, -7]]
+    assert over.tolist() == [False, False, False, True]
+    assert second.tolist() == [False, False, False, False]
+    seen = np.zeros((2, 2), np.float32)
+    LOOK[number](np.array([3, 1]), cells, seen)
+    assert seen.tolist() == [[13, 103], [5, 101]]
+
+
+def test_a_loop_refuses_rows_of_another_width():
+    with pytest.raises(ValueError, match="cells has another width than its record, 3"):
+        live_once(LIVE[0], np.zeros((4, 2)))
+
+
+def test_loops_have_names_and_places_of_their_own_for_the_cache():
+    names = [loop.py_func.__qualname__ for loop in (*LIVE, *LOOK)]
+    assert names == ["live_lanes", "live_lanes_parallel", "look_lanes", "look_lanes_parallel"]
+    for loop in LIVE:
+        code = loop.py_func.__code__
+        assert code.co_filename == __file__
+        assert code.co_firstlineno == live.__code__.co_firstlineno
+
+
+def test_a_loop_holds_the_sources_that_it_is_made_of(tmp_path, monkeypatch):
+    """A change of an imported file changes what numba's cache goes by; of another it does not."""
+    kernel = f"{chemo_dosing.__name__}.step_kernels"
+    loop = sys.modules[kernel].advance_lanes.py_func
+    (cell,) = loop.__closure__
+    assert cell.cell_contents == digest_of(kernel)
+    fresh = digest_of.__wrapped__
+    for name, counts in (
+        ("chemo_dosing.records", True),
+        ("chemo_dosing.interval_kernels", True),
+        ("streams", True),
+        ("chemo_dosing.task", False),
+    ):
+        module = sys.modules[f"oncogym.envs.{name}"]
+        changed = tmp_path / "changed.py"
+        with open(module.__file__, encoding="utf-8") as file:
+            changed.write_text(file.read() + "\n# changed\n", encoding="utf-8")
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "__file__", str(changed))
+            assert (fresh(kernel) != digest_of(kernel)) is counts, name
+
+
+def test_records_are_packed_and_read_by_name():
+    row = records.pack_record(RULE, limit=3.0, pace=0.5)
+    assert row.tolist() == [0.5, 3.0]
+    assert records.records_of(row, RULE)["limit"] == 3.0
+    cells = np.arange(6.0).reshape(2, 3)
+    assert records.records_of(cells, CELL)["marks"].tolist() == [[1, 2], [4, 5]]
+    assert records.make_rows(2, SCORE).dtype == np.float32
+    with pytest.raises(ValueError, match="limit given or missing"):
+        records.pack_record(RULE, pace=0.5)
+    with pytest.raises(ValueError, match="speed given or missing"):
+        records.pack_record(RULE, pace=0.5, limit=1.0, speed=2.0)
+    with pytest.raises(ValueError, match=r"rows of shape \(2, 3\); allowed: \(…, 2\)"):
+        records.records_of(cells, RULE)
+    with pytest.raises(ValueError, match="without fields"):
+        records.make_record()
+    with pytest.raises(ValueError, match="outcome: limit where the record has pace"):
+        records.check_order("outcome", ["limit", "pace"], RULE)
+    with pytest.raises(ValueError, match="outcome: None where the record has limit"):
+        records.check_order("outcome", ["pace"], RULE)
+
+
+#: Result array, what its columns are called, and the record that names them.
+RESULTS = {
+    "observation": ("observed number", chemo.OBSERVATION),
+    "reward_terms": ("reward term", chemo.TERMS),
+    "costs": ("cost", chemo.COSTS),
+    "outcome": ("outcome", chemo.OUTCOME),
+}
+
+
+@pytest.mark.parametrize("array", RESULTS)
+def test_a_number_that_a_kernel_forgets_is_an_error_that_names_it(array):
+    """For each of them in turn, a step that writes all but this one."""
+    what, record = RESULTS[array]
+    names = records.names_of(record)
+    for column, name in enumerate(names):
+
+        class Forgetful(ChemoTask):
+            def _advance_lanes(self, actions, active, result, column=column):
+                written = getattr(result, array).copy()
+                super()._advance_lanes(actions, active, result._replace(**{array: written}))
+                kept = np.arange(len(names)) != column
+                getattr(result, array)[:, kept] = written[:, kept]
+
+        task = Forgetful(2)
+        keys = np.zeros(2, np.uint64)
+        task.reset(np.arange(2), task.patients.copy(), keys, keys)
+        with pytest.raises(UnwrittenError, match=f"Forgetful left {what} '{name}' of row 0"):
+            task.step(np.full((2, 1), 0.1), np.ones(2, np.bool_))
+
+
+def test_results_and_descriptions_of_chemotherapy_come_from_its_records():
+    assert ChemoTask.reward_terms == records.names_of(chemo.TERMS)
+    assert ChemoTask.costs == records.names_of(chemo.COSTS)
+    assert tuple(m.name for m in ChemoTask.metrics) == records.names_of(chemo.OUTCOME)
+    space = ChemoTask(1).observation_space
+    assert space.shape == (len(ChemoTask.observed),)
+    assert chemo.OBSERVED["log_cells"] == (space.low[3], space.high[3]) == (-10.0, 10.0)
