@@ -84,7 +84,7 @@ def _run_clocks(tumours, count, step):
     """The growth clocks after a substep, as :func:`run_clock`, stage by stage side by side."""
     half = 0.5 * step
     for i in range(count):
-        t = record_at(tumours, i, TUMOUR)
+        t = record_at(tumours, i, TUMOUR)  # type: ignore[var-annotated]
         k = 1.0 - t.sensitive - t.resistant
         t.slopes = k
         t.clock = half * k
@@ -163,7 +163,7 @@ def hold_doses(tumours, count, days, substep):
     for _ in range(steps):
         _run_clocks(tumours, count, step)
         for i in range(count):
-            tumour = record_at(tumours, i, TUMOUR)
+            tumour = record_at(tumours, i, TUMOUR)  # type: ignore[var-annotated]
             if tumour.progressed == 0.0 and _finish(tumour, step):
                 left -= 1
         if left == 0:
@@ -220,7 +220,7 @@ def make_tumours(count):
 
 @inlined
 def _advance(tumours, patients, courses, dose, days, substep, start, limit):
-    course = record_at(courses, 0, COURSE)
+    course = record_at(courses, 0, COURSE)  # type: ignore[var-annotated]
     tumour = record_at(tumours, 0, TUMOUR)
     set_tumour(tumour, course, record_at(patients, 0, PATIENT), dose, 1.0)
     tumour.start, tumour.stop = start, limit

@@ -60,7 +60,7 @@ _COARSE = 4.0
 
 @inlined
 def _loses(tumours, dose, patient, progression, until):
-    tumour = record_at(tumours, 0, TUMOUR)
+    tumour = record_at(tumours, 0, TUMOUR)  # type: ignore[var-annotated]
     tumour.log_sensitive = math.log(patient.n0 * (1.0 - patient.fR))
     tumour.log_resistant = math.log(patient.n0 * patient.fR)
     set_tumour(tumour, tumour, patient, dose, progression)
@@ -198,7 +198,7 @@ def _clear(rows, lane):
 def _advance_block(tumours, lanes, active, actions, state, patients, given, seeds, episodes,
                    settings, terms, costs, outcome, terminated, success):  # fmt: skip
     """Take one decision in a few lanes, whose tumours stand side by side meanwhile."""
-    options = record_at(settings, 0, SETTINGS)
+    options = record_at(settings, 0, SETTINGS)  # type: ignore[var-annotated]
     count = 0
     for lane in lanes:
         if active[lane]:
@@ -319,7 +319,7 @@ def sample_patients(seeds, episodes, stream, low, high, least_days, margin, prog
         out: Rows; growth rate and kill stand in them.
     """
     for row in range(out.shape[0]):
-        patient = record_at(out, row, PATIENT)
+        patient = record_at(out, row, PATIENT)  # type: ignore[var-annotated]
         attempt = 0
         while True:
             a, b = uniform_pair(seeds[row], episodes[row], stream, 2 * attempt)

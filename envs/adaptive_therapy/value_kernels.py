@@ -27,7 +27,7 @@ _GOLDEN = 0.5 * (math.sqrt(5.0) - 1.0)
 
 @inlined
 def _try_dose(tumours, log_s, log_r, dose, substep, problem, weights):
-    tumour = record_at(tumours, 0, TUMOUR)
+    tumour = record_at(tumours, 0, TUMOUR)  # type: ignore[call-arg, var-annotated]
     tumour.log_sensitive, tumour.log_resistant = log_s, log_r
     tumour.sensitive_growth = problem.sensitive_growth * (1.0 - problem.kill * dose)
     tumour.resistant_growth, tumour.death = problem.resistant_growth, problem.death
@@ -63,14 +63,14 @@ def try_dose(log_s, log_r, dose, substep, cfg, weights):
     Returns:
         Logarithms of both clones, whether the course is over, and the worth of the interval.
     """
-    problem, worth_of = record_at(cfg, 0, PROBLEM), record_at(weights, 0, WORTH)
+    problem, worth_of = record_at(cfg, 0, PROBLEM), record_at(weights, 0, WORTH)  # type: ignore[call-arg, var-annotated]
     return _try_dose(make_tumours(1), log_s, log_r, dose, substep, problem, worth_of)
 
 
 @inlined
 def locate(log_s, log_r, cfg, rows, columns):
     """Row and column of a state as real numbers, moved to the edge if it is off the grid."""
-    problem = record_at(cfg, 0, PROBLEM)
+    problem = record_at(cfg, 0, PROBLEM)  # type: ignore[call-arg, var-annotated]
     share = math.exp(log_r - log_s)
     depth = math.log(problem.limit) - (log_s + math.log1p(share))
     row = (rows - 1) * math.sqrt(min(max(depth, 0.0) / problem.depth, 1.0))
@@ -102,7 +102,7 @@ def _tabulate(cfg, weights, doses, rows, places, worth):
     """
     columns = worth.shape[0]
     for i in prange(columns):
-        problem = record_at(cfg, 0, PROBLEM)
+        problem = record_at(cfg, 0, PROBLEM)  # type: ignore[call-arg, var-annotated]
         ratio = problem.low + problem.spacing * i
         for j in range(rows):
             burden = math.log(problem.limit) - problem.depth * (j / (rows - 1)) ** 2
