@@ -114,7 +114,7 @@ class TherapyTask(ABC):
     costs: ClassVar[tuple[str, ...]]
     metrics: ClassVar[tuple[Metric, ...]]
     #: Names of the observed numbers where a task names them.
-    observed: ClassVar[tuple[str, ...]] = ()
+    observed: tuple[str, ...] = ()
     #: Lanes that optimisers step together at most: enough to fill the cores, small enough for the
     #: cache. A task with a large state lowers it.
     max_lanes: int = 8192

@@ -13,9 +13,15 @@ import pytest
 from oncogym.agents.clinical import RuleAgent, clinical_agent
 from oncogym.agents.rollout import rollout
 from oncogym.envs import get_treatment
-from oncogym.envs.adaptive_therapy import AdaptivePatient, find_continuous_optimum, simulate
+from oncogym.envs.adaptive_therapy import (
+    AdaptivePatient,
+    find_continuous_optimum,
+    records,
+    simulate,
+)
 from oncogym.envs.adaptive_therapy.task import AdaptiveTask
 from oncogym.envs.protocols import HiddenError
+from oncogym.envs.records import names_of
 from oncogym.envs.validity import ModelRangeWarning
 
 ADAPTIVE = get_treatment("adaptive_therapy")
@@ -282,3 +288,30 @@ def test_sound_return_stays_below_what_value_iteration_attains():
         found, _ = treat("proportional", settings=settings)
         best = max(best, found.returns[0] * 365.25)
     assert 700.0 < best <= 815.0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"reveal": True},
+        {"observation": "measurable"},
+        {"observation": "marker"},
+    ],
+    ids=str,
+)
+def test_names_of_results_are_those_of_the_records(options):
+    assert AdaptiveTask.reward_terms == names_of(records.TERMS)
+    assert AdaptiveTask.costs == names_of(records.COSTS)
+    assert tuple(METRICS) == names_of(records.OUTCOME)
+    task = AdaptiveTask(2, **options)
+    assert task.observation_space.shape == (len(task.observed),)
+    keys = np.zeros(2, np.uint64)
+    task.reset(np.arange(2), task.patients.copy(), keys, keys)
+    seen = task.step(np.full((2, 1), 0.5), np.ones(2, np.bool_)).observation[0]
+    shown = dict(zip(reversed(task.observed), seen[::-1].tolist(), strict=True))  # first of several
+    known = {"time": 1 / 130, "dose": 0.5, "since_off": 1.0, "n0": 0.75, "cost": 0.0}
+    known |= {"doses": 0.5, "measured": 1.0}
+    for name in known.keys() & shown.keys():
+        assert shown[name] == pytest.approx(known[name], rel=1e-6), name
+    assert shown["marker"] > 1.0 if "marker" in shown else shown["log_markers"] != 0.0

@@ -14,31 +14,18 @@ import math
 import numpy as np
 from numba import njit
 
-#: Clones as logarithms, the days of drug, and what a course adds up.
-STATE = np.dtype(
-    [
-        ("log_sensitive", np.float64),
-        ("log_resistant", np.float64),
-        ("days", np.float64),
-        ("burden_days", np.float64),  # integral of N
-        ("control_days", np.float64),  # integral of the credit of the sound reward
-        ("drug_days", np.float64),  # integral of the dose
-        ("progressed", np.bool_),
-    ]
-)
-# Columns of several tumours side by side: what is given, what is computed, and what is in between.
-(
-    LOG_S, LOG_R, KILL, GROWTH, DEATH, START, LIMIT, STOP,
-    TOTAL, AREA, CONTROL, ABOVE, PEAK, PASSED,
-    S, R, FADE, BURDEN, CREDIT, SUM, CLOCK, NEXT_S, NEXT_R,
-) = range(23)  # fmt: skip
-COLUMNS = 23
+from oncogym.envs.adaptive_therapy.records import COURSE, PATIENT, TUMOUR
+from oncogym.envs.lane_kernels import inlined, record_at
+from oncogym.envs.records import width_of
 
+# A record does not keep its array alive: whoever makes an array hands it to another function that
+# takes records of it.
+_TUMOUR_NUMBERS = width_of(TUMOUR)
 # Halvings that bring a substep's crossing to the last bits.
 _HALVINGS = 60
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
+@inlined
 def run_clock(sensitive, resistant, kill, growth, fade, days):
     """The growth clock after one step of classical Runge-Kutta from w = 0.
 
@@ -56,13 +43,13 @@ def run_clock(sensitive, resistant, kill, growth, fade, days):
     return days / 6.0 * (k1 + 2.0 * k2 + 2.0 * k3 + k4)
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
+@inlined
 def control_credit(burden, start, limit):
     """1 at or under the starting burden, 0 at the limit of progression, linear between."""
     return min(1.0, max(0.0, (limit - burden) / (limit - start)))
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
+@inlined
 def share_above(before, after, level):
     """Share of a short step during which a burden, taken as linear, is above a level."""
     if before > level:
@@ -70,95 +57,129 @@ def share_above(before, after, level):
     return (after - level) / (after - before) if after > level else 0.0
 
 
+@inlined
+def _begin(tumour, step):
+    """Put a tumour before its first substep."""
+    s, r = math.exp(tumour.log_sensitive), math.exp(tumour.log_resistant)
+    tumour.sensitive, tumour.resistant = s, r
+    tumour.burden = tumour.peak = s + r
+    tumour.credit = control_credit(s + r, tumour.start, tumour.limit)
+    tumour.fade = math.exp(-0.5 * tumour.death * step)
+    tumour.days = tumour.burden_days = tumour.control_days = tumour.days_above = 0.0
+    tumour.progressed = 0.0
+
+
+@inlined
+def _slope(tumour, fade):
+    """Slope of the growth clock where it stands, where death left ``fade``."""
+    w = tumour.clock
+    return 1.0 - fade * (
+        tumour.sensitive * math.exp(tumour.sensitive_growth * w)
+        + tumour.resistant * math.exp(tumour.resistant_growth * w)
+    )
+
+
+@inlined
+def _run_clocks(tumours, count, step):
+    """The growth clocks after a substep, as :func:`run_clock`, stage by stage side by side."""
+    half = 0.5 * step
+    for i in range(count):
+        t = record_at(tumours, i, TUMOUR)  # type: ignore[var-annotated]
+        k = 1.0 - t.sensitive - t.resistant
+        t.slopes = k
+        t.clock = half * k
+    for i in range(count):
+        t = record_at(tumours, i, TUMOUR)
+        k = _slope(t, t.fade)
+        t.slopes += 2.0 * k
+        t.clock = half * k
+    for i in range(count):
+        t = record_at(tumours, i, TUMOUR)
+        k = _slope(t, t.fade)
+        t.slopes += 2.0 * k
+        t.clock = step * k
+    for i in range(count):
+        t = record_at(tumours, i, TUMOUR)
+        k = _slope(t, t.fade * t.fade)
+        t.clock = step / 6.0 * (t.slopes + k)
+    for i in range(count):
+        t = record_at(tumours, i, TUMOUR)
+        lost = t.death * step
+        t.next_sensitive = math.exp(t.log_sensitive + t.sensitive_growth * t.clock - lost)
+        t.next_resistant = math.exp(t.log_resistant + t.resistant_growth * t.clock - lost)
+
+
+@inlined
+def _finish(tumour, step):
+    """Let a substep pass whose clock is known, up to progression; whether that is in it."""
+    took, clock = step, tumour.clock
+    end = tumour.next_sensitive + tumour.next_resistant
+    if end > tumour.stop:
+        took, clock = find_crossing(
+            tumour.sensitive,
+            tumour.resistant,
+            tumour.log_sensitive,
+            tumour.log_resistant,
+            tumour.sensitive_growth,
+            tumour.resistant_growth,
+            tumour.death,
+            tumour.stop,
+            step,
+        )
+        end = tumour.stop
+        tumour.progressed = 1.0
+    tumour.log_sensitive += tumour.sensitive_growth * clock - tumour.death * took
+    tumour.log_resistant += tumour.resistant_growth * clock - tumour.death * took
+    tumour.sensitive, tumour.resistant = tumour.next_sensitive, tumour.next_resistant
+    tumour.days += took
+    tumour.burden_days += took - clock
+    credit = control_credit(end, tumour.start, tumour.limit)
+    tumour.control_days += 0.5 * took * (tumour.credit + credit)
+    tumour.days_above += took * share_above(tumour.burden, end, tumour.start)
+    tumour.peak = max(tumour.peak, end)
+    tumour.burden, tumour.credit = end, credit
+    return tumour.progressed > 0.0
+
+
 @njit(cache=True, error_model="numpy")
 def hold_doses(tumours, count, days, substep):
-    """Hold a dose in each of several tumours for ``days`` or until their burdens pass ``STOP``.
+    """Hold a dose in each of several tumours for ``days`` or until they progress (spec. 1.2).
 
     An exponential has to wait for the one before it: several tumours side by side fill that time.
     What becomes of one does not depend on the others.
 
     Args:
-        tumours: Columns as named above ``(COLUMNS, tumours)``, changed. Given are both clones as
-            logarithms, their growth rates under the dose and their death rate [1/d], the burden at
-            the start of the treatment, that at which a day is worth nothing any more, and that of
-            progression (infinite: never). Computed are both clones, days, integral of the burden
-            [d], controlled days, days above the starting burden, largest burden, and whether it
-            passed ``STOP``.
+        tumours: Rows of ``TUMOUR`` ``(tumours, numbers)``, changed; given are the first eight
+            numbers of each.
         count: Number of tumours, the first of the array.
         days: Length of the interval.
         substep: Longest step of the solver [d].
     """
-    t = tumours
     steps = max(1, math.ceil(days / substep - 1e-9))
     step = days / steps
-    half = 0.5 * step
     for i in range(count):
-        s, r = math.exp(t[LOG_S, i]), math.exp(t[LOG_R, i])
-        t[S, i], t[R, i], t[BURDEN, i], t[PEAK, i] = s, r, s + r, s + r
-        t[CREDIT, i] = control_credit(s + r, t[START, i], t[LIMIT, i])
-        t[FADE, i] = math.exp(-0.5 * t[DEATH, i] * step)
-        for column in (TOTAL, AREA, CONTROL, ABOVE, PASSED):
-            t[column, i] = 0.0
+        _begin(record_at(tumours, i, TUMOUR), step)
     left = count
     for _ in range(steps):
-        # The growth clock, see `run_clock`.
+        _run_clocks(tumours, count, step)
         for i in range(count):
-            k = 1.0 - t[S, i] - t[R, i]
-            t[SUM, i] = k
-            t[CLOCK, i] = half * k
-        for i in range(count):
-            w = t[CLOCK, i]
-            k = 1.0 - t[FADE, i] * (
-                t[S, i] * math.exp(t[KILL, i] * w) + t[R, i] * math.exp(t[GROWTH, i] * w)
-            )
-            t[SUM, i] += 2.0 * k
-            t[CLOCK, i] = half * k
-        for i in range(count):
-            w = t[CLOCK, i]
-            k = 1.0 - t[FADE, i] * (
-                t[S, i] * math.exp(t[KILL, i] * w) + t[R, i] * math.exp(t[GROWTH, i] * w)
-            )
-            t[SUM, i] += 2.0 * k
-            t[CLOCK, i] = step * k
-        for i in range(count):
-            w = t[CLOCK, i]
-            k = 1.0 - t[FADE, i] * t[FADE, i] * (
-                t[S, i] * math.exp(t[KILL, i] * w) + t[R, i] * math.exp(t[GROWTH, i] * w)
-            )
-            t[CLOCK, i] = step / 6.0 * (t[SUM, i] + k)
-        for i in range(count):
-            clock = t[CLOCK, i]
-            t[NEXT_S, i] = math.exp(t[LOG_S, i] + t[KILL, i] * clock - t[DEATH, i] * step)
-            t[NEXT_R, i] = math.exp(t[LOG_R, i] + t[GROWTH, i] * clock - t[DEATH, i] * step)
-        for i in range(count):
-            if t[PASSED, i] > 0.0:
-                continue
-            took, clock, end = step, t[CLOCK, i], t[NEXT_S, i] + t[NEXT_R, i]
-            if end > t[STOP, i]:
-                took, clock = find_crossing(t, i, step)
-                end = t[STOP, i]
-                t[PASSED, i] = 1.0
+            tumour = record_at(tumours, i, TUMOUR)  # type: ignore[var-annotated]
+            if tumour.progressed == 0.0 and _finish(tumour, step):
                 left -= 1
-            t[LOG_S, i] += t[KILL, i] * clock - t[DEATH, i] * took
-            t[LOG_R, i] += t[GROWTH, i] * clock - t[DEATH, i] * took
-            t[S, i], t[R, i] = t[NEXT_S, i], t[NEXT_R, i]
-            t[TOTAL, i] += took
-            t[AREA, i] += took - clock
-            after = control_credit(end, t[START, i], t[LIMIT, i])
-            t[CONTROL, i] += 0.5 * took * (t[CREDIT, i] + after)
-            t[ABOVE, i] += took * share_above(t[BURDEN, i], end, t[START, i])
-            t[PEAK, i] = max(t[PEAK, i], end)
-            t[BURDEN, i], t[CREDIT, i] = end, after
         if left == 0:
             break
 
 
 @njit(cache=True, error_model="numpy")
-def find_crossing(tumours, i, step):
-    """Days after which tumour ``i`` passes ``STOP`` within a step, and its growth clock then."""
-    s, r, death = tumours[S, i], tumours[R, i], tumours[DEATH, i]
-    kill, growth, stop = tumours[KILL, i], tumours[GROWTH, i], tumours[STOP, i]
-    log_s, log_r = tumours[LOG_S, i], tumours[LOG_R, i]
+def find_crossing(s, r, log_s, log_r, kill, growth, death, stop, step):
+    """Days after which a tumour passes ``stop`` within a step, and its growth clock then.
+
+    Args:
+        s, r, log_s, log_r: Both clones at the start of the step, and their logarithms.
+        kill, growth, death: Growth rates of both clones under the dose and their death rate [1/d].
+        stop: Burden that is passed.
+        step: Length of the step [d].
+    """
     low, took = 0.0, step
     for _ in range(_HALVINGS):
         middle = 0.5 * (low + took)
@@ -173,47 +194,58 @@ def find_crossing(tumours, i, step):
     return took, run_clock(s, r, kill, growth, math.exp(-0.5 * death * took), took)
 
 
-@njit(cache=True, error_model="numpy")
-def hold_dose(log_s, log_r, kill, growth, death, days, substep, start, limit, stop):
-    """:func:`hold_doses` of one tumour.
-
-    Returns:
-        Logarithms of both clones, days, integral of the burden [d], controlled days, days above
-        the starting burden, largest burden, and whether the burden passed ``stop``.
-    """
-    t = np.empty((COLUMNS, 1))
-    t[LOG_S, 0], t[LOG_R, 0], t[KILL, 0], t[GROWTH, 0] = log_s, log_r, kill, growth
-    t[DEATH, 0], t[START, 0], t[LIMIT, 0], t[STOP, 0] = death, start, limit, stop
-    hold_doses(t, 1, days, substep)
-    return (
-        t[LOG_S, 0], t[LOG_R, 0], t[TOTAL, 0], t[AREA, 0], t[CONTROL, 0], t[ABOVE, 0], t[PEAK, 0],
-        t[PASSED, 0] > 0.0,
-    )  # fmt: skip
-
-
-@njit(cache=True, error_model="numpy")
-def advance(patient, state, dose, days, substep, start, limit):
-    """:func:`hold_dose` for a patient and one ``STATE`` ``(1,)``, which is changed.
+@inlined
+def set_tumour(tumour, state, patient, dose, progression):
+    """Put what a patient has now under a dose; it need not stop at progression.
 
     Args:
-        patient: rS, rR [1/d], death rate [1/d] and dD, ``(4,)``.
-        state: One ``STATE``, ``(1,)``, changed.
+        tumour: A ``TUMOUR``, whose given numbers are set but for ``stop``.
+        state: Any record with the logarithms of both clones.
+        patient: A ``PATIENT``.
+        dose: Fraction of the full dose.
+        progression: Limit in starting burdens.
+    """
+    tumour.log_sensitive, tumour.log_resistant = state.log_sensitive, state.log_resistant
+    tumour.sensitive_growth = patient.rS * (1.0 - patient.dD * dose)
+    tumour.resistant_growth = patient.rS * (1.0 - patient.cost)
+    tumour.death = patient.turnover * patient.rS
+    tumour.start, tumour.limit = patient.n0, progression * patient.n0
+
+
+@inlined
+def make_tumours(count):
+    """Room for tumours ``(count, numbers)``; what takes records of it must be another function."""
+    return np.empty((count, _TUMOUR_NUMBERS))
+
+
+@inlined
+def _advance(tumours, patients, courses, dose, days, substep, start, limit):
+    course = record_at(courses, 0, COURSE)  # type: ignore[var-annotated]
+    tumour = record_at(tumours, 0, TUMOUR)
+    set_tumour(tumour, course, record_at(patients, 0, PATIENT), dose, 1.0)
+    tumour.start, tumour.stop = start, limit
+    tumour.limit = limit if limit < np.inf else 2.0 * start
+    hold_doses(tumours, 1, days, substep)
+    course.log_sensitive, course.log_resistant = tumour.log_sensitive, tumour.log_resistant
+    course.days += tumour.days
+    course.burden_days += tumour.burden_days
+    course.drug_days += dose * tumour.days
+    if limit < np.inf:
+        course.control_days += tumour.control_days
+    course.progressed = tumour.progressed
+
+
+@njit(cache=True, error_model="numpy")
+def advance(patients, courses, dose, days, substep, start, limit):
+    """:func:`hold_doses` for one patient, in a course, which is changed.
+
+    Args:
+        patients: One ``PATIENT`` ``(numbers,)``; its starting burden does not count.
+        courses: One ``COURSE`` ``(numbers,)``, changed.
         dose: Fraction of the full dose.
         days: Length of the interval.
         substep: Longest step of the solver [d].
         start: Burden at the start of the treatment.
         limit: Burden of progression; infinite: never, and no day counts as controlled.
     """
-    now = state[0]
-    kill = patient[0] * (1.0 - patient[3] * dose)
-    log_s, log_r, took, area, control, _, _, passed = hold_dose(
-        now.log_sensitive, now.log_resistant, kill, patient[1], patient[2], days, substep,
-        start, limit if limit < np.inf else 2.0 * start, limit,
-    )  # fmt: skip
-    now.log_sensitive, now.log_resistant = log_s, log_r
-    now.days += took
-    now.burden_days += area
-    now.drug_days += dose * took
-    if limit < np.inf:
-        now.control_days += control
-    now.progressed = passed
+    _advance(make_tumours(1), patients, courses, dose, days, substep, start, limit)

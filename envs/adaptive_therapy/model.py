@@ -18,8 +18,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from oncogym.core.checks import check_option, whole_number
 from oncogym.envs.adaptive_therapy import kernels
+from oncogym.envs.adaptive_therapy.records import COURSE
 from oncogym.envs.adaptive_therapy.step_kernels import DRUG_WEIGHT
 from oncogym.envs.patient import PatientRecord
+from oncogym.envs.records import make_rows, records_of
 from oncogym.envs.validity import ModelRangeWarning
 
 FloatArray = NDArray[np.float64]
@@ -76,10 +78,6 @@ class AdaptivePatient(PatientRecord):
     def can_progress(self, progression: float = PROGRESSION) -> bool:
         """Whether the resistant clone alone passes the limit, so that no therapy holds for ever."""
         return bool(self.turnover < largest_turnover(self.to_array(), progression))
-
-    def rates(self) -> FloatArray:
-        """rS, rR, death rate [1/d] and dD ``(4,)``, as the kernels take them."""
-        return np.array([self.rS, self.resistant_growth, self.turnover * self.rS, self.dD])
 
 
 _N0, _COST, _TURNOVER = (AdaptivePatient.FIELDS.index(n) for n in ("n0", "cost", "turnover"))
@@ -170,10 +168,10 @@ def propagate(
     check_option("substep", substep, 1e-3, LONGEST_SUBSTEP, "d")
     check_option("sensitive", sensitive, 1e-300, 1.0)
     check_option("resistant", resistant, 1e-300, 1.0)
-    state = _begin(sensitive, resistant)
-    rates = (patient or AdaptivePatient()).rates()
-    kernels.advance(rates, state, dose, days, substep, sensitive + resistant, np.inf)
-    now = state[0]
+    course = _begin(sensitive, resistant)
+    row = (patient or AdaptivePatient()).to_array()
+    kernels.advance(row, course, dose, days, substep, sensitive + resistant, np.inf)
+    now = records_of(course, COURSE)
     ends = math.exp(now["log_sensitive"]), math.exp(now["log_resistant"])
     return *ends, float(now["burden_days"])
 
@@ -234,9 +232,9 @@ def follow_rule(
         horizon: Days after which the course ends.
         substep: Longest step of the solver [d].
     """
-    state = _begin(who.n0 * (1.0 - who.fR), who.n0 * who.fR)
-    rates, points, doses = who.rates(), [], []
-    now, dose = state[0], 1.0
+    course = _begin(who.n0 * (1.0 - who.fR), who.n0 * who.fR)
+    row, points, doses = who.to_array(), [], []
+    now, dose = records_of(course, COURSE), 1.0
     while True:
         clones = math.exp(now["log_sensitive"]), math.exp(now["log_resistant"])
         points.append((float(now["days"]), *clones))
@@ -246,7 +244,7 @@ def follow_rule(
         dose = check_option("dose", rule(sum(clones) / who.n0, dose), 0.0, 1.0)
         doses.append(dose)
         days = min(interval_days, float(left))
-        kernels.advance(rates, state, dose, days, substep, who.n0, progression * who.n0)
+        kernels.advance(row, course, dose, days, substep, who.n0, progression * who.n0)
     time, sensitive, resistant = np.array(points).T
     ttp, drug = float(now["days"]), float(now["drug_days"])
     return AdaptiveCourse(
@@ -298,7 +296,8 @@ def simulate(
     )
 
 
-def _begin(sensitive: float, resistant: float) -> NDArray[np.void]:
-    state = np.zeros(1, kernels.STATE)
-    state["log_sensitive"], state["log_resistant"] = math.log(sensitive), math.log(resistant)
-    return state
+def _begin(sensitive: float, resistant: float) -> FloatArray:
+    course = make_rows(1, COURSE)[0]
+    now = records_of(course, COURSE)
+    now["log_sensitive"], now["log_resistant"] = math.log(sensitive), math.log(resistant)
+    return course

@@ -1,40 +1,42 @@
-"""One decision of many lanes of adaptive therapy: hold a dose, measure, score, observe.
+"""One decision of adaptive therapy: hold a dose, measure, score, observe.
 
-A kernel file: it imports nothing but numpy, numba, math and other kernel files. What becomes
-of a lane does not depend on those beside it, nor on the number of lanes or threads.
+A kernel file: it imports nothing but numpy, numba, math, records and other kernel files. What
+becomes of a lane does not depend on those beside it, nor on the number of lanes or threads.
 """
 
 import math
 
-import numpy as np
 from numba import njit, prange
 
-from oncogym.envs.adaptive_therapy import kernels as tumour
-from oncogym.envs.adaptive_therapy.kernels import hold_dose, hold_doses
+from oncogym.envs.adaptive_therapy.kernels import hold_doses, make_tumours, set_tumour
+from oncogym.envs.adaptive_therapy.records import (
+    COSTS,
+    FULL,
+    LAGS,
+    LOG_MARKER_HIGH,
+    LOG_MARKER_LOW,
+    MARKER,
+    MEASURABLE,
+    OUTCOME,
+    PATIENT,
+    REVEALED,
+    SETTINGS,
+    STATE,
+    TERMS,
+    TUMOUR,
+)
+from oncogym.envs.lane_kernels import (
+    COLUMN,
+    Shared,
+    Shown,
+    column_at,
+    inlined,
+    over_lanes,
+    record_at,
+)
 from oncogym.envs.streams import normal_pair, uniform_pair
 from oncogym.envs.twins import compile_twins
-
-#: Visits that the measurable observation looks back.
-LAGS = 6
-
-# Columns of the state of a lane; the last visits stand newest first.
-(
-    LOG_S, LOG_R, TIME, TOXICITY, DOSE, SINCE, GIVEN, BURDEN, OFF, ABOVE, SWITCHES, STEP, MARKERS,
-) = range(13)  # fmt: skip
-DOSES = MARKERS + LAGS
-STATE = DOSES + LAGS
-
-# Columns of the settings of a task (one float64 vector).
-(
-    INTERVAL, DECISIONS, PROGRESSION, ON_OFF, PUBLISHED, VIEW, REVEAL, NOISE, SUBSTEP,
-) = range(9)  # fmt: skip
-SETTINGS = 9
-FULL, MEASURABLE, MARKER = range(3)
-
-# Numbers of reward terms, costs and outcome metrics.
-TERMS = 6
-COSTS = 2
-METRICS = 9
+from oncogym.envs.unowned import unowned
 
 #: Days of a year in the reward's unit.
 YEAR = 365.25
@@ -48,8 +50,6 @@ TOXICITY_LIMIT = 0.9
 SUCCESS_RATIO = 1.5
 #: ... with at most this mean burden, in starting burdens.
 SUCCESS_BURDEN = 1.05
-#: Least and largest logarithm of the marker that is shown.
-LOG_MARKER_LOW, LOG_MARKER_HIGH = -8.0, 2.0
 
 _NOISE_STREAM = 16
 # Lanes that are advanced side by side.
@@ -58,190 +58,252 @@ _BLOCK = 8
 _COARSE = 4.0
 
 
-@njit(cache=True, error_model="numpy")
-def loses_full_dose(n0, resistant, cost, turnover, growth, dd, progression, until):
-    """Whether continuous full dose from the start lets the tumour progress within some days."""
-    outcome = hold_dose(
-        math.log(n0 * (1.0 - resistant)), math.log(n0 * resistant), growth * (1.0 - dd),
-        growth * (1.0 - cost), turnover * growth, until, _COARSE, n0, progression * n0,
-        progression * n0,
-    )  # fmt: skip
-    return outcome[7]
-
-
-def _start_lanes(lanes, state, patients):
-    """Set the given lanes to the start of treatment."""
-    for row in prange(lanes.shape[0]):
-        lane = lanes[row]
-        for column in range(STATE):
-            state[lane, column] = 0.0
-        state[lane, LOG_S] = math.log(patients[lane, 0] * (1.0 - patients[lane, 1]))
-        state[lane, LOG_R] = math.log(patients[lane, 0] * patients[lane, 1])
-
-
-def _observe_lanes(lanes, state, patients, cfg, obs):
-    """Write the observations of the given lanes."""
-    for row in prange(lanes.shape[0]):
-        lane = lanes[row]
-        horizon = cfg[DECISIONS] * cfg[INTERVAL]
-        log_s, log_r = state[lane, LOG_S], state[lane, LOG_R]
-        burden = (math.exp(log_s) + math.exp(log_r)) / patients[lane, 0]
-        if cfg[VIEW] == MARKER:
-            obs[row, 0] = burden
-        elif cfg[VIEW] == MEASURABLE:
-            step = state[lane, STEP]
-            for lag in range(LAGS):
-                reading = state[lane, MARKERS + lag]
-                obs[row, lag] = min(max(reading, LOG_MARKER_LOW), LOG_MARKER_HIGH)
-                obs[row, LAGS + lag] = state[lane, DOSES + lag]
-                obs[row, 2 * LAGS + 1 + lag] = 1.0 if lag < step else 0.0
-            obs[row, 2 * LAGS] = state[lane, TIME] / horizon
-        else:
-            obs[row, 0] = state[lane, TIME] / horizon
-            obs[row, 1] = burden
-            obs[row, 2] = min(max(0.1 * (log_r - log_s), -1000.0), 1000.0)
-            obs[row, 3] = state[lane, DOSE]
-            obs[row, 4] = state[lane, SINCE]
-            obs[row, 5] = state[lane, GIVEN] / horizon
-            if cfg[REVEAL] > 0.0:
-                obs[row, 6] = patients[lane, 0]
-                obs[row, 7] = math.log(patients[lane, 1])
-                obs[row, 8] = patients[lane, 2]
-                obs[row, 9] = patients[lane, 3]
+@inlined
+def _loses(tumours, dose, patient, progression, until):
+    tumour = record_at(tumours, 0, TUMOUR)  # type: ignore[var-annotated]
+    tumour.log_sensitive = math.log(patient.n0 * (1.0 - patient.fR))
+    tumour.log_resistant = math.log(patient.n0 * patient.fR)
+    set_tumour(tumour, tumour, patient, dose, progression)
+    tumour.stop = progression * patient.n0
+    hold_doses(tumours, 1, until, _COARSE)
+    return tumour.progressed > 0.0
 
 
 @njit(cache=True, error_model="numpy")
-def _give(dose, cfg):
+def loses(dose, patient, progression, until):
+    """Whether a tumour held under one dose from the start progresses within ``until`` days."""
+    return _loses(make_tumours(1), dose, patient, progression, until)
+
+
+def start(state, patient, given):
+    """Put a lane at the start of treatment."""
+    state.log_sensitive = math.log(patient.n0 * (1.0 - patient.fR))
+    state.log_resistant = math.log(patient.n0 * patient.fR)
+    state.time = state.toxicity = state.dose = state.since_off = 0.0
+    state.given = state.burden_days = state.days_off = state.days_above = 0.0
+    state.switches = state.step = 0.0
+    for lag in range(LAGS):
+        state.log_markers[lag] = state.doses[lag] = 0.0
+    for step in range(given.shape[0]):
+        given[step] = 0.0
+
+
+@inlined
+def _give(action, settings):
     """The dose that is given when one is asked for."""
-    if cfg[ON_OFF] > 0.0:
-        return 1.0 if dose >= 0.5 else 0.0
-    return dose
+    if settings.on_off > 0.0:
+        return 1.0 if action >= 0.5 else 0.0
+    return action
 
 
-@njit(cache=True, error_model="numpy")
-def _prepare(lane, dose, state, patients, cfg, block, i):
-    """Put a lane under its dose into place ``i`` of a block."""
-    n0, rate = patients[lane, 0], patients[lane, 4]
-    limit = cfg[PROGRESSION] * n0
-    block[tumour.LOG_S, i], block[tumour.LOG_R, i] = state[lane, LOG_S], state[lane, LOG_R]
-    block[tumour.KILL, i] = rate * (1.0 - patients[lane, 5] * dose)
-    block[tumour.GROWTH, i] = rate * (1.0 - patients[lane, 2])
-    block[tumour.DEATH, i] = patients[lane, 3] * rate
-    block[tumour.START, i], block[tumour.LIMIT, i] = n0, limit
-    block[tumour.STOP, i] = np.inf if cfg[PUBLISHED] > 0.0 else limit
+@inlined
+def _hold(tumour, dose, state, patient, settings):
+    """Put a lane under its dose; in the published problem progression is seen at visits only."""
+    set_tumour(tumour, state, patient, dose, settings.progression)
+    tumour.stop = math.inf if settings.published > 0.0 else tumour.limit
 
 
-@njit(cache=True, error_model="numpy")
-def _score(lane, dose, block, i, state, patients, doses, seeds, episodes, cfg, terms, costs,
-           outcome, terminated, success):  # fmt: skip
-    """Score the interval of a lane that stands in place ``i`` of a block, and go on."""
-    n0, cost, turnover = patients[lane, 0], patients[lane, 2], patients[lane, 3]
-    rate, dd = patients[lane, 4], patients[lane, 5]
-    log_s, log_r = block[tumour.LOG_S, i], block[tumour.LOG_R, i]
-    took, passed = block[tumour.TOTAL, i], block[tumour.PASSED, i] > 0.0
-    step = int(state[lane, STEP])
-    burden = math.exp(log_s) + math.exp(log_r)
-    if cfg[PUBLISHED] > 0.0:
-        passed = burden > cfg[PROGRESSION] * n0
-    step += 1
-    time = state[lane, TIME] + took
-    ended = step >= cfg[DECISIONS]
-    doses[step - 1, lane] = dose
-    holiday = dose == 0.0
+@inlined
+def _follow(state, tumour, dose):
+    """Take over what became of the tumour, and add up the course (toxicity: spec. 2.1)."""
+    took, holiday = tumour.days, dose == 0.0
+    if state.step > 0.0 and holiday != (state.dose == 0.0):
+        state.switches += 1.0
+    state.log_sensitive, state.log_resistant = tumour.log_sensitive, tumour.log_resistant
+    state.time += took
+    state.toxicity = dose + (state.toxicity - dose) * math.exp(-took / TOXICITY_DAYS)
+    state.dose = dose
+    state.since_off = 0.0 if holiday else state.since_off + 1.0
+    state.given += dose * took
+    state.burden_days += tumour.burden_days
+    state.days_off += took if holiday else 0.0
+    state.days_above += tumour.days_above
+    state.step += 1.0
 
-    before = state[lane, TOXICITY]
-    toxicity = dose + (before - dose) * math.exp(-took / TOXICITY_DAYS)
-    if step > 1 and holiday != (state[lane, DOSE] == 0.0):
-        state[lane, SWITCHES] += 1.0
-    state[lane, LOG_S], state[lane, LOG_R] = log_s, log_r
-    state[lane, TIME] = time
-    state[lane, TOXICITY] = toxicity
-    state[lane, DOSE] = dose
-    state[lane, SINCE] = 0.0 if holiday else state[lane, SINCE] + 1.0
-    state[lane, GIVEN] += dose * took
-    state[lane, BURDEN] += block[tumour.AREA, i]
-    state[lane, OFF] += took if holiday else 0.0
-    state[lane, ABOVE] += block[tumour.ABOVE, i]
-    state[lane, STEP] = step
+
+@inlined
+def _measure(state, patient, burden, seed, episode, settings):
+    """Keep the visit's marker, noisy, and its dose in the lane's memory (spec. 1.3)."""
     for lag in range(LAGS - 1, 0, -1):
-        state[lane, MARKERS + lag] = state[lane, MARKERS + lag - 1]
-        state[lane, DOSES + lag] = state[lane, DOSES + lag - 1]
-    reading = math.log(burden / n0)
-    if cfg[NOISE] > 0.0:
-        z, _ = normal_pair(seeds[lane], episodes[lane], _NOISE_STREAM, step)
-        reading += cfg[NOISE] * (z - 0.5 * cfg[NOISE])
-    state[lane, MARKERS] = reading
-    state[lane, DOSES] = dose
+        state.log_markers[lag] = state.log_markers[lag - 1]
+        state.doses[lag] = state.doses[lag - 1]
+    reading = math.log(burden / patient.n0)
+    if settings.noise > 0.0:
+        z, _ = normal_pair(seed, episode, _NOISE_STREAM, int(state.step))
+        reading += settings.noise * (z - 0.5 * settings.noise)
+    state.log_markers[0] = reading
+    state.doses[0] = state.dose
 
-    terms[lane, 0] = block[tumour.CONTROL, i] / YEAR
-    terms[lane, 1] = -DRUG_WEIGHT * dose * took / YEAR
+
+@inlined
+def _score(terms, costs, state, tumour, patient, settings, burden, passed, ended):
+    """Terms and costs of an interval (spec. 2.1, 2.3 and 2.4)."""
+    holiday = state.dose == 0.0
+    terms.control = tumour.control_days / YEAR
+    terms.drug = -DRUG_WEIGHT * state.dose * tumour.days / YEAR
     # As in the source: progression is punished alone, and so is the end of the plan paid.
-    bad_holiday = holiday and not ended and burden > n0
-    terms[lane, 2] = 0.0 if passed else 1.0
-    terms[lane, 3] = 1.0 if holiday and not passed and not ended else 0.0
-    terms[lane, 4] = 1.0 if passed or bad_holiday else 0.0
-    terms[lane, 5] = 1.0 if ended and not passed else 0.0
-    costs[lane, 0] = max(block[tumour.PEAK, i] / n0 - 1.0, 0.0) / (cfg[PROGRESSION] - 1.0)
-    costs[lane, 1] = max(toxicity - TOXICITY_LIMIT, 0.0)
-    mean_burden = state[lane, BURDEN] / (time * n0)
-    outcome[lane, 0] = time
-    outcome[lane, 1] = time / YEAR
-    outcome[lane, 2] = state[lane, OFF] / time
-    outcome[lane, 3] = state[lane, GIVEN] / time
-    outcome[lane, 4] = mean_burden
-    outcome[lane, 5] = math.exp(log_r) / burden
-    outcome[lane, 6] = state[lane, SWITCHES]
-    outcome[lane, 7] = state[lane, ABOVE]
-    outcome[lane, 8] = 0.0 if passed else 1.0
+    bad_holiday = holiday and not ended and burden > patient.n0
+    terms.visit = 0.0 if passed else 1.0
+    terms.holiday = 1.0 if holiday and not passed and not ended else 0.0
+    terms.punishment = 1.0 if passed or bad_holiday else 0.0
+    terms.completion = 1.0 if ended and not passed else 0.0
+    excess = max(tumour.peak / patient.n0 - 1.0, 0.0)
+    costs.burden = excess / (settings.progression - 1.0)
+    costs.toxicity = max(state.toxicity - TOXICITY_LIMIT, 0.0)
+
+
+@inlined
+def _report(outcome, state, patient, burden, passed):
+    """What became of the patient so far (spec. 2.2)."""
+    outcome.ttp = state.time
+    outcome.progression_free_years = state.time / YEAR
+    outcome.time_off = state.days_off / state.time
+    outcome.dose_fraction = state.given / state.time
+    outcome.mean_burden = state.burden_days / (state.time * patient.n0)
+    outcome.resistant_share = math.exp(state.log_resistant) / burden
+    outcome.switches = state.switches
+    outcome.days_above = state.days_above
+    outcome.censored = 0.0 if passed else 1.0
+
+
+@inlined
+def _judge(tumour, dose, state, patient, given, seed, episode, settings, terms, costs, outcome):
+    """End the interval of a lane; whether the course is over, and whether it is a success."""
+    passed = tumour.progressed > 0.0
+    given[int(state.step)] = dose
+    _follow(state, tumour, dose)
+    burden = math.exp(state.log_sensitive) + math.exp(state.log_resistant)
+    if settings.published > 0.0:
+        passed = burden > settings.progression * patient.n0
+    ended = state.step >= settings.decisions
+    _measure(state, patient, burden, seed, episode, settings)
+    _score(terms, costs, state, tumour, patient, settings, burden, passed, ended)
+    _report(outcome, state, patient, burden, passed)
     over = passed or ended
-    terminated[lane] = over
-    success[lane] = (
+    success = (
         over
-        and mean_burden <= SUCCESS_BURDEN
-        and loses_full_dose(
-            n0, patients[lane, 1], cost, turnover, rate, dd, cfg[PROGRESSION],
-            time / SUCCESS_RATIO,
-        )
-    )  # fmt: skip
+        and outcome.mean_burden <= SUCCESS_BURDEN
+        and loses(1.0, patient, settings.progression, state.time / SUCCESS_RATIO)
+    )
+    return over, success
 
 
-def _advance_lanes(active, actions, state, patients, doses, seeds, episodes, cfg, terms, costs,
-                   outcome, terminated, success):  # fmt: skip
-    """Advance all active lanes by one decision and score it; the others get zeros.
+@inlined
+def _clear(rows, lane):
+    for column in range(rows.shape[1]):
+        rows[lane, column] = 0.0
+
+
+@inlined
+def _advance_block(tumours, lanes, active, actions, state, patients, given, seeds, episodes,
+                   settings, terms, costs, outcome, terminated, success):  # fmt: skip
+    """Take one decision in a few lanes, whose tumours stand side by side meanwhile."""
+    options = record_at(settings, 0, SETTINGS)  # type: ignore[var-annotated]
+    count = 0
+    for lane in lanes:
+        if active[lane]:
+            dose = _give(actions[lane, 0], options)
+            tumour = record_at(tumours, count, TUMOUR)
+            now, who = record_at(state, lane, STATE), record_at(patients, lane, PATIENT)
+            _hold(tumour, dose, now, who, options)
+            count += 1
+        else:
+            _clear(terms, lane)
+            _clear(costs, lane)
+            _clear(outcome, lane)
+            terminated[lane] = success[lane] = False
+    hold_doses(tumours, count, options.interval, options.substep)
+    count = 0
+    for lane in lanes:
+        if active[lane]:
+            terminated[lane], success[lane] = _judge(
+                record_at(tumours, count, TUMOUR),
+                _give(actions[lane, 0], options),
+                record_at(state, lane, STATE),
+                record_at(patients, lane, PATIENT),
+                column_at(given, lane),
+                seeds[lane],
+                episodes[lane],
+                options,
+                record_at(terms, lane, TERMS),
+                record_at(costs, lane, COSTS),
+                record_at(outcome, lane, OUTCOME),
+            )
+            count += 1
+
+
+def _advance_lanes(active, actions, state, patients, given, seeds, episodes, settings, terms,
+                   costs, outcome, terminated, success):  # fmt: skip
+    """Take one decision in all active lanes; the others get zeros.
 
     Arrays have one row a lane, except the doses of a course: these have one row a decision.
     """
+    active, actions, state, patients = (
+        unowned(active), unowned(actions), unowned(state), unowned(patients),
+    )  # fmt: skip
+    given, seeds, episodes = unowned(given), unowned(seeds), unowned(episodes)
+    terms, costs, outcome = unowned(terms), unowned(costs), unowned(outcome)
+    terminated, success, settings = unowned(terminated), unowned(success), unowned(settings)
     lanes = state.shape[0]
-    for first in prange((lanes + _BLOCK - 1) // _BLOCK):
-        block = np.empty((tumour.COLUMNS, _BLOCK))
-        count = 0
-        for lane in range(first * _BLOCK, min((first + 1) * _BLOCK, lanes)):
-            if active[lane]:
-                _prepare(lane, _give(actions[lane, 0], cfg), state, patients, cfg, block, count)
-                count += 1
-            else:
-                for column in range(TERMS):
-                    terms[lane, column] = 0.0
-                for column in range(COSTS):
-                    costs[lane, column] = 0.0
-                for column in range(METRICS):
-                    outcome[lane, column] = 0.0
-                terminated[lane] = False
-                success[lane] = False
-        hold_doses(block, count, cfg[INTERVAL], cfg[SUBSTEP])
-        count = 0
-        for lane in range(first * _BLOCK, min((first + 1) * _BLOCK, lanes)):
-            if active[lane]:
-                _score(
-                    lane, _give(actions[lane, 0], cfg), block, count, state, patients, doses,
-                    seeds, episodes, cfg, terms, costs, outcome, terminated, success,
-                )  # fmt: skip
-                count += 1
+    for block in prange((lanes + _BLOCK - 1) // _BLOCK):
+        first = block * _BLOCK
+        _advance_block(
+            make_tumours(_BLOCK), range(first, min(first + _BLOCK, lanes)), active, actions, state,
+            patients, given, seeds, episodes, settings, terms, costs, outcome, terminated, success,
+        )  # fmt: skip
 
 
-start_lanes, start_lanes_parallel = compile_twins(_start_lanes, error_model="numpy")
-observe_lanes, observe_lanes_parallel = compile_twins(_observe_lanes, error_model="numpy")
+def observe_marker(state, patient, settings, seen):
+    """Write the marker alone, without noise."""
+    burden = math.exp(state.log_sensitive) + math.exp(state.log_resistant)
+    seen.marker = burden / patient.n0
+
+
+def observe_measurable(state, patient, settings, seen):
+    """Write what a clinic knows: the last markers and doses, and the time."""
+    for lag in range(LAGS):
+        reading = state.log_markers[lag]
+        seen.log_markers[lag] = min(max(reading, LOG_MARKER_LOW), LOG_MARKER_HIGH)
+        seen.doses[lag] = state.doses[lag]
+        seen.measured[lag] = 1.0 if lag < state.step else 0.0
+    seen.time = state.time / (settings.decisions * settings.interval)
+
+
+def observe_full(state, patient, settings, seen):
+    """Write the state of a lane."""
+    horizon = settings.decisions * settings.interval
+    log_s, log_r = state.log_sensitive, state.log_resistant
+    seen.time = state.time / horizon
+    seen.marker = (math.exp(log_s) + math.exp(log_r)) / patient.n0
+    seen.ratio = min(max(0.1 * (log_r - log_s), -1000.0), 1000.0)
+    seen.dose = state.dose
+    seen.since_off = state.since_off
+    seen.given = state.given / horizon
+
+
+_write_full = inlined(observe_full)
+
+
+def observe_revealed(state, patient, settings, seen):
+    """Write the state of a lane and its patient."""
+    _write_full(state, patient, settings, seen)
+    seen.n0, seen.log_fR = patient.n0, math.log(patient.fR)
+    seen.cost, seen.turnover = patient.cost, patient.turnover
+
+
+def _over_seen(function, record):
+    """The loops over lanes of what writes an observation."""
+    return over_lanes(
+        function, state=STATE, patients=PATIENT, settings=Shared(SETTINGS), seen=Shown(record)
+    )
+
+
+start_lanes, start_lanes_parallel = over_lanes(start, state=STATE, patients=PATIENT, given=COLUMN)
 advance_lanes, advance_lanes_parallel = compile_twins(_advance_lanes, error_model="numpy")
+marker_lanes, marker_lanes_parallel = _over_seen(observe_marker, MARKER)
+measurable_lanes, measurable_lanes_parallel = _over_seen(observe_measurable, MEASURABLE)
+full_lanes, full_lanes_parallel = _over_seen(observe_full, FULL)
+revealed_lanes, revealed_lanes_parallel = _over_seen(observe_revealed, REVEALED)
 
 
 @njit(cache=True, error_model="numpy")
@@ -257,21 +319,18 @@ def sample_patients(seeds, episodes, stream, low, high, least_days, margin, prog
         out: Rows; growth rate and kill stand in them.
     """
     for row in range(out.shape[0]):
+        patient = record_at(out, row, PATIENT)  # type: ignore[var-annotated]
         attempt = 0
         while True:
             a, b = uniform_pair(seeds[row], episodes[row], stream, 2 * attempt)
             c, d = uniform_pair(seeds[row], episodes[row], stream, 2 * attempt + 1)
             attempt += 1
-            n0 = low[0] + a * (high[0] - low[0])
-            resistant = 10.0 ** (low[1] + b * (high[1] - low[1]))
-            cost = low[2] + c * (high[2] - low[2])
-            turnover = low[3] + d * (high[3] - low[3])
-            if turnover > (1.0 - progression * n0) * (1.0 - cost) - margin:
-                continue
-            # No drug: a kill of 0.
-            if loses_full_dose(
-                n0, resistant, cost, turnover, out[row, 4], 0.0, progression, least_days
+            patient.n0 = low[0] + a * (high[0] - low[0])
+            patient.fR = 10.0 ** (low[1] + b * (high[1] - low[1]))
+            patient.cost = low[2] + c * (high[2] - low[2])
+            patient.turnover = low[3] + d * (high[3] - low[3])
+            bound = (1.0 - progression * patient.n0) * (1.0 - patient.cost)
+            if patient.turnover <= bound - margin and not loses(
+                0.0, patient, progression, least_days
             ):
-                continue
-            out[row, 0], out[row, 1], out[row, 2], out[row, 3] = n0, resistant, cost, turnover
-            break
+                break

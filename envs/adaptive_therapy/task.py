@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from oncogym.core.checks import check_choice, check_option, whole_number
 from oncogym.core.json_types import JsonObject
+from oncogym.envs.adaptive_therapy import records
 from oncogym.envs.adaptive_therapy import step_kernels as kernel
 from oncogym.envs.adaptive_therapy.model import (
     LONGEST_SUBSTEP,
@@ -25,8 +26,10 @@ from oncogym.envs.adaptive_therapy.model import (
 from oncogym.envs.outcomes import Metric
 from oncogym.envs.plan_spaces import PlanSpace
 from oncogym.envs.protocols import Schedule, ScheduleError
+from oncogym.envs.records import check_order, make_rows, names_of, pack_record, records_of
 from oncogym.envs.snapshots import State
 from oncogym.envs.therapy import Floats, StepResult, TherapyTask
+from oncogym.envs.threads import Loop
 
 _OBJECTIVES: dict[str, dict[str, float]] = {
     "clinical": {"control": 1.0, "drug": 1.0},
@@ -67,11 +70,9 @@ class AdaptiveTask(TherapyTask):
 
     patient_class = AdaptivePatient
     observations = ("full", "measurable", "marker")
-    reward_terms: ClassVar[tuple[str, ...]] = (
-        "control", "drug", "visit", "holiday", "punishment", "completion",
-    )  # fmt: skip
+    reward_terms: ClassVar[tuple[str, ...]] = names_of(records.TERMS)
     objectives: ClassVar[Mapping[str, Mapping[str, float]]] = _OBJECTIVES
-    costs: ClassVar[tuple[str, ...]] = ("burden", "toxicity")
+    costs: ClassVar[tuple[str, ...]] = names_of(records.COSTS)
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("ttp", "Time to progression", "d", True),
         Metric("progression_free_years", "Progression-free years", "a", True),
@@ -83,6 +84,7 @@ class AdaptiveTask(TherapyTask):
         Metric("days_above", "Days above the starting burden", "d", False),
         Metric("censored", "No progression within the plan", "", None),
     )
+    check_order("outcome", [metric.name for metric in metrics], records.OUTCOME)
     action_parts = (("dose", "of the full dose"),)
     numerical_options: ClassVar[tuple[str, ...]] = ("substep",)
     exact_measurement: ClassVar[Mapping[str, Any]] = {"cv": 0.0}
@@ -132,20 +134,20 @@ class AdaptiveTask(TherapyTask):
         self.max_lanes = min(8192, max(256, _LARGEST_RECORD // self.num_decisions))
 
         self.action_space = Box(0.0, 1.0, (1,), np.float32)
+        self.observed = records.column_names(self._observation)
         self.observation_space = self._make_observation_space()
-        cfg = np.zeros(kernel.SETTINGS)
-        cfg[kernel.INTERVAL] = self.interval_days
-        cfg[kernel.DECISIONS] = self.num_decisions
-        cfg[kernel.PROGRESSION] = self.progression
-        cfg[kernel.ON_OFF] = float(self.doses == "on_off")
-        cfg[kernel.PUBLISHED] = float(self.published)
-        cfg[kernel.VIEW] = self.observations.index(self.observation)
-        cfg[kernel.REVEAL] = float(self.reveal)
-        cfg[kernel.NOISE] = self.cv
         self.substep = check_option("substep", substep, 1e-3, LONGEST_SUBSTEP, "d")
-        cfg[kernel.SUBSTEP] = self.substep
-        self._cfg = cfg
-        self._state = np.zeros((self.num_lanes, kernel.STATE))
+        self._settings = pack_record(
+            records.SETTINGS,
+            interval=self.interval_days,
+            decisions=self.num_decisions,
+            progression=self.progression,
+            on_off=self.doses == "on_off",
+            published=self.published,
+            noise=self.cv,
+            substep=self.substep,
+        )
+        self._state = make_rows(self.num_lanes, records.STATE)
         self._given = np.zeros((self.num_decisions, self.num_lanes))
 
     def default_weights(self) -> Mapping[str, float]:
@@ -155,22 +157,32 @@ class AdaptiveTask(TherapyTask):
             weights["punishment"] = self.punish
         return weights
 
+    @property
+    def _observation(self) -> np.dtype[Any]:
+        """The record that an observation is."""
+        if self.observation == "full":
+            return records.REVEALED if self.reveal else records.FULL
+        return records.MARKER if self.observation == "marker" else records.MEASURABLE
+
     def _make_observation_space(self) -> Box:
-        # The burden never exceeds the capacity, 1, and a start is at least the range's least.
-        largest = 1.0 / AdaptivePatient.RANGES["n0"][0]
-        if self.observation == "marker":
-            low, high = [0.0], [largest]
-        elif self.observation == "measurable":
-            lags = kernel.LAGS
-            low = [kernel.LOG_MARKER_LOW] * lags + [0.0] * (2 * lags + 1)
-            high = [kernel.LOG_MARKER_HIGH] * lags + [1.0] * (2 * lags + 1)
-        else:
-            low = [0.0, 0.0, -1000.0, 0.0, 0.0, 0.0]
-            high = [1.0, largest, 1000.0, 1.0, float(self.num_decisions), 1.0]
-            if self.reveal:
-                low += [0.0, -20.0, 0.0, 0.0]
-                high += [1.0, 0.0, 1.0, 1.0]
-        return Box(np.array(low, np.float32), np.array(high, np.float32), dtype=np.float32)
+        bounds = {
+            "time": (0.0, 1.0),
+            # The burden never exceeds the capacity, 1, and a start is at least the range's least.
+            "marker": (0.0, 1.0 / AdaptivePatient.RANGES["n0"][0]),
+            "ratio": (-1000.0, 1000.0),
+            "dose": (0.0, 1.0),
+            "since_off": (0.0, float(self.num_decisions)),
+            "given": (0.0, 1.0),
+            "n0": (0.0, 1.0),
+            "log_fR": (-20.0, 0.0),
+            "cost": (0.0, 1.0),
+            "turnover": (0.0, 1.0),
+            "log_markers": (records.LOG_MARKER_LOW, records.LOG_MARKER_HIGH),
+            "doses": (0.0, 1.0),
+            "measured": (0.0, 1.0),
+        }
+        low, high = np.array([bounds[name] for name in self.observed], np.float32).T
+        return Box(low.copy(), high.copy(), dtype=np.float32)
 
     def _start_lanes(self, lanes: NDArray[np.intp], seen: NDArray[np.float32]) -> None:
         rows = self.patients[lanes]
@@ -181,8 +193,7 @@ class AdaptiveTask(TherapyTask):
             )
         warn_of_control(rows, self.progression, stacklevel=5)
         start = self._choose(kernel.start_lanes, kernel.start_lanes_parallel, len(lanes))
-        start(lanes, self._state, self.patients)
-        self._given[:, lanes] = 0.0
+        start(lanes, self._state, self.patients, self._given)
         self._observe_lanes(lanes, seen)
 
     def _advance_lanes(
@@ -197,7 +208,7 @@ class AdaptiveTask(TherapyTask):
             self._given,
             self.seeds,
             self.episodes,
-            self._cfg,
+            self._settings,
             result.reward_terms,
             result.costs,
             result.outcome,
@@ -207,8 +218,18 @@ class AdaptiveTask(TherapyTask):
         self._observe_lanes(self._all_lanes, result.observation)
 
     def _observe_lanes(self, lanes: NDArray[np.intp], seen: NDArray[np.float32]) -> None:
-        observe = self._choose(kernel.observe_lanes, kernel.observe_lanes_parallel, len(lanes))
-        observe(lanes, self._state, self.patients, self._cfg, seen)
+        observe = self._choose(*self._loops_of_sight(), len(lanes))
+        observe(lanes, self._state, self.patients, self._settings, seen)
+
+    def _loops_of_sight(self) -> tuple[Loop, Loop]:
+        """The serial and the parallel loop that write what lanes show."""
+        if self.observation == "full":
+            if self.reveal:
+                return kernel.revealed_lanes, kernel.revealed_lanes_parallel
+            return kernel.full_lanes, kernel.full_lanes_parallel
+        if self.observation == "marker":
+            return kernel.marker_lanes, kernel.marker_lanes_parallel
+        return kernel.measurable_lanes, kernel.measurable_lanes_parallel
 
     def observation_deviation(self, observation: NDArray[Any], patients: Floats) -> Floats:
         """Error of the marker; see :meth:`TherapyTask.observation_deviation`."""
@@ -216,10 +237,15 @@ class AdaptiveTask(TherapyTask):
         deviation = np.zeros(np.shape(seen))
         if self.observation == "measurable":
             # The first reading is a mean of several; older readings were shown before.
-            measured = seen[:, 2 * kernel.LAGS + 1] > 0.0
+            measured = seen[:, records.find_column(records.MEASURABLE, "measured")] > 0.0
             deviation[:, 0] = np.where(measured, self.cv, 0.0)
-            deviation[:, 1 : kernel.LAGS] = np.inf
+            deviation[:, 1 : records.LAGS] = np.inf
         return deviation
+
+    @property
+    def _records(self) -> NDArray[Any]:
+        """The state of each lane by name ``(lanes,)``."""
+        return records_of(self._state, records.STATE)
 
     def _lane_state(self) -> State:
         # The record of a course has one row a decision.
@@ -256,23 +282,24 @@ class AdaptiveTask(TherapyTask):
 
     def describe(self, lane: int) -> str:
         """Day, burden, dose and share of the resistant clone."""
-        state = self._state[lane]
-        sensitive, resistant = np.exp(state[[kernel.LOG_S, kernel.LOG_R]])
+        state = self._records[lane]
+        sensitive, resistant = math.exp(state["log_sensitive"]), math.exp(state["log_resistant"])
         burden = sensitive + resistant
         return (
-            f"day {state[kernel.TIME]:6.1f} of {self.horizon:g}   "
+            f"day {state['time']:6.1f} of {self.horizon:g}   "
             f"burden {burden / self.patients[lane, 0]:.3f} of the start "
             f"(progression at {self.progression:g})   resistant {resistant / burden:.2%}\n"
-            f"last dose {state[kernel.DOSE]:.2f}, {state[kernel.GIVEN]:.0f} days of full dose\n"
+            f"last dose {state['dose']:.2f}, {state['given']:.0f} days of full dose\n"
         )
 
     def clones(self, lanes: NDArray[np.intp]) -> Floats:
         """Logarithms of the sensitive and the resistant clone of lanes ``(k, 2)``: the truth."""
-        return self._state[lanes][:, [kernel.LOG_S, kernel.LOG_R]]
+        found = self._records[lanes]
+        return np.stack([found["log_sensitive"], found["log_resistant"]], axis=1)
 
     def elapsed(self, lane: int) -> float:
         """Days since the start of a lane's treatment."""
-        return float(self._state[lane, kernel.TIME])
+        return float(self._records["time"][lane])
 
     def plan_space(self) -> PlanSpace:
         """Doses of the first 36 intervals at most; the last one is held from then on."""
@@ -289,7 +316,7 @@ class AdaptiveTask(TherapyTask):
 
     def given(self, lane: int) -> Floats:
         """Doses of a lane so far ``(k,)``."""
-        return self._given[: int(self._state[lane, kernel.STEP]), lane].copy()
+        return self._given[: int(self._records["step"][lane]), lane].copy()
 
     def course(self, lane: int) -> AdaptiveCourse | None:
         """The course of a lane up to now; ``None`` before its first decision."""

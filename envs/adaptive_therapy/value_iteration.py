@@ -26,7 +26,9 @@ from oncogym.envs.adaptive_therapy.model import (
     AdaptivePatient,
     simulate,
 )
+from oncogym.envs.adaptive_therapy.records import PROBLEM, WORTH
 from oncogym.envs.adaptive_therapy.step_kernels import DRUG_WEIGHT
+from oncogym.envs.records import names_of, pack_record, records_of
 from oncogym.envs.threads import choose
 
 FloatArray = NDArray[np.float64]
@@ -73,11 +75,7 @@ class Objective:
 
     def weights(self) -> FloatArray:
         """The weights as the kernels take them."""
-        found = np.zeros(kernel.WEIGHTS)
-        found[kernel.CONTROL], found[kernel.DRUG] = self.control, self.drug
-        found[kernel.DAYS], found[kernel.VISIT] = self.days, self.visit
-        found[kernel.HOLIDAY], found[kernel.PUNISHMENT] = self.holiday, self.punishment
-        return found
+        return pack_record(WORTH, **{name: getattr(self, name) for name in names_of(WORTH)})
 
 
 #: Objectives by name: the sound reward and the time to progression in days, the source's reward.
@@ -195,8 +193,9 @@ class FeedbackOptimum:
     def states(self) -> tuple[FloatArray, FloatArray]:
         """Burden, in starting burdens, of the rows and R/S of the columns of the table."""
         columns, rows = self.values.shape
-        depth = self.cfg[kernel.DEPTH] * (np.arange(rows) / (rows - 1)) ** 2
-        ratio = self.cfg[kernel.LOW] + self.cfg[kernel.SPACING] * np.arange(columns)
+        problem = records_of(self.cfg, PROBLEM)
+        depth = problem["depth"] * (np.arange(rows) / (rows - 1)) ** 2
+        ratio = problem["low"] + problem["spacing"] * np.arange(columns)
         return self.progression * np.exp(-depth), np.exp(ratio)
 
 
@@ -283,14 +282,21 @@ def compute_optimum(
     """
     rows, columns = grid
     low = math.log(who.fR / (1.0 - who.fR)) - _MARGIN
-    cfg = np.zeros(kernel.SETTINGS)
-    cfg[kernel.SENSITIVE_GROWTH], cfg[kernel.RESISTANT_GROWTH] = who.rS, who.resistant_growth
-    cfg[kernel.DEATH], cfg[kernel.KILL] = who.turnover * who.rS, who.dD
-    cfg[kernel.START], cfg[kernel.LIMIT] = who.n0, progression * who.n0
-    cfg[kernel.INTERVAL], cfg[kernel.SUBSTEP] = interval_days, substep
-    cfg[kernel.AT_VISITS] = float(objective.at_visits)
-    cfg[kernel.DEPTH] = -math.log(_LEAST)
-    cfg[kernel.LOW], cfg[kernel.SPACING] = low, (_RESISTANT - low) / (columns - 1)
+    cfg = pack_record(
+        PROBLEM,
+        sensitive_growth=who.rS,
+        resistant_growth=who.resistant_growth,
+        death=who.turnover * who.rS,
+        kill=who.dD,
+        start=who.n0,
+        limit=progression * who.n0,
+        interval=interval_days,
+        substep=substep,
+        at_visits=objective.at_visits,
+        depth=-math.log(_LEAST),
+        low=low,
+        spacing=(_RESISTANT - low) / (columns - 1),
+    )
     amounts = np.linspace(0.0, 1.0, doses)
     weights = objective.weights()
     # Places and worths are read in every sweep: half the memory is half the time.

@@ -13,25 +13,40 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from oncogym.envs.adaptive_therapy.kernels import hold_dose
+from oncogym.envs.adaptive_therapy.kernels import hold_doses, make_tumours
+from oncogym.envs.adaptive_therapy.records import PROBLEM, TUMOUR, WORTH
+from oncogym.envs.lane_kernels import inlined, record_at
 from oncogym.envs.twins import compile_twins
-
-# Columns of the settings of a problem (one float64 vector).
-(
-    SENSITIVE_GROWTH, RESISTANT_GROWTH, DEATH, KILL, START, LIMIT, INTERVAL, SUBSTEP, AT_VISITS,
-    DEPTH, LOW, SPACING,
-) = range(12)  # fmt: skip
-SETTINGS = 12
-
-# What an interval is valued by (one float64 vector of weights).
-CONTROL, DRUG, DAYS, VISIT, HOLIDAY, PUNISHMENT = range(6)
-WEIGHTS = 6
 
 # Sweeps under the doses found so far between two that look for better ones.
 _HELD = 8
 # Halvings of the range in which the best dose between two of the grid lies.
 _REFINEMENTS = 12
 _GOLDEN = 0.5 * (math.sqrt(5.0) - 1.0)
+
+
+@inlined
+def _try_dose(tumours, log_s, log_r, dose, substep, problem, weights):
+    tumour = record_at(tumours, 0, TUMOUR)  # type: ignore[call-arg, var-annotated]
+    tumour.log_sensitive, tumour.log_resistant = log_s, log_r
+    tumour.sensitive_growth = problem.sensitive_growth * (1.0 - problem.kill * dose)
+    tumour.resistant_growth, tumour.death = problem.resistant_growth, problem.death
+    tumour.start, tumour.limit = problem.start, problem.limit
+    at_visits = problem.at_visits > 0.0
+    tumour.stop = np.inf if at_visits else problem.limit
+    hold_doses(tumours, 1, problem.interval, substep)
+    passed = tumour.progressed > 0.0
+    burden = math.exp(tumour.log_sensitive) + math.exp(tumour.log_resistant)
+    if at_visits:
+        passed = burden > problem.limit
+    took, control = tumour.days, tumour.control_days
+    worth = weights.control * control + weights.drug * dose * took + weights.days * took
+    holiday = dose == 0.0
+    if passed or (holiday and burden > problem.start):
+        worth += weights.punishment
+    if not passed:
+        worth += weights.visit + (weights.holiday if holiday else 0.0)
+    return tumour.log_sensitive, tumour.log_resistant, passed, worth
 
 
 @njit(cache=True, error_model="numpy")
@@ -48,36 +63,22 @@ def try_dose(log_s, log_r, dose, substep, cfg, weights):
     Returns:
         Logarithms of both clones, whether the course is over, and the worth of the interval.
     """
-    kill = cfg[SENSITIVE_GROWTH] * (1.0 - cfg[KILL] * dose)
-    limit, start = cfg[LIMIT], cfg[START]
-    at_visits = cfg[AT_VISITS] > 0.0
-    log_s, log_r, took, _, control, _, _, passed = hold_dose(
-        log_s, log_r, kill, cfg[RESISTANT_GROWTH], cfg[DEATH], cfg[INTERVAL], substep, start,
-        limit, np.inf if at_visits else limit,
-    )  # fmt: skip
-    burden = math.exp(log_s) + math.exp(log_r)
-    if at_visits:
-        passed = burden > limit
-    worth = weights[CONTROL] * control + weights[DRUG] * dose * took + weights[DAYS] * took
-    holiday = dose == 0.0
-    if passed or (holiday and burden > start):
-        worth += weights[PUNISHMENT]
-    if not passed:
-        worth += weights[VISIT] + (weights[HOLIDAY] if holiday else 0.0)
-    return log_s, log_r, passed, worth
+    problem, worth_of = record_at(cfg, 0, PROBLEM), record_at(weights, 0, WORTH)  # type: ignore[call-arg, var-annotated]
+    return _try_dose(make_tumours(1), log_s, log_r, dose, substep, problem, worth_of)
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
+@inlined
 def locate(log_s, log_r, cfg, rows, columns):
     """Row and column of a state as real numbers, moved to the edge if it is off the grid."""
+    problem = record_at(cfg, 0, PROBLEM)  # type: ignore[call-arg, var-annotated]
     share = math.exp(log_r - log_s)
-    depth = math.log(cfg[LIMIT]) - (log_s + math.log1p(share))
-    row = (rows - 1) * math.sqrt(min(max(depth, 0.0) / cfg[DEPTH], 1.0))
-    column = (log_r - log_s - cfg[LOW]) / cfg[SPACING]
+    depth = math.log(problem.limit) - (log_s + math.log1p(share))
+    row = (rows - 1) * math.sqrt(min(max(depth, 0.0) / problem.depth, 1.0))
+    column = (log_r - log_s - problem.low) / problem.spacing
     return min(row, rows - 1.001), min(max(column, 0.0), columns - 1.001)
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
+@inlined
 def between(table, row, column):
     """Bilinear interpolation in a table ``(columns, rows)``."""
     j, i = int(row), int(column)
@@ -101,13 +102,14 @@ def _tabulate(cfg, weights, doses, rows, places, worth):
     """
     columns = worth.shape[0]
     for i in prange(columns):
-        ratio = cfg[LOW] + cfg[SPACING] * i
+        problem = record_at(cfg, 0, PROBLEM)  # type: ignore[call-arg, var-annotated]
+        ratio = problem.low + problem.spacing * i
         for j in range(rows):
-            burden = math.log(cfg[LIMIT]) - cfg[DEPTH] * (j / (rows - 1)) ** 2
+            burden = math.log(problem.limit) - problem.depth * (j / (rows - 1)) ** 2
             log_s = burden - math.log1p(math.exp(ratio))
             for k in range(len(doses)):
                 next_s, next_r, over, found = try_dose(
-                    log_s, log_s + ratio, doses[k], cfg[SUBSTEP], cfg, weights
+                    log_s, log_s + ratio, doses[k], problem.substep, cfg, weights
                 )
                 worth[i, j, k] = found
                 if over:

@@ -74,7 +74,7 @@ class ChemoTask(TherapyTask):
     reward_terms: ClassVar[tuple[str, ...]] = names_of(records.TERMS)
     objectives: ClassVar[Mapping[str, Mapping[str, float]]] = _OBJECTIVES
     costs: ClassVar[tuple[str, ...]] = names_of(records.COSTS)
-    observed: ClassVar[tuple[str, ...]] = names_of(records.OBSERVATION)
+    observed: tuple[str, ...] = names_of(records.OBSERVATION)
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("log10_kill", "log10 kill", "log10 cells", True),
         Metric("tumour_control", "Tumour-control probability", "", True),
