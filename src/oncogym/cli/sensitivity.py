@@ -6,6 +6,7 @@ import argparse
 import json
 from functools import partial
 
+from oncogym.agents.agent import Agent
 from oncogym.cli.arguments import (
     Commands,
     add_common,
@@ -103,7 +104,9 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         options=options,
     )
-    agents, left_out, results = {}, {}, None
+    agents: dict[str, Agent] = {}
+    left_out: dict[str, str] = {}
+    results = None
     if args.benchmark is not None:
         results, cohort = read_finished(args.benchmark, problem.env_id, args.agents)
         count, patients = results["agent"].nunique(), results["patient"].nunique()
