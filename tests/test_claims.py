@@ -24,6 +24,8 @@ TREATMENTS = {
     "proton therapy": "IMPTBeamWeightingCohort-v0",
     "EMT6/Ro": "EMT6RoFractionationCohort-v0",
 }
+# The version before had no adaptive therapy.
+ALL_TREATMENTS = {**TREATMENTS, "adaptive therapy": "AdaptiveTherapyCohort-v0"}
 T_975 = 1.959964
 
 
@@ -590,7 +592,7 @@ def test_who_decides_by_what_is_measured(path):
     for cohort, label, sees, found, success, cost, score_, gap in rows:
         if cohort:
             name, _, patients = cohort.partition(", ")
-            env = TREATMENTS[name]
+            env = ALL_TREATMENTS[name]
             assert (
                 table[table["env"].str.endswith(env)]["patients"] == int(patients.split()[0])
             ).all()
