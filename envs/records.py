@@ -89,6 +89,11 @@ def records_of(rows: NDArray[Any], record: np.dtype[Any]) -> NDArray[Any]:
 def check_order(what: str, names: Sequence[str], record: np.dtype[Any]) -> None:
     """Check that descriptions stand in the order of the record that they describe.
 
+    Args:
+        what: What is described, for the message.
+        names: Names of the descriptions.
+        record: The record.
+
     Raises:
         ValueError: They do not; the message names the first difference.
     """

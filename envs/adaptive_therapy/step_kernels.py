@@ -76,7 +76,12 @@ def loses(dose, patient, progression, until):
 
 
 def start(state, patient, given):
-    """Put a lane at the start of treatment."""
+    """Put a lane at the start of treatment.
+
+    Args:
+        state, patient: Records of the lane, see ``records.py``; the first is written.
+        given: Doses by decision, shares of the full one; written.
+    """
     state.log_sensitive = math.log(patient.n0 * (1.0 - patient.fR))
     state.log_resistant = math.log(patient.n0 * patient.fR)
     state.time = state.toxicity = state.dose = state.since_off = 0.0
@@ -254,13 +259,21 @@ def _advance_lanes(active, actions, state, patients, given, seeds, episodes, set
 
 
 def observe_marker(state, patient, settings, seen):
-    """Write the marker alone, without noise."""
+    """Write the marker alone, without noise.
+
+    Args:
+        state, patient, settings, seen: Records of the lane (``records.py``); the last is written.
+    """
     burden = math.exp(state.log_sensitive) + math.exp(state.log_resistant)
     seen.marker = burden / patient.n0
 
 
 def observe_measurable(state, patient, settings, seen):
-    """Write what a clinic knows: the last markers and doses, and the time."""
+    """Write what a clinic knows: the last markers and doses, and the time.
+
+    Args:
+        state, patient, settings, seen: Records of the lane (``records.py``); the last is written.
+    """
     for lag in range(LAGS):
         reading = state.log_markers[lag]
         seen.log_markers[lag] = min(max(reading, LOG_MARKER_LOW), LOG_MARKER_HIGH)
@@ -270,7 +283,11 @@ def observe_measurable(state, patient, settings, seen):
 
 
 def observe_full(state, patient, settings, seen):
-    """Write the state of a lane."""
+    """Write the state of a lane.
+
+    Args:
+        state, patient, settings, seen: Records of the lane (``records.py``); the last is written.
+    """
     horizon = settings.decisions * settings.interval
     log_s, log_r = state.log_sensitive, state.log_resistant
     seen.time = state.time / horizon
@@ -285,7 +302,11 @@ _write_full = inlined(observe_full)
 
 
 def observe_revealed(state, patient, settings, seen):
-    """Write the state of a lane and its patient."""
+    """Write the state of a lane and its patient.
+
+    Args:
+        state, patient, settings, seen: Records of the lane (``records.py``); the last is written.
+    """
     _write_full(state, patient, settings, seen)
     seen.n0, seen.log_fR = patient.n0, math.log(patient.fR)
     seen.cost, seen.turnover = patient.cost, patient.turnover

@@ -54,7 +54,13 @@ def _clip(value, low, high):
 
 
 def start(state, patient, constants, history_time, history_log_cells, settings):
-    """Put a lane at the start of treatment; its state is all zeros."""
+    """Put a lane at the start of treatment; its state is all zeros.
+
+    Args:
+        state, patient, constants, settings: Records of the lane, see ``records.py``; the first is
+            written.
+        history_time, history_log_cells: Times [d] and logarithms of the cells seen; written.
+    """
     log_cells = math.log(patient.initial_cells)
     state.time = state.concentration = state.toxicity = 0.0
     state.peak = state.auc = state.excess = state.days_over = 0.0
@@ -196,7 +202,16 @@ def _report(outcome, state, tcp):
 
 def advance(action, state, patient, constants, history_time, history_log_cells, dose_time,
             dose_size, settings, terms, costs, outcome):  # fmt: skip
-    """Take one decision and score it; whether the course is over, and whether it is a success."""
+    """Take one decision and score it; whether the course is over, and whether it is a success.
+
+    Args:
+        action: Action of the lane in [0, 1].
+        state, patient, constants, settings: Records of the lane, see ``records.py``; the first is
+            written.
+        history_time, history_log_cells: Times [d] and logarithms of the cells seen; written.
+        dose_time, dose_size: Days and doses [mg/L] given; written.
+        terms, costs, outcome: Records of the results; written.
+    """
     before = (state.log_cells, state.peak, state.auc, state.excess, state.given)
     step = int(state.step)
     last = step + 1 >= int(settings.decisions)
@@ -260,7 +275,13 @@ def _measure(state, history_time, history_log_cells, seed, episode, settings):
 
 
 def observe(state, history_time, history_log_cells, seed, episode, settings, seen):
-    """Write what a lane shows."""
+    """Write what a lane shows.
+
+    Args:
+        state, settings, seen: Records of the lane, see ``records.py``; the last is written.
+        history_time, history_log_cells: Times [d] and logarithms of the cells seen.
+        seed, episode: Keys of the noise.
+    """
     log_cells, toxicity, drug = state.log_cells, state.toxicity, state.concentration
     if settings.measurable > 0.0:
         log_cells, toxicity = _measure(
