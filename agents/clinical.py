@@ -125,6 +125,20 @@ def clinical_agent(treatment: Treatment, task: TherapyTask, name: str) -> Agent:
     return PlanAgent(task.schedule_actions(protocol), protocol.label)
 
 
+def compared_agents(problem: Problem, task: TherapyTask) -> tuple[dict[str, Agent], dict[str, str]]:
+    """Of :func:`clinical_agents` those that the environment compares by default.
+
+    Args:
+        problem: The environment.
+        task: The task to act in.
+    """
+    agents, left_out = clinical_agents(problem.treatment, task)
+    wanted = problem.variant.effort.protocols
+    if wanted is not None:
+        agents = {name: agents[name] for name in wanted if name in agents}
+    return agents, left_out
+
+
 def full_state_twins(problem: Problem, agents: Mapping[str, Agent]) -> dict[str, Agent]:
     """The rules among ``agents`` as they act where the model's state is shown, ``NAME@full``.
 

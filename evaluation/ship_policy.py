@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from oncogym.agents.agent import what_is_seen
-from oncogym.agents.clinical import clinical_agents
+from oncogym.agents.clinical import compared_agents
 from oncogym.agents.learned import PolicyAgent, policy_folder
 from oncogym.agents.policy_files import read_policy, write_policy
 from oncogym.agents.shipped import (
@@ -44,7 +44,7 @@ _HEAD = """<!-- Written by `python -m oncogym.evaluation.ship_policy`; edit that
 Small trained policies, for a look at what one does without training: tensors and JSON, no code.
 `oncogym evaluate ENV pretrained:NAME`, or in Python `oncogym.agents.pretrained(ENV, NAME)`. A test
 holds each to its row. The rule beside it has the best mean return on the same patients among the
-protocols that see no more.
+protocols of the benchmark that see no more.
 
 | id | policy | patients | return | success | cost | rule | its return | success | cost | command |
 |---|---|---|---|---|---|---|---|---|---|---|"""
@@ -99,9 +99,7 @@ def score_best_rule(env_id: str, patients: int = PATIENTS) -> JsonObject:
     """
     problem = resolve(env_id, patients=patients)
     task = problem.task(1)
-    agents, _ = clinical_agents(problem.treatment, task)
-    compared = problem.variant.effort.protocols or tuple(agents)
-    agents = {name: agents[name] for name in compared if name in agents}
+    agents, _ = compared_agents(problem, task)
     fair = {n: a for n, a in agents.items() if what_is_seen(a, task) in (task.sees, *_LESS)}
     scores = score_agents(fair, env_id, patients)
     best = max(scores, key=lambda name: scores[name]["return"])

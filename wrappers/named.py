@@ -32,9 +32,9 @@ WRAPPERS: Mapping[str, type[RecordedVectorWrapper]] = {
         VectorDoseScale,
         VectorDoseShield,
         VectorHistory,
+        VectorProtocolOffset,
         VectorRewardTerms,
         VectorRewardWeights,
-        VectorProtocolOffset,
         VectorSafetyPenalty,
     )
 }

@@ -11,8 +11,8 @@ from gymnasium.spaces import Box
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
+from oncogym.core.arrays import Floats
 from oncogym.core.checks import check_option
-from oncogym.envs.plan_spaces import Floats
 from oncogym.envs.protocols import Rule, Schedule
 from oncogym.envs.registry import treatment_of
 from oncogym.envs.therapy import TherapyTask

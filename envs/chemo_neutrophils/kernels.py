@@ -26,8 +26,8 @@ SUMS = 5
 
 #: Hours of an infusion.
 INFUSION = 1.0
-#: Counts under which neutropenia is of grade 4 and of grade 3 [10^9/L].
-GRADE4, GRADE3 = 0.5, 1.0
+#: Counts under which neutropenia begins, of grade 1, and is of grade 2, 3 and 4 [10^9/L].
+LOWER_LIMIT, GRADE2, GRADE3, GRADE4 = 2.0, 1.5, 1.0, 0.5
 #: Largest feedback, and smallest count that it heeds [10^9/L]: keep any course finite.
 LARGEST_FEEDBACK, SMALLEST_COUNT = 20.0, 1e-30
 #: Molar mass of docetaxel [mg/umol].

@@ -24,10 +24,6 @@ from oncogym.envs.patient import PatientRecord
 K12, K21, K13, K31 = 1.06, 1.51, 1.26, 0.084
 #: Cells that the tumour can reach.
 CAPACITY = 1e12
-#: Count under which neutropenia begins, grade 1 [10^9/L].
-LOWER_LIMIT = 2.0
-#: Count under which it is of grade 2 [10^9/L].
-GRADE2 = 1.5
 #: Largest dose that the drug's label has [mg/m^2].
 LABEL_DOSE = 100.0
 #: Largest dose that is computed [mg/m^2].
@@ -125,7 +121,7 @@ def rates() -> Floats:
 def grade(count: ArrayLike) -> Floats:
     """Grade of neutropenia, 0 to 4 (CTCAE), of counts [10^9/L] of any shape."""
     values = np.asarray(count, np.float64)
-    levels = (LOWER_LIMIT, GRADE2, kernels.GRADE3, kernels.GRADE4)
+    levels = (kernels.LOWER_LIMIT, kernels.GRADE2, kernels.GRADE3, kernels.GRADE4)
     return np.asarray(sum((values < level).astype(np.float64) for level in levels))
 
 

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oncogym.core.arrays import Floats
-from oncogym.envs.chemo_neutrophils.kernels import GRADE3, GRADE4
-from oncogym.envs.chemo_neutrophils.model import GRADE2
+from oncogym.envs.chemo_neutrophils.kernels import GRADE2, GRADE3, GRADE4
 from oncogym.envs.protocols import ClinicalProtocol, Rule, Schedule, ScheduleError
 
 _CYCLE = 21.0  # d

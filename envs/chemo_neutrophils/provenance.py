@@ -58,8 +58,6 @@ CONSTANTS = (
         {
             **dict.fromkeys(("K12", "K21", "K13", "K31"), ("1/h", _DRUG)),
             "CAPACITY": ("cells", _chosen("a kilogram, which treated tumours stay far from")),
-            "LOWER_LIMIT": ("10^9/L", _GRADES),
-            "GRADE2": ("10^9/L", _GRADES),
             "LABEL_DOSE": ("mg/m^2", _LABEL),
             "LARGEST_DOSE": ("mg/m^2", _chosen("largest input that is computed")),
             "LONGEST_COURSE": ("d", _chosen("largest input that is computed")),
@@ -69,8 +67,7 @@ CONSTANTS = (
         kernels,
         {
             "INFUSION": ("h", _LABEL),
-            "GRADE4": ("10^9/L", _GRADES),
-            "GRADE3": ("10^9/L", _GRADES),
+            **dict.fromkeys(("LOWER_LIMIT", "GRADE2", "GRADE3", "GRADE4"), ("10^9/L", _GRADES)),
             "LARGEST_FEEDBACK": ("", _chosen("reached by no patient near the typical one")),
             "SMALLEST_COUNT": ("10^9/L", _chosen("far below one cell")),
             "MOLAR_MASS": ("mg/umol", _MASS),

@@ -122,7 +122,7 @@ def _observe_lanes(lanes, state, patients, cfg, obs):
 @njit(cache=True, error_model="numpy")
 def _worst_grade(nadir):
     grade = 0.0
-    for level in (2.0, 1.5, model.GRADE3, model.GRADE4):
+    for level in (model.LOWER_LIMIT, model.GRADE2, model.GRADE3, model.GRADE4):
         if nadir < level:
             grade += 1.0
     return grade

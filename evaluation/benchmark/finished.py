@@ -10,6 +10,7 @@ import pandas as pd
 from oncogym.core.documents import Document
 from oncogym.core.errors import nearest
 from oncogym.core.files import CorruptFileError
+from oncogym.evaluation.benchmark.folder import possible_places
 
 #: Bytes of a description at most.
 _LONGEST = 1 << 28
@@ -33,12 +34,11 @@ def read_finished(
         CorruptFileError: Its files are damaged, or of another environment.
         UnknownNameError: It has no such agent.
     """
-    # A folder is called like the id, with its namespace where two would clash.
-    names = (env_id.rpartition("/")[2], env_id.replace("/", "_"))
-    places = [folder / name for name in names if (folder / name / "comparison.json").is_file()]
-    if not places:
+    found = [folder / place for place in possible_places(env_id)]
+    found = [place for place in found if (place / "comparison.json").is_file()]
+    if not found:
         raise FileNotFoundError(f"{folder} holds no finished benchmark of {env_id}")
-    path, about = places[0] / "results.csv", places[0] / "comparison.json"
+    path, about = found[0] / "results.csv", found[0] / "comparison.json"
     document = Document.read(about, _LONGEST)
     if document.text("env") != env_id:
         raise document.error("env", env_id)

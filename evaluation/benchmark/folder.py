@@ -51,13 +51,16 @@ def places(env_ids: Iterable[str]) -> dict[str, str]:
     """
     ids = list(env_ids)
     count = Counter(_bare(env_id).casefold() for env_id in ids)
-    return {
-        env_id: (
-            _bare(env_id) if count[_bare(env_id).casefold()] == 1 else env_id.replace("/", "_")
-        )
-        + "/"
-        for env_id in ids
-    }
+    found = {}
+    for env_id in ids:
+        short, whole = possible_places(env_id)
+        found[env_id] = short if count[_bare(env_id).casefold()] == 1 else whole
+    return found
+
+
+def possible_places(env_id: str) -> tuple[str, str]:
+    """Both folders that :func:`places` may give an environment, the usual one first."""
+    return f"{_bare(env_id)}/", f"{env_id.replace('/', '_')}/"
 
 
 def _bare(env_id: str) -> str:

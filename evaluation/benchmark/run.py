@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from oncogym.agents.bound import BoundAgent
-from oncogym.agents.clinical import RandomAgent, clinical_agents, full_state_twins
+from oncogym.agents.clinical import RandomAgent, compared_agents, full_state_twins
 from oncogym.core.checks import whole_number
 from oncogym.core.errors import UnknownNameError
 from oncogym.core.files import to_plain, write_csv_atomic, write_json_atomic
@@ -254,10 +254,7 @@ def _benchmark_one(
     folder = output.path / place
     output.add(*place_names(place, preset, seed))
     task = problem.task(1)
-    agents, left_out = clinical_agents(problem.treatment, task)
-    wanted = problem.variant.effort.protocols
-    if wanted is not None:
-        agents = {name: agents[name] for name in wanted if name in agents}
+    agents, left_out = compared_agents(problem, task)
     agents |= full_state_twins(problem, agents)
     agents["random"] = RandomAgent(int(np.prod(task.action_space.shape)), seed)
     agents |= {name: BoundAgent(bound) for name, bound in problem.treatment.bounds.items()}
