@@ -23,7 +23,7 @@ from oncogym.core.checks import whole_number
 from oncogym.core.files import write_csv_atomic
 from oncogym.core.json_types import JsonObject
 from oncogym.envs.problem import MOST_PATIENTS, Problem
-from oncogym.evaluation.harness import evaluate_problem, resolve
+from oncogym.evaluation.harness import resolve
 from oncogym.evaluation.statistics import hierarchical_difference
 from oncogym.evaluation.study_folder import (
     Part,
@@ -33,6 +33,7 @@ from oncogym.evaluation.study_folder import (
     require_training,
     seeds_of,
 )
+from oncogym.evaluation.training_part import SCORES, require_each_once, scores_of
 from oncogym.parallel.base import ExecutorError
 from oncogym.parallel.choice import open_executor
 
@@ -72,7 +73,7 @@ def score_plain(
 
     problem = resolve(env, patients=patients, seed=patients_seed)
     model = learn_plainly(env, algorithm, steps=steps, seed=seed, lanes=lanes, progress=progress)
-    return {"decisions": model.num_timesteps, **_scores(problem, model)}
+    return {"decisions": model.num_timesteps, **scores_of(problem, model)}
 
 
 def score_protocol(
@@ -88,12 +89,7 @@ def score_protocol(
     problem = resolve(env, patients=patients, seed=patients_seed)
     name = problem.variant.baseline
     agent = clinical_agent(problem.treatment, problem.task(1), name)
-    return {"protocol": name, "cohort": problem.cohort.name, **_scores(problem, agent)}
-
-
-def _scores(problem: Problem, agent: object) -> JsonObject:
-    results = evaluate_problem(problem, {"agent": agent})
-    return {name: results[name].tolist() for name in ("return", "success", "cost")}
+    return {"protocol": name, "cohort": problem.cohort.name, **scores_of(problem, agent)}
 
 
 def plan_parts(
@@ -128,8 +124,7 @@ def plan_parts(
     parts = []
     ids = [Problem.resolve(env).env_id for env in envs]
     for name, values in (("envs", ids), ("algorithms", algorithms), ("seeds", seeds)):
-        if not values or len(set(values)) < len(values):
-            raise ValueError(f"{name} are {list(values)}; allowed: at least one, each once")
+        require_each_once(name, values)
     for env in ids:
         problem = resolve(env, patients=patients, seed=patients_seed)
         if not problem.variant.baseline:
@@ -181,7 +176,7 @@ def _row(seed: str, runs: Sequence[JsonObject], protocol: JsonObject) -> Mapping
     gain = hierarchical_difference([run["return"] for run in runs], protocol["return"])
     mean = {
         name: float(np.mean([run[name] for run in runs]))
-        for name in ("return", "success", "cost", "decisions", "seconds")
+        for name in (*SCORES, "decisions", "seconds")
     }
     return {
         "env": first["env"],
@@ -191,12 +186,9 @@ def _row(seed: str, runs: Sequence[JsonObject], protocol: JsonObject) -> Mapping
         "seeds": len(runs),
         "patients": first["patients"],
         "decisions": round(mean["decisions"]),
-        **{name: mean[name] for name in ("return", "success", "cost")},
+        **{name: mean[name] for name in SCORES},
         "protocol": protocol["protocol"],
-        **{
-            f"protocol_{name}": float(np.mean(protocol[name]))
-            for name in ("return", "success", "cost")
-        },
+        **{f"protocol_{name}": float(np.mean(protocol[name])) for name in SCORES},
         "difference": gain.estimate,
         "low": gain.low,
         "high": gain.high,

@@ -166,18 +166,28 @@ def open_study(
 
 
 def add_study_arguments(parser: argparse.ArgumentParser, *, seeds: int, patients: int) -> None:
-    """Add what the commands of studies have in common.
+    """Add what the commands of studies on patients have in common.
 
     Args:
         parser: The parser.
         seeds: Training seeds by default.
         patients: Patients by default.
     """
-    parser.add_argument("--seeds", type=int, default=seeds, help="training runs of each kind")
-    parser.add_argument("--first-seed", type=int, default=0, help="seed of the first of them")
+    add_seed_arguments(parser, seeds=seeds)
     parser.add_argument("--patients", type=int, default=patients, help="patients who are scored")
     parser.add_argument("--patients-seed", type=int, default=0, help="which patients and chance")
     parser.add_argument("--workers", type=int, help="processes; by default this one alone")
+    add_folder_argument(parser)
+
+
+def add_seed_arguments(parser: argparse.ArgumentParser, *, seeds: int) -> None:
+    """Add what :func:`seeds_of` reads; ``seeds`` of them by default."""
+    parser.add_argument("--seeds", type=int, default=seeds, help="runs of each kind")
+    parser.add_argument("--first-seed", type=int, default=0, help="seed of the first of them")
+
+
+def add_folder_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the folder of the study."""
     parser.add_argument(
         "--out",
         type=Path,
