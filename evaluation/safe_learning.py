@@ -5,9 +5,13 @@ how they are kept from breaking a limit, and treats held-out patients with each:
 (unconstrained); by a fixed penalty on the cost, of several weights; by a penalty whose weight is
 learnt so that an episode costs no more than a limit (Lagrangian), of several limits; by a shield on
 doses that knows the patient; by one that knows what was measured, where a treatment has such a
-rule. Every finished run is a file in DIR/parts; the table is DIR/safe_learning.csv, with a row for
-each run and one for all seeds together, the figure DIR/safe_learning.png. Returns are the plain
-ones: a penalty counts in training only. Each policy is the one at the end of its training.
+rule. A reward that counts the harm itself teaches safety without any of these; ``--without`` leaves
+such terms out of the reward of every training run, so that only the constraint can teach it.
+
+Every finished run is a file in DIR/parts; the table is DIR/safe_learning.csv, with a row for each
+run and one for all seeds together, the figure DIR/safe_learning.png. Returns are the plain ones: a
+penalty, and what is left out, count in training only. Each policy is the one at the end of its
+training.
 """
 
 from __future__ import annotations
@@ -22,13 +26,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from oncogym.core.arrays import Floats
 from oncogym.core.checks import check_option, whole_number
+from oncogym.core.errors import nearest
 from oncogym.core.files import write_csv_atomic
 from oncogym.core.json_types import JsonObject
 from oncogym.envs.problem import MOST_PATIENTS, Problem
 from oncogym.evaluation.harness import resolve
 from oncogym.evaluation.report.drawings import save_png
 from oncogym.evaluation.report.labels import untyped
+from oncogym.evaluation.statistics import hierarchical_difference
 from oncogym.evaluation.study_folder import (
     Part,
     add_study_arguments,
@@ -52,11 +59,12 @@ from oncogym.wrappers.named import wrappers_of
 TABLE, FIGURE = "safe_learning.csv", "safe_learning.png"
 _JOB = "safe-learning"
 _PRIVILEGED = "knows the patient"
+_FREE = "unconstrained"
 #: Weights of fixed penalties, and limits of the cost of an episode, that are tried.
 PENALTIES = (0.3, 3.0, 30.0)
 LIMITS = (0.01, 0.1, 1.0)
 _COLOURS = {
-    "unconstrained": "#000000",
+    _FREE: "#000000",
     "penalty": "#0072B2",
     "Lagrangian": "#009E73",
     "shield": "#D55E00",
@@ -95,6 +103,7 @@ def arms_of(
     shape: str = "linear",
     multiplier: float = 1.0,
     rate: float = 0.05,
+    without: Sequence[str] = (),
 ) -> list[Arm]:
     """The ways that suit a treatment.
 
@@ -105,6 +114,7 @@ def arms_of(
         shape: Shape of the penalties.
         multiplier: Weight with which Lagrangian penalties begin.
         rate: Step of their ascent.
+        without: Reward terms that are left out in training, those of other treatments included.
 
     Raises:
         ValueError: A number is out of range, or given twice.
@@ -120,14 +130,20 @@ def arms_of(
             check_option(name, value, least, 1e9)
     check_option("multiplier", multiplier, 0.0, 1e9)
     check_option("rate", rate, 1e-12, 1e6)
+    weights = problem.kept_task(1).reward_weights
+    kept = {name: weight for name, weight in weights.items() if name not in without}
+    # What is inside of a penalty replaces the reward, so it has to stay inside.
+    base: tuple[JsonObject, ...] = ()
+    if len(kept) < len(weights):
+        base = ({"RewardWeights": {"weights": kept}},)
     arms = [
-        Arm("unconstrained"),
-        *(Arm("penalty", weight, outer=(penalty(weight),)) for weight in penalties),
-        *(Arm("Lagrangian", limit, outer=(penalty(multiplier, limit),)) for limit in limits),
-        Arm("shield", inner=({"DoseShield": {}},)),
+        Arm(_FREE, outer=base),
+        *(Arm("penalty", one, outer=(*base, penalty(one))) for one in penalties),
+        *(Arm("Lagrangian", one, outer=(*base, penalty(multiplier, one))) for one in limits),
+        Arm("shield", inner=({"DoseShield": {}},), outer=base),
     ]
     if problem.treatment.measured_limit is not None:
-        arms.append(Arm("measured shield", inner=({"MeasuredShield": {}},)))
+        arms.append(Arm("measured shield", inner=({"MeasuredShield": {}},), outer=base))
     return arms
 
 
@@ -145,6 +161,7 @@ def plan_parts(
     shape: str = "linear",
     multiplier: float = 1.0,
     rate: float = 0.05,
+    without: Sequence[str] = (),
 ) -> tuple[list[Part], list[Arm]]:
     """All training runs, and the way of each.
 
@@ -154,10 +171,11 @@ def plan_parts(
         algorithm: Name of the learning algorithm.
         steps, lanes: Of each run; ``None`` for the tuned ones.
         patients, patients_seed: Held-out patients.
-        penalties, limits, shape, multiplier, rate: See :func:`arms_of`.
+        penalties, limits, shape, multiplier, rate, without: See :func:`arms_of`.
 
     Raises:
-        UnknownNameError: There is no such environment, algorithm or shape.
+        UnknownNameError: There is no such environment, algorithm or shape, or none of the
+            treatments has a term that is to be left out.
         ValueError: A number is out of range, a way does not suit a treatment, an environment is
             named twice, or its cohort has fewer patients.
     """
@@ -165,6 +183,10 @@ def plan_parts(
     require_each_once("envs", ids)
     require_each_once("seeds", seeds)
     whole_number("patients", patients, 2, MOST_PATIENTS)
+    terms = {name for env in ids for name in Problem.resolve(env).treatment.task.reward_terms}
+    for term in without:
+        if term not in terms:
+            raise nearest("reward term", term, terms)
     parts, arms = [], []
     for env in ids:
         problem = resolve(env, patients=patients, seed=patients_seed)
@@ -172,9 +194,16 @@ def plan_parts(
             read_hyperparameters(find_algorithm(algorithm), env).get("wrappers", ())
         )
         own = [{wrapper.name: dict(wrapper.arguments)} for wrapper in usual]
-        for arm in arms_of(
-            problem, penalties, limits, shape=shape, multiplier=multiplier, rate=rate
-        ):
+        found = arms_of(
+            problem,
+            penalties,
+            limits,
+            shape=shape,
+            multiplier=multiplier,
+            rate=rate,
+            without=without,
+        )
+        for arm in found:
             wrappers = [*arm.inner, *own, *arm.outer]
             make_settings(env, algorithm, steps=steps, lanes=lanes, wrappers=wrappers)
             for seed in seeds:
@@ -207,23 +236,27 @@ def tabulate(results: Sequence[JsonObject], arms: Sequence[Arm]) -> pd.DataFrame
         ``env``, ``arm``, ``setting`` (weight or limit), ``sees``, ``algorithm``, ``seed`` (``all``:
         of all together), ``seeds``, ``patients``, ``decisions`` of a run, mean ``return`` and
         ``cost`` with the 95 % intervals ``*_low`` to ``*_high`` over patients, and over training
-        seeds where there are several; ``violated``, the share of patients with any cost;
-        ``success``; ``seconds`` of training and scoring, of a run; ``version``.
+        seeds where there are several; ``gain``, the return minus the mean one of the unconstrained
+        policies, patient by patient, with ``gain_low`` to ``gain_high``; ``violated``, the share of
+        patients with any cost; ``success``; ``without``, the terms left out in training;
+        ``seconds`` of training and scoring, of a run; ``version``.
     """
     groups: dict[tuple[str, Arm], list[JsonObject]] = {}
     for result, arm in zip(results, arms, strict=True):
         key = result["env"], Arm(arm.name, arm.setting)
         groups.setdefault(key, []).append(result)
     rows = []
-    for (_, arm), runs in groups.items():
-        rows += [_row(arm, str(run["seed"]), [run]) for run in runs]
-        rows.append(_row(arm, "all", runs))
+    for (env, arm), runs in groups.items():
+        free = np.mean([run["return"] for run in groups[env, Arm(_FREE)]], axis=0)
+        rows += [_row(arm, str(run["seed"]), [run], free) for run in runs]
+        rows.append(_row(arm, "all", runs, free))
     return pd.DataFrame(rows)
 
 
-def _row(arm: Arm, seed: str, runs: Sequence[JsonObject]) -> JsonObject:
+def _row(arm: Arm, seed: str, runs: Sequence[JsonObject], free: Floats) -> JsonObject:
     first = runs[0]
-    gain, cost = mean_over(runs, "return"), mean_over(runs, "cost")
+    mean, cost = mean_over(runs, "return"), mean_over(runs, "cost")
+    gain = hierarchical_difference([run["return"] for run in runs], free)
     return {
         "env": first["env"],
         "arm": arm.name,
@@ -234,17 +267,31 @@ def _row(arm: Arm, seed: str, runs: Sequence[JsonObject]) -> JsonObject:
         "seeds": len(runs),
         "patients": first["patients"],
         "decisions": first["decisions"],
-        "return": gain.estimate,
-        "return_low": gain.low,
-        "return_high": gain.high,
+        "return": mean.estimate,
+        "return_low": mean.low,
+        "return_high": mean.high,
+        "gain": gain.estimate,
+        "gain_low": gain.low,
+        "gain_high": gain.high,
         "cost": cost.estimate,
         "cost_low": cost.low,
         "cost_high": cost.high,
         "violated": float(np.mean([np.array(run["cost"]) > 0.0 for run in runs])),
         "success": mean_over(runs, "success").estimate,
+        "without": " ".join(_left_out(first)),
         "seconds": float(np.mean([run["seconds"] for run in runs])),
         "version": " ".join(sorted({str(run["versions"]["oncogym"]) for run in runs})),
     }
+
+
+def _left_out(run: JsonObject) -> list[str]:
+    """Reward terms that weigh something in the environment and nothing in a training run."""
+    weights = Problem.resolve(run["env"]).kept_task(1).reward_weights
+    used = [name for name, weight in weights.items() if weight != 0.0]
+    for wrapper in run["wrappers"]:
+        if "RewardWeights" in wrapper:
+            return [name for name in used if name not in wrapper["RewardWeights"]["weights"]]
+    return []
 
 
 def draw_trade(table: pd.DataFrame) -> Figure:
@@ -283,10 +330,9 @@ def draw_trade(table: pd.DataFrame) -> Figure:
                 )
         # Costs are 0 where a shield holds and span decades elsewhere.
         positive = own["cost"][own["cost"] > 0.0]
-        axis.set_xscale(
-            "symlog", linthresh=max(float(positive.min()), 1e-3) if len(positive) else 1
-        )
-        axis.set_xlim(left=0.0)
+        least = max(float(positive.min()), 1e-3) if len(positive) else 1.0
+        axis.set_xscale("symlog", linthresh=least)
+        axis.set_xlim(-0.3 * least, 2.0 * max(float(own["cost_high"].max()), least))
         axis.set_xlabel("cost of a course, mean")
         axis.set_title(untyped(bare_name(env)), fontsize=10)
         axis.grid(alpha=0.25)
@@ -315,6 +361,13 @@ def main(arguments: list[str] | None = None) -> int:
         "--multiplier", type=float, default=1.0, help="weight with which a Lagrangian one begins"
     )
     parser.add_argument("--rate", type=float, default=0.05, help="step of its ascent, an episode")
+    parser.add_argument(
+        "--without",
+        nargs="+",
+        default=[],
+        metavar="TERM",
+        help="reward terms that are left out in training, where a treatment has them",
+    )
     add_training_arguments(parser)
     add_study_arguments(parser, seeds=3, patients=256)
     args = parser.parse_args(arguments)
@@ -334,6 +387,7 @@ def main(arguments: list[str] | None = None) -> int:
                 shape=args.shape,
                 multiplier=args.multiplier,
                 rate=args.rate,
+                without=args.without,
             )
             executor = stack.enter_context(open_executor(workers=args.workers))
             study = stack.enter_context(open_study(args.out, _JOB, parts, [TABLE, FIGURE]))

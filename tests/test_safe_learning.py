@@ -20,7 +20,7 @@ def run(seed, returns, costs, sees="measurable"):
     return {
         "env": ENV, "algorithm": "ppo", "seed": seed, "patients": len(returns), "sees": sees,
         "return": returns, "cost": costs, "success": [True] * len(returns),
-        "decisions": 100, "seconds": 2.0, "versions": {"oncogym": "1.2"},
+        "wrappers": [], "decisions": 100, "seconds": 2.0, "versions": {"oncogym": "1.2"},
     }  # fmt: skip
 
 
@@ -45,6 +45,28 @@ def test_every_way_is_there_with_its_wrappers():
     assert "measured shield" not in {arm.name for arm in spheroids}
 
 
+def test_terms_of_harm_can_be_left_out_of_the_reward_in_training():
+    parts, arms = plan_parts(
+        [ENV, GLIOMA], [0], penalties=[2.0], limits=[0.1], without=["toxicity", "excess"]
+    )
+    usual = Problem.resolve(ENV).task(1).reward_weights
+    assert usual["toxicity"] != 0.0
+    for part, arm in zip(parts, arms, strict=True):
+        wrappers = part.settings["wrappers"]
+        names = [next(iter(one)) for one in wrappers]
+        inner = [name for name in names if name.endswith("Shield")]
+        outer = [name for name in names if name == "SafetyPenalty"]
+        assert names == [*inner, "RewardWeights", *outer]
+        assert bool(outer) == (arm.name in ("penalty", "Lagrangian"))
+        if part.settings["env"] == ENV:
+            weights = wrappers[len(inner)]["RewardWeights"]["weights"]
+            assert weights == {n: w for n, w in usual.items() if n != "toxicity"}
+    table = tabulate(
+        [{**run(0, [1.0, 2.0], [0.0, 0.0]), "wrappers": parts[0].settings["wrappers"]}], arms[:1]
+    )
+    assert table["without"].tolist() == ["toxicity"] * 2
+
+
 def test_wrappers_of_the_algorithm_stand_between_shield_and_penalty():
     parts, arms = plan_parts([ENV], [0], algorithm="cma_policy", penalties=[2.0], limits=[0.1])
     found = {arm.name: part.settings["wrappers"] for part, arm in zip(parts, arms, strict=True)}
@@ -55,9 +77,15 @@ def test_wrappers_of_the_algorithm_stand_between_shield_and_penalty():
 
 
 def test_rows_hold_means_intervals_and_who_was_harmed():
-    arm = Arm("penalty", 3.0, outer=({"SafetyPenalty": {}},))
+    arm, free = Arm("penalty", 3.0, outer=({"SafetyPenalty": {}},)), Arm("unconstrained")
     runs = [run(0, [1.0, 2.0, 6.0], [0.0, 0.0, 3.0]), run(1, [2.0, 3.0, 4.0], [0.0, 1.0, 2.0])]
-    table = tabulate(runs, [arm, arm]).set_index("seed")
+    others = [run(0, [0.0, 1.0, 5.0], [1.0] * 3), run(1, [0.0, 3.0, 3.0], [1.0] * 3)]
+    table = tabulate([*others, *runs], [free, free, arm, arm])
+    assert table["gain"].iloc[:3].tolist() == pytest.approx([0.0] * 3)
+    table = table.iloc[3:].set_index("seed")
+    assert table["gain"].tolist() == pytest.approx([1.0] * 3)
+    paired = hierarchical_difference([one["return"] for one in runs], [0.0, 2.0, 4.0])
+    assert table.loc["all", ["gain_low", "gain_high"]].tolist() == [paired.low, paired.high]
     assert table["return"].tolist() == pytest.approx([3.0, 3.0, 3.0])
     assert table["cost"].tolist() == pytest.approx([1.0, 1.0, 1.0])
     assert table["violated"].tolist() == pytest.approx([1 / 3, 2 / 3, 1 / 2])
@@ -144,6 +172,7 @@ def test_the_return_is_the_plain_one_of_the_last_policy(tmp_path):
         (["--envs", ENV, "--penalties", "2", "2"], "each once"),
         (["--envs", ENV, "--shape", "round"], "shape"),
         (["--envs", ENV, "--rate", "0"], "rate"),
+        (["--envs", ENV, "--without", "excess"], "reward term"),
         (["--envs", ENV, "--steps", "0"], "steps"),
         (["--envs", "oncogym/IMPTBeamWeightingCohort-v0"], "wrappers do not fit"),
     ],
