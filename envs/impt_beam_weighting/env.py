@@ -289,13 +289,13 @@ TREATMENT = Treatment(
             # A course of 30 fractions takes a millisecond.
             effort=Effort(
                 # So that plans for several futures take several generations, too.
-                control={"budget": 480, "population": 12, "scenarios": 4},
+                control={"budget": 480, "population": 12, "scenarios": 4, "mean_share": 0.5},
                 limits={
                     "quick": {
-                        "patients": 24,
+                        "patients": 16,
                         "plan_patients": 12,
                         "plan_generations": 10,
-                        "training_steps": {"ppo": 1_000_000},
+                        "training_steps": {"ppo": 500_000},
                         "control": {"budget": 384, "replan_every": 3},
                     },
                     "standard": {
