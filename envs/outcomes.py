@@ -79,4 +79,4 @@ class Map:
     top: float
     marks: Mapping[str, float] = field(default_factory=dict)
     outlines: Mapping[str, Sequence[NDArray[np.float64]]] = field(default_factory=dict)
-    unit: str = "cm"
+    unit: str = ""

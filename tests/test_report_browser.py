@@ -283,7 +283,7 @@ def test_structures_share_a_panel_and_doses_are_mapped(chromium, mapped, tmp_pat
 
     maps = "[...document.querySelectorAll('.map')]"
     assert chromium.run(f"{maps}.map(m => m.querySelector('figcaption')?.textContent ?? '')") == [
-        "Static", "Adapted", "",
+        "Static", "Adapted", "A plane of 16 x 16 cm",
     ]  # fmt: skip
     dose = mapped.maps["adapted"][0][0]
     outlines = chromium.run(f"{maps}[1].querySelectorAll('.outline.line').length")

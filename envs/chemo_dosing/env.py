@@ -134,7 +134,7 @@ from __future__ import annotations
 
 from oncogym.envs.chemo_dosing.model import ChemoPatient
 from oncogym.envs.chemo_dosing.picture import picture, traces
-from oncogym.envs.chemo_dosing.protocols import PROTOCOLS
+from oncogym.envs.chemo_dosing.protocols import MEASURED_LIMIT, PROTOCOLS
 from oncogym.envs.chemo_dosing.provenance import CONSTANTS, LITERATURE
 from oncogym.envs.chemo_dosing.task import ChemoTask
 from oncogym.envs.cohort import LogNormal, standard_cohorts
@@ -183,6 +183,7 @@ TREATMENT = Treatment(
     ),
     cohorts=standard_cohorts(_NOMINAL, LogNormal(_NOMINAL, _VARIATION)),
     protocols=PROTOCOLS,
+    measured_limit=MEASURED_LIMIT,
     picture=picture,
     traces=traces,
     page=__doc__ or "",

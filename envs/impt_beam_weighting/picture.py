@@ -123,6 +123,7 @@ def maps(task: Any, lane: int) -> list[Map]:
             1.15 * phantom.prescribed,
             {"prescription": phantom.prescribed},
             outlines,
+            unit="cm",
         )
     ]
 

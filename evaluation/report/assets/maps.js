@@ -97,8 +97,10 @@ function mapsOf(patient, agents, env, width) {
         make("figcaption", {}, lineOf(agent), env.agents[agent].label)));
     }
     if (agents.length) {
+      const [left, right, bottom, top] = map.extent;
       parts.append(make("figure", { class: "map" }, scaleOf(map, size),
-        keyOfCurves(Object.keys(map.outlines))));
+        keyOfCurves(Object.keys(map.outlines)), make("figcaption", {},
+          `A plane of ${exact(right - left)} x ${exact(top - bottom)} ${map.unit}`)));
     }
   });
   return parts;
