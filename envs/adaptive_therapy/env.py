@@ -190,10 +190,10 @@ TREATMENT = Treatment(
                         "plan_patients": 48,
                         "plan_generations": 31,
                         "control": {
-                            "budget": 96,
+                            "budget": 512,
                             "population": 12,
-                            "scenarios": 8,
-                            "replan_every": 4,
+                            "scenarios": 16,
+                            "replan_every": 2,
                         },
                     },
                 },
