@@ -177,7 +177,7 @@ TREATMENT = Treatment(
             baseline="source_uniform",
             effort=Effort(
                 algorithms=("ppo", "cma_policy"),
-                limits={"quick": {"training_steps": {"cma_policy": 24_000_000}}},
+                limits={"quick": {"training_steps": {"cma_policy": 12_000_000}}},
             ),
         ),
     ),

@@ -257,7 +257,7 @@ TREATMENT = Treatment(
             },
             evaluation_cohort="held_out",
             baseline="standard",
-            effort=Effort(algorithms=("ppo", "cma_policy")),
+            effort=Effort(algorithms=("ppo", "cma_policy"), control={"mean_share": 0.5}),
         ),
     ),
     cohorts={**standard_cohorts(_NOMINAL, _SAMPLER), _SLOW.name: _SLOW},
