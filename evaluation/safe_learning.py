@@ -304,7 +304,7 @@ def draw_trade(table: pd.DataFrame) -> Figure:
     envs = list(dict.fromkeys(table["env"]))
     figure = Figure(figsize=(4.8 * len(envs) + 2.4, 4.2), dpi=100, layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(envs)))
-    labels: dict[str, object] = {}
+    named: set[str] = set()
     for axis, env in zip(axes, envs, strict=True):
         own = table[table["env"] == env]
         for name, rows in own.groupby("arm", sort=False):
@@ -312,7 +312,8 @@ def draw_trade(table: pd.DataFrame) -> Figure:
             mean = rows[["cost", "return"]].to_numpy()
             low = rows[["cost_low", "return_low"]].to_numpy()
             high = rows[["cost_high", "return_high"]].to_numpy()
-            drawn = axis.errorbar(
+            label = f"{name} ({_PRIVILEGED})" if knows else str(name)
+            axis.errorbar(
                 *mean.T,
                 xerr=np.abs(np.stack([mean - low, high - mean])[:, :, 0]),
                 yerr=np.abs(np.stack([mean - low, high - mean])[:, :, 1]),
@@ -321,8 +322,9 @@ def draw_trade(table: pd.DataFrame) -> Figure:
                 color=_COLOURS.get(str(name), "grey"),
                 elinewidth=1.0,
                 linestyle="none",
+                label=None if label in named else label,
             )
-            labels.setdefault(f"{name} ({_PRIVILEGED})" if knows else str(name), drawn)
+            named.add(label)
             points = rows[["setting", "cost", "return"]].dropna()
             for setting, *point in points.itertuples(index=False, name=None):
                 axis.annotate(
@@ -337,9 +339,7 @@ def draw_trade(table: pd.DataFrame) -> Figure:
         axis.set_title(untyped(bare_name(env)), fontsize=10)
         axis.grid(alpha=0.25)
     axes[0].set_ylabel("return, mean")
-    figure.legend(
-        list(labels.values()), list(labels), loc="outside right upper", frameon=False, fontsize=8
-    )
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     return figure
 
 

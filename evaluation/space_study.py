@@ -336,10 +336,8 @@ def main(arguments: list[str] | None = None) -> int:
             seeds = seeds_of(args)
             rules = plan_protocols(args.envs, **whom)
             # With any protocol, before the work that finds the best.
-            first = {
-                part.settings["env"]: Problem.resolve(str(part.settings["env"])).variant.baseline
-                for part in rules
-            }
+            envs = [str(part.settings["env"]) for part in rules]
+            first = {env: Problem.resolve(env).variant.baseline for env in envs}
             named = {
                 "numbers": Numbers(args.most, args.history, args.reach),
                 "algorithm": args.algo,
