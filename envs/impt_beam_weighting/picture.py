@@ -45,7 +45,7 @@ def _influence(source: str, number: int, digest: str, error: tuple[float, ...]) 
     phantom = anatomy(source, number)
     beams = BeamSet.for_target(phantom)
     geometry = trace(phantom, beams.angles, beams.isocentre)
-    return pencil_beams(phantom, beams, scenario_of(np.array(error)), geometry=geometry)
+    return pencil_beams(phantom, beams, scenario_of(error), geometry=geometry)
 
 
 def traces(task: Any, lane: int) -> list[Trace]:
@@ -101,13 +101,14 @@ def maps(task: Any, lane: int) -> list[Map]:
     across = np.flatnonzero(np.abs(columns - centre[0]) <= _VIEW)
     up = np.flatnonzero(np.abs(rows - centre[1]) <= _VIEW)
     seen = np.ix_(up, across)
-    outlines = {}
+    outlines: dict[str, list[Floats]] = {}
     for one in phantom.structures:
         mask = np.zeros(phantom.num_voxels)
         mask[one.voxels] = 1.0
         drawn = contour_generator(columns[across], rows[up], phantom.map(mask)[seen])
         is_target = one is phantom.structures[phantom.structures.target]
-        outlines["target" if is_target else one.name] = drawn.lines(0.5)
+        name = "target" if is_target else one.name
+        outlines[name] = [np.asarray(piece, np.float64) for piece in drawn.lines(0.5)]
     half = [0.5 * size for size in phantom.spacing]
     return [
         Map(
