@@ -108,9 +108,9 @@ def test_presets_are_the_documented_ones():
     assert spheroids.controllers == quick.controllers
     assert standard.suited(COHORTS["emt6ro_fractionation"]).patients == 64
     protons = quick.suited(COHORTS["impt_beam_weighting"])
-    assert (protons.patients, protons.plan_patients, protons.plan_generations) == (24, 12, 10)
+    assert (protons.patients, protons.plan_patients, protons.plan_generations) == (12, 12, 10)
     both = ("ppo", "cma_policy")
-    fewer = {"cma_policy": 24_000_000}
+    fewer = {"cma_policy": 12_000_000}
     assert quick.suited(COHORTS["chemo_dosing"]) == replace(
         quick, algorithms=both, training_steps=fewer
     )
