@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from oncogym.agents.batch_cma import BatchCMA
 from oncogym.agents.belief import Belief, BeliefSettings, has_chance
 from oncogym.agents.imagined_courses import Bases, Candidates, ImaginedCourses, knots
 from oncogym.agents.patient_streams import PatientStreams
 from oncogym.agents.plan import PlanAgent
+from oncogym.agents.plan_search import Judge, PlanSearch
 from oncogym.core.checks import check_option, whole_number
 from oncogym.core.errors import nearest
 from oncogym.envs import streams
@@ -45,6 +45,9 @@ class MPCSettings:
         iterations: Generations at most. Where a plan takes one course only there are so many, of as
             many plans as the budget allows; where it takes many, there are fewer.
         scenarios: States for which a plan is judged together, where there are several.
+        mean_share: Share of the budget that a search over several scenarios first spends on the
+            mean patient, in whom trying a plan takes one course; 0 to 0.95. It pays where a plan
+            has many numbers and patients differ little, and costs where they differ much.
         horizon: Decisions looked ahead, ``None`` to the end of the course.
         replan_every: Decisions carried out before the next search.
         knots: Stretches of the remaining course in which the search moves actions together.
@@ -60,6 +63,7 @@ class MPCSettings:
     population: int = 32
     iterations: int = 32
     scenarios: int = 16
+    mean_share: float = 0.0
     horizon: int | None = None
     replan_every: int = 1
     knots: int = 6
@@ -72,6 +76,7 @@ class MPCSettings:
         whole_number("population", self.population, 4, 10**6)
         whole_number("iterations", self.iterations, 1, 1000)
         whole_number("scenarios", self.scenarios, 1, 10**6)
+        check_option("mean_share", self.mean_share, 0.0, 0.95)
         if self.horizon is not None:
             whole_number("horizon", self.horizon, 1, 10**6)
         whole_number("replan_every", self.replan_every, 1, 10**6)
@@ -79,10 +84,17 @@ class MPCSettings:
         check_option("spread", self.spread, 1e-6, 10.0)
         whole_number("seed", self.seed, 0, 2**31 - 1)
 
-    def generations(self, courses: int) -> tuple[int, int]:
-        """Plans of a generation, and generations, where trying a plan takes so many courses."""
+    def generations(self, courses: int) -> tuple[int, int, int]:
+        """How a search is divided where trying a plan takes so many courses.
+
+        Returns:
+            Plans of a generation, generations for the mean patient and generations for all
+            scenarios after them.
+        """
         plans = max(self.population, self.budget // (courses * self.iterations))
-        return plans, max(1, self.budget // (courses * plans))
+        early = int(self.mean_share * self.budget) // plans if courses > 1 else 0
+        early = max(0, min(early, self.budget // plans - courses))
+        return plans, early, max(1, (self.budget - early * plans) // (courses * plans))
 
     @classmethod
     def suited(cls, problem: Problem) -> MPCSettings:
@@ -175,7 +187,7 @@ class RecedingHorizon:
         bound._true = problem.with_options(exact)
         bound._bases = Bases(bound._true, self._hidden, self._plans)
         bound._prepare()
-        plans, _ = settings.generations(bound._courses_of_a_plan())
+        plans, _, _ = settings.generations(bound._courses_of_a_plan())
         plans = max(plans, len(bound._bases) + 1)
         lanes = min(len(problem.patients) * bound._scenarios * plans, task.max_lanes)
         bound._courses = ImaginedCourses(bound._model, bound._bases, lanes, settings.horizon)
@@ -211,6 +223,10 @@ class RecedingHorizon:
     def _seen(self, state: ControlState, observation: NDArray[np.generic]) -> NDArray[Any]:
         """What the protocols look at."""
         return observation
+
+    def _mean_states(self, state: ControlState) -> tuple[Snapshot, NDArray[np.bool_]]:
+        """States of the mean patients, and which of them go on ``(patients, 1)``."""
+        raise NotImplementedError
 
     def _courses_of_a_plan(self) -> int:
         """Courses that trying a plan takes, as the budget counts them."""
@@ -287,21 +303,14 @@ class RecedingHorizon:
         going = going & ~state.over[:, None]
         if not going.any():
             return
-        time, courses = state.time, self._courses
         count, decisions, size = state.offsets.shape
         everybody = np.arange(count)
-
-        def score(base: NDArray[np.intp], offsets: Floats) -> Floats:
-            candidates = Candidates(base, offsets)
-            found = courses.returns(states, going, candidates, time, seen, state.memories)
-            # A sum in a fixed order over scenarios of equal weight.
-            return found.sum(axis=2)
 
         # The plan so far, and protocols as they are.
         base = np.concatenate([state.base[:, None], state.rivals], axis=1)
         offsets = np.zeros((count, base.shape[1], decisions, size))
         offsets[:, 0] = state.offsets
-        scores = score(base, offsets)
+        scores = self._scores(state, seen, states, going, Candidates(base, offsets))
         chosen = np.argmax(scores, axis=1)
         best = scores[everybody, chosen]
         state.base = base[everybody, chosen]
@@ -310,24 +319,46 @@ class RecedingHorizon:
             order = np.argsort(-scores[:, 1:], axis=1, kind="stable")[:, :_KEPT]
             state.rivals = np.take_along_axis(state.rivals, order, axis=1)
 
-        # A search of what to add, stretch by stretch.
-        stretch = knots(courses.ahead(time), self.settings.knots)
-        width = int(stretch.max()) + 1
-        plans, generations = self.settings.generations(self._courses_of_a_plan())
-        search = BatchCMA(count, width * size, self.settings.spread, plans)
-        origin = state.offsets.copy()
-        for _ in range(generations):
-            drawn = state.draws.normals(everybody, plans * width * size)
-            moves = search.ask(drawn.reshape(count, plans, width * size))
-            tried = np.repeat(origin[:, None], plans, axis=1)
-            added = moves.reshape(count, plans, width, size)[:, :, stretch]
-            tried[:, :, time : time + len(stretch)] += added
-            scores = score(np.repeat(state.base[:, None], plans, axis=1), tried)
-            search.tell(moves, scores)
-            first = np.argmax(scores, axis=1)
-            better = scores[everybody, first] > best
-            best = np.where(better, scores[everybody, first], best)
-            state.offsets[better] = tried[everybody, first][better]
+        # A search of what to add, first for the mean patient where there are several.
+        stretch = knots(self._courses.ahead(state.time), self.settings.knots)
+        plans, early, generations = self.settings.generations(self._courses_of_a_plan())
+        search = PlanSearch(
+            state.offsets.copy(), state.time, stretch, self.settings.spread, plans, state.draws
+        )
+        judge = self._judge(state, seen, states, going)
+        if early:
+            found = state.offsets.copy()
+            mean = self._judge(state, seen, *self._mean_states(state))
+            search.improve(mean, early, found, np.full(count, -np.inf))
+            reached = judge(found[:, None])[:, 0]
+            better = reached > best
+            best = np.where(better, reached, best)
+            state.offsets[better] = found[better]
+        search.improve(judge, generations, state.offsets, best)
+
+    def _scores(
+        self,
+        state: ControlState,
+        seen: NDArray[Any],
+        states: Snapshot,
+        going: NDArray[np.bool_],
+        candidates: Candidates,
+    ) -> Floats:
+        """Sum of the returns of plans ``(patients, plans)`` over the states of each patient."""
+        found = self._courses.returns(states, going, candidates, state.time, seen, state.memories)
+        # In a fixed order, over scenarios of equal weight.
+        return found.sum(axis=2)
+
+    def _judge(
+        self, state: ControlState, seen: NDArray[Any], states: Snapshot, going: NDArray[np.bool_]
+    ) -> Judge:
+        """The scores of offsets to the protocols from which the plans start."""
+
+        def judge(offsets: Floats) -> Floats:
+            base = np.repeat(state.base[:, None], offsets.shape[1], axis=1)
+            return self._scores(state, seen, states, going, Candidates(base, offsets))
+
+        return judge
 
 
 class _WithBelief(RecedingHorizon):
@@ -348,6 +379,11 @@ class _WithBelief(RecedingHorizon):
         state.known.over = state.over
         state.known.update(state.last, observation)
 
+    def _mean_states(self, state: ControlState) -> tuple[Snapshot, NDArray[np.bool_]]:
+        rows, nearest = state.known.mean_patients()
+        states, going = state.known.replay(rows, nearest)
+        return states, (going & ~state.over)[:, None]
+
 
 class NominalMPC(_WithBelief):
     """Plans for one patient, that in the middle of the belief, as if nothing were uncertain.
@@ -364,9 +400,7 @@ class NominalMPC(_WithBelief):
         self._scenarios = 1
 
     def _states(self, state: ControlState) -> tuple[Snapshot, NDArray[np.bool_]]:
-        rows, nearest = state.known.mean_patients()
-        states, going = state.known.replay(rows, nearest)
-        return states, going[:, None]
+        return self._mean_states(state)
 
 
 class ScenarioMPC(_WithBelief):

@@ -1,6 +1,6 @@
 """Treatments as Gymnasium environments: the contract, the registry and the models."""
 
-from oncogym.envs.outcomes import Metric, Trace
+from oncogym.envs.outcomes import Map, Metric, Trace
 from oncogym.envs.protocols import Rule, Schedule
 from oncogym.envs.registry import (
     discover,
@@ -13,6 +13,7 @@ from oncogym.envs.treatment import Effort, Treatment, Variant
 
 __all__ = [
     "Effort",
+    "Map",
     "Metric",
     "Rule",
     "Schedule",

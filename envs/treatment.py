@@ -14,8 +14,8 @@ from oncogym.core.errors import nearest
 from oncogym.envs.bounds import Bound
 from oncogym.envs.cohort import Cohort, CohortName, read_description
 from oncogym.envs.literature import Publication, of_constants
-from oncogym.envs.outcomes import Trace
-from oncogym.envs.protocols import ClinicalProtocol
+from oncogym.envs.outcomes import Map, Trace
+from oncogym.envs.protocols import ClinicalProtocol, Rule
 from oncogym.envs.provenance import Constant
 from oncogym.envs.therapy import TherapyTask
 
@@ -102,6 +102,10 @@ class Treatment:
         literature: What it rests on beside the publications that print its constants.
         bounds: What the best is that can be done, where that is known, by name; the first one is
             score 1 of a benchmark.
+        maps: ``maps(task, lane)`` gives what the treatment left over a plane, a dose for instance,
+            for comparison figures.
+        measured_limit: The rule that gives the largest dose that is safe by what was measured, with
+            a margin, if there is one, for environments with one action, a dose.
     """
 
     name: str
@@ -117,6 +121,8 @@ class Treatment:
     provenance: Sequence[Constant] = ()
     literature: Sequence[Publication] = ()
     bounds: Mapping[str, Bound] = field(default_factory=dict)
+    maps: Callable[[Any, int], Sequence[Map]] | None = None
+    measured_limit: Rule | None = None
 
     def __post_init__(self) -> None:
         for name in self.bounds:

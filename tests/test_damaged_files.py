@@ -284,6 +284,11 @@ BOMB = 1 << 26
         (b"PK\x05\x06" + bytes(18), "missing: a"),
         (npy(np.ones(3)), "truncated, or no archive"),
     ],
+    # Names of their own: archives hold the time, and workers must collect the same tests.
+    ids=[
+        "bomb", "huge", "negative", "text", "deep", "objects", "strings", "short", "long",
+        "unexpected", "missing", "shape", "many", "empty", "no_members", "no_archive",
+    ],
 )  # fmt: skip
 def test_archives_that_are_refused(data, message):
     tracemalloc.start()

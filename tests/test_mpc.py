@@ -312,7 +312,14 @@ def test_a_controller_needs_its_patients():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("budget", 7), ("iterations", 0), ("horizon", 0), ("spread", 0.0), ("replan_every", 0)],
+    [
+        ("budget", 7),
+        ("iterations", 0),
+        ("mean_share", 0.96),
+        ("horizon", 0),
+        ("spread", 0.0),
+        ("replan_every", 0),
+    ],
 )
 def test_settings_are_checked(name, value):
     with pytest.raises(ValueError, match=name):

@@ -259,6 +259,69 @@ def test_measures_agents_and_tables_of_an_environment(opened):
     assert opened.run("document.querySelector('th[aria-sort]').ariaSort") == "ascending"
 
 
+@pytest.fixture(scope="module")
+def mapped():
+    """A page with the courses of two patients of proton therapy under two protocols."""
+    problem = resolve("oncogym/IMPTBeamWeightingCohort-v0", patients=2)
+    agents, _ = clinical_agents(problem.treatment, problem.task(1))
+    return Courses.record(problem, {name: agents[name] for name in ("robust", "adapted")})
+
+
+def test_structures_share_a_panel_and_doses_are_mapped(chromium, mapped, tmp_path):
+    document = mapped.document({"robust": "Static", "adapted": "Adapted"}, ["robust", "adapted"])
+    page = Report("Protons").add_chart(document, "Courses.", "Courses").write(tmp_path / "p.html")
+    chromium.errors.clear()
+    chromium.open(page.as_uri())
+    names = [trace.label for trace in mapped.traces["robust"][0] if trace.panel]
+    assert len(names) > 2
+    told = "svg => svg.getAttribute('aria-label')"
+    panels = chromium.run(f"[...document.querySelectorAll('.panel svg')].map({told})")
+    (shared,) = [text for text in panels if text.startswith("volume [%] against accumulated dose")]
+    for name in names:
+        assert f"Static, {name}" in shared
+        assert f"Adapted, {name}" in shared
+
+    maps = "[...document.querySelectorAll('.map')]"
+    assert chromium.run(f"{maps}.map(m => m.querySelector('figcaption')?.textContent ?? '')") == [
+        "Static", "Adapted", "A plane of 16 x 16 cm",
+    ]  # fmt: skip
+    dose = mapped.maps["adapted"][0][0]
+    outlines = chromium.run(f"{maps}[1].querySelectorAll('.outline.line').length")
+    assert outlines == len(dose.outlines)
+    # The higher the dose, the lighter the place.
+    drawn = chromium.page.evaluate(
+        """async () => {
+          const image = new Image(), canvas = document.createElement('canvas');
+          image.src = document.querySelectorAll('.map image')[1].getAttribute('href');
+          await image.decode();
+          [canvas.width, canvas.height] = [image.width, image.height];
+          const context = canvas.getContext('2d');
+          context.drawImage(image, 0, 0);
+          return [...context.getImageData(0, 0, image.width, image.height).data]; }"""
+    )
+    light = np.reshape(drawn, (*dose.values.shape, 4))[::-1, :, :3].sum(axis=2)
+    order = np.argsort(dose.values, axis=None)
+    assert (np.diff(light.ravel()[order]) >= -16).all()
+    assert light.ravel()[order[-1]] > light.ravel()[order[0]] + 300
+    chromium.run("document.querySelectorAll('.agents input')[1].click()")
+    assert chromium.run(f"{maps}.length") == 2
+    assert chromium.errors == []
+
+
+def test_a_map_is_that_of_the_course(mapped):
+    for name, courses in mapped.maps.items():
+        for own, traces in zip(courses, mapped.traces[name], strict=True):
+            (dose,) = own
+            assert 0.9 < dose.values.max() / dose.marks["prescription"] < 1.3
+            left, right, low, high = dose.extent
+            assert dose.values.shape == pytest.approx(((high - low) / 0.5, (right - left) / 0.5))
+            assert {trace.label for trace in traces if trace.panel} <= set(dose.outlines)
+            for pieces in dose.outlines.values():
+                for piece in pieces:
+                    assert (piece[:, 0] > left).all()
+                    assert (piece[:, 0] < right).all()
+
+
 def test_losses_are_told_with_their_intervals_where_there_are_any(opened, study):
     opened.click("[role=tab]:nth-of-type(4)")
     opened.run("[...document.querySelectorAll('figure.chart')].at(-1).id = 'losses'")

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +90,7 @@ def test_a_run_leaves_everything_behind(finished):
     assert config["settings"]["problem"]["env"] == COHORT
     assert config["settings"]["hyperparameters"]["layers"] == [8]
     assert config["seeds"] == 3
-    assert config["versions"]["torch"] == torch.__version__
+    assert config["versions"]["torch"] == version("torch")
     assert config["command_line"]
     result = read_json(finished.folder / "result.json")
     assert result["steps"] == TOTAL

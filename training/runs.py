@@ -9,22 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
-import random
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-# Threads that wait by spinning cost most of the speed as soon as another process wants a core. The
-# OpenMP runtime reads this once, when torch loads it.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 import numpy as np
-import torch
 
 from oncogym.agents.learned import PolicyAgent
 from oncogym.agents.policy_files import AnyPolicy, policy_of, write_policy
@@ -44,13 +37,9 @@ from oncogym.envs.problem import Problem
 from oncogym.training.algorithms.base import Learner
 from oncogym.training.evaluator import Evaluator
 from oncogym.training.progress import ProgressBar
+from oncogym.training.random_state import own_random_state
 from oncogym.training.run_log import ProgressTable, TensorBoard
 from oncogym.training.settings import FEW_UPDATES, RunSettings, differences, make_settings
-
-# A second thread hardly pays for networks and minibatches of this size, and would change the last
-# digits: a run must not depend on the number of cores, nor on the executor that gives it some.
-_TORCH_THREADS = 1
-
 
 _LONGEST_CONFIGURATION = 1 << 24
 
@@ -265,7 +254,7 @@ def _carry_out(
     for name in ("checkpoints", "tensorboard"):
         (folder / name).mkdir(exist_ok=True)
     total = settings.updates * settings.steps_per_update
-    with _own_random_state():
+    with own_random_state():
         learner = settings.method.build(
             settings.problem,
             settings.hyperparameters,
@@ -473,18 +462,3 @@ _BEST = "best/"
 
 def _without_prefix(arrays: Mapping[str, object], prefix: str) -> JsonObject:
     return {n.removeprefix(prefix): array for n, array in arrays.items() if n.startswith(prefix)}
-
-
-@contextlib.contextmanager
-def _own_random_state() -> Iterator[None]:
-    """Leave the caller's global generators and torch's thread count as they were."""
-    before = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-    threads = torch.get_num_threads()
-    torch.set_num_threads(_TORCH_THREADS)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        random.setstate(before[0])
-        np.random.set_state(before[1])  # noqa: NPY002
-        torch.set_rng_state(before[2])

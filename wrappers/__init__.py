@@ -5,6 +5,7 @@ The adapter lives in :mod:`oncogym.wrappers.sb3`, which needs the extra ``oncogy
 
 from oncogym.wrappers.dose_scale import DoseScale, VectorDoseScale
 from oncogym.wrappers.history import History, VectorHistory
+from oncogym.wrappers.measured_shield import MeasuredShield, VectorMeasuredShield
 from oncogym.wrappers.protocol_offset import ProtocolOffset, VectorProtocolOffset
 from oncogym.wrappers.reward import RewardWeights, VectorRewardWeights
 from oncogym.wrappers.safety import (
@@ -20,6 +21,7 @@ __all__ = [
     "DoseScale",
     "DoseShield",
     "History",
+    "MeasuredShield",
     "Multiplier",
     "ProtocolOffset",
     "RewardTerms",
@@ -28,6 +30,7 @@ __all__ = [
     "VectorDoseScale",
     "VectorDoseShield",
     "VectorHistory",
+    "VectorMeasuredShield",
     "VectorProtocolOffset",
     "VectorRewardTerms",
     "VectorRewardWeights",

@@ -18,6 +18,7 @@ from oncogym.core.json_types import JsonObject
 from oncogym.envs.therapy import TherapyTask
 from oncogym.wrappers.dose_scale import VectorDoseScale
 from oncogym.wrappers.history import VectorHistory
+from oncogym.wrappers.measured_shield import VectorMeasuredShield
 from oncogym.wrappers.protocol_offset import VectorProtocolOffset
 from oncogym.wrappers.reward import VectorRewardWeights
 from oncogym.wrappers.safety import VectorDoseShield, VectorSafetyPenalty
@@ -32,6 +33,7 @@ WRAPPERS: Mapping[str, type[RecordedVectorWrapper]] = {
         VectorDoseScale,
         VectorDoseShield,
         VectorHistory,
+        VectorMeasuredShield,
         VectorProtocolOffset,
         VectorRewardTerms,
         VectorRewardWeights,

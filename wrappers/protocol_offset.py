@@ -17,6 +17,7 @@ from oncogym.envs.protocols import Rule, Schedule
 from oncogym.envs.registry import treatment_of
 from oncogym.envs.therapy import TherapyTask
 from oncogym.wrappers.checks import require_bare
+from oncogym.wrappers.rule_along import RuleAlong
 from oncogym.wrappers.transforming import TransformingEnv, TransformingVectorEnv
 from oncogym.wrappers.transforms import Memory, Transform
 
@@ -37,13 +38,13 @@ def _scheduled(task: TherapyTask, schedule: Schedule) -> Rule:
     return Rule(schedule.label, partial(_follow, rows), memory=1)
 
 
-class _Offset(Transform):
+class _Offset(RuleAlong):
     """A protocol decides, an action moves its decision."""
 
     def __init__(
         self, task: TherapyTask, observation_space: Box, action_space: Box, rule: Rule, reach: float
     ) -> None:
-        self._task, self._rule, self._reach = task, rule, reach
+        self._reach = reach
         self._dtype = observation_space.dtype
         parts = action_space.shape[0]
         low, high = (
@@ -54,21 +55,12 @@ class _Offset(Transform):
             )
         )
         shown = Box(low.astype(self._dtype), high.astype(self._dtype), dtype=self._dtype.type)
-        super().__init__(shown, action_space)
-
-    def begin(self, lanes: int) -> Memory:
-        return {
-            "decided": np.zeros((lanes, *self.action_space.shape)),
-            "rule": np.full((lanes, self._rule.memory), np.nan),
-        }
+        super().__init__(task, shown, action_space, rule)
 
     def observe(
         self, memory: Memory, observation: NDArray[Any], started: NDArray[np.bool_]
     ) -> NDArray[Any]:
-        memory["rule"][started] = np.nan
-        actions, remembered = self._rule.actions(self._task, observation, memory["rule"])
-        memory["decided"][:] = np.clip(actions, 0.0, 1.0)
-        memory["rule"][:] = remembered
+        remembered = self.decide(memory, observation, started)
         # What a rule does not remember yet is NaN.
         parts = (observation, memory["decided"], np.nan_to_num(remembered))
         return np.concatenate(parts, axis=1, dtype=self._dtype)

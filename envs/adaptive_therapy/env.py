@@ -178,7 +178,7 @@ TREATMENT = Treatment(
                         "patients": 16,
                         "plan_patients": 12,
                         "plan_generations": 11,
-                        "training_steps": {"ppo": 1_000_000},
+                        "training_steps": {"ppo": 500_000, "cma_policy": 6_000_000},
                         "control": {
                             "budget": 128,
                             "population": 12,
@@ -190,10 +190,10 @@ TREATMENT = Treatment(
                         "plan_patients": 48,
                         "plan_generations": 31,
                         "control": {
-                            "budget": 96,
+                            "budget": 512,
                             "population": 12,
-                            "scenarios": 8,
-                            "replan_every": 4,
+                            "scenarios": 16,
+                            "replan_every": 2,
                         },
                     },
                 },

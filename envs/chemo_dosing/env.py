@@ -134,7 +134,7 @@ from __future__ import annotations
 
 from oncogym.envs.chemo_dosing.model import ChemoPatient
 from oncogym.envs.chemo_dosing.picture import picture, traces
-from oncogym.envs.chemo_dosing.protocols import PROTOCOLS
+from oncogym.envs.chemo_dosing.protocols import MEASURED_LIMIT, PROTOCOLS
 from oncogym.envs.chemo_dosing.provenance import CONSTANTS, LITERATURE
 from oncogym.envs.chemo_dosing.task import ChemoTask
 from oncogym.envs.cohort import LogNormal, standard_cohorts
@@ -177,12 +177,13 @@ TREATMENT = Treatment(
             baseline="source_uniform",
             effort=Effort(
                 algorithms=("ppo", "cma_policy"),
-                limits={"quick": {"training_steps": {"cma_policy": 24_000_000}}},
+                limits={"quick": {"training_steps": {"cma_policy": 12_000_000}}},
             ),
         ),
     ),
     cohorts=standard_cohorts(_NOMINAL, LogNormal(_NOMINAL, _VARIATION)),
     protocols=PROTOCOLS,
+    measured_limit=MEASURED_LIMIT,
     picture=picture,
     traces=traces,
     page=__doc__ or "",

@@ -204,3 +204,13 @@ PROTOCOLS: dict[str, ClinicalProtocol] = {
         {"observation": "full"},
     ),
 }
+
+#: What the last readings allow, with the margin of the rule above, chosen on validation. So fast a
+#: pace never binds; what is left is the cap.
+MEASURED_LIMIT = Rule(
+    "Largest dose by measured toxicity",
+    _capped_pacing,
+    "the toxicity peak of the nominal patient, drawn to each reading, stays under a margin",
+    settings={"speed": 1e6, "margin": 0.8, "weight": 0.5},
+    memory=2,
+)

@@ -252,12 +252,13 @@ _EFFORT = Effort(
     },
     limits={
         "quick": {
-            "patients": 16,
+            "patients": 8,
             "plan_patients": 12,
             # Two searches a course; one at each of the twenty decisions takes a minute a patient.
             "control": {"budget": 8, "population": 4, "scenarios": 4, "replan_every": 10},
             "plan_generations": 5,
-            "training_steps": {"ppo": 20_000},
+            "algorithms": ("ppo",),
+            "training_steps": {"ppo": 8_000},
             "own_plan_patients": 0,
         },
         "standard": {

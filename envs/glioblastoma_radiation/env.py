@@ -180,7 +180,7 @@ from oncogym.envs.cohort import Cohort, standard_cohorts
 from oncogym.envs.glioblastoma_radiation import step_kernels
 from oncogym.envs.glioblastoma_radiation.model import GlioblastomaPatient
 from oncogym.envs.glioblastoma_radiation.picture import picture, traces
-from oncogym.envs.glioblastoma_radiation.protocols import PROTOCOLS
+from oncogym.envs.glioblastoma_radiation.protocols import MEASURED_LIMIT, PROTOCOLS
 from oncogym.envs.glioblastoma_radiation.provenance import CONSTANTS, LITERATURE
 from oncogym.envs.glioblastoma_radiation.task import GlioblastomaTask
 from oncogym.envs.streams import STREAM_HELD_OUT
@@ -257,11 +257,12 @@ TREATMENT = Treatment(
             },
             evaluation_cohort="held_out",
             baseline="standard",
-            effort=Effort(algorithms=("ppo", "cma_policy")),
+            effort=Effort(algorithms=("ppo", "cma_policy"), control={"mean_share": 0.5}),
         ),
     ),
     cohorts={**standard_cohorts(_NOMINAL, _SAMPLER), _SLOW.name: _SLOW},
     protocols=PROTOCOLS,
+    measured_limit=MEASURED_LIMIT,
     picture=picture,
     traces=traces,
     page=__doc__ or "",

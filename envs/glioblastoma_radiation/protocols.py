@@ -84,3 +84,8 @@ PROTOCOLS: dict[str, ClinicalProtocol] = {
         memory=1,
     ),
 }
+
+#: What the last scan allows, with the share of ``greedy_95``, chosen on validation.
+MEASURED_LIMIT = _share_rule(
+    "Largest dose by the last scan", 0.95, "95 % of the safe dose of the last scan"
+)

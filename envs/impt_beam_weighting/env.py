@@ -196,7 +196,7 @@ from oncogym.envs.impt_beam_weighting.model import (
     SYSTEMATIC_SD,
     IMPTPatient,
 )
-from oncogym.envs.impt_beam_weighting.picture import picture, traces
+from oncogym.envs.impt_beam_weighting.picture import maps, picture, traces
 from oncogym.envs.impt_beam_weighting.protocols import PROTOCOLS
 from oncogym.envs.impt_beam_weighting.provenance import CONSTANTS, LITERATURE
 from oncogym.envs.impt_beam_weighting.task import IMPTTask
@@ -289,13 +289,13 @@ TREATMENT = Treatment(
             # A course of 30 fractions takes a millisecond.
             effort=Effort(
                 # So that plans for several futures take several generations, too.
-                control={"budget": 480, "population": 12, "scenarios": 4},
+                control={"budget": 480, "population": 12, "scenarios": 4, "mean_share": 0.5},
                 limits={
                     "quick": {
-                        "patients": 24,
+                        "patients": 12,
                         "plan_patients": 12,
                         "plan_generations": 10,
-                        "training_steps": {"ppo": 1_000_000},
+                        "training_steps": {"ppo": 500_000},
                         "control": {"budget": 384, "replan_every": 3},
                     },
                     "standard": {
@@ -327,6 +327,7 @@ TREATMENT = Treatment(
     protocols=PROTOCOLS,
     picture=picture,
     traces=traces,
+    maps=maps,
     page=__doc__ or "",
     provenance=CONSTANTS,
     literature=LITERATURE,

@@ -51,8 +51,8 @@ class Preset:
     def suited(self, variant: Variant) -> Preset:
         """The preset with the limits of an environment."""
         limits: dict[str, Any] = dict(variant.effort.limits.get(self.name, {}))
-        algorithms = self.algorithms or variant.effort.algorithms or (DEFAULT,)
-        return replace(self, algorithms=algorithms, **limits)
+        limited = limits.pop("algorithms", variant.effort.algorithms)
+        return replace(self, algorithms=self.algorithms or limited or (DEFAULT,), **limits)
 
 
 PRESETS = {
@@ -60,7 +60,7 @@ PRESETS = {
     for preset in (
         Preset(
             "quick",
-            patients=64,
+            patients=48,
             plan_patients=96,
             plan_generations=31,
             training_seeds=1,

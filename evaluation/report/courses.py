@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import heapq
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oncogym.agents.rollout import Rollout, rollout
 from oncogym.core.json_types import JsonObject
-from oncogym.envs.outcomes import Trace
+from oncogym.envs.outcomes import Map, Trace
 from oncogym.envs.problem import Problem
 from oncogym.evaluation.shards import Shard
 
 #: So many of an evaluation's patients are shown.
 PATIENTS = 12
+#: Of so many of them what the treatment left over a plane is shown, too: it takes more room.
+MAPPED = 4
 # Points of a curve at most, and the error that leaving out others may cause, as a share of its
 # range: less than the width of a drawn line.
 _POINTS = 240
@@ -34,11 +37,13 @@ class Courses:
         problem: Environment and patients.
         traces: The treatment's traces by agent, one list a patient.
         ends: Outcomes by agent, of these very courses.
+        maps: The treatment's maps by agent, one list a patient, of the first patients.
     """
 
     problem: Problem
     traces: dict[str, list[list[Trace]]]
     ends: dict[str, Rollout]
+    maps: dict[str, list[list[Map]]] = field(default_factory=dict)
 
     @classmethod
     def record(
@@ -52,13 +57,16 @@ class Courses:
             patients: How many of the first patients.
         """
         count = min(patients, len(problem.patients))
-        traces, ends = {}, {}
+        treatment = problem.treatment
+        traces, ends, maps = {}, {}, {}
         for name, agent in agents.items():
             shard = Shard.of(problem, agent, slice(0, count))
             task, whom = shard.task(), shard.problem
             ends[name] = rollout(task, shard.actor(task), whom.patients, whom.seeds)
-            traces[name] = [list(problem.treatment.traces(task, k)) for k in range(count)]
-        return cls(problem, traces, ends)
+            traces[name] = [list(treatment.traces(task, k)) for k in range(count)]
+            if treatment.maps is not None:
+                maps[name] = [list(treatment.maps(task, k)) for k in range(min(count, MAPPED))]
+        return cls(problem, traces, ends, maps)
 
     def of(self, patient: int) -> dict[str, list[Trace]]:
         """The traces of one patient by agent."""
@@ -81,6 +89,7 @@ class Courses:
         measures += [(metric.label, metric.unit) for metric in treatment.task.metrics]
         count = min((len(courses) for courses in self.traces.values()), default=0)
         about = self._about(count)
+        maps = [self.maps[name] for name in names if name in self.maps]
         return {
             "kind": "courses",
             "number": number,
@@ -93,6 +102,7 @@ class Courses:
                     "number": k,
                     "about": about[k],
                     **_panels([self.traces[name][k] for name in names]),
+                    **_maps([own[k] for own in maps if k < len(own)]),
                     "outcomes": [_outcome(self.ends[name], k) for name in names],
                     "success": [bool(self.ends[name].success[k]) for name in names],
                 }
@@ -128,11 +138,40 @@ def _panels(agents: Sequence[Sequence[Trace]]) -> JsonObject:
                 "events": t.events,
                 "limit": t.limit,
                 "limit_label": t.limit_label,
+                "shared": t.panel,
             }
             for t in samples.values()
         ],
         "courses": courses,
     }
+
+
+def _maps(agents: Sequence[Sequence[Map]]) -> JsonObject:
+    """The maps of one patient, and each agent's values of each, a byte a place."""
+    samples = agents[0] if agents else []
+    return {
+        "maps": [
+            {
+                "label": one.label,
+                "unit": one.unit,
+                "size": list(one.values.shape),
+                "extent": [round(float(edge), 3) for edge in one.extent],
+                "top": one.top,
+                "marks": dict(one.marks),
+                "outlines": {
+                    name: [np.round(piece, 2).tolist() for piece in pieces]
+                    for name, pieces in one.outlines.items()
+                },
+            }
+            for one in samples
+        ],
+        "images": [[_bytes(one) for one in own] for own in agents],
+    }
+
+
+def _bytes(one: Map) -> str:
+    shares = np.clip(one.values / one.top, 0.0, 1.0)
+    return base64.b64encode(np.round(255.0 * shares).astype(np.uint8).tobytes()).decode()
 
 
 def _points(trace: Trace) -> list[list[float | None]]:

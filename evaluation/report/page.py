@@ -46,6 +46,7 @@ _SCRIPTS = (
     "tabs.js",
     "groups.js",
     "losses.js",
+    "maps.js",
     "courses.js",
     "start.js",
 )

@@ -10,12 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from oncogym.envs.outcomes import Trace
+from oncogym.envs.outcomes import Trace, panels
 from oncogym.evaluation.report.charts import Chart, Curve, Lines, Losses, LossPanel, Ranges
 from oncogym.evaluation.report.labels import untyped
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 _PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
+# Of curves that share a panel.
+_STYLES = ("-", "--", ":", "-.", (0, (8, 3)), (0, (1, 4)))
 
 
 def _colours(names: Sequence[str]) -> dict[str, str]:
@@ -23,37 +25,39 @@ def _colours(names: Sequence[str]) -> dict[str, str]:
 
 
 def plot_courses(courses: Mapping[str, Sequence[Trace]], title: str) -> Figure:
-    """The course of one patient under each agent: one panel a quantity, one line an agent."""
-    first = next(iter(courses.values()))
+    """The course of one patient under each agent: a panel a quantity, a colour an agent.
+
+    Curves that share a panel differ in their lines; a legend names them.
+    """
     colours = _colours(list(courses))
+    shown = {agent: panels(traces) for agent, traces in courses.items()}
+    first = next(iter(shown.values()))
     figure = Figure(figsize=(9.0, 2.1 * len(first) + 0.8), dpi=100, layout="constrained")
     axes = np.atleast_1d(figure.subplots(len(first), 1))
-    follows = [*(trace.time_label for trace in first[1:]), ""]
-    for row, (axis, sample) in enumerate(zip(axes, first, strict=True)):
-        if row and sample.time_label == first[row - 1].time_label:
+    below = [traces[0].time_label for traces in first]
+    for row, (axis, together) in enumerate(zip(axes, first, strict=True)):
+        sample = together[0]
+        if row and sample.time_label == below[row - 1]:
             axis.sharex(axes[row - 1])
-        if sample.time_label != follows[row]:
+        if row + 1 == len(first) or sample.time_label != below[row + 1]:
             axis.set_xlabel(untyped(sample.time_label))
         else:
             axis.tick_params(labelbottom=False)
-        for number, (agent, traces) in enumerate(courses.items()):
-            trace = traces[row]
-            colour = colours[agent]
-            style = "-" if number < len(_PALETTE) else "--"
-            if trace.events:
-                # Agents are drawn side by side, or doses of the same day would hide each other.
-                shift = 0.12 * (number - 0.5 * (len(courses) - 1))
-                axis.vlines(trace.time + shift, 0.0, trace.values, color=colour, linewidth=2.0)
-                axis.plot([], [], color=colour, linestyle=style, label=untyped(agent))
-            else:
-                axis.plot(
-                    trace.time, trace.values, color=colour, linestyle=style, label=untyped(agent)
-                )
+        for number, (agent, own) in enumerate(shown.items()):
+            for curve, trace in enumerate(own[row]):
+                _draw_trace(axis, trace, colours[agent], number, len(shown), curve)
+            axis.plot([], [], color=colours[agent], linestyle=_style(number), label=untyped(agent))
         if sample.limit is not None:
             axis.axhline(sample.limit, color="tab:red", linestyle=":", linewidth=1.2)
         if sample.events:
             axis.set_ylim(bottom=0.0)
-        axis.set_ylabel(untyped(sample.label))
+        if sample.panel:
+            styles = [
+                axis.plot([], [], color="black", linestyle=_STYLES[k % len(_STYLES)])[0]
+                for k in range(len(together))
+            ]
+            axis.legend(styles, [untyped(trace.label) for trace in together], fontsize=7)
+        axis.set_ylabel(untyped(sample.panel or sample.label))
         axis.grid(alpha=0.25)
     figure.legend(
         *axes[0].get_legend_handles_labels(),
@@ -63,6 +67,21 @@ def plot_courses(courses: Mapping[str, Sequence[Trace]], title: str) -> Figure:
     )
     figure.suptitle(untyped(title))
     return figure
+
+
+def _style(agent: int) -> str:
+    return "-" if agent < len(_PALETTE) else "--"
+
+
+def _draw_trace(axis: Axes, trace: Trace, colour: str, agent: int, agents: int, curve: int) -> None:
+    """Draw one curve of one agent, the ``curve``-th of its panel."""
+    if trace.events:
+        # Agents are drawn side by side, or doses of the same day would hide each other.
+        shift = 0.12 * (agent - 0.5 * (agents - 1))
+        axis.vlines(trace.time + shift, 0.0, trace.values, color=colour, linewidth=2.0)
+        return
+    style = _STYLES[curve % len(_STYLES)] if trace.panel else _style(agent)
+    axis.plot(trace.time, trace.values, color=colour, linestyle=style)
 
 
 def plot_schedules(courses: Mapping[str, Sequence[Trace]], title: str) -> Figure:

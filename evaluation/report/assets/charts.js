@@ -3,7 +3,11 @@
 // The style sheet has the colours; further agents are dashed.
 const COLOURS = 8;
 const colour = index => `var(--c${index % COLOURS})`;
-const dash = index => ["", "7 3", "2 3", "9 3 2 3"][Math.floor(index / COLOURS) % 4];
+const DASHES = ["", "7 3", "2 3", "9 3 2 3", "14 4", "1 6"];
+const dash = index => DASHES[Math.floor(index / COLOURS) % 4];
+// Curves of one agent that share a panel.
+const dashOf = line => line.curve === undefined ? dash(line.agent)
+  : DASHES[line.curve % DASHES.length];
 const MARGIN = { left: 56, right: 24, top: 24, bottom: 38 };
 
 function make(tag, attributes = {}, ...children) {
@@ -267,7 +271,7 @@ function panel(parent, options, moved) {
       pen = "L";
     });
     svg.append(draw("path", { class: "curve", d: path, style,
-      "stroke-dasharray": dash(line.agent) }));
+      "stroke-dasharray": dashOf(line) }));
     if (line.time.length === 1 && line.low) {
       svg.append(draw("line", { x1: x(line.time[0]), x2: x(line.time[0]), y1: y(line.low[0]),
         y2: y(line.high[0]), style, "stroke-width": 2 }));

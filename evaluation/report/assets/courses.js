@@ -58,18 +58,24 @@ DRAWERS.courses = (parent, env) => {
       (axes[one.time] ||= []).push(...times);
     });
     const cursors = [];
-    patient.panels.forEach((one, k) => {
-      const lines = agents.filter(i => patient.courses[i][k]).map(agent => ({
-        agent, name: env.agents[agent].label, events: one.events,
-        time: patient.courses[agent][k][0], values: patient.courses[agent][k][1] }));
-      const put = panel(stage, { width, height: one.events ? 160 : 200, lines, limit: one.limit, limitLabel: one.limit_label,
-        xRange: range(axes[one.time], 0.01), xLabel: one.time, yLabel: one.label },
+    for (const together of sharing(patient.panels)) {
+      const one = patient.panels[together[0]], several = together.length > 1;
+      const lines = agents.flatMap(agent => together.filter(k => patient.courses[agent][k])
+        .map((k, curve) => ({
+          agent, events: one.events, curve: one.shared ? curve : undefined,
+          name: env.agents[agent].label + (one.shared ? `, ${patient.panels[k].label}` : ""),
+          time: patient.courses[agent][k][0], values: patient.courses[agent][k][1] })));
+      const put = panel(stage, { width, height: one.events ? 160 : several ? 260 : 200, lines,
+        limit: one.limit, limitLabel: one.limit_label, xRange: range(axes[one.time], 0.01),
+        xLabel: one.time, yLabel: one.shared || one.label },
         // The other panels on the same axis follow.
         (time, self) => cursors.forEach(([axis, other]) => {
           if (other !== self && axis === one.time) other(time, false);
         }));
       cursors.push([one.time, put]);
-    });
+      if (one.shared) stage.append(keyOfCurves(together.map(k => patient.panels[k].label)));
+    }
+    if (patient.maps.length) stage.append(mapsOf(patient, agents, env, width));
     outcomes.replaceChildren(table(patient, agents));
   }
 

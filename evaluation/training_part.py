@@ -1,0 +1,113 @@
+"""A training run as a part of a study: what its policy does to patients whom it never met."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from oncogym.agents.agent import what_is_seen
+from oncogym.core.json_types import JsonObject
+from oncogym.envs.problem import Problem
+from oncogym.evaluation.harness import evaluate_problem, resolve
+from oncogym.evaluation.statistics import Interval, hierarchical_difference
+
+#: What is kept of each patient.
+SCORES = ("return", "success", "cost")
+
+
+def scores_of(problem: Problem, agent: object) -> JsonObject:
+    """:data:`SCORES` of each patient of a problem under an agent, as lists."""
+    results = evaluate_problem(problem, {"agent": agent})
+    return {name: results[name].tolist() for name in SCORES}
+
+
+def train_and_score(
+    *,
+    env: str,
+    algorithm: str,
+    seed: int,
+    steps: int | None,
+    lanes: int | None,
+    wrappers: Sequence[Mapping[str, object]] | None,
+    options: Mapping[str, object],
+    cohort: str | None,
+    patients: int,
+    patients_seed: int,
+    last: bool,
+    progress: bool = False,
+) -> JsonObject:
+    """Train with the settings of the algorithm's file, and treat patients with the policy.
+
+    Args:
+        env: Registered id.
+        algorithm: Name of the learning algorithm.
+        seed: Seed of the run.
+        steps, lanes: Of the run; ``None`` for those of the file.
+        wrappers: Wrappers around the lanes, innermost first; ``None`` for those of the file.
+        options: Options of the environment on top of its own, in training and evaluation.
+        cohort: Who is treated; ``None`` for the evaluation cohort.
+        patients, patients_seed: How many of them, and their chance.
+        last: Take the policy at the end of training instead of the one with the highest return on
+            validation, which would favour those that break a limit.
+        progress: Show a bar on standard error.
+
+    Returns:
+        ``decisions`` of the run, what the policy ``sees``, and :data:`SCORES`, the plain ones: what
+        a wrapper does to rewards counts in training only.
+    """
+    from oncogym.training.runs import train
+
+    problem = resolve(env, cohort=cohort, patients=patients, seed=patients_seed, options=options)
+    with tempfile.TemporaryDirectory() as folder:
+        run = train(
+            env,
+            algorithm,
+            out=Path(folder) / "run",
+            steps=steps,
+            seed=seed,
+            lanes=lanes,
+            options=options,
+            wrappers=wrappers,
+            hyperparameters={"evaluations": 1} if last else None,
+            progress=progress,
+        )
+        agent = run.agent()
+        return {
+            "decisions": run.steps,
+            "sees": what_is_seen(agent, problem.kept_task(1)),
+            **scores_of(problem, agent),
+        }
+
+
+def mean_over(runs: Sequence[Mapping[str, Sequence[float]]], name: str) -> Interval:
+    """Mean of a score with its 95 % interval over training seeds and patients.
+
+    Args:
+        runs: Runs that differ in their seed only, on the same patients.
+        name: One of :data:`SCORES`.
+    """
+    values = np.array([run[name] for run in runs], np.float64)
+    return hierarchical_difference(values, np.zeros(values.shape[1]))
+
+
+def require_each_once(name: str, values: Sequence[object]) -> None:
+    """Refuse an empty list, or one that names something twice.
+
+    Raises:
+        ValueError: It is such a list.
+    """
+    if not values or len(set(values)) < len(values):
+        raise ValueError(f"{name} are {list(values)}; allowed: at least one, each once")
+
+
+def add_training_arguments(parser: argparse.ArgumentParser, steps: int | None = None) -> None:
+    """Add what decides a training run; ``steps`` by default, or the tuned number."""
+    usual = "the tuned number" if steps is None else f"{steps}"
+    parser.add_argument(
+        "--steps", type=int, default=steps, help=f"decisions of a run, by default {usual}"
+    )
+    parser.add_argument("--lanes", type=int, help="treatments in parallel, by default the tuned")
