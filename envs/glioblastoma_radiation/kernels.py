@@ -290,12 +290,11 @@ def rates_of(patient, settings):
 
 
 @inlined
-def untreated_step(cells, a, b, hi, lam, gain, settings):
+def untreated_step(cells, a, b, hi, nodes, lam, gain, mirror, sphere):
     """One step without a dose; returns the new window."""
-    nodes = int(settings.nodes)
-    if settings.sphere > 0.0:
+    if sphere:
         return radial_step(cells, a, b, hi, nodes, -1, lam, gain, gain)
-    return plain_step(cells, a, b, hi, nodes, lam, gain, settings.mirror > 0.0)
+    return plain_step(cells, a, b, hi, nodes, lam, gain, mirror)
 
 
 @njit(cache=True, error_model="numpy")
@@ -309,15 +308,17 @@ def detect(cells, tumour, patient, settings, max_days):
         max_days: Longest growth [d].
     """
     lam, gain = rates_of(patient, settings)
-    nodes, dx = int(settings.nodes), settings.dx
+    # Numbers of a record are read anew after each store into the cells: not within the loop.
+    nodes, dx, per_day = int(settings.nodes), settings.dx, int(settings.per_day)
+    mirror, sphere = settings.mirror > 0.0, settings.sphere > 0.0
     tumour.side, tumour.end, tumour.day = 0.0, -1.0, -1.0
     a, b = row_of(tumour, settings)
     hi = initial_row(cells, a, nodes, dx)
     first = int(math.floor(DETECTION_RADIUS / dx + _EPS))
     goal = DETECTION_RADIUS * (1.0 - 1e-12)
     for day in range(1, int(max_days) + 1):
-        for _ in range(int(settings.per_day)):
-            hi = untreated_step(cells, a, b, hi, lam, gain, settings)
+        for _ in range(per_day):
+            hi = untreated_step(cells, a, b, hi, nodes, lam, gain, mirror, sphere)
             a, b = b, a
         # An untreated profile falls monotonically, so one cell tells whether to look.
         if cells[a + first] >= T1_LEVEL:
@@ -337,7 +338,8 @@ def let_grow(cells, tumour, patient, settings, until):
     """
     lam, gain = rates_of(patient, settings)
     dx, interpolate = settings.dx, settings.interpolate > 0.0
-    per_day = int(settings.per_day)
+    nodes, per_day = int(settings.nodes), int(settings.per_day)
+    mirror, sphere = settings.mirror > 0.0, settings.sphere > 0.0
     a, b = row_of(tumour, settings)
     hi, p, bound, day = int(tumour.window), int(tumour.edge1), tumour.bound1, int(tumour.day)
     start, last = a, int(until)
@@ -345,7 +347,7 @@ def let_grow(cells, tumour, patient, settings, until):
     quality, when = 0.0, -1.0
     while day < last and when < 0.0:
         for part in range(per_day):
-            hi = untreated_step(cells, a, b, hi, lam, gain, settings)
+            hi = untreated_step(cells, a, b, hi, nodes, lam, gain, mirror, sphere)
             p, bound = follow(cells, a, b, p, bound, hi, gain, T1_LEVEL)
             a, b = b, a
             far = (p + 1) * dx >= goal

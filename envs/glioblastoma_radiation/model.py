@@ -503,7 +503,11 @@ def simulate(
     named = records_of(days[: last + 1], records.DAY)
     return GlioblastomaResult(
         **scalars,
-        **{name: named[name].copy() for name in names_of(records.DAY)},
+        t1_radius=named["t1_radius"],
+        t2_radius=named["t2_radius"],
+        dose=named["dose"],
+        field_radius=named["field_radius"],
+        safe_dose=named["safe_dose"],
         day=grown + np.arange(last + 1, dtype=np.float64),
         x=x,
         density=history[: last + 1] * row[0, 2] if density else None,

@@ -184,9 +184,9 @@ def observe(cells, state, settings, seen):
     if settings.observation == SEE_ROW:
         _show_cells(cells, state, settings, seen, settings.scale)
         return
-    _show_scalars(state, settings, record_at(seen, 0, SEEN))  # type: ignore[var-annotated]
+    _show_scalars(state, settings, record_at(seen, 0, SEEN))
     if settings.observation == SEE_SCANS:
-        scanned = record_at(seen, 0, SCANNED)  # type: ignore[var-annotated]
+        scanned = record_at(seen, 0, SCANNED)
         scanned.since_scan = min((state.day - state.scan_day) / settings.scan_interval, 1.0)
     else:
         _show_cells(cells, state, settings, seen[_HEADER:], 1.0)

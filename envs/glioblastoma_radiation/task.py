@@ -336,17 +336,17 @@ class GlioblastomaTask(TherapyTask):
 
     def _grow(self, lanes: NDArray[np.intp]) -> None:
         """Growth of the patients of ``lanes`` on the source's grid, that of the first one once."""
-        if not len(lanes):
-            return
-        rows = self.patients[lanes]
-        same = (rows == rows[0]).all(axis=1)
-        same[0] = False
-        new = lanes[~same] if same.any() else lanes
+        new, same = lanes, lanes[:0]
+        if len(lanes) > 1:
+            rows = self.patients[lanes]
+            equal = (rows == rows[0]).all(axis=1)
+            equal[0] = False
+            new, same = lanes[~equal], lanes[equal]
         prepare = self._choose(kernel.prepare_lanes, kernel.prepare_lanes_parallel, len(new))
         prepare(new, self.patients, self._no_taps, self._settings, self._starts, self._start_rows)
-        if len(new) < len(lanes):
-            self._starts[lanes[same]] = self._starts[lanes[0]]
-            self._start_rows[lanes[same]] = self._start_rows[lanes[0]]
+        if len(same):
+            self._starts[same] = self._starts[lanes[0]]
+            self._start_rows[same] = self._start_rows[lanes[0]]
 
     def _computed_accurately(self, rows: Floats) -> NDArray[np.bool_]:
         """Which patients ``(k, fields)`` are computed by the accurate solver."""
