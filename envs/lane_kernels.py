@@ -35,8 +35,13 @@ from oncogym.envs.source_digest import digest_of
 from oncogym.envs.unowned import unowned
 
 #: What the scalar function gets of an array: the lane's number of ``(lanes,)``, the lane's row of
-#: ``(lanes, …)``, the lane's column of ``(…, lanes)``, or all of it.
-ITEM, ROW, COLUMN, WHOLE = "item", "row", "column", "whole"
+#: ``(lanes, …)``, the lane's column of ``(…, lanes)``, all of it, or a row of the result, of which
+#: there is one for each lane asked for.
+ITEM, ROW, COLUMN, WHOLE, SHOWN_ROW = "item", "row", "column", "whole", "shown row"
+
+
+# Where the loop over active lanes calls what happens in the others.
+_IDLE = "idle"
 
 
 class Shared:
@@ -128,7 +133,7 @@ def over_lanes(function, *, returns=(), **arrays):
         function: What happens in one lane; its parameters are those of ``arrays``, in order.
         returns: Names of arrays ``(lanes,)`` that receive what it returns.
         **arrays: What it gets of each array: a record (the lane's row), :class:`Shared`,
-            :class:`Shown`, ``ITEM``, ``ROW``, ``COLUMN`` or ``WHOLE``.
+            :class:`Shown`, ``ITEM``, ``ROW``, ``COLUMN``, ``WHOLE`` or ``SHOWN_ROW``.
 
     Returns:
         The serial and the parallel loop, ``…_lanes`` and ``…_lanes_parallel``.
@@ -137,13 +142,15 @@ def over_lanes(function, *, returns=(), **arrays):
     return _compile(function, "lanes", head, arrays, returns)
 
 
-def over_active(function, *, returns=(), **arrays):
+def over_active(function, *, idle=None, returns=(), **arrays):
     """Loops ``(active, *arrays)`` over the lanes of a mask ``(lanes,)``.
 
     Other lanes get zeros where results are :class:`Scored`, and in the arrays of ``returns``.
 
     Args:
         function, returns, **arrays: As in :func:`over_lanes`.
+        idle: What happens in the other lanes, if anything; its parameters are some of those of
+            ``function``, by name.
     """
     clear = []
     for name, role in arrays.items():
@@ -153,6 +160,8 @@ def over_active(function, *, returns=(), **arrays):
                 f"            {name}[lane, column] = 0.0",
             ]
     clear += [f"        {name}[lane] = False" for name in returns]
+    if idle is not None:
+        clear.append(_IDLE)
     head = [
         "for number in prange(active.shape[0]):",
         "    lane = row = np.int64(number)",
@@ -160,10 +169,10 @@ def over_active(function, *, returns=(), **arrays):
         *(clear or ["        pass"]),
         "        continue",
     ]
-    return _compile(function, "active", head, arrays, returns)
+    return _compile(function, "active", head, arrays, returns, idle)
 
 
-def _compile(function, first, head, arrays, returns):
+def _compile(function, first, head, arrays, returns, idle=None):
     """The loops of a scalar function, as source: numba cannot make its ``prange`` of ``*args``."""
     own = {"np": np, "prange": prange, "body": inlined(function), "unowned": unowned}
     own |= {"record_at": record_at, "row_at": row_at, "column_at": column_at}
@@ -180,6 +189,11 @@ def _compile(function, first, head, arrays, returns):
             before.append(f"{name} = unowned({name})")
     targets = ", ".join(f"{name}[lane]" for name in returns)
     call = f"{targets}{' = ' if targets else ''}body({', '.join(given)})"
+    if idle is not None:
+        own["idle"] = inlined(idle)
+        taken = dict(zip(_parameters(function), given, strict=True))
+        call_idle = f"        idle({', '.join(taken[name] for name in _parameters(idle))})"
+        head = [call_idle if line == _IDLE else line for line in head]
     own["stamp"] = digest_of(function.__module__)
     # An expression keeps the digest in the closure, and so in the key of numba's cache.
     text = "\n".join(f"        {line}" for line in ["stamp", *before, *head, f"    {call}"])
@@ -200,11 +214,21 @@ def _compile(function, first, head, arrays, returns):
     return tuple(loops)
 
 
+def _parameters(function):
+    """Names of a function's parameters."""
+    return function.__code__.co_varnames[: function.__code__.co_argcount]
+
+
 def _taken(name, role, own):
     """Source of what the scalar function gets of an array."""
     if isinstance(role, str):
-        return {ITEM: f"{name}[lane]", ROW: f"row_at({name}, lane)", WHOLE: name,
-                COLUMN: f"column_at({name}, lane)"}[role]  # fmt: skip
+        return {
+            ITEM: f"{name}[lane]",
+            ROW: f"row_at({name}, lane)",
+            COLUMN: f"column_at({name}, lane)",
+            WHOLE: name,
+            SHOWN_ROW: f"row_at({name}, row)",
+        }[role]
     own[f"{name}_record"] = role if isinstance(role, np.dtype) else role.record
     at = "0" if isinstance(role, Shared) else "row" if isinstance(role, Shown) else "lane"
     return f"record_at({name}, {at}, {name}_record)"

@@ -10,10 +10,13 @@ import pytest
 from oncogym.envs import chemo_dosing, records
 from oncogym.envs.chemo_dosing import records as chemo
 from oncogym.envs.chemo_dosing.task import ChemoTask
+from oncogym.envs.glioblastoma_radiation import records as glioblastoma
+from oncogym.envs.glioblastoma_radiation.task import GlioblastomaTask
 from oncogym.envs.lane_kernels import (
     COLUMN,
     ITEM,
     ROW,
+    SHOWN_ROW,
     WHOLE,
     Scored,
     Shared,
@@ -44,8 +47,20 @@ def look(cell, seen):
     seen.gain, seen.loss = cell.age, cell.marks[1]
 
 
+def rest(cell, history, rule):
+    """Only grow older."""
+    cell.age += rule.pace
+    history[0] = cell.age
+
+
+def show(cell, seen):
+    """Show a cell in a plain row."""
+    seen[1] = cell.age
+
+
 LIVE = over_active(
     live,
+    idle=rest,
     actions=ROW,
     cells=CELL,
     history=COLUMN,
@@ -56,6 +71,7 @@ LIVE = over_active(
     returns=("over", "second"),
 )
 LOOK = over_lanes(look, cells=CELL, seen=Shown(SCORE))
+SHOW = over_lanes(show, cells=CELL, seen=SHOWN_ROW)
 
 
 def live_once(loop, cells):
@@ -74,15 +90,17 @@ def test_a_scalar_function_becomes_loops_over_lanes(number):
     cells = records.make_rows(4, CELL)
     cells[:, 0] = 1.0
     history, scores, over, second = live_once(LIVE[number], cells)
-    # age 1 + 2 action[0]; the third lane is not active: it stays, its results are zeros
-    assert cells.tolist() == [[1, 0, 100], [5, 0, 101], [1, 0, 0], [13, 0, 103]]
-    assert history.tolist() == [[7, 7, 7, 7], [1, 5, 7, 13]]
+    # age 1 + 2 action[0]; the third lane is not active: it rests, its results are zeros
+    assert cells.tolist() == [[1, 0, 100], [5, 0, 101], [3, 0, 0], [13, 0, 103]]
+    assert history.tolist() == [[7, 7, 3, 7], [1, 5, 7, 13]]
     assert scores.tolist() == [[1, -1], [5, -3], [0, 0], [13, -7]]
     assert over.tolist() == [False, False, False, True]
     assert second.tolist() == [False, False, False, False]
     seen = np.zeros((2, 2), np.float32)
     LOOK[number](np.array([3, 1]), cells, seen)
     assert seen.tolist() == [[13, 103], [5, 101]]
+    SHOW[number](np.array([2, 1]), cells, seen)
+    assert seen.tolist() == [[13, 3], [5, 5]]
 
 
 def test_a_loop_refuses_rows_of_another_width():
@@ -142,27 +160,38 @@ def test_records_are_packed_and_read_by_name():
         records.check_order("outcome", ["pace"], RULE)
 
 
-#: Result array, what its columns are called, and the record that names them.
+#: Result array, what its columns are called, and the record that names them, of each task.
 RESULTS = {
-    "observation": ("observed number", chemo.OBSERVATION),
-    "reward_terms": ("reward term", chemo.TERMS),
-    "costs": ("cost", chemo.COSTS),
-    "outcome": ("outcome", chemo.OUTCOME),
+    ChemoTask: {
+        "observation": ("observed number", chemo.OBSERVATION),
+        "reward_terms": ("reward term", chemo.TERMS),
+        "costs": ("cost", chemo.COSTS),
+        "outcome": ("outcome", chemo.OUTCOME),
+    },
+    GlioblastomaTask: {
+        "observation": ("observed number", glioblastoma.SEEN),
+        "reward_terms": ("reward term", glioblastoma.TERMS),
+        "costs": ("cost", glioblastoma.COSTS),
+        "outcome": ("outcome", glioblastoma.OUTCOME),
+    },
 }
 
 
-@pytest.mark.parametrize("array", RESULTS)
-def test_a_number_that_a_kernel_forgets_is_an_error_that_names_it(array):
+@pytest.mark.parametrize(
+    ("kind", "array"),
+    [(kind, array) for kind, arrays in RESULTS.items() for array in arrays],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_a_number_that_a_kernel_forgets_is_an_error_that_names_it(kind, array):
     """For each of them in turn, a step that writes all but this one."""
-    what, record = RESULTS[array]
-    names = records.names_of(record)
-    for column, name in enumerate(names):
+    what, record = RESULTS[kind][array]
+    for column, name in enumerate(records.names_of(record)):
 
-        class Forgetful(ChemoTask):
+        class Forgetful(kind):
             def _advance_lanes(self, actions, active, result, column=column):
                 written = getattr(result, array).copy()
                 super()._advance_lanes(actions, active, result._replace(**{array: written}))
-                kept = np.arange(len(names)) != column
+                kept = np.arange(written.shape[1]) != column
                 getattr(result, array)[:, kept] = written[:, kept]
 
         task = Forgetful(2)
@@ -170,6 +199,20 @@ def test_a_number_that_a_kernel_forgets_is_an_error_that_names_it(array):
         task.reset(np.arange(2), task.patients.copy(), keys, keys)
         with pytest.raises(UnwrittenError, match=f"Forgetful left {what} '{name}' of row 0"):
             task.step(np.full((2, 1), 0.1), np.ones(2, np.bool_))
+
+
+def test_results_and_descriptions_of_radiation_come_from_its_records():
+    assert GlioblastomaTask.reward_terms == records.names_of(glioblastoma.TERMS)
+    assert GlioblastomaTask.costs == records.names_of(glioblastoma.COSTS)
+    assert tuple(m.name for m in GlioblastomaTask.metrics) == records.names_of(glioblastoma.OUTCOME)
+    for observation, record, more in (
+        ("full", glioblastoma.SEEN, 201),
+        ("measurable", glioblastoma.SCANNED, 0),
+    ):
+        task = GlioblastomaTask(1, observation=observation)
+        assert task.observed == records.names_of(record)
+        assert task.observation_space.shape == (len(task.observed) + more,)
+    assert GlioblastomaTask(1, observation="density").observed == ()
 
 
 def test_results_and_descriptions_of_chemotherapy_come_from_its_records():

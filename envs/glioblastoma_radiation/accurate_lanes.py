@@ -8,14 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from oncogym.envs.glioblastoma_radiation import accurate_kernels, split_kernels
+from oncogym.envs.glioblastoma_radiation import records, split_kernels
 from oncogym.envs.glioblastoma_radiation import step_kernels as kernel
 from oncogym.envs.glioblastoma_radiation.kernels import largest_time_step
+from oncogym.envs.records import records_of
 from oncogym.envs.therapy import Floats, StepResult
 
 #: Step of the accurate solver [d] and its largest cell [mm].
 ACCURATE_STEP = 0.25
 ACCURATE_CELL = 0.25
+_STEPS = round(1.0 / ACCURATE_STEP)  # a day
 # Least width of a front, sqrt(D/rho), that the grid of 1 mm resolves [mm]: below it, fronts on the
 # grid run faster than they should, by up to 11 % at this width.
 _LEAST_FRONT = 0.5
@@ -49,7 +51,8 @@ def beyond_source_grid(rows: Floats) -> NDArray[np.bool_]:
 class _Course:
     """Density of one lane: at detection, and now."""
 
-    dx: float
+    settings: Floats
+    """Those of the task, with the numerics of this lane."""
     taps: Floats
     start: Floats
     row: Floats
@@ -82,15 +85,15 @@ class AccurateLanes:
             self._courses.pop(lane, None)
 
     def prepare(
-        self, lanes: NDArray[np.intp], patients: Floats, cfg: Floats, starts: Floats
+        self, lanes: NDArray[np.intp], patients: Floats, settings: Floats, starts: Floats
     ) -> None:
         """Growth stage and untreated death of the patients of ``lanes``, equal ones once.
 
         Args:
             lanes: Lanes ``(k,)``.
             patients: Patient rows ``(lanes, fields)``.
-            cfg: Options of the task, a row for the kernels.
-            starts: Where growth stages are written, a row a lane.
+            settings: Options of the task, a record.
+            starts: Where growth stages are written, a record a lane.
         """
         done: dict[bytes, int] = {}
         for lane in lanes.tolist():
@@ -100,79 +103,111 @@ class AccurateLanes:
                 other = self._courses[same]
                 starts[lane] = starts[same]
                 self._courses[lane] = _Course(
-                    other.dx, other.taps, other.start, np.empty_like(other.start)
+                    other.settings, other.taps, other.start, np.empty_like(other.start)
                 )
                 continue
             dx, cells = accurate_grid(patient[0], ACCURATE_STEP, self._length)
+            own = settings.copy()
+            options = records_of(own, records.SETTINGS)
+            options["accurate"], options["dx"], options["dt"] = 1.0, dx, ACCURATE_STEP
+            options["per_day"], options["nodes"], options["width"] = _STEPS, cells, cells
             taps = split_kernels.heat_kernel(patient[0], ACCURATE_STEP, dx)
             row = np.zeros(cells)
-            accurate_kernels.start_patient(lane, row, taps, dx, ACCURATE_STEP, patient, cfg, starts)
-            self._courses[lane] = _Course(dx, taps, row, np.empty_like(row))
+            kernel.prepare_one(np.array([lane]), patients, taps, own, starts, row)
+            self._courses[lane] = _Course(own, taps, row, np.empty_like(row))
 
     def start(
-        self, lane: int, cfg: Floats, starts: Floats, state: Floats, seeds: NDArray[np.uint64],
-        episodes: NDArray[np.uint64], dose_log: Floats,
-    ) -> None:  # fmt: skip
-        """Put a lane at the day of detection.
+        self,
+        lanes: NDArray[np.intp],
+        starts: Floats,
+        state: Floats,
+        seeds: NDArray[np.uint64],
+        episodes: NDArray[np.uint64],
+        given: Floats,
+    ) -> None:
+        """Put lanes at the day of detection.
 
         Args:
-            lane: The lane.
-            cfg: Options of the task.
-            starts: Growth stages, a row a lane.
+            lanes: Lanes ``(k,)``.
+            starts: Growth stages, a record a lane.
             state: State of each lane, changed in place.
             seeds, episodes: Random keys ``(lanes,)``.
-            dose_log: Doses of each lane [Gy], changed in place.
+            given: Doses of each lane [Gy], changed in place.
         """
-        course = self._courses[lane]
-        course.row[:] = course.start
-        kernel.begin_course(lane, cfg, starts, state, dose_log)
-        accurate_kernels.first_look(lane, course.row, course.dx, state, cfg, seeds, episodes)
+        for lane in lanes.tolist():
+            course = self._courses[lane]
+            kernel.start_one(
+                np.array([lane]),
+                course.row,
+                course.start,
+                starts,
+                state,
+                seeds,
+                episodes,
+                given,
+                course.settings,
+            )
 
-    def observe(
-        self, lane: int, number: int, state: Floats, cfg: Floats, out: NDArray[np.float32]
-    ) -> None:
-        """Write the observation of a lane into ``out[number]``.
+    def observe(self, lane: int, state: Floats, seen: NDArray[np.float32]) -> None:
+        """Write the observation of a lane into ``seen`` ``(1, numbers)``.
 
         Args:
             lane: The lane.
-            number: Row of ``out``.
             state: State of each lane.
-            cfg: Options of the task.
-            out: Observations, one row of which is written.
+            seen: The observation, written.
         """
         course = self._courses[lane]
-        accurate_kernels.observe_row(lane, number, course.row, course.dx, state, cfg, out)
+        kernel.observe_one(np.array([lane]), course.row, state, course.settings, seen)
 
     def step(
-        self, actions: Floats, active: NDArray[np.bool_], cfg: Floats, state: Floats,
-        patients: Floats, seeds: NDArray[np.uint64], episodes: NDArray[np.uint64],
-        dose_log: Floats, result: StepResult,
-    ) -> None:  # fmt: skip
+        self,
+        actions: Floats,
+        active: NDArray[np.bool_],
+        state: Floats,
+        patients: Floats,
+        given: Floats,
+        seeds: NDArray[np.uint64],
+        episodes: NDArray[np.uint64],
+        result: StepResult,
+    ) -> None:
         """Advance the active ones of these lanes by one decision; the others are observed.
 
         Args:
             actions: Fractions in [0, 1], a row a lane.
             active: Which lanes advance ``(lanes,)``.
-            cfg: Options of the task.
             state: State of each lane, changed in place.
             patients: Patient rows ``(lanes, fields)``.
+            given: Doses of each lane [Gy], changed in place.
             seeds, episodes: Random keys ``(lanes,)``.
-            dose_log: Doses of each lane [Gy], changed in place.
-            result: What the step gives; rows of these lanes are written.
+            result: What the step gives; rows of the active ones of these lanes are written, and the
+                observations of all.
         """
         for lane, course in self._courses.items():
             if not active[lane]:
-                self.observe(lane, lane, state, cfg, result.observation)
+                self.observe(lane, state, result.observation[lane : lane + 1])
                 continue
-            accurate_kernels.advance(
-                lane, course.row, course.taps, course.dx, ACCURATE_STEP, actions, cfg, state,
-                patients, seeds, episodes, dose_log, result.observation, result.reward_terms,
-                result.costs, result.terminated, result.truncated, result.outcome, result.success,
-            )  # fmt: skip
+            kernel.advance_one(
+                np.array([lane]),
+                course.row,
+                course.taps,
+                actions,
+                state,
+                patients,
+                given,
+                seeds,
+                episodes,
+                course.settings,
+                result.observation,
+                result.reward_terms,
+                result.costs,
+                result.outcome,
+                result.terminated,
+                result.truncated,
+                result.success,
+            )
 
     def density(self, lane: int, nodes: int) -> Floats:
         """Density of a lane as a share of the carrying capacity at 0, 1, 2, … mm ``(nodes,)``."""
         course = self._courses[lane]
-        return np.array(
-            [accurate_kernels.density_at(course.row, course.dx, float(x)) for x in range(nodes)]
-        )
+        dx = float(records_of(course.settings, records.SETTINGS)["dx"])
+        return np.array([split_kernels.density_at(course.row, dx, float(x)) for x in range(nodes)])

@@ -6,8 +6,8 @@ The density is kept as a share of the carrying capacity, ``w = c/K``, at nodes `
 
 A row holds ``nodes`` cells and a padding of zeros up to :func:`row_width`, so that the inner loops
 run over whole blocks of 16 cells and compile to vector instructions. Two rows a tumour: each step
-reads one and writes the other. Rows are passed as a flat array ``cells`` and offsets ``a``, ``b``
-into it, see :mod:`oncogym.envs.unowned`.
+reads one and writes the other. Rows are passed as one array ``cells``
+and offsets ``a``, ``b`` into it: a view of a row would cost more than a step takes.
 
 *Active window.* Cells beyond ``hi`` are exactly 0. The front of ``w`` may advance one cell a step;
 it does so when the value there exceeds ``TAIL``. The scheme is monotone (see
@@ -15,24 +15,17 @@ it does so when the value there exceeds ``TAIL``. The scheme is monotone (see
 than ``(1 + rho dt)**n``: over 600 days at rho = 0.03/d the density is low by at most
 600 * 5e7 * ``TAIL`` = 3e-20 of K anywhere.
 
-A *patient* is a float64 row in the order of ``PARAMETERS``. Nothing is validated here; ``model.py``
-does that. A kernel file: it imports nothing but numpy, numba, math and other kernel files.
+Records: ``records.py``; a *tumour* is any record with the fields of ``TUMOUR``. Nothing is
+validated here; ``model.py`` does that. A kernel file: it imports nothing but numpy, numba, math,
+records and other kernel files.
 """
 
 import math
 
-import numpy as np
-from numba import njit, prange
+from numba import njit
 
-from oncogym.envs.unowned import unowned
+from oncogym.envs.lane_kernels import inlined
 
-PARAMETERS = (
-    "diffusion",  # D, mm^2/d
-    "proliferation",  # rho, 1/d
-    "carrying_capacity",  # K, cells/mm^3
-    "alpha",  # 1/Gy
-    "alpha_beta",  # Gy
-)
 T1_LEVEL = 0.80  # share of K that contrast-enhanced T1 imaging shows
 T2_LEVEL = 0.16  # share of K that T2 imaging shows
 DETECTION_RADIUS = 15.0  # T1 radius at diagnosis, mm
@@ -41,24 +34,6 @@ LEFTOVER = 0.1  # Gy; a smaller rest of the total dose ends the therapy and is n
 TAIL = 1e-30
 
 KILL_MAP, KILL_RATE, KILL_LQ = range(3)
-
-# Columns of the outcome of one simulated plan.
-(
-    DEATH_DAY,
-    DIED,
-    THERAPY_DAYS,
-    VIOLATIONS,
-    EXCESS,
-    TOTAL_DOSE,
-    PEAK_DOSE,
-    QUALITY_DAYS,
-    BOUNDARY,
-) = range(9)
-OUTCOMES = 9
-
-# Columns of the record of one day.
-T1_RADIUS, T2_RADIUS, FIELD_RADIUS, SAFE_DOSE, GIVEN_DOSE = range(5)
-RECORDED = 5
 
 _BLOCK = 16
 _LOOK = 8
@@ -287,249 +262,201 @@ def crossing_time(cells, a, b, hi, j, step, target, dx, interpolate):
     return step - 1.0 + (target - before) / (after - before)
 
 
-@njit(cache=True)
-def run_untreated(cells, a, b, hi, p, bound, step, last, target, nodes, dx, lam, gain, mirror,
-                  sphere, interpolate, per_day, weigh):  # fmt: skip
-    """Let the tumour grow until its T1 radius reaches ``target`` [mm] or step ``last``.
-
-    The state is the row at ``a``, with outermost T1 cell ``p`` and ``bound`` as in :func:`follow`.
-    Returns (row of the new state, other row, hi, p, bound, step, time of crossing in steps or -1,
-    quality days); the latter sum 1 - (T1 radius/death radius)^2 over whole days when ``weigh`` is
-    set.
-    """
-    cells = unowned(cells)
-    first = int(math.floor(target / dx + _EPS))
-    goal = target * (1.0 - 1e-12)
-    quality = 0.0
-    when = -1.0
-    while step < last:
-        if sphere:
-            hi = radial_step(cells, a, b, hi, nodes, -1, lam, gain, gain)
-        else:
-            hi = plain_step(cells, a, b, hi, nodes, lam, gain, mirror)
-        step += 1
-        p, bound = follow(cells, a, b, p, bound, hi, gain, T1_LEVEL)
-        a, b = b, a
-        if p >= first and radius_of(cells, a, p, T1_LEVEL, dx, interpolate) >= goal:
-            when = crossing_time(cells, b, a, hi, p, step, target, dx, interpolate)
-            break
-        if weigh and step % per_day == 0:
-            radius = radius_of(cells, a, p, T1_LEVEL, dx, interpolate)
-            quality += day_quality(radius)
-    return a, b, hi, p, bound, step, when, quality
-
-
-@njit(cache=True, inline="always")
+@inlined
 def day_quality(radius):
     """Weight of a day with this T1 radius [mm]: 1 - (T1 radius/death radius)^2."""
     share = max(radius, 0.0) * (1.0 / DEATH_RADIUS)
     return 1.0 - share * share
 
 
-@njit(cache=True)
-def grow(cells, a, b, patient, nodes, dx, dt, per_day, max_days, mirror, sphere, interpolate):
-    """Silent growth until the T1 radius is at the detection radius at the end of a day.
+@inlined
+def field_radius(t2, settings):
+    """Radius [mm] of the treated region for a T2 radius, -1 for none (spec. 4)."""
+    return t2 + settings.margin if t2 >= 0.0 else settings.blind
 
-    Rows ``a`` and ``b`` are zero at first. Returns (growth days or -1 if later than ``max_days``,
-    window, row of the state).
+
+@inlined
+def row_of(tumour, settings):
+    """Offsets of the present row and of the other one."""
+    side, width = int(tumour.side), int(settings.width)
+    return side * width, (1 - side) * width
+
+
+@inlined
+def rates_of(patient, settings):
+    """D dt/dx^2 and rho dt."""
+    lam = patient.diffusion * settings.dt / (settings.dx * settings.dx)
+    return lam, patient.proliferation * settings.dt
+
+
+@inlined
+def untreated_step(cells, a, b, hi, nodes, lam, gain, mirror, sphere):
+    """One step without a dose; returns the new window."""
+    if sphere:
+        return radial_step(cells, a, b, hi, nodes, -1, lam, gain, gain)
+    return plain_step(cells, a, b, hi, nodes, lam, gain, mirror)
+
+
+@njit(cache=True, error_model="numpy")
+def detect(cells, tumour, patient, settings, max_days):
+    """Silent growth until the T1 radius is at the detection radius at the end of a day (spec. 4).
+
+    Args:
+        cells: Two rows of zeros; written.
+        tumour: Its ``day`` is the day of detection then, -1 if that is later than ``max_days``.
+        patient, settings: Records.
+        max_days: Longest growth [d].
     """
-    lam = patient[0] * dt / (dx * dx)
-    gain = patient[1] * dt
-    cells = unowned(cells)
+    lam, gain = rates_of(patient, settings)
+    # Numbers of a record are read anew after each store into the cells: not within the loop.
+    nodes, dx, per_day = int(settings.nodes), settings.dx, int(settings.per_day)
+    mirror, sphere = settings.mirror > 0.0, settings.sphere > 0.0
+    tumour.side, tumour.end, tumour.day = 0.0, -1.0, -1.0
+    a, b = row_of(tumour, settings)
     hi = initial_row(cells, a, nodes, dx)
     first = int(math.floor(DETECTION_RADIUS / dx + _EPS))
     goal = DETECTION_RADIUS * (1.0 - 1e-12)
-    for day in range(1, max_days + 1):
+    for day in range(1, int(max_days) + 1):
         for _ in range(per_day):
-            if sphere:
-                hi = radial_step(cells, a, b, hi, nodes, -1, lam, gain, gain)
-            else:
-                hi = plain_step(cells, a, b, hi, nodes, lam, gain, mirror)
+            hi = untreated_step(cells, a, b, hi, nodes, lam, gain, mirror, sphere)
             a, b = b, a
         # An untreated profile falls monotonically, so one cell tells whether to look.
         if cells[a + first] >= T1_LEVEL:
             j = outermost(cells, a, first, hi, T1_LEVEL)
-            if radius_of(cells, a, j, T1_LEVEL, dx, interpolate) >= goal:
-                return day, hi, a
-    return -1, hi, a
+            if radius_of(cells, a, j, T1_LEVEL, dx, settings.interpolate > 0.0) >= goal:
+                tumour.day = day
+                break
+    tumour.window = hi
+    tumour.side = 0.0 if a == 0 else 1.0
 
 
-@njit(cache=True)
-def treated_day(cells, a, b, hi, nodes, edge, share, lam, gain, per_day, mirror, sphere,
-                kill):  # fmt: skip
-    """One day in ``per_day`` steps whose fraction kills ``share`` of the cells up to ``edge``.
+@njit(cache=True, error_model="numpy")
+def let_grow(cells, tumour, patient, settings, until):
+    """Growth without a dose to the end of day ``until``, or to death in a step before it.
 
-    The map acts in the first step of the day, the rate during all of them, the exact
-    linear-quadratic map before them. Returns (row of the new state, other row, hi).
+    The T2 region is not looked after.
     """
-    if kill == KILL_LQ:
+    lam, gain = rates_of(patient, settings)
+    dx, interpolate = settings.dx, settings.interpolate > 0.0
+    nodes, per_day = int(settings.nodes), int(settings.per_day)
+    mirror, sphere = settings.mirror > 0.0, settings.sphere > 0.0
+    a, b = row_of(tumour, settings)
+    hi, p, bound, day = int(tumour.window), int(tumour.edge1), tumour.bound1, int(tumour.day)
+    start, last = a, int(until)
+    goal = DEATH_RADIUS * (1.0 - 1e-12)
+    quality, when = 0.0, -1.0
+    while day < last and when < 0.0:
+        for part in range(per_day):
+            hi = untreated_step(cells, a, b, hi, nodes, lam, gain, mirror, sphere)
+            p, bound = follow(cells, a, b, p, bound, hi, gain, T1_LEVEL)
+            a, b = b, a
+            far = (p + 1) * dx >= goal
+            if far and radius_of(cells, a, p, T1_LEVEL, dx, interpolate) >= goal:
+                step = day * per_day + part + 1
+                when = crossing_time(cells, b, a, hi, p, step, DEATH_RADIUS, dx, interpolate)
+                break
+        day += 1
+        if when < 0.0:
+            quality += day_quality(radius_of(cells, a, p, T1_LEVEL, dx, interpolate))
+    tumour.side = tumour.side if a == start else 1.0 - tumour.side
+    tumour.window, tumour.edge1, tumour.bound1, tumour.day = hi, p, bound, day
+    tumour.quality += quality
+    if when >= 0.0:
+        tumour.end = when / per_day
+
+
+@inlined
+def inner_gain(part, share, gain, settings):
+    """Growth within a field in a step of a day whose fraction kills ``share``.
+
+    The map acts in the first step of the day, the rate during all of them.
+    """
+    if settings.kill == KILL_RATE:
+        return gain - share / settings.per_day
+    return gain - share if settings.kill == KILL_MAP and part == 0 else gain
+
+
+@inlined
+def irradiate(cells, tumour, patient, settings, dose):
+    """One day's steps with a dose [Gy] in the field of the evening before (spec. 1 and 4).
+
+    Returns the offsets of the rows before and after the last step, and its window.
+    """
+    lam, gain = rates_of(patient, settings)
+    nodes = int(settings.nodes)
+    a, b = row_of(tumour, settings)
+    hi = int(tumour.window)
+    edge = int(math.floor(field_radius(tumour.t2, settings) / settings.dx + _EPS))
+    edge = min(edge, nodes - 1)
+    share = killed_share(dose, patient.alpha, patient.alpha_beta, settings.fractions)
+    if settings.kill == KILL_LQ:  # the exact linear-quadratic map acts before the steps
         kill_map(cells, a, hi, edge, 1.0 - share)
-    for part in range(per_day):
-        inside = gain
-        if kill == KILL_RATE:
-            inside = gain - share / per_day
-        elif kill == KILL_MAP and part == 0:
-            inside = gain - share
-        if sphere:
+    for part in range(int(settings.per_day)):
+        inside = inner_gain(part, share, gain, settings)
+        if settings.sphere > 0.0:
             hi = radial_step(cells, a, b, hi, nodes, edge, lam, gain, inside)
         elif inside == gain:
-            hi = plain_step(cells, a, b, hi, nodes, lam, gain, mirror)
+            hi = plain_step(cells, a, b, hi, nodes, lam, gain, settings.mirror > 0.0)
         else:
+            mirror = settings.mirror > 0.0
             hi = treated_step(cells, a, b, hi, nodes, edge, lam, gain, inside, mirror)
         a, b = b, a
-    return a, b, hi
+    return b, a, hi
 
 
-@njit(cache=True)
-def course(cells, start, which, hi, growth_days, doses, plan, patients, rules, grid, weigh, record,
-           density, out):  # fmt: skip
-    """One treatment course from the day of detection: daily doses [Gy], then growth.
-
-    ``cells`` is room for two rows, ``start[which]`` the state at detection of the patient
-    ``patients[which]``, ``doses[plan]`` the plan, and ``out[plan]`` ``(9,)`` receives the outcome.
-    ``rules`` is (total dose [Gy], margin [mm], field radius without a T2 region [mm], fractions a
-    day, cap of the safe dose [Gy]); ``grid`` is (nodes, dx, dt, steps a day, last day, mirror,
-    sphere, interpolate, kill). ``record`` ``(days + 1, 5)`` and ``density`` ``(days + 1, nodes)``,
-    of length 0 if not wanted, receive one row a day from the day of detection. Returns the number
-    of days recorded.
-    """
-    total, margin, blind, fractions, cap = rules
-    nodes, dx, dt, per_day, last_day, mirror, sphere, interpolate, kill = grid
-    lam = patients[which, 0] * dt / (dx * dx)
-    gain = patients[which, 1] * dt
-    alpha, alpha_beta = patients[which, 3], patients[which, 4]
-    cells = unowned(cells)
-    a, b = 0, start.shape[1]
-    for j in range(b):
-        cells[j] = start[which, j]
-        cells[b + j] = 0.0
-    recorded = record.shape[0] > 0
-    given = peak = violations = excess = quality = 0.0
-    therapy = -1.0
-    death = -1.0
-    last_treated = 0
-    share = last_dose = last_field = -1.0
-    limit = 0.0
-    for k in range(doses.shape[1]):
-        if doses[plan, k] > 0.0:
-            last_treated = k + 1
-    j1 = outermost(cells, a, -1, hi, T1_LEVEL)
-    j2 = outermost(cells, a, j1, hi, T2_LEVEL)
-    b1, b2 = T1_LEVEL, T2_LEVEL
-    day = growth_days
-    while day < last_day and death < 0.0:
-        k = day - growth_days
-        if k >= last_treated and not recorded:
-            break
-        t2 = radius_of(cells, a, j2, T2_LEVEL, dx, interpolate)
-        field = t2 + margin if t2 >= 0.0 else blind
-        dose = doses[plan, k] if k < doses.shape[1] else 0.0
-        if field != last_field:
-            limit = safe_dose(field, cap)
-            last_field = field
-        if recorded:
-            record[k, T1_RADIUS] = radius_of(cells, a, j1, T1_LEVEL, dx, interpolate)
-            record[k, T2_RADIUS] = t2
-            record[k, FIELD_RADIUS] = field
-            record[k, SAFE_DOSE] = limit
-            record[k, GIVEN_DOSE] = dose
-        if dose > 0.0:
-            if dose != last_dose:
-                share = killed_share(dose, alpha, alpha_beta, fractions)
-                last_dose = dose
-            edge = min(int(math.floor(field / dx + _EPS)), nodes - 1)
-            given += dose
-            peak = max(peak, dose)
-            if dose > limit:
-                violations += 1.0
-                excess += dose - limit
-            a, b, hi = treated_day(cells, a, b, hi, nodes, edge, share, lam, gain, per_day, mirror,
-                                   sphere, kill)  # fmt: skip
-            if per_day == 1:
-                j1, b1 = follow(cells, b, a, j1, b1, hi, gain, T1_LEVEL)
-                j2, b2 = follow(cells, b, a, j2, b2, hi, gain, T2_LEVEL)
-            else:
-                j1, b1 = outermost(cells, a, j1, hi, T1_LEVEL), T1_LEVEL
-                j2 = outermost(cells, a, j2, hi, T2_LEVEL)
-            t1 = radius_of(cells, a, j1, T1_LEVEL, dx, interpolate)
-            if t1 >= DEATH_RADIUS * (1.0 - 1e-12):
-                death = day + 1.0
-            else:
-                quality += day_quality(t1)
-        else:
-            a, b, hi, j1, b1, _, when, more = run_untreated(
-                cells, a, b, hi, j1, b1, day * per_day, (day + 1) * per_day, DEATH_RADIUS,
-                nodes, dx, lam, gain, mirror, sphere, interpolate, per_day, weigh)  # fmt: skip
-            quality += more
-            if when >= 0.0:
-                death = when / per_day
-            j2, b2 = outermost(cells, a, j2, hi, T2_LEVEL), T2_LEVEL
-        day += 1
-        if therapy < 0.0 and total - given < LEFTOVER:
-            therapy = float(day - growth_days)
-        if density.shape[0] > 0:
-            for j in range(nodes):
-                density[day - growth_days, j] = cells[a + j]
-    if death < 0.0 and day < last_day:
-        a, b, hi, j1, b1, step, when, more = run_untreated(
-            cells, a, b, hi, j1, b1, day * per_day, last_day * per_day, DEATH_RADIUS, nodes,
-            dx, lam, gain, mirror, sphere, interpolate, per_day, weigh)  # fmt: skip
-        quality += more
-        day = (step + per_day - 1) // per_day
-        if when >= 0.0:
-            death = when / per_day
-    if recorded:
-        k = day - growth_days
-        record[k, T1_RADIUS] = radius_of(cells, a, j1, T1_LEVEL, dx, interpolate)
-        record[k, T2_RADIUS] = radius_of(cells, a, j2, T2_LEVEL, dx, interpolate)
-    out[plan, DEATH_DAY] = death if death >= 0.0 else float(last_day)
-    out[plan, DIED] = 1.0 if death >= 0.0 else 0.0
-    out[plan, THERAPY_DAYS] = therapy if therapy >= 0.0 else float(day - growth_days)
-    out[plan, VIOLATIONS] = violations
-    out[plan, EXCESS] = excess
-    out[plan, TOTAL_DOSE] = given
-    out[plan, PEAK_DOSE] = peak
-    out[plan, QUALITY_DAYS] = quality
-    out[plan, BOUNDARY] = cells[a + nodes - 1]
-    return day - growth_days
+@njit(cache=True, error_model="numpy")
+def treat_day(cells, tumour, patient, settings, dose):
+    """Let one day pass with a dose [Gy]; the T2 region is not looked after."""
+    before, a, hi = irradiate(cells, tumour, patient, settings, dose)
+    dx, interpolate = settings.dx, settings.interpolate > 0.0
+    p, bound = int(tumour.edge1), tumour.bound1
+    if settings.per_day == 1.0:
+        gain = patient.proliferation * settings.dt
+        p, bound = follow(cells, before, a, p, bound, hi, gain, T1_LEVEL)
+    else:
+        p, bound = outermost(cells, a, p, hi, T1_LEVEL), T1_LEVEL
+    tumour.day += 1.0
+    tumour.window, tumour.edge1, tumour.bound1 = hi, p, bound
+    tumour.side = 0.0 if a == 0 else 1.0
+    radius = radius_of(cells, a, p, T1_LEVEL, dx, interpolate)
+    if radius < DEATH_RADIUS * (1.0 - 1e-12):
+        tumour.quality += day_quality(radius)
+    elif settings.per_day == 1.0:
+        tumour.end = crossing_time(
+            cells, before, a, hi, p, int(tumour.day), DEATH_RADIUS, dx, interpolate
+        )
+    else:
+        tumour.end = tumour.day
 
 
-@njit(cache=True)
-def courses(start, start_hi, growth_days, doses, patients, rules, grid, weigh, out):
-    """Many plans ``(P, days)`` on one thread; one patient for all of them, or one each."""
-    record = np.empty((0, RECORDED))
-    density = np.empty((0, 1))
-    several = start.shape[0] > 1
-    cells = np.empty(2 * start.shape[1])
-    for plan in range(doses.shape[0]):
-        which = plan if several else 0
-        course(cells, start, which, start_hi[which], growth_days[which], doses, plan, patients,
-               rules, grid, weigh, record, density, out)  # fmt: skip
+@inlined
+def follow_t2(cells, tumour, patient, settings):
+    """Look after the T2 region at the end of a day."""
+    a, before = row_of(tumour, settings)
+    hi, edge = int(tumour.window), int(tumour.edge2)
+    if settings.per_day == 1.0:
+        gain = patient.proliferation * settings.dt
+        edge, bound = follow(cells, before, a, edge, tumour.bound2, hi, gain, T2_LEVEL)
+        tumour.edge2, tumour.bound2 = edge, bound
+    else:
+        tumour.edge2 = outermost(cells, a, edge, hi, T2_LEVEL)
 
 
-@njit(cache=True, parallel=True)
-def courses_parallel(start, start_hi, growth_days, doses, patients, rules, grid, weigh, out):
-    """The same on all threads."""
-    record = np.empty((0, RECORDED))
-    density = np.empty((0, 1))
-    several = start.shape[0] > 1
-    for number in prange(doses.shape[0]):
-        plan = np.int64(number)
-        which = plan if several else 0
-        cells = np.empty(2 * start.shape[1])
-        course(cells, start, which, start_hi[which], growth_days[which], doses, plan, patients,
-               rules, grid, weigh, record, density, out)  # fmt: skip
+@inlined
+def find_regions(cells, tumour, settings):
+    """Look for both regions where nothing is known of them."""
+    a, _ = row_of(tumour, settings)
+    hi = int(tumour.window)
+    edge = outermost(cells, a, -1, hi, T1_LEVEL)
+    tumour.edge1 = edge
+    tumour.edge2 = outermost(cells, a, edge, hi, T2_LEVEL)
+    tumour.bound1, tumour.bound2 = T1_LEVEL, T2_LEVEL
 
 
-@njit(cache=True)
-def grow_all(patients, start, start_hi, growth_days, grid):
-    """:func:`grow` for patients ``(P, 5)``; rows and windows of the day of detection."""
-    nodes, dx, dt, per_day, last_day, mirror, sphere, interpolate, _ = grid
-    width = start.shape[1]
-    cells = np.empty(2 * width)
-    for row in range(patients.shape[0]):
-        cells[:] = 0.0
-        growth_days[row], start_hi[row], a = grow(cells, 0, width, patients[row], nodes, dx, dt,
-                                                  per_day, last_day, mirror, sphere,
-                                                  interpolate)  # fmt: skip
-        start[row] = cells[a : a + width]
+@inlined
+def read_radii(cells, tumour, settings):
+    """Radii of the regions (spec. 3)."""
+    a, _ = row_of(tumour, settings)
+    dx, interpolate = settings.dx, settings.interpolate > 0.0
+    tumour.t1 = radius_of(cells, a, int(tumour.edge1), T1_LEVEL, dx, interpolate)
+    tumour.t2 = radius_of(cells, a, int(tumour.edge2), T2_LEVEL, dx, interpolate)

@@ -25,9 +25,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from oncogym.envs.glioblastoma_radiation import kernels, split_kernels
+from oncogym.envs.glioblastoma_radiation import course_kernels, kernels, records, split_kernels
 from oncogym.envs.glioblastoma_radiation.accurate_lanes import accurate_grid
 from oncogym.envs.patient import PatientRecord
+from oncogym.envs.records import make_rows, names_of, pack_record, records_of
 from oncogym.envs.threads import choose
 from oncogym.envs.validity import ModelRangeWarning
 
@@ -50,7 +51,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "alpha": (0.0, 10.0),
     "alpha_beta": (0.1, 1e3),
 }
-FIELDS = kernels.PARAMETERS
+FIELDS = names_of(records.PATIENT)
 # Share of K at the outer boundary beyond which the domain shapes the result.
 _BOUNDARY_DENSITY = 1e-3
 # Largest fraction of the trial behind the safe dose [Gy]: beyond it the dose laws are guesses.
@@ -260,19 +261,27 @@ class _Solver:
                 )
         return dx, round(self.length / dx) + 1
 
-    @property
-    def rules(self) -> tuple[float, ...]:
-        """What the kernels know of the plan's rules."""
-        return (self.total, self.margin, self.blind, self.fractions, self.cap)
-
-    def layout(self, dx: float, cells: int) -> tuple[Any, ...]:
-        """What the kernels know of the numerics."""
-        if self.accurate:
-            return (dx, self.dt, self.per_day, self.horizon, self.sphere, self.kill)
-        return (
-            cells, dx, self.dt, self.per_day, self.horizon, self.mirror, self.sphere,
-            self.interpolate, self.kill,
-        )  # fmt: skip
+    def problem(self, dx: float, cells: int) -> FloatArray:
+        """What the kernels know of the plan's rules and of the numerics."""
+        return pack_record(
+            records.PROBLEM,
+            total=self.total,
+            margin=self.margin,
+            blind=self.blind,
+            fractions=self.fractions,
+            cap=self.cap,
+            accurate=self.accurate,
+            nodes=cells,
+            width=cells if self.accurate else kernels.row_width(cells),
+            dx=dx,
+            dt=self.dt,
+            per_day=self.per_day,
+            mirror=self.mirror,
+            sphere=self.sphere,
+            interpolate=self.interpolate,
+            kill=self.kill,
+            last_day=self.horizon,
+        )
 
     def check_positivity(self, doses: FloatArray, patients: FloatArray, dx: float) -> None:
         """Raise if a dose is so strong that an explicit step would need the clip at 0."""
@@ -306,31 +315,23 @@ class _Solver:
         if key in _STARTS:
             return _STARTS[key]
         count = len(patients)
-        hi = np.zeros(count, np.int64)
-        days = np.zeros(count, np.int64)
-        detection = np.zeros(count)
-        if self.accurate:
-            taps = self.taps(patients, dx)
-            state = np.zeros((count, cells))
-            split_kernels.grow_split_all(
-                patients, state, detection, days, hi, self.layout(dx, cells), taps
-            )
-            late = detection < 0.0
-        else:
-            taps = np.zeros((count, 1))
-            state = np.zeros((count, kernels.row_width(cells)))
-            kernels.grow_all(patients, state, hi, days, self.layout(dx, cells))
-            late = days < 0
-            detection = days.astype(np.float64)
+        taps = self.taps(patients, dx) if self.accurate else np.zeros((count, 1))
+        rows = np.zeros((count, cells if self.accurate else kernels.row_width(cells)))
+        starts = make_rows(count, records.START)
+        course_kernels.grow_patients(
+            np.arange(count), patients, taps, self.problem(dx, cells), starts, rows
+        )
+        late = records_of(starts, records.START)["growth"] < 0.0
         if late.any():
             row = int(np.flatnonzero(late)[0])
             raise DetectionError(
                 f"the tumour of patient {row} does not reach {kernels.DETECTION_RADIUS:g} mm "
                 f"within {self.horizon} d: {GlioblastomaPatient.from_array(patients[row])}"
             )
-        start = _Start(state, hi, days, detection, taps, np.zeros(count))
+        start = _Start(starts, rows, taps)
         nothing = np.zeros((count, 1))
-        start.benchmark[:] = self.run(nothing, patients, start, dx, cells)[:, kernels.DEATH_DAY]
+        untreated = records_of(self.run(nothing, patients, start, dx, cells), records.PLAN)
+        start.records["benchmark"] = untreated["death_day"]
         if key is not None:
             if len(_STARTS) >= _CACHE_SIZE:
                 _STARTS.pop(next(iter(_STARTS)))
@@ -349,56 +350,70 @@ class _Solver:
         self, doses: FloatArray, patients: FloatArray, start: _Start, dx: float, cells: int,
         parallel: bool = True,
     ) -> FloatArray:  # fmt: skip
-        """Outcome rows ``(P, 9)`` of plans ``(P, days)``."""
-        out = np.zeros((len(doses), kernels.OUTCOMES))
+        """Outcomes of plans ``(P, days)``, a record ``PLAN`` a plan."""
+        nothing = make_rows(0, records.DAY), np.zeros((0, cells))
+        return self.follow(doses, patients, start, dx, cells, *nothing, parallel)[0]
+
+    def follow(
+        self, doses: FloatArray, patients: FloatArray, start: _Start, dx: float, cells: int,
+        days: FloatArray, density: FloatArray, parallel: bool = False,
+    ) -> tuple[FloatArray, NDArray[np.int64]]:  # fmt: skip
+        """As :meth:`run`; days of a single plan and densities are written where there is room.
+
+        Returns the outcomes and the number of days after the first that are recorded of each.
+        """
+        plans, count = make_rows(len(doses), records.PLAN), np.zeros(len(doses), np.int64)
+        which = np.arange(len(doses)) if len(start.rows) > 1 else np.zeros(len(doses), np.intp)
         threads = parallel and len(doses) >= _PARALLEL_FROM
-        if self.accurate:
-            twins = split_kernels.courses_split, split_kernels.courses_split_parallel
-            choose(*twins, threads)(
-                start.state, start.hi, start.days, doses, patients, self.rules,
-                self.layout(dx, cells), start.taps, out,
-            )  # fmt: skip
-        else:
-            choose(kernels.courses, kernels.courses_parallel, threads)(
-                start.state, start.hi, start.days, doses, patients, self.rules,
-                self.layout(dx, cells), True, out,
-            )  # fmt: skip
-        worst = float(out[:, kernels.BOUNDARY].max()) if len(out) else 0.0
+        choose(course_kernels.follow_plans, course_kernels.follow_plans_parallel, threads)(
+            np.arange(len(doses)),
+            doses,
+            which,
+            start.rows,
+            start.taps,
+            start.starts,
+            patients,
+            self.problem(dx, cells),
+            days,
+            density,
+            plans,
+            count,
+        )
+        worst = float(records_of(plans, records.PLAN)["boundary"].max(initial=0.0))
         if worst > _BOUNDARY_DENSITY:
             raise DomainError(
                 f"the tumour fills {worst:.2%} of the carrying capacity at the outer boundary, "
                 f"length {self.length:g} mm; allowed: at most {_BOUNDARY_DENSITY:.2%}"
             )
-        return out
+        return plans, count
 
-    def batch(self, out: FloatArray, start: _Start) -> GlioblastomaBatch:
-        """Named outcomes of ``out``."""
-        benchmark = np.broadcast_to(start.benchmark, len(out)).copy()
+    def batch(self, plans: FloatArray, start: _Start) -> GlioblastomaBatch:
+        """Named outcomes of plans."""
+        named = records_of(plans, records.PLAN)
+        benchmark = np.broadcast_to(start.records["benchmark"], len(plans)).copy()
+        kept = ("death_day", "therapy_days", "violations", "excess_dose", "total_dose",
+                "peak_dose", "quality_days")  # fmt: skip
         return GlioblastomaBatch(
-            death_day=out[:, kernels.DEATH_DAY].copy(),
-            died=out[:, kernels.DIED] > 0.0,
+            **{name: named[name].copy() for name in kept},
+            died=named["died"] > 0.0,
             benchmark_day=benchmark,
-            days_extended=out[:, kernels.DEATH_DAY] - benchmark,
-            growth_days=np.broadcast_to(start.detection, len(out)).copy(),
-            therapy_days=out[:, kernels.THERAPY_DAYS].copy(),
-            violations=out[:, kernels.VIOLATIONS].copy(),
-            excess_dose=out[:, kernels.EXCESS].copy(),
-            total_dose=out[:, kernels.TOTAL_DOSE].copy(),
-            peak_dose=out[:, kernels.PEAK_DOSE].copy(),
-            quality_days=out[:, kernels.QUALITY_DAYS].copy(),
+            days_extended=named["death_day"] - benchmark,
+            growth_days=np.broadcast_to(start.records["detection"], len(plans)).copy(),
         )
 
 
 @dataclass(frozen=True, eq=False)
 class _Start:
-    """State at detection of P patients."""
+    """State at detection of P patients: records, cells and heat kernels, a row a patient."""
 
-    state: FloatArray
-    hi: NDArray[np.int64]
-    days: NDArray[np.int64]
-    detection: FloatArray
+    starts: FloatArray
+    rows: FloatArray
     taps: FloatArray
-    benchmark: FloatArray
+
+    @property
+    def records(self) -> NDArray[Any]:
+        """The growth stages by name ``(P,)``."""
+        return records_of(self.starts, records.START)
 
 
 _STARTS: dict[tuple[Any, ...] | None, _Start] = {}
@@ -474,39 +489,27 @@ def simulate(
     solver.check_positivity(doses[None, :], row, cell)
     _warn_of_fractions(doses, solver.fractions)
     start = solver.grow(row, cell, cells)
-    grown = int(start.days[0])
-    days = solver.horizon - grown
-    record = np.zeros((days + 1, kernels.RECORDED))
-    history = np.zeros((days + 1 if density else 0, cells))
-    out = np.zeros((1, kernels.OUTCOMES))
-    state = start.state[0]
+    grown = int(start.records["growth"][0])
+    days = make_rows(solver.horizon - grown + 1, records.DAY)
+    history = np.zeros((len(days) if density else 0, cells))
     if density:
-        history[0] = state[:cells]
-    if solver.accurate:
-        last = split_kernels.course_split(
-            state.copy(), start.hi[0], grown, doses, row[0], solver.rules,
-            solver.layout(cell, cells), start.taps[0], record, history, out[0],
-        )  # fmt: skip
-        x = (np.arange(cells, dtype=np.float64) + 0.5) * cell
-    else:
-        last = kernels.course(
-            np.empty(2 * start.state.shape[1]), start.state, 0, start.hi[0], grown,
-            doses[None, :], 0, row, solver.rules, solver.layout(cell, cells), True, record,
-            history, out,
-        )  # fmt: skip
-        x = np.arange(cells, dtype=np.float64) * cell
+        history[0] = start.rows[0, :cells]
+    out, count = solver.follow(doses[None, :], row, start, cell, cells, days, history)
+    last = int(count[0])
+    shift = 0.5 if solver.accurate else 0.0
+    x = (np.arange(cells, dtype=np.float64) + shift) * cell
     batch = solver.batch(out, start)
     scalars = {f.name: getattr(batch, f.name)[0].item() for f in fields(GlioblastomaBatch)}
-    record = record[: last + 1]
+    named = records_of(days[: last + 1], records.DAY)
     return GlioblastomaResult(
         **scalars,
+        t1_radius=named["t1_radius"],
+        t2_radius=named["t2_radius"],
+        dose=named["dose"],
+        field_radius=named["field_radius"],
+        safe_dose=named["safe_dose"],
         day=grown + np.arange(last + 1, dtype=np.float64),
-        t1_radius=record[:, kernels.T1_RADIUS],
-        t2_radius=record[:, kernels.T2_RADIUS],
-        dose=record[:, kernels.GIVEN_DOSE],
-        field_radius=record[:, kernels.FIELD_RADIUS],
-        safe_dose=record[:, kernels.SAFE_DOSE],
-        x=np.asarray(x, np.float64),
+        x=x,
         density=history[: last + 1] * row[0, 2] if density else None,
     )
 

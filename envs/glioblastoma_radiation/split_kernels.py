@@ -8,42 +8,28 @@ reflection; in a sphere ``x w`` diffuses as on the line with an odd reflection. 
 acts at once between two steps, or as a rate over the day. The cell on the field's edge is treated
 by the share of it that the field covers, so that outcomes vary smoothly with the field.
 
-A kernel file: it imports nothing but numpy, numba, math and other kernel files.
+A kernel file: it imports nothing but numpy, numba, math, records and other kernel files.
 """
 
 import math
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from oncogym.envs.glioblastoma_radiation.kernels import (
-    BOUNDARY,
-    DEATH_DAY,
     DEATH_RADIUS,
     DETECTION_RADIUS,
-    DIED,
-    EXCESS,
-    FIELD_RADIUS,
-    GIVEN_DOSE,
     KILL_LQ,
     KILL_RATE,
-    LEFTOVER,
-    PEAK_DOSE,
-    QUALITY_DAYS,
-    RECORDED,
-    SAFE_DOSE,
     T1_LEVEL,
-    T1_RADIUS,
     T2_LEVEL,
-    T2_RADIUS,
     TAIL,
-    THERAPY_DAYS,
-    TOTAL_DOSE,
-    VIOLATIONS,
+    field_radius,
     killed_share,
     outermost,
-    safe_dose,
 )
+from oncogym.envs.glioblastoma_radiation.records import Growth
+from oncogym.envs.lane_kernels import inlined
 
 
 def heat_kernel(diffusion, dt, dx):
@@ -61,8 +47,9 @@ def heat_kernel(diffusion, dt, dx):
 
 
 @njit(cache=True)
-def _react(row, hi, factor, factor_in, edge, covered):
-    """Logistic growth by ``factor`` (``factor_in`` before cell ``edge``, a mixture in it)."""
+def _react(row, hi, growth):
+    """Logistic growth, in the cell on the field's edge as a mixture."""
+    factor, factor_in, edge = growth.outside, growth.inside, growth.edge
     whole = min(max(edge, 0), hi + 1)
     g = factor_in - 1.0
     part = row[0:whole]
@@ -73,7 +60,7 @@ def _react(row, hi, factor, factor_in, edge, covered):
         c = row[j]
         out = c * factor / (1.0 + c * f)
         if j == edge:
-            out += covered * (c * factor_in / (1.0 + c * g) - out)
+            out += growth.covered * (c * factor_in / (1.0 + c * g) - out)
         row[j] = out
 
 
@@ -142,20 +129,24 @@ def region_radius(row, j, level, factor, dx):
     return (j + 0.5 + min(max(share, 0.0), 1.0)) * dx
 
 
-@njit(cache=True)
-def run(row, hi, p, time, steps, per_day, target, taps, dx, dt, sphere, half, half_in, edge,
-        covered, buffer, total):  # fmt: skip
+@njit(cache=True, error_model="numpy")
+def _run(row, tumour, growth, taps, settings, steps, target):
     """Advance a complete state by ``steps`` steps, or until the T1 radius passes ``target`` [mm].
 
-    ``half`` is exp(rho dt/2), ``half_in`` the same inside the field. Returns (window, outermost T1
-    cell, time at the end, time of crossing or -1, quality days of the whole days).
+    ``growth`` is that of half a step. The tumour's ``end`` is set where the radius passed.
     """
-    p = outermost(row, 0, p, hi - 1, T1_LEVEL)
+    dx, dt, sphere, per_day = settings.dx, settings.dt, settings.sphere > 0.0, int(settings.per_day)
+    buffer, total = np.empty(row.shape[0] + 2 * taps.shape[0]), np.empty(row.shape[0])
+    hi, time = int(tumour.window), tumour.day
+    p = outermost(row, 0, int(tumour.edge1), hi - 1, T1_LEVEL)
     radius = region_radius(row, p, T1_LEVEL, 1.0, dx)
-    _react(row, hi, half, half_in, edge, covered)
+    _react(row, hi, growth)
     # The level that half a step of growth turns into the T1 level. T1 lies inside any field.
-    inner = half_in if edge > 0 else half
+    inner = growth.inside if growth.edge > 0 else growth.outside
     before_half = T1_LEVEL / (inner + T1_LEVEL * (1.0 - inner))
+    whole = Growth(
+        growth.outside * growth.outside, growth.inside * growth.inside, growth.edge, growth.covered
+    )
     quality = 0.0
     for step in range(steps):
         hi = _diffuse(row, hi, taps, dx, sphere, buffer, total)
@@ -164,162 +155,91 @@ def run(row, hi, p, time, steps, per_day, target, taps, dx, dt, sphere, half, ha
         last = radius
         radius = region_radius(row, p, T1_LEVEL, inner, dx)
         if radius >= target:
-            _react(row, hi, half, half_in, edge, covered)
-            when = time
+            tumour.end = time
             if -1.0 < last < target:
-                when = time - dt + dt * (target - last) / (radius - last)
-            return hi, p, time, when, quality
+                tumour.end = time - dt + dt * (target - last) / (radius - last)
+            break
         if (step + 1) % per_day == 0:
             quality += 1.0 - (max(radius, 0.0) / DEATH_RADIUS) ** 2
         if step + 1 < steps:
-            _react(row, hi, half * half, half_in * half_in, edge, covered)
-    _react(row, hi, half, half_in, edge, covered)
-    return hi, p, time, -1.0, quality
+            _react(row, hi, whole)
+    _react(row, hi, growth)
+    tumour.window, tumour.edge1, tumour.day = hi, p, time
+    tumour.quality += quality
 
 
-@njit(cache=True)
-def grow_split(row, patient, dx, dt, per_day, max_days, taps, sphere):
+@inlined
+def grow_split(row, tumour, taps, patient, settings, max_days):
     """Growth to detection, then to the end of that day.
 
-    ``row`` receives the state; returns (interpolated time of detection or -1 if it is later than
-    ``max_days``, whole days grown, window).
+    Args:
+        row: Cells; written.
+        tumour: A ``TUMOUR``: its ``end`` is the time of detection then, -1 if that is later than
+            ``max_days``, and its ``day`` the day after it.
+        taps: Of :func:`heat_kernel`.
+        patient, settings: Records.
+        max_days: Longest growth [d].
     """
-    cells = row.shape[0]
-    buffer = np.zeros(cells + 2 * taps.shape[0])
-    total = np.zeros(cells)
     row[:] = 0.0
     hi = 1
-    for j in range(cells):
-        x = (j + 0.5) * dx
+    for j in range(row.shape[0]):
+        x = (j + 0.5) * settings.dx
         value = 0.8 * math.exp(-0.25 * x * x)
         if value <= TAIL:
             break
         row[j] = value
         hi = j
-    half = math.exp(0.5 * patient[1] * dt)
-    steps = max_days * per_day
-    hi, p, time, when, _ = run(row, hi, -1, 0.0, steps, steps, DETECTION_RADIUS, taps, dx, dt,
-                               sphere, half, half, 0, 0.0, buffer, total)  # fmt: skip
-    done = int(round(time / dt))
+    tumour.window, tumour.edge1, tumour.day, tumour.end = hi, -1.0, 0.0, -1.0
+    half = math.exp(0.5 * patient.proliferation * settings.dt)
+    growth = Growth(half, half, 0, 0.0)
+    per_day = int(settings.per_day)
+    _run(row, tumour, growth, taps, settings, int(max_days) * per_day, DETECTION_RADIUS)
+    done = int(round(tumour.day / settings.dt))
     rest = (-done) % per_day
     if rest > 0:
-        hi, _, _, _, _ = run(row, hi, p, time, rest, rest, math.inf, taps, dx, dt, sphere, half,
-                             half, 0, 0.0, buffer, total)  # fmt: skip
-    return when, (done + rest) // per_day, hi
+        _run(row, tumour, growth, taps, settings, rest, math.inf)
+    tumour.day = (done + rest) // per_day
+
+
+@inlined
+def _irradiate(row, tumour, patient, settings, dose):
+    """A dose as a map of the cells, or as growth over the day; returns that of half a step."""
+    half = math.exp(0.5 * patient.proliferation * settings.dt)
+    if dose <= 0.0:
+        return Growth(half, half, 0, 0.0)
+    share = killed_share(dose, patient.alpha, patient.alpha_beta, settings.fractions)
+    field = field_radius(tumour.t2, settings)
+    edge = int(math.floor(field / settings.dx))
+    covered = field / settings.dx - edge
+    if settings.kill == KILL_RATE:
+        inside = math.exp(0.5 * (patient.proliferation - share) * settings.dt)
+        return Growth(half, inside, edge, covered)
+    kill_by_map(row, int(tumour.window), share, settings.kill == KILL_LQ, edge, covered)
+    return Growth(half, half, 0, 0.0)
+
+
+@njit(cache=True, error_model="numpy")
+def pass_days_split(row, tumour, taps, patient, settings, dose, days):
+    """Let days pass, or fewer if the patient dies, with a dose [Gy] on the first of them."""
+    growth = _irradiate(row, tumour, patient, settings, dose)
+    steps = int(days) * int(settings.per_day)
+    _run(row, tumour, growth, taps, settings, steps, DEATH_RADIUS)
+
+
+@inlined
+def read_radii_split(row, tumour, settings):
+    """Radii of the regions, which are looked for around where they were."""
+    hi = int(tumour.window)
+    edge1 = outermost(row, 0, int(tumour.edge1), hi - 1, T1_LEVEL)
+    edge2 = outermost(row, 0, int(tumour.edge2), hi - 1, T2_LEVEL)
+    tumour.edge1, tumour.edge2 = edge1, edge2
+    tumour.t1 = region_radius(row, edge1, T1_LEVEL, 1.0, settings.dx)
+    tumour.t2 = region_radius(row, edge2, T2_LEVEL, 1.0, settings.dx)
 
 
 @njit(cache=True)
-def course_split(row, hi, growth_days, doses, patient, rules, grid, taps, record, density, out):
-    """One treatment course in the accurate solver, from the state ``row`` on a whole day.
-
-    ``grid`` is (dx, dt, steps a day, last day, sphere, kill); the rest as in ``kernels.course``.
-    """
-    budget, margin, blind, fractions, cap = rules
-    dx, dt, per_day, last_day, sphere, kill = grid
-    cells = row.shape[0]
-    buffer = np.zeros(cells + 2 * taps.shape[0])
-    total = np.zeros(cells)
-    half = math.exp(0.5 * patient[1] * dt)
-    recorded = record.shape[0] > 0
-    out[:] = 0.0
-    therapy = -1.0
-    last_treated = 0
-    for k in range(doses.shape[0]):
-        if doses[k] > 0.0:
-            last_treated = k + 1
-    p1 = outermost(row, 0, -1, hi - 1, T1_LEVEL)
-    p2 = outermost(row, 0, p1, hi - 1, T2_LEVEL)
-    days = last_day - growth_days
-    time = float(growth_days)
-    death = -1.0
-    day = 0
-    while day < days and death < 0.0:
-        treated = day < last_treated
-        if treated or recorded:
-            p2 = outermost(row, 0, p2, hi - 1, T2_LEVEL)
-        t2 = region_radius(row, p2, T2_LEVEL, 1.0, dx)
-        field = t2 + margin if t2 >= 0.0 else blind
-        dose = doses[day] if treated else 0.0
-        limit = safe_dose(field, cap) if treated or recorded else 0.0
-        if recorded:
-            record[day, T1_RADIUS] = region_radius(row, p1, T1_LEVEL, 1.0, dx)
-            record[day, T2_RADIUS] = t2
-            record[day, FIELD_RADIUS] = field
-            record[day, SAFE_DOSE] = limit
-            record[day, GIVEN_DOSE] = dose
-        edge = 0
-        covered = 0.0
-        half_in = half
-        if dose > 0.0:
-            share = killed_share(dose, patient[3], patient[4], fractions)
-            edge = int(math.floor(field / dx))
-            covered = field / dx - edge
-            out[TOTAL_DOSE] += dose
-            out[PEAK_DOSE] = max(out[PEAK_DOSE], dose)
-            if dose > limit:
-                out[VIOLATIONS] += 1.0
-                out[EXCESS] += dose - limit
-            if kill == KILL_RATE:
-                half_in = math.exp(0.5 * (patient[1] - share) * dt)
-            else:
-                kill_by_map(row, hi, share, kill == KILL_LQ, edge, covered)
-                edge = 0
-        steps = per_day
-        if not treated and not recorded:
-            steps = per_day * (days - day)
-            day = days - 1
-        hi, p1, time, when, quality = run(row, hi, p1, time, steps, per_day, DEATH_RADIUS, taps,
-                                          dx, dt, sphere, half, half_in, edge, covered, buffer,
-                                          total)  # fmt: skip
-        out[QUALITY_DAYS] += quality
-        day += 1
-        if when >= 0.0:
-            death = when
-        if therapy < 0.0 and budget - out[TOTAL_DOSE] < LEFTOVER:
-            therapy = float(day)
-        if density.shape[0] > 0:
-            for j in range(cells):
-                density[day, j] = row[j]
-    if recorded:
-        p2 = outermost(row, 0, p2, hi - 1, T2_LEVEL)
-        record[day, T1_RADIUS] = region_radius(row, p1, T1_LEVEL, 1.0, dx)
-        record[day, T2_RADIUS] = region_radius(row, p2, T2_LEVEL, 1.0, dx)
-    out[DEATH_DAY] = death if death >= 0.0 else float(last_day)
-    out[DIED] = 1.0 if death >= 0.0 else 0.0
-    out[THERAPY_DAYS] = therapy if therapy >= 0.0 else out[DEATH_DAY] - growth_days
-    out[BOUNDARY] = row[cells - 1]
-    return day
-
-
-@njit(cache=True)
-def _split_of(plan, states, hi, growth_days, doses, patients, rules, grid, taps, out):
-    which = np.int64(plan) * (states.shape[0] > 1)
-    row = states[which].copy()
-    nothing = np.empty((0, RECORDED))
-    unseen = np.empty((0, 1))
-    course_split(row, hi[which], growth_days[which], doses[plan], patients[which], rules, grid,
-                 taps[which], nothing, unseen, out[plan])  # fmt: skip
-
-
-@njit(cache=True)
-def courses_split(states, hi, growth_days, doses, patients, rules, grid, taps, out):
-    """Many plans ``(P, days)`` on one thread; ``taps`` has one row a patient, padded with zeros."""
-    for plan in range(doses.shape[0]):
-        _split_of(plan, states, hi, growth_days, doses, patients, rules, grid, taps, out)
-
-
-@njit(cache=True, parallel=True)
-def courses_split_parallel(states, hi, growth_days, doses, patients, rules, grid, taps, out):
-    """The same on all threads."""
-    for plan in prange(doses.shape[0]):
-        _split_of(plan, states, hi, growth_days, doses, patients, rules, grid, taps, out)
-
-
-@njit(cache=True)
-def grow_split_all(patients, states, detection, growth_days, hi, grid, taps):
-    """:func:`grow_split` for patients ``(P, 5)``."""
-    dx, dt, per_day, last_day, sphere, _ = grid
-    for row in range(patients.shape[0]):
-        detection[row], growth_days[row], hi[row] = grow_split(
-            states[row], patients[row], dx, dt, per_day, last_day, taps[row], sphere
-        )
+def density_at(row, dx, x):
+    """Density as a share of K at ``x`` [mm], linear between the centres of cells."""
+    at = min(max(x / dx - 0.5, 0.0), row.shape[0] - 1.0)
+    j = min(int(at), row.shape[0] - 2)
+    return row[j] + (at - j) * (row[j + 1] - row[j])

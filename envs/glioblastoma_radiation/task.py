@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from oncogym.core.checks import check_choice, check_option
 from oncogym.core.json_types import JsonObject
-from oncogym.envs.glioblastoma_radiation import kernels
+from oncogym.envs.glioblastoma_radiation import kernels, records
 from oncogym.envs.glioblastoma_radiation import step_kernels as kernel
 from oncogym.envs.glioblastoma_radiation.accurate_lanes import AccurateLanes, beyond_source_grid
 from oncogym.envs.glioblastoma_radiation.model import (
@@ -25,6 +25,7 @@ from oncogym.envs.outcomes import Metric
 from oncogym.envs.plan_spaces import PlanSpace
 from oncogym.envs.protocols import Schedule, ScheduleError
 from oncogym.envs.radiobiology import ALPHA_BETA, LQ_OUTCOME, LQ_RANGE
+from oncogym.envs.records import check_order, make_rows, names_of, pack_record, records_of
 from oncogym.envs.snapshots import State
 from oncogym.envs.therapy import Floats, StepResult, TherapyTask
 from oncogym.envs.validity import OUT_OF_RANGE
@@ -41,7 +42,6 @@ _OBSERVATIONS = {
 # Growth before detection is followed for at most this long in the sound formulation.
 _MAX_GROWTH = 7300  # d
 _PLAN_DOSE = 12.0  # Gy; no field over 25 mm has a larger safe dose
-_ALPHA_BETA = GlioblastomaPatient.FIELDS.index("alpha_beta")
 _DENSITY_SCALE = 1e5  # cells/mm^3, the upper bound of the published observation
 
 
@@ -82,15 +82,9 @@ class GlioblastomaTask(TherapyTask):
     #: Growth before detection takes a hundred times as long as a decision.
     parallel_lanes = 16
     parallel_steps = 256
-    reward_terms: ClassVar[tuple[str, ...]] = (
-        "survival",
-        "toxicity",
-        "quality_days",
-        "excess",
-        "waiting",
-    )
+    reward_terms: ClassVar[tuple[str, ...]] = names_of(records.TERMS)
     objectives: ClassVar[Mapping[str, Mapping[str, float]]] = _OBJECTIVES
-    costs: ClassVar[tuple[str, ...]] = ("excess_dose",)
+    costs: ClassVar[tuple[str, ...]] = names_of(records.COSTS)
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("days_extended", "Days extended", "d", True),
         Metric("death_day", "Day of death", "d", True),
@@ -106,6 +100,7 @@ class GlioblastomaTask(TherapyTask):
         Metric("eqd2_brain", "EQD2 of the brain within every field", "Gy", None),
         LQ_OUTCOME,
     )
+    check_order("outcome", [metric.name for metric in metrics], records.OUTCOME)
     numerical_options: ClassVar[tuple[str, ...]] = ("numerics",)
     exact_measurement: ClassVar[Mapping[str, Any]] = {"scan_noise": 0.0}
 
@@ -160,48 +155,68 @@ class GlioblastomaTask(TherapyTask):
         self.action_parts = (("dose", "Gy"),)
         self.action_space = Box(0.0, 1.0, (1,), np.float32)
         self.nodes = round(self.length) + 1
-        cfg = np.zeros(kernel.SETTINGS)
-        cfg[kernel.NODES] = self.nodes
-        cfg[kernel.PUBLISHED] = float(published)
-        cfg[kernel.INTERPOLATE] = float(not published)
-        cfg[kernel.TOTAL] = self.total_dose
-        cfg[kernel.MARGIN] = self.margin
-        cfg[kernel.BLIND] = 0.0 if published else self.margin
-        cfg[kernel.FRACTIONS] = self.fractions_per_day
-        cfg[kernel.CAP] = self.safe_dose_cap
-        cfg[kernel.WEEKENDS] = float(self.weekends)
-        cfg[kernel.HORIZON] = self.horizon
-        cfg[kernel.MAX_GROWTH] = self.horizon - 1 if published else _MAX_GROWTH
-        cfg[kernel.MAX_THERAPY] = self.horizon if published else self.max_therapy_days
-        cfg[kernel.OBSERVATION] = _OBSERVATIONS[self.observation]
-        cfg[kernel.SCAN_INTERVAL] = check_option("scan_interval", scan_interval, 1.0, 1e4, "days")
-        cfg[kernel.SCAN_NOISE] = check_option("scan_noise", scan_noise, 0.0, 100.0, "mm")
-        cfg[kernel.SCALE] = _DENSITY_SCALE
-        cfg[kernel.SUCCESS] = check_option("success_ratio", success_ratio, 0.0, 1000.0)
-        self._cfg = cfg
+        width = kernels.row_width(self.nodes)
+        self._max_growth = self.horizon - 1 if published else _MAX_GROWTH
+        self._settings = pack_record(
+            records.SETTINGS,
+            total=self.total_dose,
+            margin=self.margin,
+            blind=0.0 if published else self.margin,
+            fractions=self.fractions_per_day,
+            cap=self.safe_dose_cap,
+            accurate=False,
+            nodes=self.nodes,
+            width=width,
+            dx=kernel.DX,
+            dt=1.0,
+            per_day=1,
+            mirror=False,
+            sphere=False,
+            interpolate=not published,
+            kill=kernels.KILL_MAP,
+            published=published,
+            weekends=self.weekends,
+            horizon=self.horizon,
+            max_growth=self._max_growth,
+            max_therapy=self.horizon if published else self.max_therapy_days,
+            observation=_OBSERVATIONS[self.observation],
+            scan_interval=check_option("scan_interval", scan_interval, 1.0, 1e4, "days"),
+            scan_noise=check_option("scan_noise", scan_noise, 0.0, 100.0, "mm"),
+            scale=_DENSITY_SCALE,
+            success=check_option("success_ratio", success_ratio, 0.0, 1000.0),
+            brain=ALPHA_BETA["brain"],
+            lq_low=LQ_RANGE[0],
+            lq_high=LQ_RANGE[1],
+        )
+        self.observed = self._observed()
         self.observation_space = self._observation_space()
 
         lanes = self.num_lanes
-        width = kernels.row_width(self.nodes)
         # Patients whose growth is computed: a lane keeps it, whatever is restored into the lane.
         self._prepared = np.full_like(self.patients, np.nan)
         self._start_rows = np.zeros((lanes, width))
-        self._starts = np.zeros((lanes, kernel.START))
-        self._width = width
-        self._cells = np.zeros(2 * lanes * width)
+        self._starts = make_rows(lanes, records.START)
+        # Two rows a lane; the heat kernel of the accurate solver is not needed with them.
+        self._cells = np.zeros((lanes, 2 * width))
+        self._no_taps = np.zeros(0)
         self._accurate = AccurateLanes(self.length)
-        self._state = np.zeros((lanes, kernel.STATE))
+        self._state = make_rows(lanes, records.STATE)
         self._dose_log = np.zeros((lanes, self.horizon if published else self.max_therapy_days + 2))
         # After a weekend the source shows the state before it, which nothing else keeps.
         shown = (lanes, *self.observation_space.shape) if published and self.weekends else (0,)
         self._shown = np.zeros(shown, np.float32)
 
+    def _observed(self) -> tuple[str, ...]:
+        """Names of the observed numbers; densities have none."""
+        if self.observation == "density":
+            return ()
+        return names_of(records.SCANNED if self.observation == "measurable" else records.SEEN)
+
     def _observation_space(self) -> Box:
         if self.observation == "density":
             return Box(0.0, _DENSITY_SCALE, (self.nodes,), np.float32)
-        head = np.array([1.0, 1.0, 1.0, 10.0, 10.0, 1.0], np.float32)
         tail = self.nodes if self.observation == "full" else 1
-        high = np.concatenate([head, np.ones(tail, np.float32)])
+        high = np.array([*records.OBSERVED.values(), *[1.0] * tail], np.float32)
         return Box(np.zeros_like(high), high, dtype=np.float32)
 
     def _start_lanes(self, lanes: NDArray[np.intp], seen: NDArray[np.float32]) -> None:
@@ -218,23 +233,27 @@ class GlioblastomaTask(TherapyTask):
         if len(changed):
             self._prepare(changed)
         accurate = self._accurate.among(lanes) if self._accurate else None
+        coarse = lanes if accurate is None else lanes[~accurate]
         kernel.start_lanes(
-            lanes if accurate is None else lanes[~accurate],
-            self._cfg,
+            coarse,
+            self._cells,
             self._start_rows,
             self._starts,
-            self._cells,
             self._state,
             self.seeds,
             self.episodes,
             self._dose_log,
+            self._settings,
         )
         if accurate is not None:
-            for lane in lanes[accurate].tolist():
-                self._accurate.start(
-                    lane, self._cfg, self._starts, self._state, self.seeds, self.episodes,
-                    self._dose_log,
-                )  # fmt: skip
+            self._accurate.start(
+                lanes[accurate],
+                self._starts,
+                self._state,
+                self.seeds,
+                self.episodes,
+                self._dose_log,
+            )
         self._look(lanes, seen)
         if self._shown.size:
             self._shown[lanes] = seen
@@ -247,10 +266,10 @@ class GlioblastomaTask(TherapyTask):
 
     def _look(self, lanes: NDArray[np.intp], seen: NDArray[np.float32]) -> None:
         """Observations of the state as it is, weekend or not."""
-        kernel.observe_lanes(lanes, self._width, self._cells, self._state, self._cfg, seen)
+        kernel.observe_lanes(lanes, self._cells, self._state, self._settings, seen)
         if self._accurate:
             for number in np.flatnonzero(self._accurate.among(lanes)).tolist():
-                self._accurate.observe(int(lanes[number]), number, self._state, self._cfg, seen)
+                self._accurate.observe(int(lanes[number]), self._state, seen[number : number + 1])
 
     def observation_deviation(self, observation: NDArray[Any], patients: Floats) -> Floats:
         """Errors of the radii on the day of a scan; see :meth:`TherapyTask.observation_deviation`.
@@ -260,10 +279,15 @@ class GlioblastomaTask(TherapyTask):
         seen = np.asarray(observation, np.float64)
         deviation = np.zeros(seen.shape)
         if self.observation == "measurable":
-            deviation[:, 3:5] = self._cfg[kernel.SCAN_NOISE] / kernel.DEATH_RADIUS
-            deviation[:, 3:5][seen[:, 3:5] <= 0.0] = 0.0
-            deviation[seen[:, kernel.HEADER] > 0.0, 3:5] = np.inf
-            deviation[:, 5] = np.inf
+            t1, t2, limit, since = (
+                self.observed.index(name) for name in ("t1", "t2", "safe_dose", "since_scan")
+            )
+            noise = records_of(self._settings, records.SETTINGS)["scan_noise"]
+            radii = seen[:, [t1, t2]]
+            error = np.where(radii <= 0.0, 0.0, noise / kernel.DEATH_RADIUS)
+            error[seen[:, since] > 0.0] = np.inf
+            deviation[:, [t1, t2]] = error
+            deviation[:, limit] = np.inf
         return deviation
 
     def _lane_state(self) -> State:
@@ -275,7 +299,7 @@ class GlioblastomaTask(TherapyTask):
         # How a lane's tumour grew before detection stays with the lane: it is made again from the
         # patient when that is treated anew.
         state = {
-            "cells": self._cells.reshape(self.num_lanes, 2 * self._width),
+            "cells": self._cells,
             "state": self._state,
             "dose_log": self._dose_log,
         }
@@ -288,20 +312,17 @@ class GlioblastomaTask(TherapyTask):
         try:
             self._check_patients(rows)
             accurate = self._computed_accurately(rows)
-            coarse = lanes[~accurate]
-            start = self._choose(kernel.start_patients, kernel.start_patients_parallel, len(coarse))
-            if len(coarse):
-                start(coarse, self.patients, self._cfg, self._start_rows, self._starts)
+            self._grow(lanes[~accurate])
             if accurate.any():
-                self._accurate.prepare(lanes[accurate], self.patients, self._cfg, self._starts)
-            starts = self._starts[lanes]
-            late = starts[:, kernel.START_GROWTH] < 0.0
+                self._accurate.prepare(lanes[accurate], self.patients, self._settings, self._starts)
+            starts = records_of(self._starts[lanes], records.START)
+            late = starts["growth"] < 0.0
             if late.any():
                 raise DetectionError(
                     f"the tumour of {_name(rows, late)} does not reach "
-                    f"{kernels.DETECTION_RADIUS:g} mm within {self._cfg[kernel.MAX_GROWTH]:g} d"
+                    f"{kernels.DETECTION_RADIUS:g} mm within {self._max_growth} d"
                 )
-            wide = starts[:, kernel.START_EDGE] > kernel.EDGE_DENSITY
+            wide = starts["boundary"] > kernel.EDGE_DENSITY
             if wide.any():
                 raise DomainError(
                     f"the tumour of {_name(rows, wide)} reaches the outer boundary before death; "
@@ -312,6 +333,20 @@ class GlioblastomaTask(TherapyTask):
             self._accurate.drop(lanes)
             raise
         self._prepared[lanes] = rows
+
+    def _grow(self, lanes: NDArray[np.intp]) -> None:
+        """Growth of the patients of ``lanes`` on the source's grid, that of the first one once."""
+        new, same = lanes, lanes[:0]
+        if len(lanes) > 1:
+            rows = self.patients[lanes]
+            equal = (rows == rows[0]).all(axis=1)
+            equal[0] = False
+            new, same = lanes[~equal], lanes[equal]
+        prepare = self._choose(kernel.prepare_lanes, kernel.prepare_lanes_parallel, len(new))
+        prepare(new, self.patients, self._no_taps, self._settings, self._starts, self._start_rows)
+        if len(same):
+            self._starts[same] = self._starts[lanes[0]]
+            self._start_rows[same] = self._start_rows[lanes[0]]
 
     def _computed_accurately(self, rows: Floats) -> NDArray[np.bool_]:
         """Which patients ``(k, fields)`` are computed by the accurate solver."""
@@ -344,34 +379,35 @@ class GlioblastomaTask(TherapyTask):
             coarse = active & ~self._accurate.among(self._all_lanes)
         advance = self._choose(kernel.advance_lanes, kernel.advance_lanes_parallel)
         advance(
-            self._width,
             coarse,
-            actions,
-            self._cfg,
             self._cells,
+            self._no_taps,
+            actions,
             self._state,
             self.patients,
+            self._dose_log,
             self.seeds,
             self.episodes,
-            self._dose_log,
+            self._settings,
             result.observation,
             result.reward_terms,
             result.costs,
+            result.outcome,
             result.terminated,
             result.truncated,
-            result.outcome,
             result.success,
         )
         if self._accurate:
             self._accurate.step(
-                actions, active, self._cfg, self._state, self.patients, self.seeds,
-                self.episodes, self._dose_log, result,
-            )  # fmt: skip
-        kernel.radiation_lanes(
-            result.terminated, result.truncated, self.fractions_per_day,
-            self.patients[:, _ALPHA_BETA], ALPHA_BETA["brain"], LQ_RANGE, self._dose_log,
-            result.outcome,
-        )  # fmt: skip
+                actions,
+                active,
+                self._state,
+                self.patients,
+                self._dose_log,
+                self.seeds,
+                self.episodes,
+                result,
+            )
         if self._shown.size:
             self._shown[:] = result.observation
 
@@ -383,7 +419,7 @@ class GlioblastomaTask(TherapyTask):
     def safe_actions(self, actions: Floats) -> Floats:
         """Cut each dose to the safe dose of the field that would be treated now."""
         out = np.empty_like(actions)
-        kernel.safe_lanes(actions, self._state, self._cfg, out)
+        kernel.safe_lanes(self._all_lanes, actions, self._state, self._settings, out)
         return out
 
     def shown_safe_actions(self, observation: NDArray[Any]) -> Floats:
@@ -393,13 +429,14 @@ class GlioblastomaTask(TherapyTask):
         """
         if self.observation == "density":
             return super().shown_safe_actions(observation)
-        shown = np.asarray(observation, np.float64)[:, 5:6] * kernel.DOSE_SCALE
+        place = self.observed.index("safe_dose")
+        shown = np.asarray(observation, np.float64)[:, place : place + 1] * kernel.DOSE_SCALE
         # Rounding in an observation's float32 must not carry the dose over the limit.
         return np.minimum(shown * (1.0 - 2.0**-22) / self.total_dose, 1.0)
 
     def safe_doses(self, t2_radius: Floats) -> Floats:
         """Safe daily doses [Gy] for T2 radii ``(k,)`` [mm], -1 where no T2 region is visible."""
-        return kernel.safe_doses(np.asarray(t2_radius, np.float64), self._cfg)
+        return kernel.safe_doses(np.asarray(t2_radius, np.float64), self._settings)
 
     def plan_space(self) -> PlanSpace:
         """Daily doses up to 12 Gy for ``plan_days`` decisions, then none.
@@ -477,19 +514,24 @@ class GlioblastomaTask(TherapyTask):
 
     def describe(self, lane: int) -> str:
         """Day, radii, safe dose and doses so far."""
-        state = self._state[lane]
-        stage = "therapy" if state[kernel.STAGE] == kernel.THERAPY_STAGE else "after therapy"
-        limit = self.safe_doses(state[kernel.T2 : kernel.T2 + 1])[0]
+        state = self._records[lane]
+        stage = "therapy" if state["stage"] == kernel.THERAPY_STAGE else "after therapy"
+        limit = self.safe_doses(np.array([state["t2"]]))[0]
         given = ", ".join(f"{dose:.2f} on day {day:g}" for day, dose in self.given(lane)) or "none"
         radii = [
             f"{name} {radius:.1f} mm" if radius >= 0.0 else f"{name} not visible"
-            for name, radius in (("T1", state[kernel.T1]), ("T2", state[kernel.T2]))
+            for name, radius in zip(("T1", "T2"), self.radii(lane), strict=True)
         ]
         return (
-            f"day {state[kernel.DAY]:.0f} ({self.elapsed(lane):.0f} from detection, {stage})   "
+            f"day {state['day']:.0f} ({self.elapsed(lane):.0f} from detection, {stage})   "
             f"{radii[0]}   {radii[1]}   safe dose {limit:.2f} Gy\n"
-            f"dose {state[kernel.GIVEN]:.2f} of {self.total_dose:g} Gy; doses [Gy]: {given}\n"
+            f"dose {state['given']:.2f} of {self.total_dose:g} Gy; doses [Gy]: {given}\n"
         )
+
+    @property
+    def _records(self) -> NDArray[Any]:
+        """The state of each lane by name ``(lanes,)``."""
+        return records_of(self._state, records.STATE)
 
     def given(self, lane: int) -> list[tuple[float, float]]:
         """The doses of a lane so far as ``(day from detection, Gy)``, without the zero ones."""
@@ -498,22 +540,22 @@ class GlioblastomaTask(TherapyTask):
 
     def elapsed(self, lane: int) -> float:
         """Days since detection in a lane."""
-        return float(self._state[lane, kernel.DAY] - self._state[lane, kernel.GROWTH])
+        return float(self._records["day"][lane] - self._records["growth"][lane])
 
     def growth_days(self, lane: int) -> float:
         """Days of silent growth of a lane's tumour."""
-        return float(self._state[lane, kernel.GROWTH])
+        return float(self._records["growth"][lane])
 
     def radii(self, lane: int) -> tuple[float, float]:
         """T1 and T2 radius [mm] of a lane, -1 where the region is not visible."""
-        return float(self._state[lane, kernel.T1]), float(self._state[lane, kernel.T2])
+        return float(self._records["t1"][lane]), float(self._records["t2"][lane])
 
     def density(self, lane: int) -> Floats:
         """Density of a lane's tumour as a share of the carrying capacity, at 0, 1, 2, … mm."""
         if lane in self._accurate:
             return np.clip(self._accurate.density(lane, self.nodes), 0.0, 1.0)
-        start = (2 * lane + int(self._state[lane, kernel.SIDE])) * self._width
-        return np.clip(self._cells[start : start + self.nodes], 0.0, 1.0)
+        start = int(self._records["side"][lane]) * (self._cells.shape[1] // 2)
+        return np.clip(self._cells[lane, start : start + self.nodes], 0.0, 1.0)
 
     def numerics_of(self, lane: int) -> str:
         """``"accurate"`` or ``"published"``: how a lane is computed."""
