@@ -89,11 +89,10 @@ class MPCSettings:
 
         Returns:
             Plans of a generation, generations for the mean patient and generations for all
-            scenarios after them.
+            scenarios after them, at least one even where it takes more than the budget.
         """
         plans = max(self.population, self.budget // (courses * self.iterations))
         early = int(self.mean_share * self.budget) // plans if courses > 1 else 0
-        early = max(0, min(early, self.budget // plans - courses))
         return plans, early, max(1, (self.budget - early * plans) // (courses * plans))
 
     @classmethod
