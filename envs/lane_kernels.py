@@ -66,8 +66,12 @@ class Scored:
 
 
 def inlined(function):
-    """Compile a step of a model so that it becomes part of whoever calls it."""
-    return njit(cache=True, error_model="numpy", forceinline=True)(function)
+    """Compile a step of a model so that it becomes part of whoever calls it.
+
+    It has no file cache: a loop that is compiled anew because a file has changed would take from it
+    a step whose own file has not, with the old code of the changed one in it.
+    """
+    return njit(error_model="numpy", forceinline=True)(function)
 
 
 @intrinsic

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import numpy as np
@@ -222,3 +223,27 @@ def test_results_and_descriptions_of_chemotherapy_come_from_its_records():
     space = ChemoTask(1).observation_space
     assert space.shape == (len(ChemoTask.observed),)
     assert chemo.OBSERVED["log_cells"] == (space.low[3], space.high[3]) == (-10.0, 10.0)
+
+
+def test_a_step_is_compiled_anew_when_what_it_calls_has_changed(tmp_path):
+    """The file of the step between is the same, so a cache of its own would hold the old code."""
+    steps = "from oncogym.envs.lane_kernels import inlined\n"
+    files = {
+        "leaf_step": steps + "@inlined\ndef leaf(x):\n    return x + ADDED\n",
+        "middle_step": steps + "from leaf_step import leaf\n@inlined\ndef middle(x):\n"
+        "    return leaf(x)\n",
+        "loop_step": "from numba import njit\nfrom middle_step import middle\n"
+        "@njit(cache=True)\ndef loop(x):\n    return middle(x)\n# ADDED\n",
+    }
+
+    def found(added: str) -> str:
+        for name, text in files.items():
+            (tmp_path / f"{name}.py").write_text(text.replace("ADDED", added), encoding="utf-8")
+        command = [sys.executable, "-c", "import loop_step; print(loop_step.loop(1.0))"]
+        done = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120
+        )
+        return done.stdout.strip()
+
+    assert found("1.0") == "2.0"
+    assert found("22.0") == "23.0"
