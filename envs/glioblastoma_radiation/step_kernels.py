@@ -97,7 +97,11 @@ def prepare(patient, taps, settings, start, row):
 
 
 def prepare_alone(patient, taps, settings, start, row):
-    """:func:`prepare` in the accurate solver, which has one row of cells."""
+    """:func:`prepare` in the accurate solver, which has one row of cells.
+
+    Args:
+        patient, taps, settings, start, row: As there.
+    """
     _prepare(np.zeros(row.shape[0]), taps, make_tumour(), patient, settings, start, row)
 
 
@@ -375,18 +379,31 @@ _advance, _start = inlined(advance), inlined(start)
 
 def advance_alone(cells, taps, action, state, patient, given, seed, episode, settings, seen, terms,
                   costs, outcome):  # fmt: skip
-    """:func:`advance` where cells and heat kernel are those of a single lane."""
+    """:func:`advance` where cells and heat kernel are those of a single lane.
+
+    Args:
+        cells, taps, action, state, patient, given, seed, episode, settings: As there.
+        seen, terms, costs, outcome: As there.
+    """
     return _advance(cells, taps, action, state, patient, given, seed, episode, settings, seen,
                     terms, costs, outcome)  # fmt: skip
 
 
 def start_alone(cells, row, first, state, seed, episode, given, settings):
-    """:func:`start` where the cells are those of a single lane."""
+    """:func:`start` where the cells are those of a single lane.
+
+    Args:
+        cells, row, first, state, seed, episode, given, settings: As there.
+    """
     _start(cells, row, first, state, seed, episode, given, settings)
 
 
 def observe_alone(cells, state, settings, seen):
-    """:func:`observe` where the cells are those of a single lane."""
+    """:func:`observe` where the cells are those of a single lane.
+
+    Args:
+        cells, state, settings, seen: As there.
+    """
     _show(cells, state, settings, seen)
 
 
