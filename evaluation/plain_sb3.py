@@ -32,6 +32,7 @@ from oncogym.evaluation.study_folder import (
     open_study,
     require_training,
     seeds_of,
+    versions_in,
 )
 from oncogym.evaluation.training_part import SCORES, require_each_once, scores_of
 from oncogym.parallel.base import ExecutorError
@@ -194,10 +195,8 @@ def _row(seed: str, runs: Sequence[JsonObject], protocol: JsonObject) -> Mapping
         "high": gain.high,
         "passes": gain.estimate > 0.0,
         "seconds": mean["seconds"],
-        "version": " ".join(sorted({str(run["versions"]["oncogym"]) for run in runs})),
-        "stable_baselines3": " ".join(
-            sorted({str(run["versions"]["stable-baselines3"]) for run in runs})
-        ),
+        "version": versions_in(runs),
+        "stable_baselines3": versions_in(runs, "stable-baselines3"),
     }
 
 

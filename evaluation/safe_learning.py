@@ -43,6 +43,7 @@ from oncogym.evaluation.study_folder import (
     open_study,
     require_training,
     seeds_of,
+    versions_in,
 )
 from oncogym.evaluation.training_part import (
     add_training_arguments,
@@ -280,7 +281,7 @@ def _row(arm: Arm, seed: str, runs: Sequence[JsonObject], free: Floats) -> JsonO
         "success": mean_over(runs, "success").estimate,
         "without": " ".join(_left_out(first)),
         "seconds": float(np.mean([run["seconds"] for run in runs])),
-        "version": " ".join(sorted({str(run["versions"]["oncogym"]) for run in runs})),
+        "version": versions_in(runs),
     }
 
 

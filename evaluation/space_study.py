@@ -42,6 +42,7 @@ from oncogym.evaluation.study_folder import (
     open_study,
     require_training,
     seeds_of,
+    versions_in,
 )
 from oncogym.evaluation.training_part import (
     add_training_arguments,
@@ -304,7 +305,7 @@ def _row(
         "protocol": protocol[0],
         "protocol_return": protocol[1],
         "seconds": float(np.mean([run["seconds"] for run in runs])),
-        "version": " ".join(sorted({str(run["versions"]["oncogym"]) for run in runs})),
+        "version": versions_in(runs),
     }
 
 

@@ -197,6 +197,11 @@ def add_folder_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def versions_in(results: Sequence[JsonObject], package: str = "oncogym") -> str:
+    """The versions of a package with which parts were done, each once, for a table."""
+    return " ".join(sorted({str(one["versions"][package]) for one in results}))
+
+
 def bare_name(env_id: str) -> str:
     """An id without its namespace, for names of files."""
     return env_id.rpartition("/")[2]

@@ -15,6 +15,7 @@ from oncogym.envs.impt_beam_weighting.influence import DoseInfluence, pencil_bea
 from oncogym.envs.impt_beam_weighting.model import simulate
 from oncogym.envs.impt_beam_weighting.phantom import Phantom
 from oncogym.envs.impt_beam_weighting.plan_library import scenario_of
+from oncogym.envs.impt_beam_weighting.structures import Structure
 from oncogym.envs.outcomes import Map, Trace
 
 if TYPE_CHECKING:
@@ -97,15 +98,13 @@ def maps(task: Any, lane: int) -> list[Map]:
 
     phantom, dose = accumulated_dose(task, lane)
     columns, rows = (np.unique(phantom.points[:, k]) for k in range(2))
-    centre = phantom.points[phantom.structures[phantom.structures.target].voxels].mean(axis=0)
+    centre = _centre(phantom)
     across = np.flatnonzero(np.abs(columns - centre[0]) <= _VIEW)
     up = np.flatnonzero(np.abs(rows - centre[1]) <= _VIEW)
     seen = np.ix_(up, across)
     outlines: dict[str, list[Floats]] = {}
     for one in phantom.structures:
-        mask = np.zeros(phantom.num_voxels)
-        mask[one.voxels] = 1.0
-        drawn = contour_generator(columns[across], rows[up], phantom.map(mask)[seen])
+        drawn = contour_generator(columns[across], rows[up], _mask(phantom, one)[seen])
         is_target = one is phantom.structures[phantom.structures.target]
         name = "target" if is_target else one.name
         outlines[name] = [np.asarray(piece, np.float64) for piece in drawn.lines(0.5)]
@@ -127,6 +126,19 @@ def maps(task: Any, lane: int) -> list[Map]:
             unit="cm",
         )
     ]
+
+
+def _centre(phantom: Phantom) -> Floats:
+    """Middle of the target [cm], around which a picture is drawn."""
+    voxels = phantom.structures[phantom.structures.target].voxels
+    return np.asarray(phantom.points[voxels].mean(axis=0), np.float64)
+
+
+def _mask(phantom: Phantom, structure: Structure) -> Floats:
+    """1 within a structure and 0 outside, as an image."""
+    mask = np.zeros(phantom.num_voxels)
+    mask[structure.voxels] = 1.0
+    return phantom.map(mask)
 
 
 def _dose_axis(unit: str) -> str:
@@ -223,10 +235,8 @@ def draw_dose(axis: Any, phantom: Phantom, dose: Floats) -> None:
     if dose.max() > levels[0]:
         axis.contour(x, y, image, levels=levels, colors="white", linewidths=0.6)
     for one, colour in zip(phantom.structures, _COLOURS * 3, strict=False):
-        mask = np.zeros(phantom.num_voxels)
-        mask[one.voxels] = 1.0
-        axis.contour(x, y, phantom.map(mask), levels=[0.5], colors=[colour], linewidths=1.2)
-    centre = phantom.points[phantom.structures[phantom.structures.target].voxels].mean(axis=0)
+        axis.contour(x, y, _mask(phantom, one), levels=[0.5], colors=[colour], linewidths=1.2)
+    centre = _centre(phantom)
     axis.set(xlim=(centre[0] - _VIEW, centre[0] + _VIEW),
              ylim=(centre[1] - _VIEW, centre[1] + _VIEW),
              xlabel="x [cm]", ylabel="y [cm]")  # fmt: skip

@@ -2,6 +2,17 @@
 
 const ADDRESS = "#courses:";
 
+// The numbers of the panels that are drawn in one: neighbours of one name.
+function sharing(panels) {
+  const groups = [];
+  panels.forEach((one, k) => {
+    const last = groups[groups.length - 1];
+    if (one.shared && last && panels[last[0]].shared === one.shared) last.push(k);
+    else groups.push([k]);
+  });
+  return groups;
+}
+
 DRAWERS.courses = (parent, env) => {
   const state = { patient: 0, shown: new Set() };
   const stage = make("div", { class: "stage" });

@@ -9,17 +9,6 @@ function heat(share) {
   return HEAT[low].map((from, i) => Math.round(from + (place - low) * (HEAT[low + 1][i] - from)));
 }
 
-// The numbers of the panels that are drawn in one: neighbours of one name.
-function sharing(panels) {
-  const groups = [];
-  panels.forEach((one, k) => {
-    const last = groups[groups.length - 1];
-    if (one.shared && last && panels[last[0]].shared === one.shared) last.push(k);
-    else groups.push([k]);
-  });
-  return groups;
-}
-
 // Which line is which curve, whatever the agent.
 function keyOfCurves(labels) {
   return make("p", { class: "key", "aria-hidden": "true" }, ...labels.map((label, k) =>
