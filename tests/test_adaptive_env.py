@@ -10,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from oncogym.agents.bound import BoundAgent
 from oncogym.agents.clinical import RuleAgent, clinical_agent
 from oncogym.agents.rollout import rollout
 from oncogym.envs import get_treatment
@@ -20,9 +21,11 @@ from oncogym.envs.adaptive_therapy import (
     simulate,
 )
 from oncogym.envs.adaptive_therapy.task import AdaptiveTask
+from oncogym.envs.problem import Problem
 from oncogym.envs.protocols import HiddenError
 from oncogym.envs.records import names_of
 from oncogym.envs.validity import ModelRangeWarning
+from oncogym.evaluation.harness import evaluate_problem
 
 ADAPTIVE = get_treatment("adaptive_therapy")
 METRICS = [metric.name for metric in AdaptiveTask.metrics]
@@ -112,6 +115,61 @@ def test_the_published_plan_ends_at_the_first_visit_after_twenty_years():
     task = AdaptiveTask(1, formulation="published")
     assert task.num_decisions * task.interval_days == 7320
     assert AdaptiveTask(1, formulation="published", interval_days=1).num_decisions == 7301
+
+
+@pytest.mark.parametrize("protocol", ["no_treatment", "full_dose", "at50", "above"])
+@pytest.mark.parametrize("who", ["base", "B25"])
+def test_a_course_until_death_goes_on_after_the_same_progression(protocol, who):
+    _, first = treat(protocol, who)
+    _, whole = treat(protocol, who, until="death")
+    for name in ("ttp", "progression_free_years", "mean_burden", "censored"):
+        assert whole[name] == first[name]
+    assert (first["course_days"], first["died"]) == (first["ttp"], 0.0)
+    assert (whole["course_days"], whole["died"]) > (first["ttp"], 0.0)
+
+
+@pytest.mark.parametrize(
+    ("n0", "end"), [(0.3, 0.6), (0.6, 0.95), (0.75, 0.95), (0.79, 0.95), (0.8, 0.95)]
+)
+def test_death_comes_when_untreated_growth_says(n0, end):
+    patient = AdaptivePatient(n0=n0)
+    task = AdaptiveTask(1, until="death", interval_days=7, decisions=500)
+    agent = clinical_agent(ADAPTIVE, task, "no_treatment")
+    found = rollout(task, agent, patient.to_array()[None])
+    outcome = dict(zip(METRICS, found.outcome[0], strict=True))
+
+    def grown(burden):
+        # Both clones grow alike without cost and turnover: logistic growth.
+        return np.log(burden / (1.0 - burden) * (1.0 - n0) / n0) / patient.rS
+
+    assert outcome["course_days"] == pytest.approx(grown(end), abs=1e-5)
+    # The start of 0.8 has no time between death, at 0.95, and the progression at 0.96.
+    assert outcome["ttp"] == pytest.approx(grown(min(1.2 * n0, end)), abs=1e-5)
+    assert (outcome["died"], outcome["censored"]) == (1.0, 0.0)
+
+
+def test_progression_is_paid_once_and_days_after_it_nothing():
+    weights = {"punishment": -1.0, "completion": 5.0, "visit": 0.1, "control": 0.0, "drug": 0.0}
+    task = AdaptiveTask(1, until="death", reward_weights=weights)
+    found = rollout(
+        task, clinical_agent(ADAPTIVE, task, "full_dose"), PATIENTS["B25"].to_array()[None]
+    )
+    outcome = dict(zip(METRICS, found.outcome[0], strict=True))
+    visits = outcome["ttp"] // 28
+    assert outcome["course_days"] > outcome["ttp"] + 2 * 28
+    assert found.returns[0] == pytest.approx(0.1 * visits - 1.0)
+
+
+def test_a_patient_may_outlive_the_plan_after_progression():
+    _, outcome = treat("full_dose", until="death", decisions=17)
+    assert (outcome["course_days"], outcome["died"], outcome["censored"]) == (17 * 28, 0.0, 0.0)
+    assert outcome["ttp"] == pytest.approx(451.604920, abs=1e-3)
+
+
+def test_the_optimum_is_not_claimed_until_death():
+    problem = Problem.resolve("oncogym/AdaptiveTherapy-v0", {"until": "death"})
+    with pytest.raises(ValueError, match="until is 'death'"):
+        evaluate_problem(problem.drawn(1), {"optimum": BoundAgent(ADAPTIVE.bounds["optimum"])})
 
 
 def test_success_demands_time_and_burden():
@@ -246,6 +304,9 @@ def test_a_patient_whom_full_dose_controls_is_a_warning():
         ({"reward_weights": {"drug": float("nan")}}, "drug"),
         ({"observation": "measurable", "reveal": True}, "reveal"),
         ({"doses": "half"}, "doses"),
+        ({"until": "cure"}, "until"),
+        ({"until": "death", "formulation": "published"}, "until is 'death'"),
+        ({"until": "death", "progression": 2.5}, "progression is 2.5"),
     ],
 )
 def test_bad_options_are_named(options, message):

@@ -85,16 +85,14 @@ def test_common_plans_are_searched_on_the_population(name, preset, search, tmp_p
 
 
 def test_presets_are_the_documented_ones():
-    quick, standard, full = PRESETS.values()
-    assert [preset.name for preset in PRESETS.values()] == ["quick", "standard", "full"]
+    quick, full = PRESETS.values()
+    assert [preset.name for preset in PRESETS.values()] == ["quick", "full"]
     assert (quick.patients, quick.plan_patients, quick.plan_generations) == (48, 96, 31)
-    assert (quick.training_seeds, quick.own_plan_patients) == (1, 0)
-    assert (standard.patients, standard.plan_patients, standard.plan_generations) == (256, 128, 61)
-    assert (standard.training_seeds, standard.own_plan_patients) == (5, 0)
-    assert (quick.control, standard.control, full.control) == ({"budget": 192},) * 2 + ({},)
-    assert (full.patients, full.plan_patients, full.plan_generations) == (256, 128, 301)
-    assert (full.training_seeds, full.own_plan_patients) == (10, 256)
-    assert [preset.training_steps for preset in PRESETS.values()] == [{}] * 3
+    assert (full.patients, full.plan_patients, full.plan_generations) == (256, 128, 61)
+    assert (quick.training_seeds, full.training_seeds) == (1, 5)
+    assert [preset.own_plan_patients for preset in (quick, full)] == [0, 0]
+    assert [preset.control for preset in (quick, full)] == [{"budget": 192}] * 2
+    assert [preset.training_steps for preset in (quick, full)] == [{}] * 2
     spheroids = quick.suited(COHORTS["emt6ro_fractionation"])
     assert (spheroids.patients, spheroids.plan_patients, spheroids.plan_generations) == (8, 12, 5)
     assert spheroids.training_steps == {"ppo": 8_000}
@@ -106,7 +104,8 @@ def test_presets_are_the_documented_ones():
         COHORTS["emt6ro_fractionation"]
     ).algorithms == ("sac",)
     assert spheroids.controllers == quick.controllers
-    assert standard.suited(COHORTS["emt6ro_fractionation"]).patients == 64
+    assert full.suited(COHORTS["emt6ro_fractionation"]).patients == 16
+    assert full.suited(COHORTS["impt_beam_weighting"]).patients == 24
     protons = quick.suited(COHORTS["impt_beam_weighting"])
     assert (protons.patients, protons.plan_patients, protons.plan_generations) == (12, 12, 10)
     both = ("ppo", "cma_policy")

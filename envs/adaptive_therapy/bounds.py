@@ -35,6 +35,8 @@ def objective_of(task: Any) -> Objective:
 
 
 def _decide(task: Any, lanes: NDArray[np.intp]) -> Floats:
+    if task.until != "progression":
+        raise ValueError(f"until is {task.until!r}; the optimum is known for 'progression' only")
     on_off = task.doses == "on_off"
     doses = 2 if on_off else _DOSES
     objective = objective_of(task)

@@ -90,7 +90,11 @@ drug, are drawn again (14 % are kept).
 Terminates at progression, when N passes `progression` (1.2) times n0, at any time; the published
 formulation looks at visits only. Terminates at the end of the plan, too: `decisions` (130) visits,
 `censored` is then 1. Success: at least 1.5 times the time to progression of the same patient under
-continuous full dose, and a mean burden of at most 1.05 n0.
+continuous full dose, and a mean burden of at most 1.05 n0 until then.
+
+With `until="death"` a course goes on after progression until N reaches 2 n0 or 0.95 of the
+capacity, whichever is less: a limit of ours, no source has one. `ttp` and `mean_burden` still
+count up to progression, `course_days` up to death, and `died` is 1 then.
 
 ## What the best is worth
 
@@ -119,7 +123,7 @@ growth (40.7 d for the nominal patient), else one holiday loses the patient.
 ## Arguments
 
 See `AdaptiveTask`: `formulation`, `objective`, `observation`, `interval_days`, `decisions`,
-`doses`, `progression`, `cv`, `reveal`, `punish`, `substep`, `reward_weights`; and of every
+`doses`, `progression`, `until`, `cv`, `reveal`, `punish`, `substep`, `reward_weights`; and of every
 environment: `cohort`, `patient`, `render_mode`.
 
 ## Vectorized environment
@@ -186,7 +190,7 @@ TREATMENT = Treatment(
                             "replan_every": 2,
                         },
                     },
-                    "standard": {
+                    "full": {
                         "plan_patients": 48,
                         "plan_generations": 31,
                         "control": {

@@ -67,6 +67,7 @@ def _begin(tumour, step):
     tumour.fade = math.exp(-0.5 * tumour.death * step)
     tumour.days = tumour.burden_days = tumour.control_days = tumour.days_above = 0.0
     tumour.progressed = 0.0
+    tumour.watched_days = -1.0
 
 
 @inlined
@@ -111,21 +112,15 @@ def _run_clocks(tumours, count, step):
 
 @inlined
 def _finish(tumour, step):
-    """Let a substep pass whose clock is known, up to progression; whether that is in it."""
+    """Let a substep pass whose clock is known, up to its stop; whether that is in it."""
     took, clock = step, tumour.clock
     end = tumour.next_sensitive + tumour.next_resistant
+    if end > tumour.watched and tumour.watched_days < 0.0:
+        until, then = _cross(tumour, tumour.watched, step)
+        tumour.watched_days = tumour.days + until
+        tumour.watched_burden_days = tumour.burden_days + (until - then)
     if end > tumour.stop:
-        took, clock = find_crossing(
-            tumour.sensitive,
-            tumour.resistant,
-            tumour.log_sensitive,
-            tumour.log_resistant,
-            tumour.sensitive_growth,
-            tumour.resistant_growth,
-            tumour.death,
-            tumour.stop,
-            step,
-        )
+        took, clock = _cross(tumour, tumour.stop, step)
         end = tumour.stop
         tumour.progressed = 1.0
     tumour.log_sensitive += tumour.sensitive_growth * clock - tumour.death * took
@@ -143,13 +138,13 @@ def _finish(tumour, step):
 
 @njit(cache=True, error_model="numpy")
 def hold_doses(tumours, count, days, substep):
-    """Hold a dose in each of several tumours for ``days`` or until they progress (spec. 1.2).
+    """Hold a dose in each of several tumours for ``days`` or up to their stops (spec. 1.2).
 
     An exponential has to wait for the one before it: several tumours side by side fill that time.
     What becomes of one does not depend on the others.
 
     Args:
-        tumours: Rows of ``TUMOUR`` ``(tumours, numbers)``, changed; given are the first eight
+        tumours: Rows of ``TUMOUR`` ``(tumours, numbers)``, changed; given are the first nine
             numbers of each.
         count: Number of tumours, the first of the array.
         days: Length of the interval.
@@ -195,8 +190,24 @@ def find_crossing(s, r, log_s, log_r, kill, growth, death, stop, step):
 
 
 @inlined
+def _cross(tumour, burden, step):
+    """:func:`find_crossing` of a tumour in the substep that is before it."""
+    return find_crossing(
+        tumour.sensitive,
+        tumour.resistant,
+        tumour.log_sensitive,
+        tumour.log_resistant,
+        tumour.sensitive_growth,
+        tumour.resistant_growth,
+        tumour.death,
+        burden,
+        step,
+    )
+
+
+@inlined
 def set_tumour(tumour, state, patient, dose, progression):
-    """Put what a patient has now under a dose; it need not stop at progression.
+    """Put what a patient has now under a dose; nothing is watched, and ``stop`` is still to be set.
 
     Args:
         tumour: A ``TUMOUR``, whose given numbers are set but for ``stop``.
@@ -210,6 +221,7 @@ def set_tumour(tumour, state, patient, dose, progression):
     tumour.resistant_growth = patient.rS * (1.0 - patient.cost)
     tumour.death = patient.turnover * patient.rS
     tumour.start, tumour.limit = patient.n0, progression * patient.n0
+    tumour.watched = np.inf
 
 
 @inlined

@@ -37,13 +37,16 @@ TUMOUR = make_record(
     "death",  # 1/d
     "start",  # burden at the start of the treatment
     "limit",  # burden at which a day is worth nothing any more
-    "stop",  # burden of progression; infinite: never
+    "stop",  # burden that ends the interval; infinite: none
+    "watched",  # burden whose first passing is timed; infinite: none
     "days",  # that passed
     "burden_days",  # integral of N
     "control_days",  # integral of the credit
     "days_above",  # the starting burden
     "peak",  # largest burden
     "progressed",  # 1 once the burden passed `stop`
+    "watched_days",  # until the burden passed `watched`; -1 while it did not
+    "watched_burden_days",  # integral of N until then
     "sensitive",  # S at the start of the substep
     "resistant",  # R
     "burden",  # N
@@ -79,6 +82,8 @@ STATE = make_record(
     "days_off",
     "days_above",  # the starting burden
     "switches",
+    "progressed_at",  # d; 0 while the tumour did not progress
+    "progressed_burden_days",  # `burden_days` then
     "step",  # number of decisions
     ("log_markers", LAGS),
     ("doses", LAGS),
@@ -91,6 +96,7 @@ SETTINGS = make_record(
     "progression",  # starting burdens
     "on_off",
     "published",
+    "until_death",
     "noise",  # coefficient of variation of the marker
     "substep",  # d
 )
@@ -111,6 +117,8 @@ OUTCOME = make_record(
     "switches",
     "days_above",
     "censored",
+    "course_days",
+    "died",
 )
 
 #: A problem of value iteration.

@@ -56,6 +56,10 @@ _NOISE_STREAM = 16
 _BLOCK = 8
 # Substeps where only the instant of progression counts [d]: right to 1e-4 d.
 _COARSE = 4.0
+#: Where courses go on until death, a patient dies at this many starting burdens ...
+DEATH_RATIO = 2.0
+#: ... or at this burden, if that is less [capacities].
+DEATH_BURDEN = 0.95
 
 
 @inlined
@@ -87,6 +91,7 @@ def start(state, patient, given):
     state.time = state.toxicity = state.dose = state.since_off = 0.0
     state.given = state.burden_days = state.days_off = state.days_above = 0.0
     state.switches = state.step = 0.0
+    state.progressed_at = state.progressed_burden_days = 0.0
     for lag in range(LAGS):
         state.log_markers[lag] = state.doses[lag] = 0.0
     for step in range(given.shape[0]):
@@ -106,6 +111,10 @@ def _hold(tumour, dose, state, patient, settings):
     """Put a lane under its dose; in the published problem progression is seen at visits only."""
     set_tumour(tumour, state, patient, dose, settings.progression)
     tumour.stop = math.inf if settings.published > 0.0 else tumour.limit
+    if settings.until_death > 0.0:
+        tumour.stop = min(DEATH_RATIO * patient.n0, DEATH_BURDEN)
+        if state.progressed_at == 0.0:
+            tumour.watched = tumour.limit
 
 
 @inlined
@@ -114,6 +123,9 @@ def _follow(state, tumour, dose):
     took, holiday = tumour.days, dose == 0.0
     if state.step > 0.0 and holiday != (state.dose == 0.0):
         state.switches += 1.0
+    if tumour.watched_days >= 0.0:
+        state.progressed_at = state.time + tumour.watched_days
+        state.progressed_burden_days = state.burden_days + tumour.watched_burden_days
     state.log_sensitive, state.log_resistant = tumour.log_sensitive, tumour.log_resistant
     state.time += took
     state.toxicity = dose + (state.toxicity - dose) * math.exp(-took / TOXICITY_DAYS)
@@ -141,16 +153,20 @@ def _measure(state, patient, burden, seed, episode, settings):
 
 
 @inlined
-def _score(terms, costs, state, tumour, patient, settings, burden, passed, ended):
-    """Terms and costs of an interval (spec. 2.1, 2.3 and 2.4)."""
+def _score(terms, costs, state, tumour, patient, settings, burden, newly, ended):
+    """Terms and costs of an interval (spec. 2.1, 2.3 and 2.4).
+
+    ``newly``: whether the tumour progressed in it, for the first time.
+    """
+    passed = state.progressed_at > 0.0
     holiday = state.dose == 0.0
     terms.control = tumour.control_days / YEAR
     terms.drug = -DRUG_WEIGHT * state.dose * tumour.days / YEAR
     # As in the source: progression is punished alone, and so is the end of the plan paid.
-    bad_holiday = holiday and not ended and burden > patient.n0
+    bad_holiday = holiday and not ended and not passed and burden > patient.n0
     terms.visit = 0.0 if passed else 1.0
     terms.holiday = 1.0 if holiday and not passed and not ended else 0.0
-    terms.punishment = 1.0 if passed or bad_holiday else 0.0
+    terms.punishment = 1.0 if newly or bad_holiday else 0.0
     terms.completion = 1.0 if ended and not passed else 0.0
     excess = max(tumour.peak / patient.n0 - 1.0, 0.0)
     costs.burden = excess / (settings.progression - 1.0)
@@ -158,37 +174,45 @@ def _score(terms, costs, state, tumour, patient, settings, burden, passed, ended
 
 
 @inlined
-def _report(outcome, state, patient, burden, passed):
-    """What became of the patient so far (spec. 2.2)."""
-    outcome.ttp = state.time
-    outcome.progression_free_years = state.time / YEAR
+def _report(outcome, state, patient, burden, died):
+    """What became of the patient so far (spec. 2.2); two of them count up to progression."""
+    progressed = state.progressed_at > 0.0
+    outcome.ttp = state.progressed_at if progressed else state.time
+    burden_days = state.progressed_burden_days if progressed else state.burden_days
+    outcome.progression_free_years = outcome.ttp / YEAR
     outcome.time_off = state.days_off / state.time
     outcome.dose_fraction = state.given / state.time
-    outcome.mean_burden = state.burden_days / (state.time * patient.n0)
+    outcome.mean_burden = burden_days / (outcome.ttp * patient.n0)
     outcome.resistant_share = math.exp(state.log_resistant) / burden
     outcome.switches = state.switches
     outcome.days_above = state.days_above
-    outcome.censored = 0.0 if passed else 1.0
+    outcome.censored = 0.0 if progressed else 1.0
+    outcome.course_days = state.time
+    outcome.died = 1.0 if died else 0.0
 
 
 @inlined
 def _judge(tumour, dose, state, patient, given, seed, episode, settings, terms, costs, outcome):
     """End the interval of a lane; whether the course is over, and whether it is a success."""
-    passed = tumour.progressed > 0.0
+    stopped, before = tumour.progressed > 0.0, state.progressed_at > 0.0
     given[int(state.step)] = dose
     _follow(state, tumour, dose)
     burden = math.exp(state.log_sensitive) + math.exp(state.log_resistant)
     if settings.published > 0.0:
-        passed = burden > settings.progression * patient.n0
+        stopped = burden > settings.progression * patient.n0
+    # Death at less than the burden of progression is progression, too.
+    if stopped and state.progressed_at == 0.0:
+        state.progressed_at, state.progressed_burden_days = state.time, state.burden_days
+    newly = state.progressed_at > 0.0 and not before
     ended = state.step >= settings.decisions
     _measure(state, patient, burden, seed, episode, settings)
-    _score(terms, costs, state, tumour, patient, settings, burden, passed, ended)
-    _report(outcome, state, patient, burden, passed)
-    over = passed or ended
+    _score(terms, costs, state, tumour, patient, settings, burden, newly, ended)
+    _report(outcome, state, patient, burden, stopped and settings.until_death > 0.0)
+    over = stopped or ended
     success = (
         over
         and outcome.mean_burden <= SUCCESS_BURDEN
-        and loses(1.0, patient, settings.progression, state.time / SUCCESS_RATIO)
+        and loses(1.0, patient, settings.progression, outcome.ttp / SUCCESS_RATIO)
     )
     return over, success
 

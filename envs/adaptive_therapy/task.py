@@ -61,6 +61,8 @@ class AdaptiveTask(TherapyTask):
         doses: ``"continuous"`` or ``"on_off"``, which rounds the dose at 0.5; by default the
             first (sound) or the second (published).
         progression: Burden of progression in starting burdens, above 1.
+        until: What ends a course before its plan does: ``"progression"``, or ``"death"``, at twice
+            the starting burden or 0.95 of the capacity, whichever is less (sound formulation).
         cv: Coefficient of variation of the marker (``"measurable"``).
         reveal: Whether the full observation ends with n0, ln fR, cost and turnover.
         punish: Weight of the published reward's punishment, -10 to 0.
@@ -83,6 +85,8 @@ class AdaptiveTask(TherapyTask):
         Metric("switches", "Switches between drug and none", "", None),
         Metric("days_above", "Days above the starting burden", "d", False),
         Metric("censored", "No progression within the plan", "", None),
+        Metric("course_days", "Length of the course", "d", None),
+        Metric("died", "Death within the plan", "", False),
     )
     check_order("outcome", [metric.name for metric in metrics], records.OUTCOME)
     action_parts = (("dose", "of the full dose"),)
@@ -101,6 +105,7 @@ class AdaptiveTask(TherapyTask):
         decisions: int | None = None,
         doses: str | None = None,
         progression: float = PROGRESSION,
+        until: str = "progression",
         cv: float = 0.1,
         reveal: bool = False,
         punish: float = 0.0,
@@ -124,6 +129,16 @@ class AdaptiveTask(TherapyTask):
         kind = self._usual(doses, "continuous", "on_off")
         self.doses = check_choice("doses", kind, ("continuous", "on_off"))
         self.progression = check_option("progression", progression, math.nextafter(1.0, 2.0), 50.0)
+        self.until = check_choice("until", until, ("progression", "death"))
+        if published and until == "death":
+            raise ValueError(
+                "until is 'death'; allowed: 'progression' (formulation='published' ends there)"
+            )
+        if until == "death" and progression > kernel.DEATH_RATIO:
+            raise ValueError(
+                f"progression is {progression}; allowed with until='death': "
+                f"at most {kernel.DEATH_RATIO:g}"
+            )
         self.cv = check_option("cv", cv, 0.0, 1.0)
         if reveal and self.observation != "full":
             raise ValueError(
@@ -144,6 +159,7 @@ class AdaptiveTask(TherapyTask):
             progression=self.progression,
             on_off=self.doses == "on_off",
             published=self.published,
+            until_death=self.until == "death",
             noise=self.cv,
             substep=self.substep,
         )
@@ -327,7 +343,7 @@ class AdaptiveTask(TherapyTask):
             lambda marker, dose: next(doses),
             self.patient(lane),
             self.interval_days,
-            math.inf if self.published else self.progression,
+            math.inf if self.published or self.until == "death" else self.progression,
             self.elapsed(lane),
             self.substep,
         )

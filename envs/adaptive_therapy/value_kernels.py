@@ -33,7 +33,7 @@ def _try_dose(tumours, log_s, log_r, dose, substep, problem, weights):
     tumour.resistant_growth, tumour.death = problem.resistant_growth, problem.death
     tumour.start, tumour.limit = problem.start, problem.limit
     at_visits = problem.at_visits > 0.0
-    tumour.stop = np.inf if at_visits else problem.limit
+    tumour.stop, tumour.watched = np.inf if at_visits else problem.limit, np.inf
     hold_doses(tumours, 1, problem.interval, substep)
     passed = tumour.progressed > 0.0
     burden = math.exp(tumour.log_sensitive) + math.exp(tumour.log_resistant)

@@ -296,12 +296,13 @@ TREATMENT = Treatment(
                         "plan_patients": 12,
                         "plan_generations": 10,
                         "training_steps": {"ppo": 500_000},
-                        "control": {"budget": 384, "replan_every": 3},
+                        "control": {"budget": 384, "replan_every": 5},
                     },
-                    "standard": {
-                        "patients": 96,
-                        "plan_patients": 48,
-                        "plan_generations": 31,
+                    "full": {
+                        "patients": 24,
+                        "plan_patients": 12,
+                        "plan_generations": 10,
+                        "training_steps": {"ppo": 1_000_000},
                         "control": {"budget": 384, "replan_every": 3},
                     },
                 },

@@ -67,20 +67,12 @@ PRESETS = {
             control={"budget": 192},
         ),
         Preset(
-            "standard",
+            "full",
             patients=256,
             plan_patients=128,
             plan_generations=61,
             training_seeds=5,
             control={"budget": 192},
-        ),
-        Preset(
-            "full",
-            patients=256,
-            plan_patients=128,
-            plan_generations=301,
-            training_seeds=10,
-            own_plan_patients=256,
         ),
     )
 }

@@ -23,6 +23,7 @@ from oncogym.cli.commands import COMMANDS
 from oncogym.core.argument_types import whole
 from oncogym.core.files import to_plain
 from oncogym.core.manifest import manifest
+from oncogym.envs.problem import MOST_PATIENTS
 from oncogym.evaluation.benchmark.folder import find_benchmark, require_room
 from oncogym.evaluation.benchmark.presets import PRESETS
 from oncogym.evaluation.benchmark.run import (
@@ -70,6 +71,14 @@ def add_parser(commands: Commands) -> None:
         help="learning algorithms, instead of those that suit each environment; of "
         + ", ".join(algorithm_names()),
     )
+    parser.add_argument(
+        "--own-plans",
+        type=whole(0, MOST_PATIENTS),
+        default=0,
+        metavar="N",
+        help="search a plan for each of the first N patients alone, too, a bound on what any fixed "
+        "course could give them (default 0: none)",
+    )
     parser.add_argument("--out", type=path, help="output folder (default results/benchmark-PRESET)")
     parser.add_argument(
         "--fresh",
@@ -97,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
     preset = PRESETS[args.preset]
     if args.training_seeds is not None:
         preset = replace(preset, training_seeds=args.training_seeds)
-    preset = replace(preset, algorithms=tuple(args.algo))
+    preset = replace(preset, algorithms=tuple(args.algo), own_plan_patients=args.own_plans)
     env_ids = args.envs or default_envs()
     presets, problems = prepare(env_ids, preset, args.seed)
     studies = [read_study(folder) for folder in _different(args.robustness)]
