@@ -56,6 +56,11 @@ CONSTANTS = (
             "TOXICITY_LIMIT": ("full doses", _chosen("only months of full dose pass it")),
             "SUCCESS_RATIO": ("", _chosen("half as long again as full dose")),
             "SUCCESS_BURDEN": ("starting burdens", _chosen("hovering at the limit fails")),
+            "DEATH_RATIO": (
+                "starting burdens",
+                _chosen("well past progression; no source has one"),
+            ),
+            "DEATH_BURDEN": ("capacities", _chosen("hardly any room is left to grow into")),
         },
     ),
 )

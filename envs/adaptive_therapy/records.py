@@ -47,15 +47,9 @@ TUMOUR = make_record(
     "progressed",  # 1 once the burden passed `stop`
     "watched_days",  # until the burden passed `watched`; -1 while it did not
     "watched_burden_days",  # integral of N until then
-    "sensitive",  # S at the start of the substep
-    "resistant",  # R
-    "burden",  # N
+    "burden",  # N at the start of the substep
     "credit",
-    "fade",  # what death leaves in half a substep
-    "slopes",  # weighted sum of the slopes of the growth clock
-    "clock",  # growth clock within the substep, d
-    "next_sensitive",
-    "next_resistant",
+    "fast",  # 1 where logarithms change by more in a substep than a short series bears
 )
 
 #: A course outside the environments.

@@ -8,7 +8,14 @@ import math
 
 from numba import njit, prange
 
-from oncogym.envs.adaptive_therapy.kernels import hold_doses, make_tumours, set_tumour
+from oncogym.envs.adaptive_therapy.kernels import (
+    BLOCK,
+    SMALL,
+    hold_doses,
+    make_clocks,
+    make_tumours,
+    set_tumour,
+)
 from oncogym.envs.adaptive_therapy.records import (
     COSTS,
     FULL,
@@ -52,10 +59,9 @@ SUCCESS_RATIO = 1.5
 SUCCESS_BURDEN = 1.05
 
 _NOISE_STREAM = 16
-# Lanes that are advanced side by side.
-_BLOCK = 8
-# Substeps where only the instant of progression counts [d]: right to 1e-4 d.
-_COARSE = 4.0
+# Substeps where only the instant of progression counts [d]: right to 1e-4 d, or, the longest, to
+# what is in doubt then.
+_COARSE, _LONGEST, _DOUBTFUL = 4.0, 14.0, 0.5
 #: Where courses go on until death, a patient dies at this many starting burdens ...
 DEATH_RATIO = 2.0
 #: ... or at this burden, if that is less [capacities].
@@ -63,20 +69,34 @@ DEATH_BURDEN = 0.95
 
 
 @inlined
-def _loses(tumours, dose, patient, progression, until):
+def _progresses(tumours, clocks, dose, patient, progression, until, substep):
+    """Days to progression under one dose from the start; infinite if it is later."""
     tumour = record_at(tumours, 0, TUMOUR)  # type: ignore[var-annotated]
     tumour.log_sensitive = math.log(patient.n0 * (1.0 - patient.fR))
     tumour.log_resistant = math.log(patient.n0 * patient.fR)
     set_tumour(tumour, tumour, patient, dose, progression)
     tumour.stop = progression * patient.n0
-    hold_doses(tumours, 1, until, _COARSE)
-    return tumour.progressed > 0.0
+    hold_doses(tumours, clocks, 1, until, substep)
+    return tumour.days if tumour.progressed > 0.0 else math.inf
+
+
+@inlined
+def _loses(tumours, clocks, dose, patient, progression, until):
+    # Long steps are right to a few hundredths of a day: only near the end are short ones needed.
+    fastest = patient.rS * max(1.0, abs(1.0 - patient.dD * dose))
+    step = min(_LONGEST, SMALL / fastest)
+    found = _progresses(
+        tumours, clocks, dose, patient, progression, until + _DOUBTFUL, max(step, _COARSE)
+    )
+    if abs(found - until) <= _DOUBTFUL:
+        found = _progresses(tumours, clocks, dose, patient, progression, until, _COARSE)
+    return found <= until
 
 
 @njit(cache=True, error_model="numpy")
 def loses(dose, patient, progression, until):
     """Whether a tumour held under one dose from the start progresses within ``until`` days."""
-    return _loses(make_tumours(1), dose, patient, progression, until)
+    return _loses(make_tumours(1), make_clocks(), dose, patient, progression, until)
 
 
 def start(state, patient, given):
@@ -86,6 +106,9 @@ def start(state, patient, given):
         state, patient: Records of the lane, see ``records.py``; the first is written.
         given: Doses by decision, shares of the full one; written.
     """
+    # Later ones were never written since the last start.
+    for step in range(int(state.step)):
+        given[step] = 0.0
     state.log_sensitive = math.log(patient.n0 * (1.0 - patient.fR))
     state.log_resistant = math.log(patient.n0 * patient.fR)
     state.time = state.toxicity = state.dose = state.since_off = 0.0
@@ -94,8 +117,6 @@ def start(state, patient, given):
     state.progressed_at = state.progressed_burden_days = 0.0
     for lag in range(LAGS):
         state.log_markers[lag] = state.doses[lag] = 0.0
-    for step in range(given.shape[0]):
-        given[step] = 0.0
 
 
 @inlined
@@ -224,7 +245,7 @@ def _clear(rows, lane):
 
 
 @inlined
-def _advance_block(tumours, lanes, active, actions, state, patients, given, seeds, episodes,
+def _advance_block(tumours, clocks, lanes, active, actions, state, patients, given, seeds, episodes,
                    settings, terms, costs, outcome, terminated, success):  # fmt: skip
     """Take one decision in a few lanes, whose tumours stand side by side meanwhile."""
     options = record_at(settings, 0, SETTINGS)  # type: ignore[var-annotated]
@@ -241,7 +262,7 @@ def _advance_block(tumours, lanes, active, actions, state, patients, given, seed
             _clear(costs, lane)
             _clear(outcome, lane)
             terminated[lane] = success[lane] = False
-    hold_doses(tumours, count, options.interval, options.substep)
+    hold_doses(tumours, clocks, count, options.interval, options.substep)
     count = 0
     for lane in lanes:
         if active[lane]:
@@ -274,11 +295,12 @@ def _advance_lanes(active, actions, state, patients, given, seeds, episodes, set
     terms, costs, outcome = unowned(terms), unowned(costs), unowned(outcome)
     terminated, success, settings = unowned(terminated), unowned(success), unowned(settings)
     lanes = state.shape[0]
-    for block in prange((lanes + _BLOCK - 1) // _BLOCK):
-        first = block * _BLOCK
+    for block in prange((lanes + BLOCK - 1) // BLOCK):
+        first = block * BLOCK
         _advance_block(
-            make_tumours(_BLOCK), range(first, min(first + _BLOCK, lanes)), active, actions, state,
-            patients, given, seeds, episodes, settings, terms, costs, outcome, terminated, success,
+            make_tumours(BLOCK), make_clocks(), range(first, min(first + BLOCK, lanes)), active,
+            actions, state, patients, given, seeds, episodes, settings, terms, costs, outcome,
+            terminated, success,
         )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from oncogym.envs.adaptive_therapy.kernels import hold_doses, make_tumours
+from oncogym.envs.adaptive_therapy.kernels import hold_doses, make_clocks, make_tumours
 from oncogym.envs.adaptive_therapy.records import PROBLEM, TUMOUR, WORTH
 from oncogym.envs.lane_kernels import inlined, record_at
 from oncogym.envs.twins import compile_twins
@@ -26,7 +26,7 @@ _GOLDEN = 0.5 * (math.sqrt(5.0) - 1.0)
 
 
 @inlined
-def _try_dose(tumours, log_s, log_r, dose, substep, problem, weights):
+def _try_dose(tumours, clocks, log_s, log_r, dose, substep, problem, weights):
     tumour = record_at(tumours, 0, TUMOUR)  # type: ignore[call-arg, var-annotated]
     tumour.log_sensitive, tumour.log_resistant = log_s, log_r
     tumour.sensitive_growth = problem.sensitive_growth * (1.0 - problem.kill * dose)
@@ -34,7 +34,7 @@ def _try_dose(tumours, log_s, log_r, dose, substep, problem, weights):
     tumour.start, tumour.limit = problem.start, problem.limit
     at_visits = problem.at_visits > 0.0
     tumour.stop, tumour.watched = np.inf if at_visits else problem.limit, np.inf
-    hold_doses(tumours, 1, problem.interval, substep)
+    hold_doses(tumours, clocks, 1, problem.interval, substep)
     passed = tumour.progressed > 0.0
     burden = math.exp(tumour.log_sensitive) + math.exp(tumour.log_resistant)
     if at_visits:
@@ -64,7 +64,7 @@ def try_dose(log_s, log_r, dose, substep, cfg, weights):
         Logarithms of both clones, whether the course is over, and the worth of the interval.
     """
     problem, worth_of = record_at(cfg, 0, PROBLEM), record_at(weights, 0, WORTH)  # type: ignore[call-arg, var-annotated]
-    return _try_dose(make_tumours(1), log_s, log_r, dose, substep, problem, worth_of)
+    return _try_dose(make_tumours(1), make_clocks(), log_s, log_r, dose, substep, problem, worth_of)
 
 
 @inlined
