@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -11,17 +12,22 @@ import pytest
 from oncogym.envs import chemo_dosing, records
 from oncogym.envs.chemo_dosing import records as chemo
 from oncogym.envs.chemo_dosing.task import ChemoTask
+from oncogym.envs.chemo_neutrophils import records as neutrophils
+from oncogym.envs.chemo_neutrophils.task import NeutrophilTask
 from oncogym.envs.glioblastoma_radiation import records as glioblastoma
 from oncogym.envs.glioblastoma_radiation.task import GlioblastomaTask
 from oncogym.envs.lane_kernels import (
+    AS_IS,
     COLUMN,
     ITEM,
     ROW,
     SHOWN_ROW,
     WHOLE,
+    Chosen,
     Scored,
     Shared,
     Shown,
+    clip,
     over_active,
     over_lanes,
 )
@@ -48,6 +54,19 @@ def look(cell, seen):
     seen.gain, seen.loss = cell.age, cell.marks[1]
 
 
+class Pair(NamedTuple):
+    """Two arrays that lanes have in common."""
+
+    low: np.ndarray
+    high: np.ndarray
+
+
+def climb(rule, pair, ladder, rung):
+    """Put what a rule of several, and a pair, allow into the middle row of a lane's ladder."""
+    ladder[1, 1] = clip(rule.pace, pair.low[0], pair.high[0])
+    return ladder.shape[0] * 10 + rung
+
+
 def rest(cell, history, rule):
     """Only grow older."""
     cell.age += rule.pace
@@ -70,6 +89,14 @@ LIVE = over_active(
     table=WHOLE,
     scores=Scored(SCORE),
     returns=("over", "second"),
+)
+CLIMB = over_lanes(
+    climb,
+    rules=Chosen(RULE, "which"),
+    pair=AS_IS,
+    ladders=ROW,
+    rungs=ITEM,
+    returns=("height",),
 )
 LOOK = over_lanes(look, cells=CELL, seen=Shown(SCORE))
 SHOW = over_lanes(show, cells=CELL, seen=SHOWN_ROW)
@@ -102,6 +129,17 @@ def test_a_scalar_function_becomes_loops_over_lanes(number):
     assert seen.tolist() == [[13, 103], [5, 101]]
     SHOW[number](np.array([2, 1]), cells, seen)
     assert seen.tolist() == [[13, 3], [5, 5]]
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["serial", "parallel"])
+def test_lanes_have_rows_of_any_shape_and_choose_among_records(number):
+    rules, which = np.array([[1.0, 0.0], [5.0, 0.0], [9.0, 0.0]]), np.array([2, 0, 1])
+    pair, ladders = Pair(np.array([2.0]), np.array([7.0])), np.zeros((3, 4, 2))
+    height = np.zeros(3)
+    CLIMB[number](np.arange(3), rules, which, pair, ladders, np.array([1.0, 2.0, 3.0]), height)
+    assert ladders[:, 1, 1].tolist() == [7.0, 2.0, 5.0]
+    assert ladders.sum() == 14.0
+    assert height.tolist() == [41.0, 42.0, 43.0]
 
 
 def test_a_loop_refuses_rows_of_another_width():
@@ -169,6 +207,12 @@ RESULTS = {
         "costs": ("cost", chemo.COSTS),
         "outcome": ("outcome", chemo.OUTCOME),
     },
+    NeutrophilTask: {
+        "observation": ("observed number", neutrophils.FULL),
+        "reward_terms": ("reward term", neutrophils.TERMS),
+        "costs": ("cost", neutrophils.COSTS),
+        "outcome": ("outcome", neutrophils.OUTCOME),
+    },
     GlioblastomaTask: {
         "observation": ("observed number", glioblastoma.SEEN),
         "reward_terms": ("reward term", glioblastoma.TERMS),
@@ -214,6 +258,20 @@ def test_results_and_descriptions_of_radiation_come_from_its_records():
         assert task.observed == records.names_of(record)
         assert task.observation_space.shape == (len(task.observed) + more,)
     assert GlioblastomaTask(1, observation="density").observed == ()
+
+
+def test_results_and_descriptions_of_docetaxel_come_from_its_records():
+    assert NeutrophilTask.reward_terms == records.names_of(neutrophils.TERMS)
+    assert NeutrophilTask.costs == records.names_of(neutrophils.COSTS)
+    assert tuple(m.name for m in NeutrophilTask.metrics) == records.names_of(neutrophils.OUTCOME)
+    for observation, record in (
+        ("full", neutrophils.FULL),
+        ("measurable", neutrophils.MEASURED),
+    ):
+        task = NeutrophilTask(1, observation=observation)
+        assert task.observed == records.names_of(record)
+        assert task.observation_space.shape == (len(task.observed),)
+        assert task.observation_space.low[task.observed.index("log_cells")] == -10.0
 
 
 def test_results_and_descriptions_of_chemotherapy_come_from_its_records():
