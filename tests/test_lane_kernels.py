@@ -16,6 +16,8 @@ from oncogym.envs.chemo_neutrophils import records as neutrophils
 from oncogym.envs.chemo_neutrophils.task import NeutrophilTask
 from oncogym.envs.glioblastoma_radiation import records as glioblastoma
 from oncogym.envs.glioblastoma_radiation.task import GlioblastomaTask
+from oncogym.envs.impt_beam_weighting import records as protons
+from oncogym.envs.impt_beam_weighting.task import IMPTTask
 from oncogym.envs.lane_kernels import (
     AS_IS,
     COLUMN,
@@ -199,51 +201,65 @@ def test_records_are_packed_and_read_by_name():
         records.check_order("outcome", ["pace"], RULE)
 
 
-#: Result array, what its columns are called, and the record that names them, of each task.
+#: Tasks of each model whose kernels write records.
+TASKS = {
+    "chemotherapy": (ChemoTask, {}),
+    "docetaxel": (NeutrophilTask, {}),
+    "docetaxel by counts": (NeutrophilTask, {"observation": "measurable"}),
+    "radiation": (GlioblastomaTask, {}),
+    "fractions of protons": (IMPTTask, {"observation": "full"}),
+    "refinement of protons": (IMPTTask, {"formulation": "published", "observation": "full"}),
+}
+#: What the columns of a result are called, and where a task names them.
 RESULTS = {
-    ChemoTask: {
-        "observation": ("observed number", chemo.OBSERVATION),
-        "reward_terms": ("reward term", chemo.TERMS),
-        "costs": ("cost", chemo.COSTS),
-        "outcome": ("outcome", chemo.OUTCOME),
-    },
-    NeutrophilTask: {
-        "observation": ("observed number", neutrophils.FULL),
-        "reward_terms": ("reward term", neutrophils.TERMS),
-        "costs": ("cost", neutrophils.COSTS),
-        "outcome": ("outcome", neutrophils.OUTCOME),
-    },
-    GlioblastomaTask: {
-        "observation": ("observed number", glioblastoma.SEEN),
-        "reward_terms": ("reward term", glioblastoma.TERMS),
-        "costs": ("cost", glioblastoma.COSTS),
-        "outcome": ("outcome", glioblastoma.OUTCOME),
-    },
+    "observation": ("observed number", lambda task: task.observed),
+    "reward_terms": ("reward term", lambda task: task.reward_terms),
+    "costs": ("cost", lambda task: task.costs),
+    "outcome": ("outcome", lambda task: [metric.name for metric in task.metrics]),
 }
 
 
-@pytest.mark.parametrize(
-    ("kind", "array"),
-    [(kind, array) for kind, arrays in RESULTS.items() for array in arrays],
-    ids=lambda value: getattr(value, "__name__", value),
-)
-def test_a_number_that_a_kernel_forgets_is_an_error_that_names_it(kind, array):
+@pytest.mark.parametrize("array", RESULTS)
+@pytest.mark.parametrize("which", TASKS)
+def test_a_number_that_a_kernel_forgets_is_an_error_that_names_it(which, array):
     """For each of them in turn, a step that writes all but this one."""
-    what, record = RESULTS[kind][array]
-    for column, name in enumerate(records.names_of(record)):
+    kind, options = TASKS[which]
+    what, names = RESULTS[array]
 
-        class Forgetful(kind):
-            def _advance_lanes(self, actions, active, result, column=column):
-                written = getattr(result, array).copy()
-                super()._advance_lanes(actions, active, result._replace(**{array: written}))
-                kept = np.arange(written.shape[1]) != column
-                getattr(result, array)[:, kept] = written[:, kept]
+    class Forgetful(kind):
+        column: int
 
-        task = Forgetful(2)
-        keys = np.zeros(2, np.uint64)
+        def _advance_lanes(self, actions, active, result):
+            written = getattr(result, array).copy()
+            super()._advance_lanes(actions, active, result._replace(**{array: written}))
+            kept = np.arange(written.shape[1]) != self.column
+            getattr(result, array)[:, kept] = written[:, kept]
+
+    task = Forgetful(2, **options)
+    keys = np.zeros(2, np.uint64)
+    actions = np.full((2, *task.action_space.shape), 0.1)
+    assert names(task)
+    for column, name in enumerate(names(task)):
+        task.column = column
         task.reset(np.arange(2), task.patients.copy(), keys, keys)
         with pytest.raises(UnwrittenError, match=f"Forgetful left {what} '{name}' of row 0"):
-            task.step(np.full((2, 1), 0.1), np.ones(2, np.bool_))
+            task.step(actions, np.ones(2, np.bool_))
+
+
+def test_results_and_descriptions_of_protons_come_from_its_records():
+    assert IMPTTask.reward_terms == records.names_of(protons.TERMS)
+    assert IMPTTask.costs == records.names_of(protons.COSTS)
+    assert tuple(m.name for m in IMPTTask.metrics) == records.names_of(protons.OUTCOME)
+    for formulation, parts in (
+        ("sound", (protons.DOSES_SEEN, protons.ORGAN_SEEN)),
+        ("published", (protons.TARGET_REFINED, protons.ORGAN_REFINED, protons.PLAN_REFINED)),
+    ):
+        task = IMPTTask(1, formulation=formulation, observation="full")
+        assert task.observation_space.shape == (len(task.observed),)
+        for part in parts:
+            first, *rest = records.names_of(part)
+            at = next(n for n, name in enumerate(task.observed) if name.endswith(first))
+            assert all(task.observed[at + k].endswith(name) for k, name in enumerate(rest, 1))
 
 
 def test_results_and_descriptions_of_radiation_come_from_its_records():
