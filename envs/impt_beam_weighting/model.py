@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from oncogym.core.arrays import Floats
-from oncogym.envs.impt_beam_weighting import step_kernels as kernel
-from oncogym.envs.impt_beam_weighting.checks import real_array
+from oncogym.envs.impt_beam_weighting import fraction_kernels as kernel
 from oncogym.envs.impt_beam_weighting.plan_library import PlanLibrary
+from oncogym.envs.impt_beam_weighting.planning.checks import real_array
 from oncogym.envs.impt_beam_weighting.records import LIBRARY, MOST_ORGANS, PATIENT
 from oncogym.envs.patient import PatientRecord
 from oncogym.envs.records import make_rows, names_of, records_of

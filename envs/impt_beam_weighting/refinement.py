@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 
 from oncogym.core.checks import check_option
 from oncogym.core.json_types import JsonObject
-from oncogym.envs.impt_beam_weighting import refine_kernels as kernel
+from oncogym.envs.impt_beam_weighting import refinement_kernels as kernel
 from oncogym.envs.impt_beam_weighting.anatomies import anatomy
-from oncogym.envs.impt_beam_weighting.beams import BeamSet
-from oncogym.envs.impt_beam_weighting.influence import DoseInfluence, pencil_beams
-from oncogym.envs.impt_beam_weighting.objective import Problem
 from oncogym.envs.impt_beam_weighting.plan_library import PLANS, check_same, model_digest
-from oncogym.envs.impt_beam_weighting.planner import standard_goal
-from oncogym.envs.impt_beam_weighting.published import PublishedModel
+from oncogym.envs.impt_beam_weighting.planning.beams import BeamSet
+from oncogym.envs.impt_beam_weighting.planning.influence import DoseInfluence, pencil_beams
+from oncogym.envs.impt_beam_weighting.planning.objective import Problem
+from oncogym.envs.impt_beam_weighting.planning.planner import standard_goal
+from oncogym.envs.impt_beam_weighting.planning.published import PublishedModel
+from oncogym.envs.impt_beam_weighting.planning.static_plans import NOMINAL_AIM, equal_weights
+from oncogym.envs.impt_beam_weighting.planning.structures import REST
 from oncogym.envs.impt_beam_weighting.records import (
     ORGAN_DOSE,
     ORGAN_REFINED,
@@ -31,8 +33,6 @@ from oncogym.envs.impt_beam_weighting.records import (
     TARGET_REFINED,
     Case,
 )
-from oncogym.envs.impt_beam_weighting.static_plans import NOMINAL_AIM, equal_weights
-from oncogym.envs.impt_beam_weighting.structures import REST
 from oncogym.envs.plan_spaces import PlanSpace
 from oncogym.envs.protocols import Schedule, ScheduleError
 from oncogym.envs.records import make_rows, names_of, pack_record, records_of, width_of
@@ -65,7 +65,7 @@ def _planning_problem(source: str, influence: str | None, digest: str) -> Proble
 
 
 def _few_groups(influence: DoseInfluence) -> DoseInfluence:
-    from oncogym.envs.impt_beam_weighting.groups import centroid_groups
+    from oncogym.envs.impt_beam_weighting.planning.groups import centroid_groups
 
     if influence.num_groups <= _MOST_GROUPS:
         return influence

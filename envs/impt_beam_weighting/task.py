@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from oncogym.core.checks import check_option, whole_number
 from oncogym.core.json_types import JsonObject
 from oncogym.envs.impt_beam_weighting import records
-from oncogym.envs.impt_beam_weighting.course import Course
+from oncogym.envs.impt_beam_weighting.fraction_kernels import MEAN_WEIGHT
+from oncogym.envs.impt_beam_weighting.fractions import Course
 from oncogym.envs.impt_beam_weighting.model import IMPTPatient
 from oncogym.envs.impt_beam_weighting.refinement import Refinement
-from oncogym.envs.impt_beam_weighting.step_kernels import MEAN_WEIGHT
 from oncogym.envs.outcomes import Metric
 from oncogym.envs.plan_spaces import PlanSpace
 from oncogym.envs.protocols import Schedule

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from oncogym.core.checks import check_option
 from oncogym.core.errors import nearest
-from oncogym.envs.impt_beam_weighting import step_kernels as kernel
+from oncogym.envs.impt_beam_weighting import fraction_kernels as kernel
 from oncogym.envs.impt_beam_weighting.anatomies import VARIED
 from oncogym.envs.impt_beam_weighting.model import Tables
 from oncogym.envs.impt_beam_weighting.plan_library import (

@@ -8,7 +8,8 @@ import math
 
 import numpy as np
 
-from oncogym.envs.impt_beam_weighting.objective_kernels import evaluate
+from oncogym.envs.impt_beam_weighting.fraction_kernels import percentile
+from oncogym.envs.impt_beam_weighting.planning.objective_kernels import evaluate
 from oncogym.envs.impt_beam_weighting.records import (
     COSTS,
     ORGAN_DOSE,
@@ -20,7 +21,6 @@ from oncogym.envs.impt_beam_weighting.records import (
     TARGET_REFINED,
     TERMS,
 )
-from oncogym.envs.impt_beam_weighting.step_kernels import percentile
 from oncogym.envs.lane_kernels import (
     AS_IS,
     ROW,
