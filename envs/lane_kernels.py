@@ -36,8 +36,10 @@ from oncogym.envs.unowned import unowned
 
 #: What the scalar function gets of an array: the lane's number of ``(lanes,)``, the lane's row of
 #: ``(lanes, …)``, the lane's column of ``(…, lanes)``, all of it, or a row of the result, of which
-#: there is one for each lane asked for.
+#: there is one for each lane asked for. And what is no array, such as a named tuple of some that no
+#: lane has for its own: it costs some microseconds a call, see above.
 ITEM, ROW, COLUMN, WHOLE, SHOWN_ROW = "item", "row", "column", "whole", "shown row"
+AS_IS = "as is"
 
 
 # Where the loop over active lanes calls what happens in the others.
@@ -49,6 +51,16 @@ class Shared:
 
     def __init__(self, record):
         self.record = record
+
+
+class Chosen:
+    """One of several records, that of a lane's number in the array ``by`` ``(lanes,)``.
+
+    The loop takes that array right after the records.
+    """
+
+    def __init__(self, record, by):
+        self.record, self.by = record, by
 
 
 class Shown:
@@ -72,6 +84,12 @@ def inlined(function):
     a step whose own file has not, with the old code of the changed one in it.
     """
     return njit(error_model="numpy", forceinline=True)(function)
+
+
+@inlined
+def clip(value, low, high):
+    """A number, or the end of an interval that it lies beyond."""
+    return min(max(value, low), high)
 
 
 @intrinsic
@@ -99,12 +117,15 @@ def record_at(typingctx, array, row, kind):
 
 
 def _view(axis):
-    """An intrinsic for the 1-D view of a 2-D array at a number of ``axis``, without an owner."""
+    """An intrinsic for the view of an array at a number of its ``axis``, without an owner.
+
+    The first axis of an array of two or more, or the last.
+    """
 
     @intrinsic
     def view(typingctx, array, number):
         whole = axis == 0 and array.layout == "C"
-        result = types.Array(array.dtype, 1, "C" if whole else "A")
+        result = types.Array(array.dtype, array.ndim - 1, "C" if whole else "A")
 
         def codegen(context, builder, signature, args):
             source = context.make_array(signature.args[0])(context, builder, value=args[0])
@@ -112,10 +133,11 @@ def _view(axis):
             shape = cgutils.unpack_tuple(builder, source.shape)
             strides = cgutils.unpack_tuple(builder, source.strides)
             made = context.make_array(signature.return_type)(context, builder)
-            offset = builder.mul(at, strides[axis])
+            offset = builder.mul(at, strides.pop(axis))
+            shape.pop(axis)
             made.data = cgutils.pointer_add(builder, source.data, offset)
-            made.shape = cgutils.pack_array(builder, [shape[1 - axis]])
-            made.strides = cgutils.pack_array(builder, [strides[1 - axis]])
+            made.shape = cgutils.pack_array(builder, shape)
+            made.strides = cgutils.pack_array(builder, strides)
             made.itemsize = source.itemsize
             made.meminfo = made.meminfo.type(None)
             made.parent = made.parent.type(None)
@@ -127,7 +149,7 @@ def _view(axis):
 
 
 row_at = _view(0)
-column_at = _view(1)
+column_at = _view(-1)
 
 
 def over_lanes(function, *, returns=(), **arrays):
@@ -137,7 +159,8 @@ def over_lanes(function, *, returns=(), **arrays):
         function: What happens in one lane; its parameters are those of ``arrays``, in order.
         returns: Names of arrays ``(lanes,)`` that receive what it returns.
         **arrays: What it gets of each array: a record (the lane's row), :class:`Shared`,
-            :class:`Shown`, ``ITEM``, ``ROW``, ``COLUMN``, ``WHOLE`` or ``SHOWN_ROW``.
+            :class:`Chosen`, :class:`Shown`, ``ITEM``, ``ROW``, ``COLUMN``, ``WHOLE``,
+            ``SHOWN_ROW`` or ``AS_IS``.
 
     Returns:
         The serial and the parallel loop, ``…_lanes`` and ``…_lanes_parallel``.
@@ -181,9 +204,10 @@ def _compile(function, first, head, arrays, returns, idle=None):
     own = {"np": np, "prange": prange, "body": inlined(function), "unowned": unowned}
     own |= {"record_at": record_at, "row_at": row_at, "column_at": column_at}
     own["__name__"] = function.__module__
-    before, given = [], []
+    before, given, parameters = [], [], [first]
     for name, role in arrays.items():
         given.append(_taken(name, role, own))
+        parameters += [name, role.by] if isinstance(role, Chosen) else [name]
         record = getattr(role, "record", role if isinstance(role, np.dtype) else None)
         if record is not None:
             width = record.itemsize // record[0].base.itemsize
@@ -205,7 +229,7 @@ def _compile(function, first, head, arrays, returns, idle=None):
     for ending in ("", "_parallel"):
         name = f"{function.__name__}_lanes{ending}"
         source = (
-            f"def make(stamp):\n    def {name}({', '.join([first, *arrays, *returns])}):\n{text}\n"
+            f"def make(stamp):\n    def {name}({', '.join([*parameters, *returns])}):\n{text}\n"
             f"    return {name}\n"
         )
         place = {**own}
@@ -231,8 +255,10 @@ def _taken(name, role, own):
             ROW: f"row_at({name}, lane)",
             COLUMN: f"column_at({name}, lane)",
             WHOLE: name,
+            AS_IS: name,
             SHOWN_ROW: f"row_at({name}, row)",
         }[role]
     own[f"{name}_record"] = role if isinstance(role, np.dtype) else role.record
-    at = "0" if isinstance(role, Shared) else "row" if isinstance(role, Shown) else "lane"
+    number = {Shared: "0", Shown: "row", Chosen: f"{getattr(role, 'by', '')}[lane]"}
+    at = number.get(type(role), "lane")
     return f"record_at({name}, {at}, {name}_record)"

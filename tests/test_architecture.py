@@ -202,6 +202,25 @@ def test_a_wheel_has_every_asset_of_the_report():
     assert all(f'"{path.name}"' in text for path in folder.iterdir())
 
 
+def test_planning_stands_without_the_environments():
+    """Whatever its files import, at their top or within functions, and what that imports."""
+    room = "oncogym.envs.impt_beam_weighting.planning"
+    few = {f"oncogym.envs.{name}" for name in ("radiobiology", "threads", "twins", "unowned")}
+    waiting = {module for module in MODULES if f"{module}.".startswith(f"{room}.")}
+    assert len(waiting) > 20
+    met: set[str] = set()
+    while waiting:
+        module = waiting.pop()
+        met.add(module)
+        # Tasks and environments import it, whatever they are called.
+        assert not any(f"{name}.".startswith("gymnasium.") for name in imports(MODULES[module]))
+        others = named_modules(MODULES[module])
+        if f"{module}.".startswith(f"{room}."):
+            out = {name for name in others if not name.startswith((room, "oncogym.core."))}
+            assert out <= few, f"{module} imports {out - few}"
+        waiting |= others - met
+
+
 def test_inside_a_model_imports_point_from_env_to_kernels():
     order = ("kernels", "model", "task", "env")
     for treatment in treatments().values():

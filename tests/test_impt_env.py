@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium as gym
@@ -31,6 +32,7 @@ from oncogym.envs.impt_beam_weighting import (
     simulate,
 )
 from oncogym.envs.impt_beam_weighting.anatomies import anatomy
+from oncogym.envs.impt_beam_weighting.model import Tables
 from oncogym.envs.impt_beam_weighting.picture import accumulated_dose
 from oncogym.envs.impt_beam_weighting.plan_library import phantom_library, scenario_of
 from oncogym.envs.protocols import HiddenError
@@ -336,6 +338,16 @@ def test_matrix_without_a_grid_has_no_shifts(tmp_path):
     assert moved == straight
 
 
+def test_a_course_has_room_for_thirteen_organs():
+    library = phantom_library("abutting")
+    many = replace(library, organs=tuple("abcdefghijklmn"))
+    with pytest.raises(ValueError, match="there are 14 organs at risk; allowed: up to 13"):
+        Tables.of([many])
+    # Without decisions there is no limit.
+    shares, errors = np.full((2, 4), 0.1), np.zeros((2, 3))
+    assert np.array_equal(simulate(many, shares, errors)[0], simulate(library, shares, errors)[0])
+
+
 @pytest.mark.slow
 def test_real_case_in_three_dimensions(tmp_path):
     case = tg119().cropped()
@@ -462,8 +474,8 @@ def constants(task):
     """Arrays of the model that no episode changes."""
     if task.formulation == "sound":
         tables = task.course._tables
-        return [tables.doses, tables.normals, tables.heads]
-    return [*task.refinement._matrix, *task.refinement._problem[:4]]
+        return [tables.doses, tables.normals, tables.libraries]
+    return [*task.refinement._case[:7]]
 
 
 @pytest.mark.parametrize("name", IDS)

@@ -29,7 +29,7 @@ from oncogym.envs.impt_beam_weighting import (
     centroid_groups,
     plan,
 )
-from oncogym.envs.impt_beam_weighting.structures import REST
+from oncogym.envs.impt_beam_weighting.planning.structures import REST
 
 # A grid with another size along every axis, so that a wrong order of axes cannot pass.
 NX, NY, NZ = 5, 4, 3

@@ -33,9 +33,9 @@ from oncogym.envs.impt_beam_weighting import (
     phantom,
     plan,
 )
-from oncogym.envs.impt_beam_weighting.beams import trace
 from oncogym.envs.impt_beam_weighting.plan_library import library_of_influence, shifted
-from oncogym.envs.impt_beam_weighting.structures import REST
+from oncogym.envs.impt_beam_weighting.planning.beams import trace
+from oncogym.envs.impt_beam_weighting.planning.structures import REST
 
 SHAPE = (4, 5, 6)
 VOXELS = math.prod(SHAPE)

@@ -40,21 +40,19 @@ from oncogym.envs.impt_beam_weighting import (
     StructureSet,
     Term,
     WeightError,
-    bragg,
     centroid_groups,
     dose_statistics,
     dvh,
-    objective,
     pencil_beams,
     phantom,
     plan,
     scenarios,
-    shapes,
 )
-from oncogym.envs.impt_beam_weighting.beams import directions, trace
-from oncogym.envs.impt_beam_weighting.objective import KINDS
-from oncogym.envs.impt_beam_weighting.planner import accelerate
-from oncogym.envs.impt_beam_weighting.static_plans import (
+from oncogym.envs.impt_beam_weighting.planning import bragg, objective, shapes
+from oncogym.envs.impt_beam_weighting.planning.beams import directions, trace
+from oncogym.envs.impt_beam_weighting.planning.objective import KINDS
+from oncogym.envs.impt_beam_weighting.planning.planner import accelerate
+from oncogym.envs.impt_beam_weighting.planning.static_plans import (
     collapsed,
     equal_weights,
     group_weights,
@@ -62,7 +60,7 @@ from oncogym.envs.impt_beam_weighting.static_plans import (
     robust_plan,
     single_field_uniform,
 )
-from oncogym.envs.impt_beam_weighting.structures import REST
+from oncogym.envs.impt_beam_weighting.planning.structures import REST
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -638,7 +636,7 @@ _SCRIPT = """
 import hashlib, sys
 import numpy as np
 from oncogym.envs.impt_beam_weighting import *
-from oncogym.envs.impt_beam_weighting.planner import accelerate
+from oncogym.envs.impt_beam_weighting.planning.planner import accelerate
 anatomy = phantom("c_shape")
 influence = pencil_beams(anatomy, BeamSet.for_target(anatomy))
 problem = Problem(influence, Objective.standard(influence.structures, 61.0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -11,17 +12,24 @@ import pytest
 from oncogym.envs import chemo_dosing, records
 from oncogym.envs.chemo_dosing import records as chemo
 from oncogym.envs.chemo_dosing.task import ChemoTask
+from oncogym.envs.chemo_neutrophils import records as neutrophils
+from oncogym.envs.chemo_neutrophils.task import NeutrophilTask
 from oncogym.envs.glioblastoma_radiation import records as glioblastoma
 from oncogym.envs.glioblastoma_radiation.task import GlioblastomaTask
+from oncogym.envs.impt_beam_weighting import records as protons
+from oncogym.envs.impt_beam_weighting.task import IMPTTask
 from oncogym.envs.lane_kernels import (
+    AS_IS,
     COLUMN,
     ITEM,
     ROW,
     SHOWN_ROW,
     WHOLE,
+    Chosen,
     Scored,
     Shared,
     Shown,
+    clip,
     over_active,
     over_lanes,
 )
@@ -48,6 +56,19 @@ def look(cell, seen):
     seen.gain, seen.loss = cell.age, cell.marks[1]
 
 
+class Pair(NamedTuple):
+    """Two arrays that lanes have in common."""
+
+    low: np.ndarray
+    high: np.ndarray
+
+
+def climb(rule, pair, ladder, rung):
+    """Put what a rule of several, and a pair, allow into the middle row of a lane's ladder."""
+    ladder[1, 1] = clip(rule.pace, pair.low[0], pair.high[0])
+    return ladder.shape[0] * 10 + rung
+
+
 def rest(cell, history, rule):
     """Only grow older."""
     cell.age += rule.pace
@@ -70,6 +91,14 @@ LIVE = over_active(
     table=WHOLE,
     scores=Scored(SCORE),
     returns=("over", "second"),
+)
+CLIMB = over_lanes(
+    climb,
+    rules=Chosen(RULE, "which"),
+    pair=AS_IS,
+    ladders=ROW,
+    rungs=ITEM,
+    returns=("height",),
 )
 LOOK = over_lanes(look, cells=CELL, seen=Shown(SCORE))
 SHOW = over_lanes(show, cells=CELL, seen=SHOWN_ROW)
@@ -102,6 +131,17 @@ def test_a_scalar_function_becomes_loops_over_lanes(number):
     assert seen.tolist() == [[13, 103], [5, 101]]
     SHOW[number](np.array([2, 1]), cells, seen)
     assert seen.tolist() == [[13, 3], [5, 5]]
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["serial", "parallel"])
+def test_lanes_have_rows_of_any_shape_and_choose_among_records(number):
+    rules, which = np.array([[1.0, 0.0], [5.0, 0.0], [9.0, 0.0]]), np.array([2, 0, 1])
+    pair, ladders = Pair(np.array([2.0]), np.array([7.0])), np.zeros((3, 4, 2))
+    height = np.zeros(3)
+    CLIMB[number](np.arange(3), rules, which, pair, ladders, np.array([1.0, 2.0, 3.0]), height)
+    assert ladders[:, 1, 1].tolist() == [7.0, 2.0, 5.0]
+    assert ladders.sum() == 14.0
+    assert height.tolist() == [41.0, 42.0, 43.0]
 
 
 def test_a_loop_refuses_rows_of_another_width():
@@ -161,45 +201,65 @@ def test_records_are_packed_and_read_by_name():
         records.check_order("outcome", ["pace"], RULE)
 
 
-#: Result array, what its columns are called, and the record that names them, of each task.
+#: Tasks of each model whose kernels write records.
+TASKS = {
+    "chemotherapy": (ChemoTask, {}),
+    "docetaxel": (NeutrophilTask, {}),
+    "docetaxel by counts": (NeutrophilTask, {"observation": "measurable"}),
+    "radiation": (GlioblastomaTask, {}),
+    "fractions of protons": (IMPTTask, {"observation": "full"}),
+    "refinement of protons": (IMPTTask, {"formulation": "published", "observation": "full"}),
+}
+#: What the columns of a result are called, and where a task names them.
 RESULTS = {
-    ChemoTask: {
-        "observation": ("observed number", chemo.OBSERVATION),
-        "reward_terms": ("reward term", chemo.TERMS),
-        "costs": ("cost", chemo.COSTS),
-        "outcome": ("outcome", chemo.OUTCOME),
-    },
-    GlioblastomaTask: {
-        "observation": ("observed number", glioblastoma.SEEN),
-        "reward_terms": ("reward term", glioblastoma.TERMS),
-        "costs": ("cost", glioblastoma.COSTS),
-        "outcome": ("outcome", glioblastoma.OUTCOME),
-    },
+    "observation": ("observed number", lambda task: task.observed),
+    "reward_terms": ("reward term", lambda task: task.reward_terms),
+    "costs": ("cost", lambda task: task.costs),
+    "outcome": ("outcome", lambda task: [metric.name for metric in task.metrics]),
 }
 
 
-@pytest.mark.parametrize(
-    ("kind", "array"),
-    [(kind, array) for kind, arrays in RESULTS.items() for array in arrays],
-    ids=lambda value: getattr(value, "__name__", value),
-)
-def test_a_number_that_a_kernel_forgets_is_an_error_that_names_it(kind, array):
+@pytest.mark.parametrize("array", RESULTS)
+@pytest.mark.parametrize("which", TASKS)
+def test_a_number_that_a_kernel_forgets_is_an_error_that_names_it(which, array):
     """For each of them in turn, a step that writes all but this one."""
-    what, record = RESULTS[kind][array]
-    for column, name in enumerate(records.names_of(record)):
+    kind, options = TASKS[which]
+    what, names = RESULTS[array]
 
-        class Forgetful(kind):
-            def _advance_lanes(self, actions, active, result, column=column):
-                written = getattr(result, array).copy()
-                super()._advance_lanes(actions, active, result._replace(**{array: written}))
-                kept = np.arange(written.shape[1]) != column
-                getattr(result, array)[:, kept] = written[:, kept]
+    class Forgetful(kind):
+        column: int
 
-        task = Forgetful(2)
-        keys = np.zeros(2, np.uint64)
+        def _advance_lanes(self, actions, active, result):
+            written = getattr(result, array).copy()
+            super()._advance_lanes(actions, active, result._replace(**{array: written}))
+            kept = np.arange(written.shape[1]) != self.column
+            getattr(result, array)[:, kept] = written[:, kept]
+
+    task = Forgetful(2, **options)
+    keys = np.zeros(2, np.uint64)
+    actions = np.full((2, *task.action_space.shape), 0.1)
+    assert names(task)
+    for column, name in enumerate(names(task)):
+        task.column = column
         task.reset(np.arange(2), task.patients.copy(), keys, keys)
         with pytest.raises(UnwrittenError, match=f"Forgetful left {what} '{name}' of row 0"):
-            task.step(np.full((2, 1), 0.1), np.ones(2, np.bool_))
+            task.step(actions, np.ones(2, np.bool_))
+
+
+def test_results_and_descriptions_of_protons_come_from_its_records():
+    assert IMPTTask.reward_terms == records.names_of(protons.TERMS)
+    assert IMPTTask.costs == records.names_of(protons.COSTS)
+    assert tuple(m.name for m in IMPTTask.metrics) == records.names_of(protons.OUTCOME)
+    for formulation, parts in (
+        ("sound", (protons.DOSES_SEEN, protons.ORGAN_SEEN)),
+        ("published", (protons.TARGET_REFINED, protons.ORGAN_REFINED, protons.PLAN_REFINED)),
+    ):
+        task = IMPTTask(1, formulation=formulation, observation="full")
+        assert task.observation_space.shape == (len(task.observed),)
+        for part in parts:
+            first, *rest = records.names_of(part)
+            at = next(n for n, name in enumerate(task.observed) if name.endswith(first))
+            assert all(task.observed[at + k].endswith(name) for k, name in enumerate(rest, 1))
 
 
 def test_results_and_descriptions_of_radiation_come_from_its_records():
@@ -214,6 +274,20 @@ def test_results_and_descriptions_of_radiation_come_from_its_records():
         assert task.observed == records.names_of(record)
         assert task.observation_space.shape == (len(task.observed) + more,)
     assert GlioblastomaTask(1, observation="density").observed == ()
+
+
+def test_results_and_descriptions_of_docetaxel_come_from_its_records():
+    assert NeutrophilTask.reward_terms == records.names_of(neutrophils.TERMS)
+    assert NeutrophilTask.costs == records.names_of(neutrophils.COSTS)
+    assert tuple(m.name for m in NeutrophilTask.metrics) == records.names_of(neutrophils.OUTCOME)
+    for observation, record in (
+        ("full", neutrophils.FULL),
+        ("measurable", neutrophils.MEASURED),
+    ):
+        task = NeutrophilTask(1, observation=observation)
+        assert task.observed == records.names_of(record)
+        assert task.observation_space.shape == (len(task.observed),)
+        assert task.observation_space.low[task.observed.index("log_cells")] == -10.0
 
 
 def test_results_and_descriptions_of_chemotherapy_come_from_its_records():

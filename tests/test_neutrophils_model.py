@@ -81,12 +81,12 @@ def test_courses_are_those_of_an_independent_solver(doses, days, patient):
 def test_modes_of_the_drug_are_those_of_the_compartments():
     k10 = TYPICAL.clearance / TYPICAL.volume
     matrix = np.array([[-(k10 + K12 + K13), K21, K31], [K12, -K21, 0.0], [K13, 0.0, -K31]])
-    modes = np.empty(6)
-    kernels.find_modes(k10, K12, K21, K13, K31, TYPICAL.volume, modes)
-    assert np.sort(modes[:3]) == pytest.approx(np.sort(-np.linalg.eigvals(matrix).real), rel=1e-12)
+    rates, shares = np.empty(3), np.empty(3)
+    kernels.find_modes(k10, K12, K21, K13, K31, TYPICAL.volume, rates, shares)
+    assert np.sort(rates) == pytest.approx(np.sort(-np.linalg.eigvals(matrix).real), rel=1e-12)
     # A milligram starts at 1/V, and its exposure is 1/CL.
-    assert modes[3:].sum() == pytest.approx(1.0 / TYPICAL.volume, rel=1e-12)
-    assert (modes[3:] / modes[:3]).sum() == pytest.approx(1.0 / TYPICAL.clearance, rel=1e-12)
+    assert shares.sum() == pytest.approx(1.0 / TYPICAL.volume, rel=1e-12)
+    assert (shares / rates).sum() == pytest.approx(1.0 / TYPICAL.clearance, rel=1e-12)
 
 
 def test_the_exposure_kills_the_tumour():

@@ -151,13 +151,13 @@ def test_the_twin_is_chosen_by_size_limit_and_origin(monkeypatch):
 
 
 def test_planning_is_the_same_serially_and_in_parallel(monkeypatch):
-    from oncogym.envs.impt_beam_weighting import objective
     from oncogym.envs.impt_beam_weighting import plan_library as library
     from oncogym.envs.impt_beam_weighting.anatomies import anatomy
-    from oncogym.envs.impt_beam_weighting.beams import BeamSet
-    from oncogym.envs.impt_beam_weighting.influence import pencil_beams
-    from oncogym.envs.impt_beam_weighting.objective import Objective, Problem
-    from oncogym.envs.impt_beam_weighting.planner import accelerate
+    from oncogym.envs.impt_beam_weighting.planning import objective
+    from oncogym.envs.impt_beam_weighting.planning.beams import BeamSet
+    from oncogym.envs.impt_beam_weighting.planning.influence import pencil_beams
+    from oncogym.envs.impt_beam_weighting.planning.objective import Objective, Problem
+    from oncogym.envs.impt_beam_weighting.planning.planner import accelerate
 
     # A few iterations on coarse lattices take every kernel that a whole library takes.
     monkeypatch.setattr(library, "_ROBUST_ITERATIONS", 5)

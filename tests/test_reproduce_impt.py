@@ -319,7 +319,7 @@ def test_sparse_products_are_the_same_objective(small):
 def test_the_objective_does_not_depend_on_the_number_of_threads(monkeypatch, small):
     import numba
 
-    from oncogym.envs.impt_beam_weighting import objective as core
+    from oncogym.envs.impt_beam_weighting.planning import objective as core
 
     _, _, influence = small
     objective = Objective.standard(influence.structures, 61.0)

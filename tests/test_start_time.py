@@ -41,7 +41,7 @@ def test_a_planner_finds_the_blas_of_scipy_in_a_fresh_process():
     """It is loaded on demand now, and has to be there when threads are limited."""
     code = (
         "import oncogym\n"
-        "from oncogym.envs.impt_beam_weighting.planner import _blas\n"
+        "from oncogym.envs.impt_beam_weighting.planning.planner import _blas\n"
         "early = sorted(one['filepath'] for one in _blas().info())\n"
         "import scipy.linalg, scipy.optimize\n"
         "from threadpoolctl import ThreadpoolController\n"

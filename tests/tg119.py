@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_matrix, csr_matrix
 
 from oncogym.envs.impt_beam_weighting import Objective, Term
-from oncogym.envs.impt_beam_weighting.structures import REST
+from oncogym.envs.impt_beam_weighting.planning.structures import REST
 
 _FILE = Path(__file__).parent / "data" / "impt_tg119_excerpt.npz"
 

@@ -34,6 +34,7 @@ from oncogym.envs.lane_kernels import (
     Scored,
     Shared,
     Shown,
+    clip,
     inlined,
     over_active,
     over_lanes,
@@ -46,11 +47,6 @@ _PER_LN10 = 1.0 / math.log(10.0)
 _EPS = 1e-9
 #: ln N0 counts as at least this much in the observation: one cell would make it 0.
 LEAST_LOG_CELLS = 1.0
-
-
-@inlined
-def _clip(value, low, high):
-    return min(max(value, low), high)
 
 
 def start(state, patient, constants, history_time, history_log_cells, settings):
@@ -106,7 +102,7 @@ def _allow(wanted, state, settings):
     if settings.max_doses > 0.0 and state.doses >= settings.max_doses:
         return 0.0
     if settings.hard_budget > 0.0:
-        return _clip(wanted, 0.0, max(settings.budget - state.given, 0.0))
+        return clip(wanted, 0.0, max(settings.budget - state.given, 0.0))
     return wanted
 
 
@@ -295,13 +291,13 @@ def observe(state, history_time, history_log_cells, seed, episode, settings, see
     since = 1.0
     if state.last_time >= 0.0:
         since = (state.time - state.last_time) / settings.horizon
-    seen.time = _clip(state.time / settings.horizon, 0.0, 1.0)
-    seen.drug = _clip(drug / settings.max_dose, 0.0, SCALE)
-    seen.toxicity = _clip(toxicity / settings.limit, 0.0, SCALE)
-    seen.log_cells = _clip(change, -LOG_SCALE, LOG_SCALE)
-    seen.budget_left = _clip(1.0 - state.given / settings.budget, 0.0, 1.0)
+    seen.time = clip(state.time / settings.horizon, 0.0, 1.0)
+    seen.drug = clip(drug / settings.max_dose, 0.0, SCALE)
+    seen.toxicity = clip(toxicity / settings.limit, 0.0, SCALE)
+    seen.log_cells = clip(change, -LOG_SCALE, LOG_SCALE)
+    seen.budget_left = clip(1.0 - state.given / settings.budget, 0.0, 1.0)
     seen.doses_left = doses_left
-    seen.since_dose = _clip(since, 0.0, 1.0)
+    seen.since_dose = clip(since, 0.0, 1.0)
 
 
 start_lanes, start_lanes_parallel = over_lanes(

@@ -1,6 +1,6 @@
 """Docetaxel in three compartments, the marrow of Friberg's model, and a tumour: steps in time.
 
-A kernel file: it imports nothing but numpy, numba, math and other kernel files.
+A kernel file: it imports nothing but numpy, numba, math, records and other kernel files.
 
 *Drug.* The central concentration of a mammillary model that is dosed into the centre is a sum of
 three modes, each of which decays on its own: no step of time enters. *Marrow and tumour* follow by
@@ -11,18 +11,15 @@ logarithm, which no dose makes negative.
 
 import math
 
-import numpy as np
-from numba import njit
-
-# Columns of what moves in a lane.
-Z1, Z2, Z3, LOG_POOL, FIRST, SECOND, THIRD, COUNT, LOG_CELLS = range(9)
-STATE = 9
-# Columns of the constants of a lane.
-L1, L2, L3, A1, A2, A3, BASELINE, RATE, FEEDBACK, EMAX, EC50, GROWTH, KILL, CAPACITY = range(14)
-CONSTANTS = 14
-# What an interval adds up.
-BELOW_HALF, BELOW_ONE, NADIR, RUN, LONGEST = range(5)
-SUMS = 5
+from oncogym.envs.chemo_neutrophils.records import (
+    CONSTANTS,
+    COURSE,
+    MODES,
+    PATIENT,
+    PROBLEM,
+    SAMPLE,
+)
+from oncogym.envs.lane_kernels import ROW, WHOLE, Shared, inlined, over_lanes, record_at
 
 #: Hours of an infusion.
 INFUSION = 1.0
@@ -38,14 +35,15 @@ _INFUSION_STEPS = 10
 _SHORTEST, _STRETCH, _LONGEST = 1.0 / 384.0, 1.4, 0.25
 
 
-@njit(cache=True, error_model="numpy")
-def find_modes(k10, k12, k21, k13, k31, volume, out):
+@inlined
+def find_modes(k10, k12, k21, k13, k31, volume, rates, shares):
     """Rates [1/d] and shares [1/L] of the three modes of the central concentration.
 
     Args:
         k10, k12, k21, k13, k31: Rates between the compartments [1/d].
         volume: Of the centre [L].
-        out: ``(6,)``: three rates, the largest first, and what a milligram adds to each mode.
+        rates: ``(3,)``, written, the largest first.
+        shares: What a milligram adds to each mode ``(3,)``, written.
     """
     c2 = k10 + k12 + k13 + k21 + k31
     c1 = k10 * k21 + k13 * k21 + k10 * k31 + k21 * k31 + k31 * k12
@@ -56,57 +54,79 @@ def find_modes(k10, k12, k21, k13, k31, volume, out):
     q = third**3 - 0.5 * third * c1 + 0.5 * c0
     root = math.sqrt(p)
     turn = math.acos(min(max(q / max(p * root, 1e-300), -1.0), 1.0)) / 3.0
-    for mode in range(3):
+    for mode in range(MODES):
         s = third + 2.0 * root * math.cos(turn - 2.0 * math.pi * mode / 3.0)
         # The smallest of them is a difference of large numbers.
         for _ in range(4):
             slope = (3.0 * s - 2.0 * c2) * s + c1
             if slope != 0.0:
                 s -= (((s - c2) * s + c1) * s - c0) / slope
-        out[mode] = s
-    for mode in range(3):
-        s, a, b = out[mode], out[(mode + 1) % 3], out[(mode + 2) % 3]
-        out[3 + mode] = (k21 - s) * (k31 - s) / ((a - s) * (b - s)) / volume
+        rates[mode] = s
+    for mode in range(MODES):
+        s, a, b = rates[mode], rates[(mode + 1) % MODES], rates[(mode + 2) % MODES]
+        shares[mode] = (k21 - s) * (k31 - s) / ((a - s) * (b - s)) / volume
 
 
-@njit(cache=True, error_model="numpy")
-def _slope_of_pool(concentration, count, c):
-    molar = max(concentration, 0.0) / MOLAR_MASS
-    effect = c[EMAX] * molar / (c[EC50] + molar)
-    ratio = c[BASELINE] / max(count, SMALLEST_COUNT)
-    feedback = min(ratio ** c[FEEDBACK], LARGEST_FEEDBACK)
-    return c[RATE] * ((1.0 - effect) * feedback - 1.0)
+@inlined
+def concentration(state):
+    """Docetaxel in plasma [mg/L]."""
+    return state.modes[0] + state.modes[1] + state.modes[2]
 
 
-@njit(cache=True, error_model="numpy")
-def _slope_of_cells(concentration, log_cells, c):
-    free = 1.0 - math.exp(log_cells) / c[CAPACITY]
-    return c[GROWTH] * free - c[KILL] * max(concentration, 0.0)
-
-
-@njit(cache=True, error_model="numpy")
-def take_step(y, c, rate, h):
-    """One step of ``h`` days while ``rate`` mg/d flow in; ``y`` ``(9,)`` is moved on."""
-    start = y[Z1] + y[Z2] + y[Z3]
+@inlined
+def _infuse(state, constants, rate, h):
+    """Infuse ``rate`` mg/d for ``h`` days; the concentration in the middle and at the end."""
     middle, end = 0.0, 0.0
-    for mode in range(3):
-        level = rate * c[A1 + mode] / c[L1 + mode]
-        half = math.exp(-0.5 * c[L1 + mode] * h)
-        middle += level + (y[Z1 + mode] - level) * half
-        y[Z1 + mode] = level + (y[Z1 + mode] - level) * half * half
-        end += y[Z1 + mode]
-    k = c[RATE]
-    p, f, s, t, n, m = y[LOG_POOL], y[FIRST], y[SECOND], y[THIRD], y[COUNT], y[LOG_CELLS]
+    for mode in range(MODES):
+        level = rate * constants.shares[mode] / constants.rates[mode]
+        half = math.exp(-0.5 * constants.rates[mode] * h)
+        middle += level + (state.modes[mode] - level) * half
+        state.modes[mode] = level + (state.modes[mode] - level) * half * half
+        end += state.modes[mode]
+    return middle, end
+
+
+@inlined
+def _slope_of_pool(seen, count, constants):
+    """(ln P)' [1/d] at a concentration and a count."""
+    molar = max(seen, 0.0) / MOLAR_MASS
+    effect = constants.emax * molar / (constants.ec50 + molar)
+    ratio = constants.baseline / max(count, SMALLEST_COUNT)
+    feedback = min(ratio**constants.feedback, LARGEST_FEEDBACK)
+    return constants.transit * ((1.0 - effect) * feedback - 1.0)
+
+
+@inlined
+def _slope_of_cells(seen, log_cells, constants):
+    """(ln M)' [1/d] at a concentration."""
+    free = 1.0 - math.exp(log_cells) / constants.capacity
+    return constants.growth * free - constants.kill * max(seen, 0.0)
+
+
+@inlined
+def take_step(state, constants, rate, h):
+    """One step of ``h`` days while ``rate`` mg/d flow in.
+
+    Args:
+        state, constants: Records of a patient, see ``records.py``; the first is written.
+        rate: Of the infusion [mg/d].
+        h: Length of the step [d].
+    """
+    start = concentration(state)
+    middle, end = _infuse(state, constants, rate, h)
+    k = constants.transit
+    p, f, s, t = state.log_pool, state.first, state.second, state.third
+    n, m = state.count, state.log_cells
     dp = df = ds = dt = dn = dm = 0.0
     ap, af, as_, at, an, am = p, f, s, t, n, m
     for stage in range(4):
         seen = start if stage == 0 else (end if stage == 3 else middle)
-        kp = _slope_of_pool(seen, an, c)
+        kp = _slope_of_pool(seen, an, constants)
         kf = k * (math.exp(ap) - af)
         ks = k * (af - as_)
         kt = k * (as_ - at)
         kn = k * (at - an)
-        km = _slope_of_cells(seen, am, c)
+        km = _slope_of_cells(seen, am, constants)
         weight = (1.0 if stage == 0 or stage == 3 else 2.0) / 6.0
         dp += weight * kp
         df += weight * kf
@@ -117,12 +137,12 @@ def take_step(y, c, rate, h):
         ahead = 0.5 * h if stage < 2 else h
         ap, af, as_, at = p + ahead * kp, f + ahead * kf, s + ahead * ks, t + ahead * kt
         an, am = n + ahead * kn, m + ahead * km
-    y[LOG_POOL] = p + h * dp
-    y[FIRST], y[SECOND], y[THIRD] = f + h * df, s + h * ds, t + h * dt
-    y[COUNT], y[LOG_CELLS] = n + h * dn, m + h * dm
+    state.log_pool = p + h * dp
+    state.first, state.second, state.third = f + h * df, s + h * ds, t + h * dt
+    state.count, state.log_cells = n + h * dn, m + h * dm
 
 
-@njit(cache=True, error_model="numpy")
+@inlined
 def _share_below(first, last, level):
     """Share of a step on which a count that goes straight from first to last is below a level."""
     if first < level and last < level:
@@ -133,7 +153,7 @@ def _share_below(first, last, level):
     return share if first < level else 1.0 - share
 
 
-@njit(cache=True, error_model="numpy")
+@inlined
 def _lowest(n0, m0, n1, m1, h):
     """Least count within a step, by the cubic through its ends and slopes."""
     low = min(n0, n1)
@@ -150,19 +170,32 @@ def _lowest(n0, m0, n1, m1, h):
     return low
 
 
-@njit(cache=True, error_model="numpy")
-def hold_interval(y, c, dose, days, sums, record):
+@inlined
+def _note_low(state, constants, n0, m0, h):
+    """Add up the lows of a step of ``h`` days that began at the count ``n0`` with slope ``m0``."""
+    n1, m1 = state.count, constants.transit * (state.third - state.count)
+    low = _share_below(n0, n1, GRADE4) * h
+    state.grade4 += low
+    state.grade3 += _share_below(n0, n1, GRADE3) * h
+    state.nadir = min(state.nadir, _lowest(n0, m0, n1, m1, h))
+    state.run = state.run + low if n0 < GRADE4 or n1 < GRADE4 else 0.0
+    state.longest_run = max(state.longest_run, state.run)
+    if n1 >= GRADE4:
+        state.run = 0.0
+
+
+@inlined
+def hold_interval(state, constants, dose, days, begin, samples):
     """Infuse a dose and go on to the end of the interval.
 
     Args:
-        y: State ``(9,)``, moved on.
-        c: Constants ``(14,)``.
+        state, constants: Records of a patient, see ``records.py``; the first is written. Days of
+            grade 3 and 4 are added to ``grade3`` and ``grade4``.
         dose: Milligrams, infused in the first hour.
         days: Length of the interval, longer than the infusion.
-        sums: ``(5,)``: days below the counts of grade 4 and 3 and the least count, from here on;
-            days of grade 4 in a row up to now, and the longest such run.
-        record: Rows ``(steps, 4)`` of day, concentration [mg/L], count and ln cells after each
-            step, as many as there is room for.
+        begin: Day on which it begins, for the samples.
+        samples: Rows ``SAMPLE`` ``(steps, 4)``, one after each step, as many as there is room for;
+            written.
 
     Returns:
         The number of steps.
@@ -176,74 +209,85 @@ def hold_interval(y, c, dose, days, sums, record):
         if dose > 0.0 and steps >= _INFUSION_STEPS:
             h = min(_SHORTEST * _STRETCH ** (steps - _INFUSION_STEPS), _LONGEST)
         step = min(h, days - time)
-        n0, m0 = y[COUNT], c[RATE] * (y[THIRD] - y[COUNT])
-        take_step(y, c, rate if flows else 0.0, step)
-        n1, m1 = y[COUNT], c[RATE] * (y[THIRD] - y[COUNT])
+        n0, m0 = state.count, constants.transit * (state.third - state.count)
+        take_step(state, constants, rate if flows else 0.0, step)
         time += step
-        low = _share_below(n0, n1, GRADE4) * step
-        sums[BELOW_HALF] += low
-        sums[BELOW_ONE] += _share_below(n0, n1, GRADE3) * step
-        sums[NADIR] = min(sums[NADIR], _lowest(n0, m0, n1, m1, step))
-        sums[RUN] = sums[RUN] + low if n0 < GRADE4 or n1 < GRADE4 else 0.0
-        sums[LONGEST] = max(sums[LONGEST], sums[RUN])
-        if n1 >= GRADE4:
-            sums[RUN] = 0.0
-        if steps < record.shape[0]:
-            record[steps, 0] = time
-            record[steps, 1] = y[Z1] + y[Z2] + y[Z3]
-            record[steps, 2] = n1
-            record[steps, 3] = y[LOG_CELLS]
+        _note_low(state, constants, n0, m0, step)
+        if steps < samples.shape[0]:
+            sample = record_at(samples, steps, SAMPLE)  # type: ignore[var-annotated]
+            sample.day, sample.concentration = time + begin, concentration(state)
+            sample.count, sample.log_cells = state.count, state.log_cells
         steps += 1
     return steps
 
 
-@njit(cache=True, error_model="numpy")
-def prepare(patient, rates, capacity, c):
-    """Constants ``(14,)`` of a patient row, in the order of ``NeutrophilPatient.FIELDS``.
+@inlined
+def prepare(constants, patient, settings):
+    """Constants of a patient.
 
     Args:
-        patient: Row ``(11,)``.
-        rates: k12, k21, k13 and k31 [1/h].
-        capacity: Cells that the tumour can reach.
-        c: Where to.
+        constants, patient, settings: Records, see ``records.py``; the first is written.
     """
-    k10 = 24.0 * patient[5] / patient[6]
     find_modes(
-        k10, 24.0 * rates[0], 24.0 * rates[1], 24.0 * rates[2], 24.0 * rates[3], patient[6], c
+        24.0 * patient.clearance / patient.volume,
+        24.0 * settings.k12,
+        24.0 * settings.k21,
+        24.0 * settings.k13,
+        24.0 * settings.k31,
+        patient.volume,
+        constants.rates,
+        constants.shares,
     )
-    c[BASELINE] = patient[0]
-    c[RATE] = 4.0 * 24.0 / patient[1]
-    c[FEEDBACK], c[EMAX], c[EC50] = patient[2], patient[3], patient[4]
-    c[GROWTH], c[KILL], c[CAPACITY] = patient[8], patient[9], capacity
+    constants.baseline = patient.baseline
+    constants.transit = 4.0 * 24.0 / patient.transit_time
+    constants.feedback = patient.feedback
+    constants.emax, constants.ec50 = patient.emax, patient.ec50
+    constants.growth, constants.kill = patient.growth_rate, patient.kill_rate
+    constants.capacity = settings.capacity
 
 
-@njit(cache=True, error_model="numpy")
-def start(patient, y):
-    """State ``(9,)`` of a patient row before treatment: no drug, the marrow at rest."""
-    y[Z1], y[Z2], y[Z3] = 0.0, 0.0, 0.0
-    y[LOG_POOL] = math.log(patient[0])
-    y[FIRST], y[SECOND], y[THIRD], y[COUNT] = patient[0], patient[0], patient[0], patient[0]
-    y[LOG_CELLS] = math.log(patient[10])
-
-
-@njit(cache=True, error_model="numpy")
-def run_course(patient, rates, capacity, doses, days, sums, record):
-    """Treat one patient from the start; the number of rows of ``record`` that were written.
+@inlined
+def begin_course(state, patient):
+    """Put a patient before treatment: no drug, the marrow at rest.
 
     Args:
-        patient: Row ``(11,)``.
-        rates, capacity: As in :func:`prepare`.
-        doses: Milligrams of each interval ``(k,)``.
-        days: Length of the intervals.
-        sums, record: As in :func:`hold_interval`; days count from the start.
+        state, patient: Records, see ``records.py``; the first is written.
     """
-    y, c = np.empty(STATE), np.empty(CONSTANTS)
-    prepare(patient, rates, capacity, c)
-    start(patient, y)
-    written = 0
+    for mode in range(MODES):
+        state.modes[mode] = 0.0
+    state.log_pool = math.log(patient.baseline)
+    state.first = state.second = state.third = patient.baseline
+    state.count = state.nadir = patient.baseline
+    state.log_cells = math.log(patient.initial_cells)
+    state.run = state.longest_run = state.grade4 = state.grade3 = 0.0
+
+
+def run_course(doses, patient, constants, settings, state, samples):
+    """Treat one patient from the start; the number of samples that were written.
+
+    Args:
+        doses: Milligrams of each interval.
+        patient, constants, settings, state: Records, see ``records.py``; the second and the last
+            are written.
+        samples: As in :func:`hold_interval`; written.
+    """
+    prepare(constants, patient, settings)
+    begin_course(state, patient)
+    days, written = settings.interval, 0
     for number in range(doses.shape[0]):
-        steps = hold_interval(y, c, doses[number], days, sums, record[written:])
-        for row in range(written, min(written + steps, record.shape[0])):
-            record[row, 0] += number * days
-        written = min(written + steps, record.shape[0])
+        rest = samples[written:]
+        steps = hold_interval(state, constants, doses[number], days, number * days, rest)
+        written = min(written + steps, samples.shape[0])
     return written
+
+
+run_courses, _ = over_lanes(
+    run_course,
+    doses=ROW,
+    patients=PATIENT,
+    constants=CONSTANTS,
+    settings=Shared(PROBLEM),
+    state=COURSE,
+    samples=WHOLE,
+    returns=("written",),
+)

@@ -18,7 +18,9 @@ from numpy.typing import ArrayLike
 from oncogym.core.arrays import Floats
 from oncogym.core.checks import check_option
 from oncogym.envs.chemo_neutrophils import kernels
+from oncogym.envs.chemo_neutrophils.records import CONSTANTS, COURSE, PATIENT, PROBLEM, SAMPLE
 from oncogym.envs.patient import PatientRecord
+from oncogym.envs.records import make_rows, names_of, pack_record, records_of, width_of
 
 #: Rates between plasma and the two other compartments [1/h].
 K12, K21, K13, K31 = 1.06, 1.51, 1.26, 0.084
@@ -70,7 +72,7 @@ class NeutrophilPatient(PatientRecord):
     kill_rate: float = 5.0
     initial_cells: float = 1e10
 
-    FIELDS: ClassVar[tuple[str, ...]] = tuple(RANGES)
+    FIELDS: ClassVar[tuple[str, ...]] = names_of(PATIENT)
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = RANGES
     UNITS: ClassVar[Mapping[str, str]] = {
         "baseline": "10^9/L",
@@ -113,9 +115,8 @@ class NeutrophilCourse:
     """Longest run of days of grade 4."""
 
 
-def rates() -> Floats:
-    """k12, k21, k13 and k31 [1/h], as kernels take them."""
-    return np.array([K12, K21, K13, K31])
+#: What all patients have in common, by the names that the kernels' settings have for it.
+COMMON = {"capacity": CAPACITY, "k12": K12, "k21": K21, "k13": K13, "k31": K31}
 
 
 def grade(count: ArrayLike) -> Floats:
@@ -162,23 +163,29 @@ def simulate(
     check_option("length of the course", days * len(given), 1.0, LONGEST_COURSE, "d")
     if patient is None or isinstance(patient, Mapping):
         patient = NeutrophilPatient.from_mapping(patient or {})
-    row = patient.to_array()
-    sums = np.zeros(kernels.SUMS)
-    sums[kernels.NADIR] = patient.baseline
-    record = np.empty((len(given) * (64 + 9 * int(np.ceil(days))), 4))
-    written = kernels.run_course(
-        row, rates(), CAPACITY, given * patient.surface, days, sums, record
+    course, written = make_rows(1, COURSE), np.zeros(1, np.int64)
+    samples = np.empty((len(given) * (64 + 9 * int(np.ceil(days))), width_of(SAMPLE)))
+    kernels.run_courses(
+        np.zeros(1, np.intp),
+        given[None] * patient.surface,
+        patient.to_array()[None],
+        make_rows(1, CONSTANTS),
+        pack_record(PROBLEM, interval=days, **COMMON),
+        course,
+        samples,
+        written,
     )
     first = np.array([[0.0, 0.0, patient.baseline, np.log(patient.initial_cells)]])
-    time, drug, count, cells = np.concatenate([first, record[:written]]).T.copy()
+    time, drug, count, cells = np.concatenate([first, samples[: written[0]]]).T.copy()
+    found = records_of(course, COURSE)[0]
     return NeutrophilCourse(
         time=time,
         concentration=drug,
         neutrophils=count,
         log_cells=cells,
-        nadir=float(sums[kernels.NADIR]),
+        nadir=float(found["nadir"]),
         nadir_day=_lowest_day(time, count),
-        grade4_days=float(sums[kernels.BELOW_HALF]),
-        grade3_days=float(sums[kernels.BELOW_ONE]),
-        longest_grade4=float(sums[kernels.LONGEST]),
+        grade4_days=float(found["grade4"]),
+        grade3_days=float(found["grade3"]),
+        longest_grade4=float(found["longest_run"]),
     )

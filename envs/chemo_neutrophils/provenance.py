@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oncogym.envs.chemo_neutrophils import kernels, model, step_kernels
+from oncogym.envs.chemo_neutrophils import kernels, model, records, step_kernels
 from oncogym.envs.literature import Publication
 from oncogym.envs.provenance import Origin, module_constants, patient_constants
 
@@ -40,7 +40,7 @@ def _chosen(why: str) -> Origin:
 
 
 #: Modules each of whose public numbers has an entry.
-MODULES = (model, kernels, step_kernels)
+MODULES = (model, kernels, step_kernels, records)
 CONSTANTS = (
     *patient_constants(
         model.NeutrophilPatient,
@@ -77,6 +77,11 @@ CONSTANTS = (
         step_kernels,
         {
             "LONGEST_RUN": ("d", _chosen("the week after which the label reduces the dose")),
+        },
+    ),
+    *module_constants(
+        records,
+        {
             "HIGHEST_COUNT": ("10^9/L", _chosen("bound of what is shown")),
             "HIGHEST_CHANGE": ("", _chosen("bound of what is shown")),
         },

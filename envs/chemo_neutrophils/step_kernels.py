@@ -1,196 +1,261 @@
-"""One decision of many lanes: infuse, count, score, observe.
+"""One decision of a lane under docetaxel: infuse, count, score, observe.
 
-A kernel file: it imports nothing but numpy, numba, math and other kernel files. What becomes
-of a lane does not depend on those beside it, nor on the number of lanes or threads.
+A kernel file: it imports nothing but numpy, numba, math, records and other kernel files. The
+functions here are about one lane; the loops over lanes at the end are made of them.
 """
 
 import math
 
 import numpy as np
-from numba import njit, prange
 
-from oncogym.envs.chemo_neutrophils import kernels as model
-from oncogym.envs.chemo_neutrophils.kernels import hold_interval, prepare, start
+from oncogym.envs.chemo_neutrophils.kernels import (
+    GRADE2,
+    GRADE3,
+    GRADE4,
+    LOWER_LIMIT,
+    begin_course,
+    concentration,
+    hold_interval,
+    prepare,
+)
+from oncogym.envs.chemo_neutrophils.records import (
+    CONSTANTS,
+    COSTS,
+    FULL,
+    HIGHEST_CHANGE,
+    HIGHEST_COUNT,
+    LAGS,
+    MEASURED,
+    OUTCOME,
+    PATIENT,
+    SAMPLE,
+    SETTINGS,
+    STATE,
+    TERMS,
+)
+from oncogym.envs.lane_kernels import (
+    COLUMN,
+    ITEM,
+    ROW,
+    SHOWN_ROW,
+    Scored,
+    Shared,
+    clip,
+    inlined,
+    over_active,
+    over_lanes,
+    record_at,
+)
+from oncogym.envs.records import width_of
 from oncogym.envs.streams import STREAM_OBSERVATION_NOISE, normal_pair
-from oncogym.envs.twins import compile_twins
-
-#: Counts that the measurable observation looks back.
-LAGS = 3
-
-# Columns of the state of a lane behind those of the model: what was given, seen and added up.
-(
-    STEP, GIVEN, LAST, SINCE, DOSES, NADIR, BELOW_HALF, BELOW_ONE, RUN, LONGEST, LARGEST, SCAN,
-    SCANNED, COUNTS,
-) = range(model.STATE, model.STATE + 14)  # fmt: skip
-STATE = COUNTS + LAGS
-
-# Columns of the settings of a task (one float64 vector).
-(
-    INTERVAL, DECISIONS, MAX_DOSE, BUDGET, MEASURABLE, COUNT_NOISE, SCAN_INTERVAL, SCAN_NOISE,
-    SUCCESS_KILL, LABEL, CAPACITY, K12, K21, K13, K31,
-) = range(15)  # fmt: skip
-SETTINGS = 15
-
-# Numbers of reward terms, costs and outcome metrics.
-TERMS = 4
-COSTS = 1
-METRICS = 9
 
 #: Longest run of days of grade 4 in a course that counts as a success [d].
 LONGEST_RUN = 7.0
-#: Largest count that is shown [10^9/L].
-HIGHEST_COUNT = 100.0
-#: Largest change of ln cells that is shown.
-HIGHEST_CHANGE = 100.0
 
-# Columns of a patient's row.
-_BASELINE, _SURFACE, _INITIAL = 0, 7, 10
+_LN10 = math.log(10.0)
+_SAMPLE = width_of(SAMPLE)
 
 
-@njit(cache=True, error_model="numpy")
-def _noise(seeds, episodes, lane, step, part):
-    """Two normal numbers of a lane and a decision: for the count and for the scan."""
-    first, second = normal_pair(seeds[lane], episodes[lane], STREAM_OBSERVATION_NOISE, step)
-    return first if part == 0 else second
+@inlined
+def _growth(state, patient):
+    """Change of ln cells since the start."""
+    return state.log_cells - math.log(patient.initial_cells)
 
 
-@njit(cache=True, error_model="numpy")
-def _measure(lane, state, patients, seeds, episodes, cfg):
+@inlined
+def _measure(state, patient, seed, episode, settings):
     """Read the count and, where one is due, the scan of a lane at its present decision."""
-    step = int(state[lane, STEP])
+    step = int(state.step)
+    z_count, z_scan = normal_pair(seed, episode, STREAM_OBSERVATION_NOISE, step)
     for lag in range(LAGS - 1, 0, -1):
-        state[lane, COUNTS + lag] = state[lane, COUNTS + lag - 1]
-    factor = 1.0
-    if cfg[COUNT_NOISE] > 0.0:
-        factor += cfg[COUNT_NOISE] * _noise(seeds, episodes, lane, step, 0)
-    state[lane, COUNTS] = state[lane, model.COUNT] * max(factor, 0.0)
-    day = step * cfg[INTERVAL]
-    if step == 0 or day >= state[lane, SCANNED] + cfg[SCAN_INTERVAL] - 1e-9:
-        change = state[lane, model.LOG_CELLS] - math.log(patients[lane, _INITIAL])
-        if step > 0 and cfg[SCAN_NOISE] > 0.0:
-            change += cfg[SCAN_NOISE] * _noise(seeds, episodes, lane, step, 1)
-        state[lane, SCAN] = change
-        state[lane, SCANNED] = day
+        state.counts[lag] = state.counts[lag - 1]
+    state.counts[0] = state.count * max(1.0 + settings.count_noise * z_count, 0.0)
+    day = step * settings.interval
+    if step == 0 or day >= state.scan_day + settings.scan_interval - 1e-9:
+        state.scan = _growth(state, patient)
+        if step > 0:
+            state.scan += settings.scan_noise * z_scan
+        state.scan_day = day
 
 
-def _start_lanes(lanes, state, patients, constants, seeds, episodes, cfg):
-    """Set the given lanes to the start of treatment, and count."""
-    for row in prange(lanes.shape[0]):
-        lane = lanes[row]
-        for column in range(STATE):
-            state[lane, column] = 0.0
-        prepare(patients[lane], cfg[K12 : K31 + 1], cfg[CAPACITY], constants[lane])
-        start(patients[lane], state[lane])
-        state[lane, SINCE] = -1.0
-        state[lane, NADIR] = patients[lane, _BASELINE]
-        _measure(lane, state, patients, seeds, episodes, cfg)
-        for lag in range(1, LAGS):
-            state[lane, COUNTS + lag] = state[lane, COUNTS]
+def start(state, patient, constants, seed, episode, settings):
+    """Put a lane at the start of treatment, and count.
+
+    Args:
+        state, patient, constants, settings: Records of the lane, see ``records.py``; the first and
+            the third are written.
+        seed, episode: Keys of the noise.
+    """
+    prepare(constants, patient, settings)
+    begin_course(state, patient)
+    state.step = state.given = state.last_dose = state.doses = state.largest = 0.0
+    state.grade4_days = state.grade3_days = 0.0
+    state.since = -1.0
+    _measure(state, patient, seed, episode, settings)
+    for lag in range(1, LAGS):
+        state.counts[lag] = state.counts[0]
 
 
-@njit(cache=True, error_model="numpy")
-def _within(value, low, high):
-    return min(max(value, low), high)
+@inlined
+def _give(dose, state, settings):
+    """Note a dose [mg/m^2] that the interval behind began with."""
+    state.step += 1.0
+    state.given += dose
+    state.last_dose = dose
+    state.largest = max(state.largest, dose)
+    if dose > 0.0:
+        state.since = settings.interval
+        state.doses += 1.0
+    elif state.since >= 0.0:
+        state.since += settings.interval
 
 
-def _observe_lanes(lanes, state, patients, cfg, obs):
-    """Write the observations of the given lanes."""
-    for row in prange(lanes.shape[0]):
-        lane = lanes[row]
-        y = state[lane]
-        horizon = cfg[DECISIONS] * cfg[INTERVAL]
-        obs[row, 0] = y[STEP] / cfg[DECISIONS]
-        obs[row, 1] = y[LAST] / cfg[MAX_DOSE]
-        obs[row, 2] = 1.0 if y[SINCE] < 0.0 else y[SINCE] / horizon
-        obs[row, 3] = max(1.0 - y[GIVEN] / cfg[BUDGET], 0.0)
-        if cfg[MEASURABLE] > 0.0:
-            for lag in range(LAGS):
-                obs[row, 4 + lag] = 0.1 * _within(y[COUNTS + lag], 0.0, HIGHEST_COUNT)
-            obs[row, 4 + LAGS] = 0.1 * _within(y[SCAN], -HIGHEST_CHANGE, HIGHEST_CHANGE)
-            obs[row, 5 + LAGS] = (y[STEP] * cfg[INTERVAL] - y[SCANNED]) / horizon
-        else:
-            obs[row, 4] = 0.1 * _within(y[model.COUNT], 0.0, HIGHEST_COUNT)
-            obs[row, 5] = 0.1 * _within(y[model.THIRD], 0.0, HIGHEST_COUNT)
-            obs[row, 6] = 0.1 * _within(y[model.SECOND], 0.0, HIGHEST_COUNT)
-            obs[row, 7] = 0.1 * _within(y[model.FIRST], 0.0, HIGHEST_COUNT)
-            obs[row, 8] = 0.1 * _within(math.exp(y[model.LOG_POOL]), 0.0, HIGHEST_COUNT)
-            change = y[model.LOG_CELLS] - math.log(patients[lane, _INITIAL])
-            obs[row, 9] = 0.1 * _within(change, -HIGHEST_CHANGE, HIGHEST_CHANGE)
-            obs[row, 10] = _within(y[model.Z1] + y[model.Z2] + y[model.Z3], 0.0, HIGHEST_COUNT)
-
-
-@njit(cache=True, error_model="numpy")
+@inlined
 def _worst_grade(nadir):
     grade = 0.0
-    for level in (model.LOWER_LIMIT, model.GRADE2, model.GRADE3, model.GRADE4):
+    for level in (LOWER_LIMIT, GRADE2, GRADE3, GRADE4):
         if nadir < level:
             grade += 1.0
     return grade
 
 
-def _advance_lanes(active, actions, state, patients, constants, doses, seeds, episodes, cfg, terms,
-                   costs, outcome, terminated, success):  # fmt: skip
-    """Advance all active lanes by one decision and score it; the others get zeros.
+@inlined
+def _score(terms, costs, state, dose, before):
+    """Terms and cost of an interval; ``before`` is ln cells at its start."""
+    terms.log_kill = (before - state.log_cells) / _LN10
+    terms.grade4 = -state.grade4
+    terms.grade3 = -(state.grade3 - state.grade4)
+    terms.dose = -dose
+    costs.grade4 = state.grade4
 
-    Arrays have one row a lane, except the doses of a course: these have one row a decision.
+
+@inlined
+def _report(outcome, state, patient, settings):
+    """What became of the patient so far."""
+    outcome.log10_kill = (math.log(patient.initial_cells) - state.log_cells) / _LN10
+    outcome.nadir = state.nadir
+    outcome.worst_grade = _worst_grade(state.nadir)
+    outcome.grade4_days = state.grade4_days
+    outcome.grade3_days = state.grade3_days
+    outcome.longest_grade4 = state.longest_run
+    outcome.total_dose = state.given
+    outcome.doses = state.doses
+    outcome.out_of_range = 1.0 if state.largest > settings.label * (1.0 + 1e-9) else 0.0
+
+
+def advance(action, state, patient, constants, given, seed, episode, settings, terms, costs,
+            outcome):  # fmt: skip
+    """Take one decision and score it; whether the course is over, and whether it is a success.
+
+    Args:
+        action: Action of the lane in [0, 1].
+        state, patient, constants, settings: Records of the lane, see ``records.py``; the first is
+            written.
+        given: Doses of the course [mg/m^2]; written.
+        seed, episode: Keys of the noise.
+        terms, costs, outcome: Records of the results; written.
     """
-    for lane in prange(state.shape[0]):
-        if not active[lane]:
-            for column in range(TERMS):
-                terms[lane, column] = 0.0
-            for column in range(COSTS):
-                costs[lane, column] = 0.0
-            for column in range(METRICS):
-                outcome[lane, column] = 0.0
-            terminated[lane] = False
-            success[lane] = False
-            continue
-        y = state[lane]
-        dose = min(actions[lane, 0] * cfg[MAX_DOSE], max(cfg[BUDGET] - y[GIVEN], 0.0))
-        before = y[model.LOG_CELLS]
-        sums = np.zeros(model.SUMS)
-        sums[model.NADIR], sums[model.RUN], sums[model.LONGEST] = y[NADIR], y[RUN], y[LONGEST]
-        hold_interval(
-            y, constants[lane], dose * patients[lane, _SURFACE], cfg[INTERVAL], sums,
-            np.empty((0, 4)),
-        )  # fmt: skip
-        step = int(y[STEP])
-        doses[step, lane] = dose
-        y[STEP] = step + 1
-        y[GIVEN] += dose
-        y[LAST] = dose
-        if dose > 0.0:
-            y[SINCE] = cfg[INTERVAL]
-            y[DOSES] += 1.0
-        elif y[SINCE] >= 0.0:
-            y[SINCE] += cfg[INTERVAL]
-        y[NADIR], y[RUN], y[LONGEST] = sums[model.NADIR], sums[model.RUN], sums[model.LONGEST]
-        y[BELOW_HALF] += sums[model.BELOW_HALF]
-        y[BELOW_ONE] += sums[model.BELOW_ONE]
-        y[LARGEST] = max(y[LARGEST], dose)
-        _measure(lane, state, patients, seeds, episodes, cfg)
-
-        log10 = math.log(10.0)
-        terms[lane, 0] = (before - y[model.LOG_CELLS]) / log10
-        terms[lane, 1] = -sums[model.BELOW_HALF]
-        terms[lane, 2] = -(sums[model.BELOW_ONE] - sums[model.BELOW_HALF])
-        terms[lane, 3] = -dose
-        costs[lane, 0] = sums[model.BELOW_HALF]
-        kill = (math.log(patients[lane, _INITIAL]) - y[model.LOG_CELLS]) / log10
-        outcome[lane, 0] = kill
-        outcome[lane, 1] = y[NADIR]
-        outcome[lane, 2] = _worst_grade(y[NADIR])
-        outcome[lane, 3] = y[BELOW_HALF]
-        outcome[lane, 4] = y[BELOW_ONE]
-        outcome[lane, 5] = y[LONGEST]
-        outcome[lane, 6] = y[GIVEN]
-        outcome[lane, 7] = y[DOSES]
-        outcome[lane, 8] = 1.0 if y[LARGEST] > cfg[LABEL] * (1.0 + 1e-9) else 0.0
-        over = y[STEP] >= cfg[DECISIONS]
-        terminated[lane] = over
-        success[lane] = over and kill >= cfg[SUCCESS_KILL] and y[LONGEST] <= LONGEST_RUN
+    before = state.log_cells
+    dose = min(action[0] * settings.max_dose, max(settings.budget - state.given, 0.0))
+    state.grade4 = state.grade3 = 0.0
+    hold_interval(
+        state, constants, dose * patient.surface, settings.interval, 0.0, np.empty((0, _SAMPLE))
+    )
+    state.grade4_days += state.grade4
+    state.grade3_days += state.grade3
+    given[int(state.step)] = dose
+    _give(dose, state, settings)
+    _measure(state, patient, seed, episode, settings)
+    _score(terms, costs, state, dose, before)
+    _report(outcome, state, patient, settings)
+    over = state.step >= settings.decisions
+    killed = outcome.log10_kill >= settings.success_kill
+    return over, over and killed and state.longest_run <= LONGEST_RUN
 
 
-start_lanes, start_lanes_parallel = compile_twins(_start_lanes, error_model="numpy")
-observe_lanes, observe_lanes_parallel = compile_twins(_observe_lanes, error_model="numpy")
-advance_lanes, advance_lanes_parallel = compile_twins(_advance_lanes, error_model="numpy")
+@inlined
+def _show_treatment(state, settings, seen):
+    """What both observations begin with."""
+    seen.time = state.step / settings.decisions
+    seen.last_dose = state.last_dose / settings.max_dose
+    horizon = settings.decisions * settings.interval
+    seen.since_dose = 1.0 if state.since < 0.0 else state.since / horizon
+    seen.budget_left = max(1.0 - state.given / settings.budget, 0.0)
+
+
+@inlined
+def _tenth(count):
+    """A count [10^9/L] as it is shown."""
+    return 0.1 * clip(count, 0.0, HIGHEST_COUNT)
+
+
+@inlined
+def _tenth_of_change(change):
+    """A change of ln cells as it is shown."""
+    return 0.1 * clip(change, -HIGHEST_CHANGE, HIGHEST_CHANGE)
+
+
+@inlined
+def _show_measured(state, settings, seen):
+    """What a clinic measures."""
+    seen.count = _tenth(state.counts[0])
+    seen.count_before = _tenth(state.counts[1])
+    seen.count_before_that = _tenth(state.counts[2])
+    seen.log_cells = _tenth_of_change(state.scan)
+    horizon = settings.decisions * settings.interval
+    seen.since_scan = (state.step * settings.interval - state.scan_day) / horizon
+
+
+@inlined
+def _show_body(state, patient, seen):
+    """The model's state."""
+    seen.count = _tenth(state.count)
+    seen.third = _tenth(state.third)
+    seen.second = _tenth(state.second)
+    seen.first = _tenth(state.first)
+    seen.pool = _tenth(math.exp(state.log_pool))
+    seen.log_cells = _tenth_of_change(_growth(state, patient))
+    seen.concentration = clip(concentration(state), 0.0, HIGHEST_COUNT)
+
+
+def observe(state, patient, settings, seen):
+    """Write what a lane shows.
+
+    Args:
+        state, patient, settings: Records of the lane, see ``records.py``.
+        seen: A row of the observation, ``MEASURED`` or ``FULL``; written.
+    """
+    _show_treatment(state, settings, record_at(seen, 0, FULL))
+    if settings.measurable > 0.0:
+        _show_measured(state, settings, record_at(seen, 0, MEASURED))
+    else:
+        _show_body(state, patient, record_at(seen, 0, FULL))
+
+
+start_lanes, start_lanes_parallel = over_lanes(
+    start,
+    state=STATE,
+    patients=PATIENT,
+    constants=CONSTANTS,
+    seeds=ITEM,
+    episodes=ITEM,
+    settings=Shared(SETTINGS),
+)
+advance_lanes, advance_lanes_parallel = over_active(
+    advance,
+    actions=ROW,
+    state=STATE,
+    patients=PATIENT,
+    constants=CONSTANTS,
+    given=COLUMN,
+    seeds=ITEM,
+    episodes=ITEM,
+    settings=Shared(SETTINGS),
+    terms=Scored(TERMS),
+    costs=Scored(COSTS),
+    outcome=Scored(OUTCOME),
+    returns=("terminated", "success"),
+)
+observe_lanes, observe_lanes_parallel = over_lanes(
+    observe, state=STATE, patients=PATIENT, settings=Shared(SETTINGS), seen=SHOWN_ROW
+)

@@ -11,14 +11,10 @@ from numpy.typing import NDArray
 
 from oncogym.core.checks import check_option, whole_number
 from oncogym.core.json_types import JsonObject
-from oncogym.envs.chemo_neutrophils import kernels as marrow
+from oncogym.envs.chemo_neutrophils import records
 from oncogym.envs.chemo_neutrophils import step_kernels as kernel
 from oncogym.envs.chemo_neutrophils.model import (
-    CAPACITY,
-    K12,
-    K13,
-    K21,
-    K31,
+    COMMON,
     LABEL_DOSE,
     LARGEST_DOSE,
     NeutrophilCourse,
@@ -28,11 +24,10 @@ from oncogym.envs.chemo_neutrophils.model import (
 )
 from oncogym.envs.outcomes import Metric
 from oncogym.envs.protocols import Schedule, ScheduleError
+from oncogym.envs.records import check_order, make_rows, names_of, pack_record, records_of
 from oncogym.envs.snapshots import State
 from oncogym.envs.therapy import Floats, StepResult, TherapyTask
 from oncogym.envs.validity import OUT_OF_RANGE
-
-_FULL_SIZE = 11
 
 
 class NeutrophilTask(TherapyTask):
@@ -54,11 +49,11 @@ class NeutrophilTask(TherapyTask):
 
     patient_class = NeutrophilPatient
     observations = ("full", "measurable")
-    reward_terms: ClassVar[tuple[str, ...]] = ("log_kill", "grade4", "grade3", "dose")
+    reward_terms: ClassVar[tuple[str, ...]] = names_of(records.TERMS)
     objectives: ClassVar[Mapping[str, Mapping[str, float]]] = {
         "clinical": {"log_kill": 1.0, "grade4": 0.1, "grade3": 0.02}
     }
-    costs: ClassVar[tuple[str, ...]] = ("grade4",)
+    costs: ClassVar[tuple[str, ...]] = names_of(records.COSTS)
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("log10_kill", "log10 kill", "log10 cells", True),
         Metric("nadir", "Lowest neutrophil count", "10^9/L", True),
@@ -70,6 +65,8 @@ class NeutrophilTask(TherapyTask):
         Metric("doses", "Doses given", "", None),
         OUT_OF_RANGE,
     )
+    check_order("outcome", [metric.name for metric in metrics], records.OUTCOME)
+
     action_parts = (("dose", "mg/m^2"),)
     exact_measurement: ClassVar[Mapping[str, Any]] = {"count_noise": 0.0, "scan_noise": 0.0}
 
@@ -95,40 +92,39 @@ class NeutrophilTask(TherapyTask):
         self.dose_budget = check_option("dose_budget", dose_budget, 1e-3, 1e6, "mg/m^2")
         self.horizon = float(self.num_decisions * self.interval_days)
         self.action_space = Box(0.0, 1.0, (1,), np.float32)
-        cfg = np.zeros(kernel.SETTINGS)
-        cfg[kernel.INTERVAL] = self.interval_days
-        cfg[kernel.DECISIONS] = self.num_decisions
-        cfg[kernel.MAX_DOSE] = self.max_dose
-        cfg[kernel.BUDGET] = self.dose_budget
-        cfg[kernel.MEASURABLE] = float(self.observation == "measurable")
-        cfg[kernel.COUNT_NOISE] = check_option("count_noise", count_noise, 0.0, 1.0)
-        cfg[kernel.SCAN_INTERVAL] = check_option("scan_interval", scan_interval, 1.0, 3650.0, "d")
-        cfg[kernel.SCAN_NOISE] = check_option("scan_noise", scan_noise, 0.0, 10.0)
-        cfg[kernel.SUCCESS_KILL] = check_option("success_kill", success_kill, -100.0, 100.0)
-        cfg[kernel.LABEL] = LABEL_DOSE
-        cfg[kernel.CAPACITY] = CAPACITY
-        cfg[kernel.K12], cfg[kernel.K21], cfg[kernel.K13], cfg[kernel.K31] = K12, K21, K13, K31
-        self._cfg = cfg
-        self.observation_space = self._make_observation_space()
-        self._state = np.zeros((self.num_lanes, kernel.STATE))
-        self._constants = np.zeros((self.num_lanes, marrow.CONSTANTS))
+        measurable = self.observation == "measurable"
+        self._settings = pack_record(
+            records.SETTINGS,
+            interval=self.interval_days,
+            decisions=self.num_decisions,
+            max_dose=self.max_dose,
+            budget=self.dose_budget,
+            measurable=measurable,
+            count_noise=check_option("count_noise", count_noise, 0.0, 1.0),
+            scan_interval=check_option("scan_interval", scan_interval, 1.0, 3650.0, "d"),
+            scan_noise=check_option("scan_noise", scan_noise, 0.0, 10.0),
+            success_kill=check_option("success_kill", success_kill, -100.0, 100.0),
+            label=LABEL_DOSE,
+            **COMMON,
+        )
+        bounds = records.MEASURED_BOUNDS if measurable else records.FULL_BOUNDS
+        self.observed = tuple(bounds)
+        low, high = np.array(list(bounds.values()), np.float32).T
+        self.observation_space = Box(low.copy(), high.copy(), dtype=np.float32)
+        self._state = make_rows(self.num_lanes, records.STATE)
+        self._constants = make_rows(self.num_lanes, records.CONSTANTS)
         self._given = np.zeros((self.num_decisions, self.num_lanes))
-
-    def _make_observation_space(self) -> Box:
-        count, change = 0.1 * kernel.HIGHEST_COUNT, 0.1 * kernel.HIGHEST_CHANGE
-        low, high = [0.0] * 4, [1.0] * 4
-        if self.observation == "measurable":
-            low += [0.0] * kernel.LAGS + [-change, 0.0]
-            high += [count] * kernel.LAGS + [change, 1.0]
-        else:
-            low += [0.0] * 5 + [-change, 0.0]
-            high += [count] * 5 + [change, kernel.HIGHEST_COUNT]
-        return Box(np.array(low, np.float32), np.array(high, np.float32), dtype=np.float32)
 
     def _start_lanes(self, lanes: NDArray[np.intp], seen: NDArray[np.float32]) -> None:
         start = self._choose(kernel.start_lanes, kernel.start_lanes_parallel, len(lanes))
         start(
-            lanes, self._state, self.patients, self._constants, self.seeds, self.episodes, self._cfg
+            lanes,
+            self._state,
+            self.patients,
+            self._constants,
+            self.seeds,
+            self.episodes,
+            self._settings,
         )
         self._given[:, lanes] = 0.0
         self._observe_lanes(lanes, seen)
@@ -146,7 +142,7 @@ class NeutrophilTask(TherapyTask):
             self._given,
             self.seeds,
             self.episodes,
-            self._cfg,
+            self._settings,
             result.reward_terms,
             result.costs,
             result.outcome,
@@ -157,21 +153,28 @@ class NeutrophilTask(TherapyTask):
 
     def _observe_lanes(self, lanes: NDArray[np.intp], seen: NDArray[np.float32]) -> None:
         observe = self._choose(kernel.observe_lanes, kernel.observe_lanes_parallel, len(lanes))
-        observe(lanes, self._state, self.patients, self._cfg, seen)
+        observe(lanes, self._state, self.patients, self._settings, seen)
 
     def observation_deviation(self, observation: NDArray[Any], patients: Floats) -> Floats:
         """Errors of count and scan; see :meth:`TherapyTask.observation_deviation`."""
         seen = np.asarray(observation, np.float64)
         deviation = np.zeros(seen.shape)
         if self.observation == "measurable":
-            first, scan = 4, 4 + kernel.LAGS
-            deviation[:, first] = self._cfg[kernel.COUNT_NOISE] * seen[:, first]
+            settings = records_of(self._settings, records.SETTINGS)
+            first, scan = self.observed.index("count"), self.observed.index("log_cells")
+            since = seen[:, self.observed.index("since_scan")]
+            deviation[:, first] = settings["count_noise"] * seen[:, first]
             # Older counts were shown before, and so is a scan between scans.
             deviation[:, first + 1 : scan] = np.inf
-            fresh = (seen[:, scan + 1] == 0.0) & (seen[:, 0] > 0.0)
-            deviation[:, scan] = np.where(fresh, 0.1 * self._cfg[kernel.SCAN_NOISE], 0.0)
-            deviation[seen[:, scan + 1] > 0.0, scan] = np.inf
+            fresh = (since == 0.0) & (seen[:, self.observed.index("time")] > 0.0)
+            deviation[:, scan] = np.where(fresh, 0.1 * settings["scan_noise"], 0.0)
+            deviation[since > 0.0, scan] = np.inf
         return deviation
+
+    @property
+    def _records(self) -> NDArray[Any]:
+        """The state of each lane by name ``(lanes,)``."""
+        return records_of(self._state, records.STATE)
 
     def _lane_state(self) -> State:
         # The record of a course has one row a decision.
@@ -205,31 +208,32 @@ class NeutrophilTask(TherapyTask):
 
     def count(self, observation: NDArray[Any]) -> Floats:
         """The neutrophil count [10^9/L] ``(k,)`` that observations ``(k, …)`` show."""
-        return 10.0 * np.asarray(observation, np.float64)[:, 4]
+        return 10.0 * np.asarray(observation, np.float64)[:, self.observed.index("count")]
 
     def since_dose(self, observation: NDArray[Any]) -> Floats:
         """Days since the last dose ``(k,)``, infinite before the first."""
         seen = np.asarray(observation, np.float64)
-        first = (seen[:, 1] == 0.0) & (seen[:, 2] >= 1.0)
-        return np.where(first, np.inf, np.round(seen[:, 2] * self.horizon))
+        since = seen[:, self.observed.index("since_dose")]
+        first = (seen[:, self.observed.index("last_dose")] == 0.0) & (since >= 1.0)
+        return np.where(first, np.inf, np.round(since * self.horizon))
 
     def describe(self, lane: int) -> str:
         """Day, count with its grade, tumour, and doses so far."""
-        state = self._state[lane]
-        count = float(state[marrow.COUNT])
+        state = self._records[lane]
+        count = float(state["count"])
         start = np.log(self.patients[lane, NeutrophilPatient.FIELDS.index("initial_cells")])
-        kill = (start - state[marrow.LOG_CELLS]) / np.log(10.0)
+        kill = (start - state["log_cells"]) / np.log(10.0)
         return (
-            f"day {state[kernel.STEP] * self.interval_days:5.0f} of {self.horizon:g}   "
+            f"day {state['step'] * self.interval_days:5.0f} of {self.horizon:g}   "
             f"neutrophils {count:.2f} x 10^9/L (grade {grade(count):.0f})   "
             f"log10 kill {kill:.2f}\n"
-            f"{state[kernel.DOSES]:.0f} doses, {state[kernel.GIVEN]:.0f} of "
+            f"{state['doses']:.0f} doses, {state['given']:.0f} of "
             f"{self.dose_budget:g} mg/m^2\n"
         )
 
     def given(self, lane: int) -> Floats:
         """Doses of a lane so far ``(k,)`` [mg/m^2]."""
-        return self._given[: int(self._state[lane, kernel.STEP]), lane].copy()
+        return self._given[: int(self._records["step"][lane]), lane].copy()
 
     def course(self, lane: int) -> NeutrophilCourse | None:
         """The course of a lane up to now; ``None`` before its first decision."""

@@ -9,9 +9,9 @@ import numpy as np
 
 from oncogym.core.errors import nearest
 from oncogym.envs import streams
-from oncogym.envs.impt_beam_weighting.archive import file_digest
-from oncogym.envs.impt_beam_weighting.phantom import Phantom
-from oncogym.envs.impt_beam_weighting.phantoms import PHANTOMS, phantom, phantom_structures
+from oncogym.envs.impt_beam_weighting.planning.archive import file_digest
+from oncogym.envs.impt_beam_weighting.planning.phantom import Phantom
+from oncogym.envs.impt_beam_weighting.planning.phantoms import PHANTOMS, phantom, phantom_structures
 
 #: The phantom whose anatomy varies.
 VARIED = "abutting"

@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from oncogym.core.arrays import Floats
-from oncogym.envs.impt_beam_weighting import step_kernels as kernel
-from oncogym.envs.impt_beam_weighting.checks import real_array
+from oncogym.envs.impt_beam_weighting import fraction_kernels as kernel
 from oncogym.envs.impt_beam_weighting.plan_library import PlanLibrary
+from oncogym.envs.impt_beam_weighting.planning.checks import real_array
+from oncogym.envs.impt_beam_weighting.records import LIBRARY, MOST_ORGANS, PATIENT
 from oncogym.envs.patient import PatientRecord
+from oncogym.envs.records import make_rows, names_of, records_of
 
 # Systematic errors of the nominal population [cm, relative], and random displacement [cm]; the
 # margins of the specification: 3 to 5 mm, 3 to 3.5 %.
@@ -40,14 +42,7 @@ class IMPTPatient(PatientRecord):
     range_error: float = 0.0
     random_sd: float = RANDOM_SD
 
-    FIELDS: ClassVar[tuple[str, ...]] = (
-        "anatomy",
-        "shift_x",
-        "shift_y",
-        "shift_z",
-        "range_error",
-        "random_sd",
-    )
+    FIELDS: ClassVar[tuple[str, ...]] = names_of(PATIENT)
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
         "anatomy": (0.0, 1e6),
         "shift_x": (-5.0, 5.0),
@@ -74,50 +69,60 @@ class IMPTPatient(PatientRecord):
 
 @dataclass(frozen=True)
 class Tables:
-    """Libraries as the kernels take them: flat tables, one head a library.
+    """Libraries as the kernels take them: flat tables, one record a library.
 
     Attributes:
-        heads: Where each library's tables and structures start ``(libraries, n)``.
-        lattices: Fine and coarse lattice of each ``(libraries, 2, axes, 3)``.
+        libraries: Rows ``LIBRARY`` of ``records.py`` ``(libraries, numbers)``.
         doses, normals: Tables of all libraries, one after another.
-        limits: Limits of the organs ``(libraries, organs)`` [Gy].
-        prescriptions: ``(libraries,)`` [Gy].
-        voxels: Largest number of voxels of interest.
+        voxels: Number of voxels of interest of each library ``(libraries,)``.
     """
 
-    heads: NDArray[np.int64]
-    lattices: Floats
+    libraries: Floats
     doses: NDArray[np.float32]
     normals: Floats
-    limits: Floats
-    prescriptions: Floats
-    voxels: int
+    voxels: NDArray[np.int64]
 
     @classmethod
     def of(cls, libraries: Sequence[PlanLibrary]) -> Tables:
-        """Tables of several libraries with the same plans, axes and number of organs."""
+        """Tables of several libraries with the same plans, axes and number of organs.
+
+        Raises:
+            ValueError: They differ, or have more organs than a course can have.
+        """
         first = libraries[0]
+        count = len(first.organs)
+        if count > MOST_ORGANS:
+            raise ValueError(f"there are {count} organs at risk; allowed: up to {MOST_ORGANS}")
         shape = first.plans, len(first.fine), len(first.organs)
         for one in libraries:
             if (one.plans, len(one.fine), len(one.organs)) != shape:
                 raise ValueError("libraries of one task differ in plans, axes or organs")
-        heads = np.zeros((len(libraries), kernel.STARTS + len(first.starts)), np.int64)
+        rows = np.concatenate([_row(one) for one in libraries])
         doses = normals = 0
-        for head, one in zip(heads, libraries, strict=True):
-            head[kernel.DOSES], head[kernel.NORMALS] = doses, normals
-            head[kernel.VOXELS] = one.starts[-1]
-            head[kernel.STARTS :] = one.starts
+        for head, one in zip(records_of(rows, LIBRARY), libraries, strict=True):
+            head["doses"], head["normals"] = doses, normals
+            head["limits"][:count] = one.limits
+            head["starts"][: count + 2] = one.starts
             doses += one.doses.size
             normals += one.normal.size
         return cls(
-            heads,
-            np.stack([np.stack([one.fine, one.coarse]) for one in libraries]),
+            rows,
             np.concatenate([one.doses.ravel() for one in libraries]),
             np.concatenate([one.normal.ravel() for one in libraries]),
-            np.stack([one.limits for one in libraries]),
-            np.array([one.prescription for one in libraries]),
-            int(heads[:, kernel.VOXELS].max()),
+            np.array([one.starts[-1] for one in libraries], np.int64),
         )
+
+
+def _row(library: PlanLibrary) -> Floats:
+    """A record of a library whose tables begin at 0, without its organs ``(1, numbers)``."""
+    row = make_rows(1, LIBRARY)
+    head = records_of(row, LIBRARY)[0]
+    head["voxels"], head["prescription"] = library.starts[-1], library.prescription
+    for name in ("fine", "coarse"):
+        lattice = getattr(library, name)
+        for part, values in zip(("low", "step", "count"), lattice.T, strict=True):
+            head[f"{name}_{part}"][: len(lattice)] = values
+    return row
 
 
 def simulate(
@@ -146,12 +151,15 @@ def simulate(
             f"multiples and errors have shapes {given.shape} and {wrong.shape}; allowed: "
             f"(fractions, {len(library.plans)}) and (fractions, {len(library.fine)})"
         )
-    tables = Tables.of([library])
-    each = np.empty((len(given), tables.voxels))
-    normal = np.empty(len(given))
-    for number, (share, error) in enumerate(zip(given, wrong, strict=True)):
-        normal[number] = kernel.fraction_dose(
-            tables.heads[0], tables.lattices[0], tables.doses, tables.normals, len(share),
-            len(error), np.append(error, np.zeros(4 - len(error))), share, each[number],
-        )  # fmt: skip
+    each, normal = np.empty((len(given), library.starts[-1])), np.empty(len(given))
+    kernel.deliver_fractions(
+        np.arange(len(given)),
+        _row(library)[0],
+        library.doses.ravel(),
+        library.normal.ravel(),
+        np.ascontiguousarray(wrong),
+        np.ascontiguousarray(given),
+        each,
+        normal,
+    )
     return np.cumsum(each, axis=0), np.cumsum(normal)

@@ -9,13 +9,13 @@ import numpy as np
 
 from oncogym.core.arrays import Floats
 from oncogym.envs.impt_beam_weighting.anatomies import anatomy, source_digest
-from oncogym.envs.impt_beam_weighting.beams import BeamSet, trace
-from oncogym.envs.impt_beam_weighting.dose_statistics import dvh
-from oncogym.envs.impt_beam_weighting.influence import DoseInfluence, pencil_beams
 from oncogym.envs.impt_beam_weighting.model import simulate
-from oncogym.envs.impt_beam_weighting.phantom import Phantom
 from oncogym.envs.impt_beam_weighting.plan_library import scenario_of
-from oncogym.envs.impt_beam_weighting.structures import Structure
+from oncogym.envs.impt_beam_weighting.planning.beams import BeamSet, trace
+from oncogym.envs.impt_beam_weighting.planning.dose_statistics import dvh
+from oncogym.envs.impt_beam_weighting.planning.influence import DoseInfluence, pencil_beams
+from oncogym.envs.impt_beam_weighting.planning.phantom import Phantom
+from oncogym.envs.impt_beam_weighting.planning.structures import Structure
 from oncogym.envs.outcomes import Map, Trace
 
 if TYPE_CHECKING:

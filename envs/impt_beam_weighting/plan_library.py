@@ -19,14 +19,14 @@ import scipy
 from numpy.typing import NDArray
 
 from oncogym.core.arrays import Floats
-from oncogym.envs.impt_beam_weighting import beams as pencil
-from oncogym.envs.impt_beam_weighting import bragg
 from oncogym.envs.impt_beam_weighting import plan_library_kernels as library_kernels
 from oncogym.envs.impt_beam_weighting.anatomies import anatomy, source_digest
-from oncogym.envs.impt_beam_weighting.archive import file_digest
-from oncogym.envs.impt_beam_weighting.beams import BeamSet
-from oncogym.envs.impt_beam_weighting.checks import real_array
-from oncogym.envs.impt_beam_weighting.influence import (
+from oncogym.envs.impt_beam_weighting.planning import beams as pencil
+from oncogym.envs.impt_beam_weighting.planning import bragg
+from oncogym.envs.impt_beam_weighting.planning.archive import file_digest
+from oncogym.envs.impt_beam_weighting.planning.beams import BeamSet
+from oncogym.envs.impt_beam_weighting.planning.checks import real_array
+from oncogym.envs.impt_beam_weighting.planning.influence import (
     CUT,
     DoseInfluence,
     Scenario,
@@ -34,10 +34,10 @@ from oncogym.envs.impt_beam_weighting.influence import (
     scenarios,
     stacked_tables,
 )
-from oncogym.envs.impt_beam_weighting.objective import Objective
-from oncogym.envs.impt_beam_weighting.phantom import Phantom
-from oncogym.envs.impt_beam_weighting.planner import standard_goal
-from oncogym.envs.impt_beam_weighting.static_plans import (
+from oncogym.envs.impt_beam_weighting.planning.objective import Objective
+from oncogym.envs.impt_beam_weighting.planning.phantom import Phantom
+from oncogym.envs.impt_beam_weighting.planning.planner import standard_goal
+from oncogym.envs.impt_beam_weighting.planning.static_plans import (
     NOMINAL_AIM,
     ROBUST_AIM,
     equal_weights,
@@ -45,8 +45,8 @@ from oncogym.envs.impt_beam_weighting.static_plans import (
     robust_plan,
     single_field_uniform,
 )
-from oncogym.envs.impt_beam_weighting.structures import REST, StructureSet
-from oncogym.envs.impt_beam_weighting.units import GRAY
+from oncogym.envs.impt_beam_weighting.planning.structures import REST, StructureSet
+from oncogym.envs.impt_beam_weighting.planning.units import GRAY
 from oncogym.envs.threads import choose
 
 #: Plans of a library, in the order of the shares of an action.

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numba import prange
 
-from oncogym.envs.impt_beam_weighting.influence_kernels import lateral_profile
+from oncogym.envs.impt_beam_weighting.planning.influence_kernels import lateral_profile
 from oncogym.envs.twins import compile_twins
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from oncogym.envs.impt_beam_weighting import bragg, model
+from oncogym.envs.impt_beam_weighting import model
+from oncogym.envs.impt_beam_weighting.planning import bragg
 from oncogym.envs.literature import Publication
 from oncogym.envs.provenance import Origin, module_constants, patient_constants
 from oncogym.envs.radiobiology import PROTON_COMPLICATIONS

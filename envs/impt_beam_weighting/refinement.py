@@ -14,18 +14,28 @@ from numpy.typing import NDArray
 
 from oncogym.core.checks import check_option
 from oncogym.core.json_types import JsonObject
-from oncogym.envs.impt_beam_weighting import refine_kernels as kernel
+from oncogym.envs.impt_beam_weighting import refinement_kernels as kernel
 from oncogym.envs.impt_beam_weighting.anatomies import anatomy
-from oncogym.envs.impt_beam_weighting.beams import BeamSet
-from oncogym.envs.impt_beam_weighting.influence import DoseInfluence, pencil_beams
-from oncogym.envs.impt_beam_weighting.objective import Problem
 from oncogym.envs.impt_beam_weighting.plan_library import PLANS, check_same, model_digest
-from oncogym.envs.impt_beam_weighting.planner import standard_goal
-from oncogym.envs.impt_beam_weighting.published import PublishedModel
-from oncogym.envs.impt_beam_weighting.static_plans import NOMINAL_AIM, equal_weights
-from oncogym.envs.impt_beam_weighting.structures import REST
+from oncogym.envs.impt_beam_weighting.planning.beams import BeamSet
+from oncogym.envs.impt_beam_weighting.planning.influence import DoseInfluence, pencil_beams
+from oncogym.envs.impt_beam_weighting.planning.objective import Problem
+from oncogym.envs.impt_beam_weighting.planning.planner import standard_goal
+from oncogym.envs.impt_beam_weighting.planning.published import PublishedModel
+from oncogym.envs.impt_beam_weighting.planning.static_plans import NOMINAL_AIM, equal_weights
+from oncogym.envs.impt_beam_weighting.planning.structures import REST
+from oncogym.envs.impt_beam_weighting.records import (
+    ORGAN_DOSE,
+    ORGAN_REFINED,
+    PLAN_REFINED,
+    REFINEMENT,
+    REFINEMENT_SETTINGS,
+    TARGET_REFINED,
+    Case,
+)
 from oncogym.envs.plan_spaces import PlanSpace
 from oncogym.envs.protocols import Schedule, ScheduleError
+from oncogym.envs.records import make_rows, names_of, pack_record, records_of, width_of
 from oncogym.envs.snapshots import State
 from oncogym.envs.therapy import Floats, LaneKeys, StepResult
 from oncogym.envs.threads import Loop
@@ -35,9 +45,9 @@ _MOST_GROUPS = 64
 _GROUPS = 40
 _EQUAL = PLANS.index("equal")
 # Constant data of the model, the same in every copy.
-_SHARED = ("influence", "objective", "_structures", "_groups", "_matrix", "_problem")
+_SHARED = ("influence", "objective", "_case")
 # Shared by copies, and cheap to pickle or made anew.
-_ALSO = ("_options", "action_parts", "initial", "organs")
+_ALSO = ("_settings", "action_parts", "initial", "organs", "observed")
 
 
 @lru_cache(maxsize=8)
@@ -55,7 +65,7 @@ def _planning_problem(source: str, influence: str | None, digest: str) -> Proble
 
 
 def _few_groups(influence: DoseInfluence) -> DoseInfluence:
-    from oncogym.envs.impt_beam_weighting.groups import centroid_groups
+    from oncogym.envs.impt_beam_weighting.planning.groups import centroid_groups
 
     if influence.num_groups <= _MOST_GROUPS:
         return influence
@@ -86,7 +96,7 @@ class Refinement:
     #: For fewer lanes starting the threads costs more than they save.
     parallel_steps = 4
     #: The loop of a decision on one thread, and on all.
-    loops = (kernel.refine, kernel.refine_parallel)
+    loops = (kernel.refine_lanes, kernel.refine_lanes_parallel)
 
     def __init__(
         self,
@@ -101,36 +111,56 @@ class Refinement:
     ) -> None:
         self._source = phantom, influence, model_digest(phantom, influence)
         problem = _planning_problem(*self._source)
+        own = problem.influence
+        self.initial = equal_weights(own)
         self._share(problem)
-        own = self.influence
         self.organs = own.structures.oars
         self.num_decisions = int(decisions)
         self.num_groups = own.num_groups
-        self.initial = equal_weights(own)
-        options = np.zeros(kernel.OPTIONS)
-        options[kernel.STEPS] = decisions
-        options[kernel.GROUPS] = self.num_groups
-        options[kernel.SHOW_GRADIENT] = float(observation == "full")
-        options[kernel.FACTOR] = check_option("max_factor", max_factor, 1.01, 1000.0)
-        options[kernel.COVERAGE], options[kernel.HOT] = coverage, hot
-        options[kernel.PRESCRIPTION] = own.prescribed
-        options[kernel.RIDGE] = problem.ridge
-        self._options = options
+        self._max_factor = check_option("max_factor", max_factor, 1.01, 1000.0)
+        self._settings = pack_record(
+            REFINEMENT_SETTINGS,
+            steps=decisions,
+            groups=self.num_groups,
+            show_gradient=observation == "full",
+            factor=self._max_factor,
+            coverage=coverage,
+            hot=hot,
+            prescription=own.prescribed,
+            ridge=problem.ridge,
+        )
         self.action_parts = tuple(
             (f"group_{n + 1}", "times its weight") for n in range(self.num_groups)
         )
         self.action_space = Box(0.0, 1.0, (self.num_groups,), np.float32)
-        changes, doses = [20.0] * self.num_groups, [10.0] * (5 + 2 * len(self.organs))
-        shown = [20.0] * self.num_groups if observation == "full" else []
-        high = np.array([1.0, *changes, *doses, 20.0, *shown], np.float32)
-        low = np.array([0.0, *np.negative(changes), *np.zeros(len(doses)), -20.0,
-                        *np.negative(shown)], np.float32)  # fmt: skip
-        self.observation_space = Box(low, high, dtype=np.float32)
+        bounds = self._bounds(observation == "full")
+        self.observed = tuple(bounds)
+        low, high = np.array(list(bounds.values()), np.float32).T
+        self.observation_space = Box(low.copy(), high.copy(), dtype=np.float32)
 
         self._weights = np.zeros((lanes, own.num_spots))
-        self._state = np.zeros((lanes, kernel.STATE))
-        self._organ_doses = np.zeros((lanes, len(self.organs), 2))
+        self._state = make_rows(lanes, REFINEMENT)
+        self._organ_doses = np.zeros((lanes, len(self.organs), width_of(ORGAN_DOSE)))
         self._trail = np.full((lanes, self.num_decisions + 1), np.nan)
+
+    def _bounds(self, full: bool) -> dict[str, tuple[float, float]]:
+        """Least and largest value of each observed number, in the order in which they are shown."""
+        groups = range(1, self.num_groups + 1)
+        organs = [f"{organ}_{name}" for organ in self.organs for name in names_of(ORGAN_REFINED)]
+        doses = (*names_of(TARGET_REFINED), *organs, *names_of(PLAN_REFINED))
+        slopes = [f"slope_{group}" for group in groups] if full else []
+        return {
+            "time": (0.0, 1.0),
+            **{f"change_{group}": (-20.0, 20.0) for group in groups},
+            **dict.fromkeys(doses, (0.0, 10.0)),
+            "value": (-20.0, 20.0),
+            **dict.fromkeys(slopes, (-20.0, 20.0)),
+        }
+
+    @property
+    def _records(self) -> NDArray[Any]:
+        """The state of each lane by name ``(lanes,)``."""
+        return records_of(self._state, REFINEMENT)
 
     def _share(self, problem: Problem) -> None:
         """Take the arrays of a problem, which all refinements of it have in common."""
@@ -143,10 +173,10 @@ class Refinement:
         limits = [structures[name].limit for name in structures.oars]
         starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
         known = np.array([np.inf if one is None else float(one) for one in limits], np.float64)
-        self._structures = np.concatenate(parts), starts, known
-        self._groups = own.groups
-        self._matrix = own.data, own.indices, own.indptr
-        self._problem = (*problem.matrix, problem.terms)
+        self._case = Case(
+            own.data, own.indices, own.indptr, *problem.matrix, problem.terms,
+            np.concatenate(parts), starts, known, own.groups, self.initial,
+        )  # fmt: skip
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Refinement:
         """A copy whose lanes are its own; the matrix and the problem are shared."""
@@ -174,12 +204,13 @@ class Refinement:
             keys: Patients and random keys of all lanes.
             seen: Observations ``(k, …)``, written.
         """
-        kernel.start_refinements(
-            lanes, self._matrix, self._problem, self._structures, self._options, self._groups,
-            self.initial, self._weights, self._state, self._organ_doses, seen,
-        )  # fmt: skip
+        self._show(kernel.start_lanes, lanes, seen)
         self._trail[lanes] = np.nan
-        self._trail[lanes, 0] = self._state[lanes, kernel.VALUE]
+        self._trail[lanes, 0] = self._records["value"][lanes]
+
+    def _show(self, loop: Loop, lanes: NDArray[np.intp], seen: NDArray[np.float32]) -> None:
+        case, settings = self._case, self._settings
+        loop(lanes, case, self._state, self._weights, self._organ_doses, settings, seen)
 
     def advance(
         self,
@@ -199,14 +230,23 @@ class Refinement:
             result: What the step gives, written.
         """
         loop(
-            active, actions, self._matrix, self._problem, self._structures, self._options,
-            self._groups, self.initial, self._weights, self._state, self._organ_doses,
-            result.observation, result.reward_terms, result.costs, result.terminated,
-            result.truncated, result.outcome, result.success,
-        )  # fmt: skip
+            active,
+            actions,
+            self._case,
+            self._state,
+            self._weights,
+            self._organ_doses,
+            self._settings,
+            result.observation,
+            result.reward_terms,
+            result.costs,
+            result.outcome,
+            result.terminated,
+            result.success,
+        )
         lanes = np.flatnonzero(active)
-        done = self._state[lanes, kernel.COUNT].astype(np.intp)
-        self._trail[lanes, done] = self._state[lanes, kernel.VALUE]
+        done = self._records["count"][lanes].astype(np.intp)
+        self._trail[lanes, done] = self._records["value"][lanes]
 
     def observe(self, lanes: NDArray[np.intp], keys: LaneKeys, seen: NDArray[np.float32]) -> None:
         """Write the observations of lanes as they are into ``seen`` ``(k, …)``.
@@ -216,10 +256,7 @@ class Refinement:
             keys: Patients and random keys of all lanes.
             seen: Observations ``(k, …)``, written.
         """
-        kernel.observe_refinements(
-            lanes, self._problem, self._options, self._groups, self.initial, self._weights,
-            self._state, self._organ_doses, seen,
-        )  # fmt: skip
+        self._show(kernel.observe_lanes, lanes, seen)
 
     def lane_state(self) -> State:
         """Arrays of the lanes; see :meth:`TherapyTask.snapshot`."""
@@ -236,7 +273,7 @@ class Refinement:
 
     def to_physical(self, action: Floats) -> JsonObject:
         """Factor of each group's weight."""
-        reach = math.log(self._options[kernel.FACTOR])
+        reach = math.log(self._max_factor)
         factors = np.exp((2.0 * action - 1.0) * reach)
         return {name: factors[..., n] for n, (name, _) in enumerate(self.action_parts)}
 
@@ -253,7 +290,7 @@ class Refinement:
 
         Each decision makes an equal part of the change.
         """
-        reach = self.num_decisions * math.log(self._options[kernel.FACTOR])
+        reach = self.num_decisions * math.log(self._max_factor)
         # A twentieth of an equal weight is as good as none; a wider box only wastes a search.
         lower = np.full(self.num_groups, -min(reach, math.log(20.0)))
 
@@ -269,15 +306,15 @@ class Refinement:
 
     def describe(self, lane: int) -> str:
         """Decisions, cost and dose-volume numbers."""
-        own = self._state[lane]
+        own = self._records[lane]
         organs = "   ".join(
             f"{name} max {100.0 * self._organ_doses[lane, n, 0]:.0f} % of its limit"
             for n, name in enumerate(self.organs)
         )
         return (
-            f"decision {own[kernel.COUNT]:.0f} of {self.num_decisions}   cost "
-            f"{own[kernel.VALUE]:.1f} (start {own[kernel.START]:.1f})   target D95 "
-            f"{own[kernel.D95]:.1f}, mean {own[kernel.MEAN]:.1f}, D2 {own[kernel.D2]:.1f} "
+            f"decision {own['count']:.0f} of {self.num_decisions}   cost "
+            f"{own['value']:.1f} (start {own['start']:.1f})   target D95 "
+            f"{own['d95']:.1f}, mean {own['mean']:.1f}, D2 {own['d2']:.1f} "
             f"{self.influence.unit}   "
             f"{organs}\n"
         )

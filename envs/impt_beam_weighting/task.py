@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 
 from oncogym.core.checks import check_option, whole_number
 from oncogym.core.json_types import JsonObject
-from oncogym.envs.impt_beam_weighting.course import Course
+from oncogym.envs.impt_beam_weighting import records
+from oncogym.envs.impt_beam_weighting.fraction_kernels import MEAN_WEIGHT
+from oncogym.envs.impt_beam_weighting.fractions import Course
 from oncogym.envs.impt_beam_weighting.model import IMPTPatient
 from oncogym.envs.impt_beam_weighting.refinement import Refinement
-from oncogym.envs.impt_beam_weighting.step_kernels import MEAN_WEIGHT
 from oncogym.envs.outcomes import Metric
 from oncogym.envs.plan_spaces import PlanSpace
 from oncogym.envs.protocols import Schedule
+from oncogym.envs.records import check_order, names_of
 from oncogym.envs.snapshots import State
 from oncogym.envs.therapy import Floats, StepResult, TherapyTask
 
@@ -65,16 +67,9 @@ class IMPTTask(TherapyTask):
     observations = ("measurable", "full")
     #: From here on refinements are shared out; a library of plans is made by all threads, too.
     parallel_lanes = 4
-    reward_terms: ClassVar[tuple[str, ...]] = (
-        "coverage",
-        "hot_spot",
-        "organ_excess",
-        "organ_mean",
-        "normal_tissue",
-        "planning",
-    )
+    reward_terms: ClassVar[tuple[str, ...]] = names_of(records.TERMS)
     objectives: ClassVar[Mapping[str, Mapping[str, float]]] = _OBJECTIVES
-    costs: ClassVar[tuple[str, ...]] = ("organ_excess",)
+    costs: ClassVar[tuple[str, ...]] = names_of(records.COSTS)
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("d95", "Target D95", "Gy", True),
         Metric("d98", "Target D98", "Gy", True),
@@ -86,6 +81,7 @@ class IMPTTask(TherapyTask):
         Metric("normal_mean", "Mean dose of normal tissue", "Gy", False),
         Metric("score", "Score of the dose (sound: in Gy; published: the cost)", "", False),
     )
+    check_order("outcome", [metric.name for metric in metrics], records.OUTCOME)
 
     def __init__(
         self,
@@ -135,6 +131,7 @@ class IMPTTask(TherapyTask):
         self.action_parts = self._problem.action_parts
         self.action_space = self._problem.action_space
         self.observation_space = self._problem.observation_space
+        self.observed = self._problem.observed
         self.parallel_steps = self._problem.parallel_steps
 
     @property

@@ -24,11 +24,11 @@ from oncogym.envs.impt_beam_weighting import (
     Phantom,
     PublishedModel,
     StructureSet,
-    bragg,
     dose_statistics,
     dvh,
 )
-from oncogym.envs.impt_beam_weighting.beams import ANGLES, directions, trace
+from oncogym.envs.impt_beam_weighting.planning import bragg
+from oncogym.envs.impt_beam_weighting.planning.beams import ANGLES, directions, trace
 
 # Okabe and Ito's colours: the target, organs in turn, the body.
 _TARGET = "#009E73"

@@ -30,7 +30,7 @@ from oncogym.envs.impt_beam_weighting import (
     plan,
     scenarios,
 )
-from oncogym.envs.impt_beam_weighting.static_plans import (
+from oncogym.envs.impt_beam_weighting.planning.static_plans import (
     ROBUST_AIM,
     collapsed,
     equal_weights,

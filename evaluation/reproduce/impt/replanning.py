@@ -18,13 +18,13 @@ from tqdm import tqdm
 
 from oncogym.agents.clinical import clinical_agents
 from oncogym.envs.impt_beam_weighting.anatomies import anatomy
-from oncogym.envs.impt_beam_weighting.beams import BeamSet, trace
-from oncogym.envs.impt_beam_weighting.dose_statistics import dose_statistics
-from oncogym.envs.impt_beam_weighting.influence import pencil_beams
-from oncogym.envs.impt_beam_weighting.phantom import Phantom
+from oncogym.envs.impt_beam_weighting.fraction_kernels import MEAN_WEIGHT
 from oncogym.envs.impt_beam_weighting.plan_library import nominal_weights, scenario_of
-from oncogym.envs.impt_beam_weighting.step_kernels import MEAN_WEIGHT
-from oncogym.envs.impt_beam_weighting.structures import REST
+from oncogym.envs.impt_beam_weighting.planning.beams import BeamSet, trace
+from oncogym.envs.impt_beam_weighting.planning.dose_statistics import dose_statistics
+from oncogym.envs.impt_beam_weighting.planning.influence import pencil_beams
+from oncogym.envs.impt_beam_weighting.planning.phantom import Phantom
+from oncogym.envs.impt_beam_weighting.planning.structures import REST
 from oncogym.envs.problem import Problem
 from oncogym.evaluation.harness import evaluate_problem, resolve
 from oncogym.evaluation.statistics import Interval, stratified_bootstrap

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from oncogym.envs.impt_beam_weighting import DoseInfluence, bragg, dose_statistics, phantom
+from oncogym.envs.impt_beam_weighting import DoseInfluence, dose_statistics, phantom
+from oncogym.envs.impt_beam_weighting.planning import bragg
 from oncogym.evaluation.reproduce.checks import Arguments, Check, Source, compare, register
 from oncogym.evaluation.reproduce.impt import plans as plans
 from oncogym.evaluation.reproduce.impt.reference import (

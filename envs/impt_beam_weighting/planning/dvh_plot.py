@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from oncogym.core.checks import whole_number
-from oncogym.envs.impt_beam_weighting.complications import complications
-from oncogym.envs.impt_beam_weighting.dose_statistics import dvh
-from oncogym.envs.impt_beam_weighting.influence import DoseInfluence
-from oncogym.envs.impt_beam_weighting.phantom import Phantom
-from oncogym.envs.impt_beam_weighting.quantity import GRAY
-from oncogym.envs.impt_beam_weighting.structures import StructureSet
+from oncogym.envs.impt_beam_weighting.planning.complications import complications
+from oncogym.envs.impt_beam_weighting.planning.dose_statistics import dvh
+from oncogym.envs.impt_beam_weighting.planning.influence import DoseInfluence
+from oncogym.envs.impt_beam_weighting.planning.phantom import Phantom
+from oncogym.envs.impt_beam_weighting.planning.quantity import GRAY
+from oncogym.envs.impt_beam_weighting.planning.structures import StructureSet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

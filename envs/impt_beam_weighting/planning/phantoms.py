@@ -6,7 +6,7 @@ from typing import Any
 
 from oncogym.core.errors import nearest
 from oncogym.core.json_types import JsonObject
-from oncogym.envs.impt_beam_weighting.phantom import Phantom
+from oncogym.envs.impt_beam_weighting.planning.phantom import Phantom
 
 
 def _ellipse(x: float, y: float, a: float, b: float) -> JsonObject:

@@ -16,11 +16,11 @@ from threadpoolctl import ThreadpoolController
 
 from oncogym.core.arrays import Floats
 from oncogym.core.errors import nearest
-from oncogym.envs.impt_beam_weighting import objective_kernels as kernel
-from oncogym.envs.impt_beam_weighting.errors import WeightError
-from oncogym.envs.impt_beam_weighting.influence import DoseInfluence
-from oncogym.envs.impt_beam_weighting.objective import Objective, Problem
-from oncogym.envs.impt_beam_weighting.units import GRAY
+from oncogym.envs.impt_beam_weighting.planning import objective_kernels as kernel
+from oncogym.envs.impt_beam_weighting.planning.errors import WeightError
+from oncogym.envs.impt_beam_weighting.planning.influence import DoseInfluence
+from oncogym.envs.impt_beam_weighting.planning.objective import Objective, Problem
+from oncogym.envs.impt_beam_weighting.planning.units import GRAY
 from oncogym.envs.threads import choose
 
 METHODS = ("lbfgs", "accelerated")

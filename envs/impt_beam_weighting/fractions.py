@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from oncogym.core.checks import check_option
 from oncogym.core.errors import nearest
-from oncogym.envs.impt_beam_weighting import step_kernels as kernel
+from oncogym.envs.impt_beam_weighting import fraction_kernels as kernel
 from oncogym.envs.impt_beam_weighting.anatomies import VARIED
 from oncogym.envs.impt_beam_weighting.model import Tables
 from oncogym.envs.impt_beam_weighting.plan_library import (
@@ -23,18 +24,25 @@ from oncogym.envs.impt_beam_weighting.plan_library import (
     model_digest,
     phantom_library,
 )
+from oncogym.envs.impt_beam_weighting.records import (
+    AXES,
+    COURSE,
+    COURSE_SETTINGS,
+    DOSES_SEEN,
+    FRACTION,
+    ORGAN_SEEN,
+)
 from oncogym.envs.plan_spaces import PlanSpace
 from oncogym.envs.protocols import Schedule, ScheduleError
+from oncogym.envs.records import make_rows, names_of, pack_record, records_of, width_of
 from oncogym.envs.snapshots import State
 from oncogym.envs.therapy import Floats, LaneKeys, StepResult
 from oncogym.envs.threads import Loop
 
-AXES = ("x", "y", "z")
 # Constant data of the model, the same in every copy.
-_SHARED = ("_tables", "options", "plans", "organs", "action_parts")
-# Readings of doses are keyed by their number, 64 for a fraction.
-_MOST_ORGANS = 13
-_MOST_FRACTIONS = 1000
+_SHARED = ("_tables", "_settings", "plans", "organs", "action_parts", "observed")
+# Place of the plans' multiples in what is kept of a fraction.
+_MULTIPLES = width_of(FRACTION)
 
 
 @lru_cache(maxsize=4)
@@ -49,6 +57,15 @@ def _library(source: str, influence: str | None, number: int) -> PlanLibrary:
     if number:
         raise ValueError(f"anatomy is {number} for an influence file; allowed: 0, a file holds one")
     return influence_library(influence)
+
+
+def _box(bounds: Mapping[str, tuple[float, float]]) -> Box:
+    """The box of bounds, a little wider where float32 rounds what is kept in float64."""
+    low, high = np.array(list(bounds.values()), np.float32).T.copy()
+    outwards = np.nextafter(low, np.float32(-np.inf))
+    return Box(
+        np.where(low < 0, outwards, low), np.nextafter(high, np.float32(np.inf)), dtype=np.float32
+    )
 
 
 class Course:
@@ -68,7 +85,7 @@ class Course:
     #: For fewer lanes starting the threads costs more than they save for one fraction.
     parallel_steps = 64
     #: The loop of a decision on one thread, and on all.
-    loops = (kernel.advance_courses, kernel.advance_courses_parallel)
+    loops = (kernel.advance_lanes, kernel.advance_lanes_parallel)
 
     def __init__(
         self,
@@ -94,24 +111,27 @@ class Course:
         first = self.libraries[0]
         self.plans, self.organs = first.plans, first.organs
         self.shift_axes = first.shift_axes
-        if len(self.organs) > _MOST_ORGANS:
-            raise ValueError(
-                f"there are {len(self.organs)} organs at risk; allowed: up to {_MOST_ORGANS}"
-            )
         self.num_decisions = int(fractions)
-        options = np.zeros(kernel.OPTIONS)
-        options[kernel.FRACTIONS] = fractions
-        options[kernel.AXES] = self.shift_axes
-        options[kernel.PLANS] = len(self.plans)
-        options[kernel.ORGANS] = len(self.organs)
-        options[kernel.FULL] = float(observation == "full")
-        options[kernel.MAX_DOSE] = check_option("max_dose", max_dose, 0.1, 30.0)
-        options[kernel.MAX_SHIFT] = check_option("max_shift", max_shift, 0.0, 5.0, "cm")
-        options[kernel.MAX_RANGE] = check_option("max_range", max_range, 0.0, 0.3)
-        options[kernel.SHIFT_NOISE] = check_option("shift_noise", shift_noise, 0.0, 5.0, "cm")
-        options[kernel.DOSE_NOISE] = check_option("dose_noise", dose_noise, 0.0, 1.0)
-        options[kernel.COVERAGE], options[kernel.HOT] = coverage, hot
-        self.options = options
+        self.max_dose = check_option("max_dose", max_dose, 0.1, 30.0)
+        self.max_shift = check_option("max_shift", max_shift, 0.0, 5.0, "cm")
+        self.max_range = check_option("max_range", max_range, 0.0, 0.3)
+        self.shift_noise = check_option("shift_noise", shift_noise, 0.0, 5.0, "cm")
+        self.dose_noise = check_option("dose_noise", dose_noise, 0.0, 1.0)
+        self._settings = pack_record(
+            COURSE_SETTINGS,
+            fractions=fractions,
+            axes=self.shift_axes,
+            plans=len(self.plans),
+            organs=len(self.organs),
+            full=observation == "full",
+            max_dose=self.max_dose,
+            max_shift=self.max_shift,
+            max_range=self.max_range,
+            shift_noise=self.shift_noise,
+            dose_noise=self.dose_noise,
+            coverage=coverage,
+            hot=hot,
+        )
         axes = AXES[: self.shift_axes]
         self.action_parts = (
             ("dose", "daily doses"),
@@ -120,30 +140,37 @@ class Course:
             *((f"share_{name}", "parts") for name in self.plans),
         )
         self.action_space = Box(0.0, 1.0, (len(self.action_parts),), np.float32)
-        self.observation_space = self._space(observation == "full")
+        bounds = self._bounds(observation == "full")
+        self.observed = tuple(bounds)
+        self.observation_space = _box(bounds)
 
         self._models = np.zeros(lanes, np.int64)
-        self._voxels = np.full(lanes, self._tables.heads[0, kernel.VOXELS])
-        self._state = np.zeros((lanes, kernel.ORGAN_STATE + kernel.PER_ORGAN * len(self.organs)))
-        self._log = np.zeros((lanes, self.num_decisions, 5 + len(self.plans)))
-        self._dose = np.zeros((lanes, self._tables.voxels))
+        self._voxels = np.full(lanes, self._tables.voxels[0])
+        self._state = make_rows(lanes, COURSE)
+        self._log = np.zeros((lanes, self.num_decisions, _MULTIPLES + len(self.plans)))
+        self._dose = np.zeros((lanes, self._tables.voxels.max()))
 
-    def _space(self, full: bool) -> Box:
-        axes, organs = self.shift_axes, len(self.organs)
-        places = [5.0] * (2 * axes)
-        couch = [max(float(self.options[kernel.MAX_SHIFT]), 1e-6)] * axes
-        depth = [10.0 * max(float(self.options[kernel.MAX_RANGE]), 1e-6)]
-        doses = [10.0] * (8 + kernel.PER_ORGAN * organs)
-        errors = [5.0] * (2 * axes + 1) if full else []
-        given = [float(self.options[kernel.MAX_DOSE])]
-        high = np.array([1.0, *places, *couch, *depth, *given, *doses, *errors], np.float32)
-        low = -high
-        signed = 1 + 3 * axes + 1
-        low[0] = 0.0
-        low[signed : signed + 1 + len(doses)] = 0.0
-        # float32 rounds what is kept in float64.
-        return Box(np.nextafter(low, np.float32(-np.inf), where=low < 0, out=low.copy()),
-                   np.nextafter(high, np.float32(np.inf)), dtype=np.float32)  # fmt: skip
+    def _bounds(self, full: bool) -> dict[str, tuple[float, float]]:
+        """Least and largest value of each observed number, in the order in which they are shown."""
+        axes = AXES[: self.shift_axes]
+        places = [f"{what}_{axis}" for what in ("seen", "mean_seen") for axis in axes]
+        doses = [f"{organ}_{name}" for organ in self.organs for name in names_of(ORGAN_SEEN)]
+        errors = [f"{what}_{axis}" for what in ("day", "shift") for axis in axes]
+        couch, depth = max(self.max_shift, 1e-6), 10.0 * max(self.max_range, 1e-6)
+        return {
+            "time": (0.0, 1.0),
+            **dict.fromkeys(places, (-5.0, 5.0)),
+            **{f"couch_{axis}": (-couch, couch) for axis in axes},
+            **dict.fromkeys((*names_of(DOSES_SEEN), *doses), (0.0, 10.0)),
+            "range": (-depth, depth),
+            "dose": (0.0, self.max_dose),
+            **(dict.fromkeys((*errors, "range_error"), (-5.0, 5.0)) if full else {}),
+        }
+
+    @property
+    def _records(self) -> NDArray[Any]:
+        """The state of each lane by name ``(lanes,)``."""
+        return records_of(self._state, COURSE)
 
     def _load(self, numbers: list[int]) -> None:
         """Make the libraries of anatomies that are new here."""
@@ -190,12 +217,30 @@ class Course:
             seen: Observations ``(k, …)``, written.
         """
         self._models[lanes] = self._models_of(keys.patients[lanes])
-        self._voxels[lanes] = self._tables.heads[self._models[lanes], kernel.VOXELS]
-        kernel.start_courses(
-            lanes, self._models, keys.patients, self.options, self._tables.prescriptions,
-            self._tables.limits, keys.seeds, keys.episodes, self._state, self._dose, self._log,
+        self._voxels[lanes] = self._tables.voxels[self._models[lanes]]
+        self._state[lanes] = 0.0
+        self._dose[lanes] = 0.0
+        self._log[lanes] = np.nan
+        self._show(kernel.start_lanes, lanes, keys, seen)
+
+    def _show(
+        self,
+        loop: Loop,
+        lanes: NDArray[np.intp],
+        keys: LaneKeys,
+        seen: NDArray[np.float32],
+    ) -> None:
+        loop(
+            lanes,
+            self._tables.libraries,
+            self._models,
+            self._state,
+            keys.patients,
+            keys.seeds,
+            keys.episodes,
+            self._settings,
             seen,
-        )  # fmt: skip
+        )
 
     def _models_of(self, patients: Floats) -> NDArray[np.int64]:
         """Rows of the patients' libraries in the tables ``(k,)``; those that are new are made."""
@@ -203,7 +248,7 @@ class Course:
         new = [int(n) for n in numbers if int(n) not in self.libraries]
         if new:
             self._load(new)
-            missing = self._tables.voxels - self._dose.shape[1]
+            missing = self._tables.voxels.max() - self._dose.shape[1]
             if missing > 0:
                 self._dose = np.pad(self._dose, ((0, 0), (0, missing)))
         return np.array([self._rows[int(n)] for n in numbers], np.int64)[which]
@@ -216,19 +261,17 @@ class Course:
             keys: Patients and random keys of all lanes.
             seen: Observations ``(k, …)``, written.
         """
-        kernel.observe_courses(
-            lanes, self._models, keys.patients, self.options, self._tables.prescriptions,
-            self._tables.limits, keys.seeds, keys.episodes, self._state, seen,
-        )  # fmt: skip
+        self._show(kernel.observe_lanes, lanes, keys, seen)
 
     def observation_deviation(self, observation: Floats) -> Floats:
         """Deviations of the errors of observed numbers ``(k, size)``."""
         axes = self.shift_axes
-        doses = slice(3 + 3 * axes, 3 + 3 * axes + 8 + kernel.PER_ORGAN * len(self.organs))
+        first = self.observed.index(names_of(DOSES_SEEN)[2])
+        last = 1 + 3 * axes + width_of(DOSES_SEEN) + width_of(ORGAN_SEEN) * len(self.organs)
         deviation = np.zeros(observation.shape)
-        deviation[:, 1 : 1 + axes] = self.options[kernel.SHIFT_NOISE]
+        deviation[:, 1 : 1 + axes] = self.shift_noise
         deviation[:, 1 + axes : 1 + 2 * axes] = np.inf
-        deviation[:, doses] = self.options[kernel.DOSE_NOISE] * observation[:, doses]
+        deviation[:, first:last] = self.dose_noise * observation[:, first:last]
         return deviation
 
     def lane_state(self) -> State:
@@ -248,7 +291,7 @@ class Course:
             ValueError: A patient's library has another number of voxels here.
         """
         models = self._models_of(values["patients"])
-        here = self._tables.heads[models, kernel.VOXELS]
+        here = self._tables.voxels[models]
         wrong = np.flatnonzero(values["voxels"] != here)
         if len(wrong):
             raise ValueError(
@@ -286,21 +329,34 @@ class Course:
         """
         tables = self._tables
         loop(
-            active, actions, self.options, tables.heads, tables.lattices, tables.doses,
-            tables.normals, self._models, tables.limits, tables.prescriptions, keys.patients,
-            keys.seeds, keys.episodes, self._state, self._dose, self._log, result.observation,
-            result.reward_terms, result.costs, result.terminated, result.truncated, result.outcome,
+            active,
+            actions,
+            tables.libraries,
+            self._models,
+            tables.doses,
+            tables.normals,
+            self._state,
+            keys.patients,
+            self._dose,
+            self._log,
+            keys.seeds,
+            keys.episodes,
+            self._settings,
+            result.observation,
+            result.reward_terms,
+            result.costs,
+            result.outcome,
+            result.terminated,
             result.success,
-        )  # fmt: skip
+        )
 
     def to_physical(self, action: Floats) -> dict[str, Any]:
         """Dose multiple, corrections and parts of the plans of an action or a batch of them."""
-        options = self.options
-        values: list[object] = [action[..., 0] * options[kernel.MAX_DOSE]]
+        values: list[object] = [action[..., 0] * self.max_dose]
         for axis in range(self.shift_axes):
-            values.append((2.0 * action[..., 1 + axis] - 1.0) * options[kernel.MAX_SHIFT])
+            values.append((2.0 * action[..., 1 + axis] - 1.0) * self.max_shift)
         depth = action[..., 1 + self.shift_axes]
-        values.append((2.0 * depth - 1.0) * options[kernel.MAX_RANGE])
+        values.append((2.0 * depth - 1.0) * self.max_range)
         values += [action[..., 2 + self.shift_axes + plan] for plan in range(len(self.plans))]
         return {name: value for (name, _), value in zip(self.action_parts, values, strict=True)}
 
@@ -326,17 +382,16 @@ class Course:
         Raises:
             ScheduleError: The plan is not in the library, or the dose above the largest.
         """
-        options, axes = self.options, self.shift_axes
+        axes = self.shift_axes
         out = np.zeros((batch or 1, len(self.action_parts)))
-        out[:, 0] = np.asarray(dose) / options[kernel.MAX_DOSE]
+        out[:, 0] = np.asarray(dose) / self.max_dose
         if out[:, 0].max() > 1.0 + 1e-9:
             raise ScheduleError(
-                f"a fraction of {np.max(dose):g} daily doses; allowed: up to "
-                f"{options[kernel.MAX_DOSE]:g}"
+                f"a fraction of {np.max(dose):g} daily doses; allowed: up to {self.max_dose:g}"
             )
-        reach = max(options[kernel.MAX_SHIFT], 1e-9)
+        reach = max(self.max_shift, 1e-9)
         out[:, 1 : 1 + axes] = 0.5 + 0.5 * np.asarray(couch) / reach
-        out[:, 1 + axes] = 0.5 + 0.5 * np.asarray(depth) / max(options[kernel.MAX_RANGE], 1e-9)
+        out[:, 1 + axes] = 0.5 + 0.5 * np.asarray(depth) / max(self.max_range, 1e-9)
         if shares is not None:
             out[:, 2 + axes :] = shares
         elif plan not in self.plans:
@@ -377,25 +432,24 @@ class Course:
 
     def describe(self, lane: int) -> str:
         """Fractions, dose-volume numbers and the last decision."""
-        own = self._state[lane]
+        own = self._records[lane]
         axes = self.shift_axes
-        seen = ", ".join(f"{value:+.2f}" for value in own[kernel.SEEN : kernel.SEEN + axes])
-        couch = ", ".join(f"{value:+.2f}" for value in own[kernel.COUCH : kernel.COUCH + axes])
+        seen = ", ".join(f"{value:+.2f}" for value in own["seen"][:axes])
+        couch = ", ".join(f"{value:+.2f}" for value in own["couch"][:axes])
         unit = self.library(lane).unit
         return (
-            f"fraction {own[kernel.COUNT]:.0f} of {self.num_decisions}   target D95 "
-            f"{own[kernel.D95]:.1f}, D2 {own[kernel.D2]:.1f} {unit}   {self._organ_text(lane)}\n"
-            f"measured shift [cm]: {seen or 'none'}; last fraction: {own[kernel.GIVEN]:.2f} daily "
-            f"doses, couch [cm] {couch or 'fixed'}, range {100.0 * own[kernel.DEPTH]:+.1f} %\n"
+            f"fraction {own['count']:.0f} of {self.num_decisions}   target D95 "
+            f"{own['d95']:.1f}, D2 {own['d2']:.1f} {unit}   {self._organ_text(lane)}\n"
+            f"measured shift [cm]: {seen or 'none'}; last fraction: {own['given']:.2f} daily "
+            f"doses, couch [cm] {couch or 'fixed'}, range {100.0 * own['depth']:+.1f} %\n"
         )
 
     def _organ_text(self, lane: int) -> str:
-        own = self._state[lane]
+        largest = self._records["organ_largest"][lane]
         library = self.library(lane)
         limits, unit = library.limits, library.unit
         return "   ".join(
-            f"{name} max {own[kernel.ORGAN_STATE + kernel.PER_ORGAN * n]:.1f} of {limits[n]:g} "
-            f"{unit}"
+            f"{name} max {largest[n]:.1f} of {limits[n]:g} {unit}"
             for n, name in enumerate(self.organs)
         )
 
@@ -411,7 +465,8 @@ class Course:
         """Multiples of the plans ``(fractions, plans)`` and residual errors so far."""
         log = self._log[lane]
         log = log[~np.isnan(log[:, 0])]
-        return log[:, 5:].copy(), log[:, 1 : 2 + self.shift_axes].copy()
+        errors = records_of(np.ascontiguousarray(log[:, :_MULTIPLES]), FRACTION)["error"]
+        return log[:, _MULTIPLES:].copy(), errors[:, : 1 + self.shift_axes].copy()
 
     def voxel_doses(self, lane: int) -> dict[str, Floats]:
         """Accumulated dose [Gy] of the target and of each organ, voxel by voxel."""

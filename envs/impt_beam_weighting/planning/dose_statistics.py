@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from oncogym.core.arrays import Floats
-from oncogym.envs.impt_beam_weighting.checks import real_array, real_number
-from oncogym.envs.impt_beam_weighting.influence import DoseInfluence
-from oncogym.envs.impt_beam_weighting.phantom import Phantom
-from oncogym.envs.impt_beam_weighting.structures import REST, Structure, StructureSet
-from oncogym.envs.impt_beam_weighting.units import GRAY
-from oncogym.envs.impt_beam_weighting.voxels import check_grid, read_voxels
+from oncogym.envs.impt_beam_weighting.planning.checks import real_array, real_number
+from oncogym.envs.impt_beam_weighting.planning.influence import DoseInfluence
+from oncogym.envs.impt_beam_weighting.planning.phantom import Phantom
+from oncogym.envs.impt_beam_weighting.planning.structures import REST, Structure, StructureSet
+from oncogym.envs.impt_beam_weighting.planning.units import GRAY
+from oncogym.envs.impt_beam_weighting.planning.voxels import check_grid, read_voxels
 
 # The dose that counts as treated volume in the conformity index, as a share of the prescription.
 _ISODOSE = 0.95

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oncogym.envs.impt_beam_weighting.checks import plain_array
-from oncogym.envs.impt_beam_weighting.errors import (
+from oncogym.envs.impt_beam_weighting.planning.checks import plain_array
+from oncogym.envs.impt_beam_weighting.planning.errors import (
     EmptyStructureError,
     GridMismatchError,
     StructureOutsideGridError,

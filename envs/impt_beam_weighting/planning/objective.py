@@ -13,12 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from oncogym.core.arrays import Floats
 from oncogym.core.errors import nearest
-from oncogym.envs.impt_beam_weighting import objective_kernels as kernel
-from oncogym.envs.impt_beam_weighting import tile_kernels
-from oncogym.envs.impt_beam_weighting.checks import real_array, real_number
-from oncogym.envs.impt_beam_weighting.errors import PlanningWarning
-from oncogym.envs.impt_beam_weighting.influence import DoseInfluence
-from oncogym.envs.impt_beam_weighting.structures import REST, StructureSet
+from oncogym.envs.impt_beam_weighting.planning import objective_kernels as kernel
+from oncogym.envs.impt_beam_weighting.planning import tile_kernels
+from oncogym.envs.impt_beam_weighting.planning.checks import real_array, real_number
+from oncogym.envs.impt_beam_weighting.planning.errors import PlanningWarning
+from oncogym.envs.impt_beam_weighting.planning.influence import DoseInfluence
+from oncogym.envs.impt_beam_weighting.planning.structures import REST, StructureSet
 from oncogym.envs.threads import choose
 
 KINDS = ("deviation", "underdose", "overdose", "mean")

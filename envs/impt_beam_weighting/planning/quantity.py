@@ -9,9 +9,9 @@ import numpy as np
 import scipy
 
 from oncogym.core.errors import nearest
-from oncogym.envs.impt_beam_weighting.checks import real_number
-from oncogym.envs.impt_beam_weighting.errors import PlanImportError, PlanningWarning
-from oncogym.envs.impt_beam_weighting.units import GRAY, GRAY_RBE
+from oncogym.envs.impt_beam_weighting.planning.checks import real_number
+from oncogym.envs.impt_beam_weighting.planning.errors import PlanImportError, PlanningWarning
+from oncogym.envs.impt_beam_weighting.planning.units import GRAY, GRAY_RBE
 
 #: What an import may be told to take: absorbed dose whatever the file says, or constant RBE.
 QUANTITIES = ("physical", "constant_rbe")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from oncogym.envs.impt_beam_weighting.influence import DoseInfluence
-from oncogym.envs.impt_beam_weighting.phantom import Phantom
-from oncogym.envs.impt_beam_weighting.structures import StructureSet
-from oncogym.envs.impt_beam_weighting.units import GRAY, GRAY_RBE
+from oncogym.envs.impt_beam_weighting.planning.influence import DoseInfluence
+from oncogym.envs.impt_beam_weighting.planning.phantom import Phantom
+from oncogym.envs.impt_beam_weighting.planning.structures import StructureSet
+from oncogym.envs.impt_beam_weighting.planning.units import GRAY, GRAY_RBE
 from oncogym.envs.radiobiology import ORGANS, RBE, eqd2, ntcp
 
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from oncogym.core.arrays import Floats
 from oncogym.core.json_types import JsonObject
-from oncogym.envs.impt_beam_weighting.checks import real_array
-from oncogym.envs.impt_beam_weighting.errors import PlanImportError
+from oncogym.envs.impt_beam_weighting.planning.checks import real_array
+from oncogym.envs.impt_beam_weighting.planning.errors import PlanImportError
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 # Where the signature may stand: at the start, or behind MATLAB's own header.

@@ -29,27 +29,37 @@ from numpy.typing import ArrayLike, NDArray
 
 from oncogym.core.arrays import Floats
 from oncogym.core.errors import nearest
-from oncogym.envs.impt_beam_weighting.checks import real_array
-from oncogym.envs.impt_beam_weighting.errors import (
+from oncogym.envs.impt_beam_weighting.planning.checks import real_array
+from oncogym.envs.impt_beam_weighting.planning.errors import (
     EmptyStructureError,
     GridMismatchError,
     PlanImportError,
     PlanningWarning,
     StructureOutsideGridError,
 )
-from oncogym.envs.impt_beam_weighting.grids import (
+from oncogym.envs.impt_beam_weighting.planning.grids import (
     Grid,
     check_direction,
     check_origin,
     check_size,
     check_spacing,
 )
-from oncogym.envs.impt_beam_weighting.influence import READERS, DoseInfluence, influence_rows
-from oncogym.envs.impt_beam_weighting.matlab import Struct, cells, is_struct, read_mat, text
-from oncogym.envs.impt_beam_weighting.objective import warn_unspared
-from oncogym.envs.impt_beam_weighting.quantity import choose_quantity
-from oncogym.envs.impt_beam_weighting.structures import Structure
-from oncogym.envs.impt_beam_weighting.voxels import check_grid, read_voxels
+from oncogym.envs.impt_beam_weighting.planning.influence import (
+    READERS,
+    DoseInfluence,
+    influence_rows,
+)
+from oncogym.envs.impt_beam_weighting.planning.matlab import (
+    Struct,
+    cells,
+    is_struct,
+    read_mat,
+    text,
+)
+from oncogym.envs.impt_beam_weighting.planning.objective import warn_unspared
+from oncogym.envs.impt_beam_weighting.planning.quantity import choose_quantity
+from oncogym.envs.impt_beam_weighting.planning.structures import Structure
+from oncogym.envs.impt_beam_weighting.planning.voxels import check_grid, read_voxels
 
 Voxels = NDArray[np.int64]
 

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oncogym.core.errors import nearest
-from oncogym.envs.impt_beam_weighting.checks import real_number, whole_shape
-from oncogym.envs.impt_beam_weighting.errors import (
+from oncogym.envs.impt_beam_weighting.planning.checks import real_number, whole_shape
+from oncogym.envs.impt_beam_weighting.planning.errors import (
     EmptyStructureError,
     GridMismatchError,
     OverlapError,
 )
-from oncogym.envs.impt_beam_weighting.voxels import check_grid, read_voxels
+from oncogym.envs.impt_beam_weighting.planning.voxels import check_grid, read_voxels
 
 Voxels = NDArray[np.int64]
 

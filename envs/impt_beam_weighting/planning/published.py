@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from oncogym.envs.impt_beam_weighting.beams import ANGLES, trace
-from oncogym.envs.impt_beam_weighting.influence import DoseInfluence
-from oncogym.envs.impt_beam_weighting.objective import Objective, Term
-from oncogym.envs.impt_beam_weighting.phantom import Phantom
-from oncogym.envs.impt_beam_weighting.phantoms import phantom
-from oncogym.envs.impt_beam_weighting.structures import REST
+from oncogym.envs.impt_beam_weighting.planning.beams import ANGLES, trace
+from oncogym.envs.impt_beam_weighting.planning.influence import DoseInfluence
+from oncogym.envs.impt_beam_weighting.planning.objective import Objective, Term
+from oncogym.envs.impt_beam_weighting.planning.phantom import Phantom
+from oncogym.envs.impt_beam_weighting.planning.phantoms import phantom
+from oncogym.envs.impt_beam_weighting.planning.structures import REST
 
 # The entrance bump: height, place as a share of the peak depth, and width in peak widths.
 _BUMP = (0.12, 0.3, 2.0)

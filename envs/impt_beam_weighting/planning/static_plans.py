@@ -9,10 +9,10 @@ import scipy
 from numpy.typing import ArrayLike
 
 from oncogym.core.arrays import Floats
-from oncogym.envs.impt_beam_weighting.checks import plain_array
-from oncogym.envs.impt_beam_weighting.influence import DoseInfluence
-from oncogym.envs.impt_beam_weighting.objective import Objective, Term, standard_ridge
-from oncogym.envs.impt_beam_weighting.planner import plan, standard_goal
+from oncogym.envs.impt_beam_weighting.planning.checks import plain_array
+from oncogym.envs.impt_beam_weighting.planning.influence import DoseInfluence
+from oncogym.envs.impt_beam_weighting.planning.objective import Objective, Term, standard_ridge
+from oncogym.envs.impt_beam_weighting.planning.planner import plan, standard_goal
 
 # Aims above a prescription of 60 Gy [Gy], in proportion for others: a symmetric penalty centres the
 # dose on its aim, so the coldest 5 % of the target lie below it; over scenarios they lie further

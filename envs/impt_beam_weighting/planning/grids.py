@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oncogym.core.arrays import Floats
-from oncogym.envs.impt_beam_weighting.checks import real_array
-from oncogym.envs.impt_beam_weighting.errors import PlanImportError
+from oncogym.envs.impt_beam_weighting.planning.checks import real_array
+from oncogym.envs.impt_beam_weighting.planning.errors import PlanImportError
 
 Voxels = NDArray[np.int64]
 

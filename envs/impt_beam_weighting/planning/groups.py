@@ -6,8 +6,8 @@ import numpy as np
 import scipy
 
 from oncogym.core.arrays import Floats, Ints
-from oncogym.envs.impt_beam_weighting.influence import DoseInfluence
-from oncogym.envs.impt_beam_weighting.phantom import grid_points
+from oncogym.envs.impt_beam_weighting.planning.influence import DoseInfluence
+from oncogym.envs.impt_beam_weighting.planning.phantom import grid_points
 
 # Rounds of k-means; hundreds of spots settle in some ten.
 _ROUNDS = 100

@@ -13,20 +13,20 @@ from typing import Any
 import numpy as np
 
 from oncogym.core.arrays import Floats
-from oncogym.envs.impt_beam_weighting import shapes
-from oncogym.envs.impt_beam_weighting.archive import (
+from oncogym.envs.impt_beam_weighting.planning import shapes
+from oncogym.envs.impt_beam_weighting.planning.archive import (
     Array,
     read_archive,
     reading,
     structures_of,
     write_archive,
 )
-from oncogym.envs.impt_beam_weighting.checks import real_array, real_number
-from oncogym.envs.impt_beam_weighting.errors import (
+from oncogym.envs.impt_beam_weighting.planning.checks import real_array, real_number
+from oncogym.envs.impt_beam_weighting.planning.errors import (
     EmptyStructureError,
     StructureOutsideGridError,
 )
-from oncogym.envs.impt_beam_weighting.structures import Structure, StructureSet
+from oncogym.envs.impt_beam_weighting.planning.structures import Structure, StructureSet
 
 _KEYS = {
     "name", "shape", "spacing", "origin", "prescription", "density", "outside", "entrance",
@@ -141,7 +141,8 @@ class Phantom:
         Keys: ``name``, ``shape``, ``spacing`` [cm]; optional ``origin`` (half a voxel),
         ``prescription`` [Gy], ``density`` (1), ``regions`` (``shape`` and ``density``, later ones
         on top), ``outside``, ``entrance``; ``structures``: each with ``name``, ``role``, ``shape``
-        (see :mod:`oncogym.envs.impt_beam_weighting.shapes`), optional ``limit`` and ``priority``.
+        (see :mod:`oncogym.envs.impt_beam_weighting.planning.shapes`), optional ``limit`` and
+        ``priority``.
 
         Raises:
             StructureOutsideGridError, EmptyStructureError, OverlapError: See their names.

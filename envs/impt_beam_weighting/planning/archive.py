@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oncogym.core.json_types import JsonObject
-from oncogym.envs.impt_beam_weighting.errors import PhantomFileError
-from oncogym.envs.impt_beam_weighting.structures import Structure, StructureSet
+from oncogym.envs.impt_beam_weighting.planning.errors import PhantomFileError
+from oncogym.envs.impt_beam_weighting.planning.structures import Structure, StructureSet
 
 # A file that would unpack to more than this many bytes and this many times its size is refused:
 # doses and voxel numbers shrink some ten times.

@@ -13,25 +13,31 @@ import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from oncogym.core.arrays import Floats
-from oncogym.envs.impt_beam_weighting import bragg, influence_kernels, objective_kernels
-from oncogym.envs.impt_beam_weighting.archive import (
+from oncogym.envs.impt_beam_weighting.planning import bragg, influence_kernels, objective_kernels
+from oncogym.envs.impt_beam_weighting.planning.archive import (
     Array,
     read_archive,
     reading,
     structures_of,
     write_archive,
 )
-from oncogym.envs.impt_beam_weighting.beams import BeamSet, Geometry, directions, lateral, trace
-from oncogym.envs.impt_beam_weighting.checks import (
+from oncogym.envs.impt_beam_weighting.planning.beams import (
+    BeamSet,
+    Geometry,
+    directions,
+    lateral,
+    trace,
+)
+from oncogym.envs.impt_beam_weighting.planning.checks import (
     plain_array,
     real_array,
     real_number,
     whole_shape,
 )
-from oncogym.envs.impt_beam_weighting.errors import WeightError
-from oncogym.envs.impt_beam_weighting.phantom import Phantom
-from oncogym.envs.impt_beam_weighting.structures import StructureSet
-from oncogym.envs.impt_beam_weighting.units import GRAY, check_unit, quantity_of
+from oncogym.envs.impt_beam_weighting.planning.errors import WeightError
+from oncogym.envs.impt_beam_weighting.planning.phantom import Phantom
+from oncogym.envs.impt_beam_weighting.planning.structures import StructureSet
+from oncogym.envs.impt_beam_weighting.planning.units import GRAY, check_unit, quantity_of
 from oncogym.envs.threads import choose
 
 #: Entries below this share of the largest dose of a spot are left out.

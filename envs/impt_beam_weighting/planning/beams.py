@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from oncogym.core.arrays import Floats, Ints
-from oncogym.envs.impt_beam_weighting import bragg, influence_kernels
-from oncogym.envs.impt_beam_weighting.checks import plain_array, real_array, real_number
-from oncogym.envs.impt_beam_weighting.errors import BeamMissesTargetError
-from oncogym.envs.impt_beam_weighting.phantom import Phantom
+from oncogym.envs.impt_beam_weighting.planning import bragg, influence_kernels
+from oncogym.envs.impt_beam_weighting.planning.checks import plain_array, real_array, real_number
+from oncogym.envs.impt_beam_weighting.planning.errors import BeamMissesTargetError
+from oncogym.envs.impt_beam_weighting.planning.phantom import Phantom
 from oncogym.envs.threads import choose
 
 #: Angles of the source [degrees].

@@ -9,7 +9,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from oncogym.envs.impt_beam_weighting.tile_kernels import ROWS
+from oncogym.envs.impt_beam_weighting.planning.tile_kernels import ROWS
 from oncogym.envs.twins import compile_twins
 from oncogym.envs.unowned import unowned
 
