@@ -19,11 +19,12 @@ code slow in numba, and what is done here about each:
 * *Missing inlining.* LLVM keeps a function of some size as a call, which spills every number to
   memory, and a record's fields with them. :func:`inlined` forces it, and so it is on the steps of
   a model. Functions that return many numbers or sit in loops over nodes gain most.
-* *Cache.* Numba's file cache goes by a function's file, name and first line: two loops made of one
-  template would load each other's code. The loops made here carry the file and line of their scalar
-  function and names of their own. It also goes by that one file's content alone: numba does not
-  notice that a function of another file, which it inlined, or a record has changed. The loops made
-  here therefore hold a digest of all kernel files that theirs imports.
+* *Cache.* Numba's file cache goes by a function's file, name, first line and instructions, not by
+  what these call: two loops made of one template would load each other's code. The loops made here
+  carry the file and line of their scalar function, and its name with letters that stand for the
+  roles of the arguments. It also goes by that one file's content alone: numba does not notice that
+  a function of another file, which it inlined, or a record has changed. The loops made here
+  therefore hold a digest of all kernel files that theirs imports.
 """
 
 import numpy as np
@@ -31,7 +32,7 @@ from numba import njit, prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from oncogym.envs.source_digest import digest_of
+from oncogym.envs.source_digest import digest_of, short_digest
 from oncogym.envs.unowned import unowned
 
 #: What the scalar function gets of an array: the lane's number of ``(lanes,)``, the lane's row of
@@ -163,7 +164,7 @@ def over_lanes(function, *, returns=(), **arrays):
             ``SHOWN_ROW`` or ``AS_IS``.
 
     Returns:
-        The serial and the parallel loop, ``…_lanes`` and ``…_lanes_parallel``.
+        The serial and the parallel loop, ``…_lanes_ROLES`` and ``…_lanes_ROLES_parallel``.
     """
     head = ["for row in prange(lanes.shape[0]):", "    lane = lanes[row]"]
     return _compile(function, "lanes", head, arrays, returns)
@@ -225,9 +226,10 @@ def _compile(function, first, head, arrays, returns, idle=None):
     own["stamp"] = digest_of(function.__module__)
     # An expression keeps the digest in the closure, and so in the key of numba's cache.
     text = "\n".join(f"        {line}" for line in ["stamp", *before, *head, f"    {call}"])
+    roles = [first, *map(_spelled, arrays.values()), len(returns), getattr(idle, "__name__", "")]
     loops = []
     for ending in ("", "_parallel"):
-        name = f"{function.__name__}_lanes{ending}"
+        name = f"{function.__name__}_lanes_{short_digest(repr(roles))}{ending}"
         source = (
             f"def make(stamp):\n    def {name}({', '.join([*parameters, *returns])}):\n{text}\n"
             f"    return {name}\n"
@@ -240,6 +242,12 @@ def _compile(function, first, head, arrays, returns, idle=None):
         loop.__doc__ = function.__doc__
         loops.append(njit(cache=True, error_model="numpy", parallel=bool(ending))(loop))
     return tuple(loops)
+
+
+def _spelled(role):
+    """The role of an argument as text."""
+    kind = "" if isinstance(role, str | np.dtype) else type(role).__name__
+    return kind, str(getattr(role, "record", role))
 
 
 def _parameters(function):

@@ -12,6 +12,11 @@ _PACKAGE = __name__.partition(".")[0]
 _IMPORT = re.compile(rf"^from ({_PACKAGE}[\w.]*) import ([^(\n]*)", re.MULTILINE)
 
 
+def short_digest(text: str) -> str:
+    """Eight letters that stand for a text in a name."""
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
 @cache
 def digest_of(module: str) -> str:
     """Digest of the sources of a module and of those of the package that it imports, and so on.

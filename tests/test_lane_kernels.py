@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from typing import NamedTuple
@@ -150,8 +151,12 @@ def test_a_loop_refuses_rows_of_another_width():
 
 
 def test_loops_have_names_and_places_of_their_own_for_the_cache():
-    names = [loop.py_func.__qualname__ for loop in (*LIVE, *LOOK)]
-    assert names == ["live_lanes", "live_lanes_parallel", "look_lanes", "look_lanes_parallel"]
+    other = over_lanes(look, cells=CELL, seen=Scored(SCORE))
+    names = [loop.py_func.__qualname__ for loop in (*LIVE, *LOOK, *other)]
+    assert len(set(names)) == len(names)
+    for number, name in ((0, "live"), (2, "look"), (4, "look")):
+        assert re.fullmatch(rf"{name}_lanes_\w{{8}}", names[number])
+        assert names[number + 1] == f"{names[number]}_parallel"
     for loop in LIVE:
         code = loop.py_func.__code__
         assert code.co_filename == __file__
@@ -321,3 +326,35 @@ def test_a_step_is_compiled_anew_when_what_it_calls_has_changed(tmp_path):
 
     assert found("1.0") == "2.0"
     assert found("22.0") == "23.0"
+
+
+def test_loops_of_one_function_do_not_load_each_others_code(tmp_path):
+    """Rows or columns of the same array: type and instructions of the two loops are the same."""
+    (tmp_path / "two_loops.py").write_text(
+        "from oncogym.envs.lane_kernels import COLUMN, ROW, over_lanes\n"
+        "def last(values):\n    return values[values.shape[0] - 1]\n"
+        "rows = over_lanes(last, values=ROW, returns=('found',))\n"
+        "columns = over_lanes(last, values=COLUMN, returns=('found',))\n",
+        encoding="utf-8",
+    )
+    script = (
+        "import sys, numpy as np, two_loops\n"
+        "values, lanes = np.arange(9.0).reshape(3, 3), np.arange(3)\n"
+        "for name in sys.argv[1:]:\n"
+        "    for loop in getattr(two_loops, name):\n"
+        "        found = np.zeros(3)\n"
+        "        loop(lanes, values, found)\n"
+        "        print(*found.astype(int), sum(loop.stats.cache_hits.values()))\n"
+    )
+
+    def run(*names: str) -> list[list[int]]:
+        command = [sys.executable, "-c", script, *names]
+        done = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120
+        )
+        return [[int(word) for word in line.split()] for line in done.stdout.splitlines()]
+
+    rows, columns = [2, 5, 8], [6, 7, 8]
+    assert run("rows") == 2 * [[*rows, 0]]
+    assert run("columns") == 2 * [[*columns, 0]]
+    assert run("columns", "rows") == 2 * [[*columns, 1]] + 2 * [[*rows, 1]]

@@ -89,20 +89,11 @@ def prepare(patient, taps, settings, start, row):
 
     Args:
         patient, settings, start: Records, see ``records.py``; the last is written.
-        taps: Not needed in the source's solver.
+        taps: Of the heat kernel, for the accurate solver, which has one row of cells.
         row: Cells on the day of detection; written.
     """
-    cells = np.zeros(2 * row.shape[0])
-    _prepare(cells, taps, make_tumour(), patient, settings, start, row)
-
-
-def prepare_alone(patient, taps, settings, start, row):
-    """:func:`prepare` in the accurate solver, which has one row of cells.
-
-    Args:
-        patient, taps, settings, start, row: As there.
-    """
-    _prepare(np.zeros(row.shape[0]), taps, make_tumour(), patient, settings, start, row)
+    rows = 1 if settings.accurate > 0.0 else 2
+    _prepare(np.zeros(rows * row.shape[0]), taps, make_tumour(), patient, settings, start, row)
 
 
 @inlined
@@ -374,39 +365,6 @@ def advance(cells, taps, action, state, patient, given, seed, episode, settings,
     return died, over and not died, success
 
 
-_advance, _start = inlined(advance), inlined(start)
-
-
-def advance_alone(cells, taps, action, state, patient, given, seed, episode, settings, seen, terms,
-                  costs, outcome):  # fmt: skip
-    """:func:`advance` where cells and heat kernel are those of a single lane.
-
-    Args:
-        cells, taps, action, state, patient, given, seed, episode, settings: As there.
-        seen, terms, costs, outcome: As there.
-    """
-    return _advance(cells, taps, action, state, patient, given, seed, episode, settings, seen,
-                    terms, costs, outcome)  # fmt: skip
-
-
-def start_alone(cells, row, first, state, seed, episode, given, settings):
-    """:func:`start` where the cells are those of a single lane.
-
-    Args:
-        cells, row, first, state, seed, episode, given, settings: As there.
-    """
-    _start(cells, row, first, state, seed, episode, given, settings)
-
-
-def observe_alone(cells, state, settings, seen):
-    """:func:`observe` where the cells are those of a single lane.
-
-    Args:
-        cells, state, settings, seen: As there.
-    """
-    _show(cells, state, settings, seen)
-
-
 _TREATED = {"actions": ROW, "state": STATE, "patients": PATIENT, "given": ROW, "seeds": ITEM}
 _RESULTS = {"seen": ROW, "terms": Scored(TERMS), "costs": Scored(COSTS)}
 _STARTED = {"rows": ROW, "starts": START, "state": STATE, "seeds": ITEM, "episodes": ITEM}
@@ -432,22 +390,17 @@ observe_lanes, _ = over_lanes(
 )
 # In the accurate solver each lane has a grid of its own.
 prepare_one, _ = over_lanes(
-    prepare_alone,
-    patients=PATIENT,
-    taps=WHOLE,
-    settings=Shared(SETTINGS),
-    starts=START,
-    grown=WHOLE,
+    prepare, patients=PATIENT, taps=WHOLE, settings=Shared(SETTINGS), starts=START, rows=WHOLE
 )
 start_one, _ = over_lanes(
-    start_alone,
+    start,
     cells=WHOLE,
     **_STARTED | {"rows": WHOLE},
     given=ROW,
     settings=Shared(SETTINGS),
 )
 advance_one, _ = over_lanes(
-    advance_alone,
+    advance,
     cells=WHOLE,
     taps=WHOLE,
     **_TREATED,
@@ -458,7 +411,7 @@ advance_one, _ = over_lanes(
     returns=("terminated", "truncated", "success"),
 )
 observe_one, _ = over_lanes(
-    observe_alone, cells=WHOLE, state=STATE, settings=Shared(SETTINGS), seen=SHOWN_ROW
+    observe, cells=WHOLE, state=STATE, settings=Shared(SETTINGS), seen=SHOWN_ROW
 )
 
 

@@ -132,13 +132,7 @@ class Course:
             coverage=coverage,
             hot=hot,
         )
-        axes = AXES[: self.shift_axes]
-        self.action_parts = (
-            ("dose", "daily doses"),
-            *((f"couch_{axis}", "cm") for axis in axes),
-            ("range", "relative"),
-            *((f"share_{name}", "parts") for name in self.plans),
-        )
+        self.action_parts = self._action_parts()
         self.action_space = Box(0.0, 1.0, (len(self.action_parts),), np.float32)
         bounds = self._bounds(observation == "full")
         self.observed = tuple(bounds)
@@ -149,6 +143,15 @@ class Course:
         self._state = make_rows(lanes, COURSE)
         self._log = np.zeros((lanes, self.num_decisions, _MULTIPLES + len(self.plans)))
         self._dose = np.zeros((lanes, self._tables.voxels.max()))
+
+    def _action_parts(self) -> tuple[tuple[str, str], ...]:
+        """Name and unit of each component of an action."""
+        return (
+            ("dose", "daily doses"),
+            *((f"couch_{axis}", "cm") for axis in AXES[: self.shift_axes]),
+            ("range", "relative"),
+            *((f"share_{name}", "parts") for name in self.plans),
+        )
 
     def _bounds(self, full: bool) -> dict[str, tuple[float, float]]:
         """Least and largest value of each observed number, in the order in which they are shown."""
