@@ -7,10 +7,13 @@ import sys
 
 import numpy as np
 import pytest
+from numba.core.registry import cpu_target
 
 from oncogym.envs import chemo_dosing, records
 from oncogym.envs.chemo_dosing import records as chemo
 from oncogym.envs.chemo_dosing.task import ChemoTask
+from oncogym.envs.emt6ro_fractionation import records as emt6ro
+from oncogym.envs.emt6ro_fractionation.task import EMT6RoTask
 from oncogym.envs.glioblastoma_radiation import records as glioblastoma
 from oncogym.envs.glioblastoma_radiation.task import GlioblastomaTask
 from oncogym.envs.lane_kernels import (
@@ -121,9 +124,10 @@ def test_loops_have_names_and_places_of_their_own_for_the_cache():
 def test_a_loop_holds_the_sources_that_it_is_made_of(tmp_path, monkeypatch):
     """A change of an imported file changes what numba's cache goes by; of another it does not."""
     kernel = f"{chemo_dosing.__name__}.step_kernels"
-    loop = sys.modules[kernel].advance_lanes.py_func
-    (cell,) = loop.__closure__
-    assert cell.cell_contents == digest_of(kernel)
+    loop = sys.modules[kernel].advance_lanes
+    assert loop._cache._index_key(None, cpu_target.target_context.codegen())[-1] == digest_of(
+        kernel
+    )
     fresh = digest_of.__wrapped__
     for name, counts in (
         ("chemo_dosing.records", True),
@@ -175,7 +179,16 @@ RESULTS = {
         "costs": ("cost", glioblastoma.COSTS),
         "outcome": ("outcome", glioblastoma.OUTCOME),
     },
+    EMT6RoTask: {
+        "observation": ("observed number", None),
+        "reward_terms": ("reward term", emt6ro.TERMS),
+        "costs": ("cost", emt6ro.COSTS),
+        "outcome": ("outcome", emt6ro.OUTCOME),
+    },
 }
+#: What makes a step of them short.
+SHORT = {EMT6RoTask: {"fidelity": "screening", "hours": 1.0, "treatment_hours": 1.0,
+                      "min_wait": 0.5, "max_wait": 0.5}}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -186,7 +199,9 @@ RESULTS = {
 def test_a_number_that_a_kernel_forgets_is_an_error_that_names_it(kind, array):
     """For each of them in turn, a step that writes all but this one."""
     what, record = RESULTS[kind][array]
-    for column, name in enumerate(records.names_of(record)):
+    options = SHORT.get(kind, {})
+    names = kind(1, **options).observed if record is None else records.names_of(record)
+    for column, name in enumerate(names):
 
         class Forgetful(kind):
             def _advance_lanes(self, actions, active, result, column=column):
@@ -195,11 +210,11 @@ def test_a_number_that_a_kernel_forgets_is_an_error_that_names_it(kind, array):
                 kept = np.arange(written.shape[1]) != column
                 getattr(result, array)[:, kept] = written[:, kept]
 
-        task = Forgetful(2)
+        task = Forgetful(2, **options)
         keys = np.zeros(2, np.uint64)
         task.reset(np.arange(2), task.patients.copy(), keys, keys)
         with pytest.raises(UnwrittenError, match=f"Forgetful left {what} '{name}' of row 0"):
-            task.step(np.full((2, 1), 0.1), np.ones(2, np.bool_))
+            task.step(np.full((2, len(task.action_parts)), 0.1), np.ones(2, np.bool_))
 
 
 def test_results_and_descriptions_of_radiation_come_from_its_records():
@@ -214,6 +229,26 @@ def test_results_and_descriptions_of_radiation_come_from_its_records():
         assert task.observed == records.names_of(record)
         assert task.observation_space.shape == (len(task.observed) + more,)
     assert GlioblastomaTask(1, observation="density").observed == ()
+
+
+def test_results_and_descriptions_of_spheroids_come_from_its_records():
+    assert EMT6RoTask.reward_terms == records.names_of(emt6ro.TERMS)
+    assert EMT6RoTask.costs == records.names_of(emt6ro.COSTS)
+    assert tuple(m.name for m in EMT6RoTask.metrics) == records.names_of(emt6ro.OUTCOME)
+    for observation, record, shape in (
+        ("full", emt6ro.SUMMARY, (23,)),
+        ("measurable", emt6ro.MEASURED, (6,)),
+        ("image", emt6ro.IMAGE, (8, 51, 51)),
+    ):
+        task = EMT6RoTask(1, observation=observation)
+        assert task.observation_space.shape == shape
+        assert len(task.observed) == shape[0]
+        assert np.prod(shape) == records.width_of(record)
+    # A number of several has the place that the record gives it.
+    names = EMT6RoTask(1).observed
+    for field, first in (("phases", "g1"), ("modes", "aerobic"), ("amounts", "glucose")):
+        assert emt6ro.SUMMARY.fields[field][1] == 4 * names.index(first)
+    assert len(emt6ro.SAMPLED) == records.width_of(emt6ro.SAMPLE)
 
 
 def test_results_and_descriptions_of_chemotherapy_come_from_its_records():

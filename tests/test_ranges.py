@@ -178,13 +178,13 @@ def test_the_rarest_draws_of_the_cohorts_lie_within_the_ranges():
 
 def test_every_course_says_whether_it_is_within_the_model():
     """The last outcome of each kernel; what follows from the doses stands behind it."""
-    for name in ("chemo_dosing", "glioblastoma_radiation"):
+    for name in ("chemo_dosing", "glioblastoma_radiation", "emt6ro_fractionation"):
         outcome = import_module(f"oncogym.envs.{name}.records").OUTCOME
         place = outcome.names.index("out_of_range")
         assert get_treatment(name).task.metrics[place] is OUT_OF_RANGE
-    for name in ("emt6ro_fractionation", "chemo_neutrophils"):
-        kernels = import_module(f"oncogym.envs.{name}.step_kernels")
-        assert get_treatment(name).task.metrics[kernels.METRICS - 1] is OUT_OF_RANGE
+    kernels = import_module("oncogym.envs.chemo_neutrophils.step_kernels")
+    neutrophils = get_treatment("chemo_neutrophils").task
+    assert neutrophils.metrics[kernels.METRICS - 1] is OUT_OF_RANGE
 
 
 # Chemotherapy.

@@ -12,7 +12,8 @@ logarithm, which no dose makes negative.
 import math
 
 import numpy as np
-from numba import njit
+
+from oncogym.envs.compiled import compiled
 
 # Columns of what moves in a lane.
 Z1, Z2, Z3, LOG_POOL, FIRST, SECOND, THIRD, COUNT, LOG_CELLS = range(9)
@@ -38,7 +39,7 @@ _INFUSION_STEPS = 10
 _SHORTEST, _STRETCH, _LONGEST = 1.0 / 384.0, 1.4, 0.25
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def find_modes(k10, k12, k21, k13, k31, volume, out):
     """Rates [1/d] and shares [1/L] of the three modes of the central concentration.
 
@@ -69,7 +70,7 @@ def find_modes(k10, k12, k21, k13, k31, volume, out):
         out[3 + mode] = (k21 - s) * (k31 - s) / ((a - s) * (b - s)) / volume
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _slope_of_pool(concentration, count, c):
     molar = max(concentration, 0.0) / MOLAR_MASS
     effect = c[EMAX] * molar / (c[EC50] + molar)
@@ -78,13 +79,13 @@ def _slope_of_pool(concentration, count, c):
     return c[RATE] * ((1.0 - effect) * feedback - 1.0)
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _slope_of_cells(concentration, log_cells, c):
     free = 1.0 - math.exp(log_cells) / c[CAPACITY]
     return c[GROWTH] * free - c[KILL] * max(concentration, 0.0)
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def take_step(y, c, rate, h):
     """One step of ``h`` days while ``rate`` mg/d flow in; ``y`` ``(9,)`` is moved on."""
     start = y[Z1] + y[Z2] + y[Z3]
@@ -122,7 +123,7 @@ def take_step(y, c, rate, h):
     y[COUNT], y[LOG_CELLS] = n + h * dn, m + h * dm
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _share_below(first, last, level):
     """Share of a step on which a count that goes straight from first to last is below a level."""
     if first < level and last < level:
@@ -133,7 +134,7 @@ def _share_below(first, last, level):
     return share if first < level else 1.0 - share
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _lowest(n0, m0, n1, m1, h):
     """Least count within a step, by the cubic through its ends and slopes."""
     low = min(n0, n1)
@@ -150,7 +151,7 @@ def _lowest(n0, m0, n1, m1, h):
     return low
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def hold_interval(y, c, dose, days, sums, record):
     """Infuse a dose and go on to the end of the interval.
 
@@ -197,7 +198,7 @@ def hold_interval(y, c, dose, days, sums, record):
     return steps
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def prepare(patient, rates, capacity, c):
     """Constants ``(14,)`` of a patient row, in the order of ``NeutrophilPatient.FIELDS``.
 
@@ -217,7 +218,7 @@ def prepare(patient, rates, capacity, c):
     c[GROWTH], c[KILL], c[CAPACITY] = patient[8], patient[9], capacity
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def start(patient, y):
     """State ``(9,)`` of a patient row before treatment: no drug, the marrow at rest."""
     y[Z1], y[Z2], y[Z3] = 0.0, 0.0, 0.0
@@ -226,7 +227,7 @@ def start(patient, y):
     y[LOG_CELLS] = math.log(patient[10])
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def run_course(patient, rates, capacity, doses, days, sums, record):
     """Treat one patient from the start; the number of rows of ``record`` that were written.
 

@@ -7,10 +7,11 @@ of a lane does not depend on those beside it, nor on the number of lanes or thre
 import math
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from oncogym.envs.chemo_neutrophils import kernels as model
 from oncogym.envs.chemo_neutrophils.kernels import hold_interval, prepare, start
+from oncogym.envs.compiled import compiled
 from oncogym.envs.streams import STREAM_OBSERVATION_NOISE, normal_pair
 from oncogym.envs.twins import compile_twins
 
@@ -47,14 +48,14 @@ HIGHEST_CHANGE = 100.0
 _BASELINE, _SURFACE, _INITIAL = 0, 7, 10
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _noise(seeds, episodes, lane, step, part):
     """Two normal numbers of a lane and a decision: for the count and for the scan."""
     first, second = normal_pair(seeds[lane], episodes[lane], STREAM_OBSERVATION_NOISE, step)
     return first if part == 0 else second
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _measure(lane, state, patients, seeds, episodes, cfg):
     """Read the count and, where one is due, the scan of a lane at its present decision."""
     step = int(state[lane, STEP])
@@ -88,7 +89,7 @@ def _start_lanes(lanes, state, patients, constants, seeds, episodes, cfg):
             state[lane, COUNTS + lag] = state[lane, COUNTS]
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _within(value, low, high):
     return min(max(value, low), high)
 
@@ -119,7 +120,7 @@ def _observe_lanes(lanes, state, patients, cfg, obs):
             obs[row, 10] = _within(y[model.Z1] + y[model.Z2] + y[model.Z3], 0.0, HIGHEST_COUNT)
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _worst_grade(nadir):
     grade = 0.0
     for level in (model.LOWER_LIMIT, model.GRADE2, model.GRADE3, model.GRADE4):

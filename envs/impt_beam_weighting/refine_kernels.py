@@ -6,8 +6,9 @@ A kernel file: it imports nothing but numpy, numba, math and other kernel files.
 import math
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from oncogym.envs.compiled import compiled
 from oncogym.envs.impt_beam_weighting.objective_kernels import evaluate
 from oncogym.envs.impt_beam_weighting.step_kernels import (
     HOT_TERM,
@@ -24,7 +25,7 @@ COUNT, VALUE, START, D95, D98, D50, D2, MEAN, NORMAL, EXCESS, PEAK, ORGAN_MEANS 
 STATE = 12
 
 
-@njit(cache=True)
+@compiled
 def _dose(data, indices, indptr, weights, out):
     for row in range(len(out)):
         total = 0.0
@@ -33,7 +34,7 @@ def _dose(data, indices, indptr, weights, out):
         out[row] = total
 
 
-@njit(cache=True)
+@compiled
 def _assess(matrix, problem, structures, options, weights, state, organ_doses, gradient):
     """Objective, gradient and dose-volume numbers of a lane's weights."""
     data, indices, indptr = matrix
@@ -81,7 +82,7 @@ def _assess(matrix, problem, structures, options, weights, state, organ_doses, g
             state[NORMAL] = mean
 
 
-@njit(cache=True)
+@compiled
 def _see(options, groups, weights, initial, state, organ_doses, gradient, out):
     """Write an observation; its layout stands on the page."""
     count = int(options[GROUPS])
@@ -112,7 +113,7 @@ def _see(options, groups, weights, initial, state, organ_doses, gradient, out):
             out[at + group] = min(max(out[at + group], -20.0), 20.0)
 
 
-@njit(cache=True)
+@compiled
 def start_refinements(lanes, matrix, problem, structures, options, groups, initial, weights, state,
                       organ_doses, out):  # fmt: skip
     """Start with the initial weights and write the first observations."""
@@ -128,7 +129,7 @@ def start_refinements(lanes, matrix, problem, structures, options, groups, initi
              out[number])  # fmt: skip
 
 
-@njit(cache=True)
+@compiled
 def observe_refinements(lanes, problem, options, groups, initial, weights, state, organ_doses,
                         out):  # fmt: skip
     """Observations ``(k, size)`` of ``lanes``."""
@@ -143,13 +144,13 @@ def observe_refinements(lanes, problem, options, groups, initial, weights, state
              out[number])  # fmt: skip
 
 
-@njit(cache=True)
+@compiled
 def factor_of(action, options):
     """Factor by which an action in [0, 1] multiplies a group's weights."""
     return math.exp((2.0 * action - 1.0) * math.log(options[FACTOR]))
 
 
-@njit(cache=True)
+@compiled
 def _refine_lane(lane, active, actions, matrix, problem, structures, options, groups, initial,
                  weights, state, organ_doses, seen, terms, costs, terminated, truncated, outcome,
                  success):  # fmt: skip
@@ -193,7 +194,7 @@ def _refine_lane(lane, active, actions, matrix, problem, structures, options, gr
     _see(options, groups, weights[lane], initial, own, organ_doses[lane], gradient, seen[lane])
 
 
-@njit(cache=True)
+@compiled
 def refine(active, actions, matrix, problem, structures, options, groups, initial, weights, state,
            organ_doses, seen, terms, costs, terminated, truncated, outcome, success):  # fmt: skip
     """One refinement of every active lane; the others are observed as they are."""
@@ -203,7 +204,7 @@ def refine(active, actions, matrix, problem, structures, options, groups, initia
                      outcome, success)  # fmt: skip
 
 
-@njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def refine_parallel(active, actions, matrix, problem, structures, options, groups, initial, weights,
                     state, organ_doses, seen, terms, costs, terminated, truncated, outcome,
                     success):  # fmt: skip

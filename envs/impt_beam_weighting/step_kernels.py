@@ -4,8 +4,9 @@ A kernel file: it imports nothing but numpy, numba, math and other kernel files.
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from oncogym.envs.compiled import compiled
 from oncogym.envs.streams import normal_pair
 
 # Options of a course of fractions.
@@ -61,7 +62,7 @@ COVER, HOT_TERM, ORGAN, ORGAN_MEAN, NORMAL_TERM, PLANNING = range(6)
 MEAN_WEIGHT = 0.05
 
 
-@njit(cache=True)
+@compiled
 def percentile(ordered, share):
     """The value below which ``share`` of the ``ordered`` values lie, linearly interpolated."""
     place = share * (len(ordered) - 1)
@@ -71,7 +72,7 @@ def percentile(ordered, share):
     return ordered[low] + (place - low) * (ordered[low + 1] - ordered[low])
 
 
-@njit(cache=True)
+@compiled
 def _corner_weights(lattice, axes, error, places, shares):
     """Cell and share along each axis of a lattice; errors beyond it count as its edge."""
     for axis in range(axes):
@@ -87,7 +88,7 @@ def _corner_weights(lattice, axes, error, places, shares):
         shares[axis] = place - cell
 
 
-@njit(cache=True)
+@compiled
 def _corner(lattice, axes, corner, places, shares):
     """Number of a corner's scenario and its weight."""
     scenario = 0
@@ -99,7 +100,7 @@ def _corner(lattice, axes, corner, places, shares):
     return scenario, weight
 
 
-@njit(cache=True)
+@compiled
 def fraction_dose(head, lattices, doses, normals, plans, axes, error, shares_of, out):
     """Dose of one fraction of a whole course's dose [Gy] in the voxels of interest, into ``out``.
 
@@ -143,7 +144,7 @@ def fraction_dose(head, lattices, doses, normals, plans, axes, error, shares_of,
     return normal
 
 
-@njit(cache=True)
+@compiled
 def _draw_day(state, patient, options, seed, episode):
     """Where the patient lies today, and where imaging sees it."""
     day = int(state[COUNT])
@@ -163,7 +164,7 @@ def _draw_day(state, patient, options, seed, episode):
             state[SEEN_SUM + axis] += state[SEEN + axis]
 
 
-@njit(cache=True)
+@compiled
 def _read_organs(head, organs, dose, state, offset):
     """Largest and mean dose of each organ, into its state at ``offset``."""
     for organ in range(organs):
@@ -178,7 +179,7 @@ def _read_organs(head, organs, dose, state, offset):
         state[at + 1] = total / (end - start)
 
 
-@njit(cache=True)
+@compiled
 def _excess(state, organs, limits):
     """Dose [Gy] above the limits of the organs, summed over them."""
     total = 0.0
@@ -187,7 +188,7 @@ def _excess(state, organs, limits):
     return total
 
 
-@njit(cache=True)
+@compiled
 def _organ_means(state, organs):
     total = 0.0
     for organ in range(organs):
@@ -195,7 +196,7 @@ def _organ_means(state, organs):
     return total
 
 
-@njit(cache=True)
+@compiled
 def observe_course(state, patient, options, prescription, limits, seed, episode, out):
     """Write a lane's observation; its layout stands on the page."""
     axes, organs = int(options[AXES]), int(options[ORGANS])
@@ -242,7 +243,7 @@ def observe_course(state, patient, options, prescription, limits, seed, episode,
         out[at + axes] = min(max(patient[RANGE] * 10.0, -5.0), 5.0)
 
 
-@njit(cache=True)
+@compiled
 def observe_courses(lanes, models, patients, options, prescriptions, limits, seeds, episodes, state,
                     out):  # fmt: skip
     """Observations ``(k, size)`` of ``lanes``."""
@@ -253,7 +254,7 @@ def observe_courses(lanes, models, patients, options, prescriptions, limits, see
                        seeds[lane], episodes[lane], out[number])  # fmt: skip
 
 
-@njit(cache=True)
+@compiled
 def start_courses(lanes, models, patients, options, prescriptions, limits, seeds, episodes, state,
                   dose, log, out):  # fmt: skip
     """Start courses and write their first observations."""
@@ -268,7 +269,7 @@ def start_courses(lanes, models, patients, options, prescriptions, limits, seeds
                        seeds[lane], episodes[lane], out[number])  # fmt: skip
 
 
-@njit(cache=True)
+@compiled
 def corrections_of(action, options, couch):
     """Dose multiple and range correction of an action; couch corrections [cm] into ``couch``."""
     axes = int(options[AXES])
@@ -278,7 +279,7 @@ def corrections_of(action, options, couch):
     return action[0] * options[MAX_DOSE], depth
 
 
-@njit(cache=True)
+@compiled
 def shares_of_action(action, options, shares):
     """Share of each plan, summing to 1; without any the first plan has all."""
     axes, plans = int(options[AXES]), int(options[PLANS])
@@ -293,7 +294,7 @@ def shares_of_action(action, options, shares):
         shares[plan] /= total
 
 
-@njit(cache=True)
+@compiled
 def _course_lane(lane, active, actions, options, heads, lattices, doses, normals, models, limits,
                  prescriptions, patients, seeds, episodes, state, dose, log, seen, terms, costs,
                  terminated, truncated, outcome, success):  # fmt: skip
@@ -378,7 +379,7 @@ def _course_lane(lane, active, actions, options, heads, lattices, doses, normals
                    seen[lane])  # fmt: skip
 
 
-@njit(cache=True)
+@compiled
 def _course_outcome(state, organs, options, prescription, limits, out):
     out[0] = state[D95]
     out[1] = state[D98]
@@ -400,7 +401,7 @@ def _course_outcome(state, organs, options, prescription, limits, out):
     )
 
 
-@njit(cache=True)
+@compiled
 def advance_courses(active, actions, options, heads, lattices, doses, normals, models, limits,
                     prescriptions, patients, seeds, episodes, state, dose, log, seen, terms, costs,
                     terminated, truncated, outcome, success):  # fmt: skip
@@ -411,7 +412,7 @@ def advance_courses(active, actions, options, heads, lattices, doses, normals, m
                      terms, costs, terminated, truncated, outcome, success)  # fmt: skip
 
 
-@njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def advance_courses_parallel(active, actions, options, heads, lattices, doses, normals, models,
                              limits, prescriptions, patients, seeds, episodes, state, dose, log,
                              seen, terms, costs, terminated, truncated, outcome,
