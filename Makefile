@@ -7,7 +7,7 @@ WORKERS ?= 2
 # Threads that wait for work must not spin beside another process.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup test check snippets lowest gpu benchmark docs site notebooks interop interop-short lint dist clean clean-cache
+.PHONY: setup test check snippets lowest gpu benchmark docs site notebooks interop interop-short lint dist clean
 
 # Makes .venv in the checkout and installs the project into it, editable.
 setup: $(STAMP)
@@ -108,9 +108,6 @@ dist: setup
 	$(BIN)/python -m build --outdir dist
 	$(BIN)/python .ci/try_distributions.py dist
 
-# Compiled kernels; numba does not notice changes in functions inlined from other files.
-clean-cache:
-	find envs agents -name '*.nb[ic]' -delete
-
 clean:
 	rm -rf $(VENV) build dist *.egg-info
+	find envs agents -name '*.nb[ic]' -delete

@@ -7,17 +7,17 @@ through the same sequence of additions, so an output never depends on the other 
 import math
 
 import numpy as np
-from numba import njit
 
 from oncogym.agents.mlp_kernel import standardised
+from oncogym.envs.compiled import compiled
 
 
-@njit(cache=True)
+@compiled
 def _sigmoid(x):
     return 1.0 / (1.0 + math.exp(-x)) if x >= 0.0 else 1.0 - 1.0 / (1.0 + math.exp(x))
 
 
-@njit(cache=True)
+@compiled
 def advance(rows, from_input, from_hidden, bias, hidden, cell):
     """Let a memory see one row for each lane.
 
@@ -49,7 +49,7 @@ def advance(rows, from_input, from_hidden, bias, hidden, cell):
             hidden[row, k] = _sigmoid(gates[3 * units + k]) * math.tanh(cell[row, k])
 
 
-@njit(cache=True)
+@compiled
 def standardise(rows, mean, scale, clip, out):
     """:func:`oncogym.agents.mlp_kernel.standardised` for every number of every row.
 

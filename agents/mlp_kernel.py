@@ -7,18 +7,19 @@ sequence of additions, so an output never depends on the other rows of the batch
 import math
 
 import numpy as np
-from numba import njit
+
+from oncogym.envs.compiled import compiled
 
 TANH, RELU = 0, 1
 
 
-@njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def standardised(value, mean, scale, clip):
     """``(value - mean) * scale`` within ``±clip``, rounded to float32 as in training."""
     return np.float64(np.float32(min(max((value - mean) * scale, -clip), clip)))
 
 
-@njit(cache=True)
+@compiled
 def _layer(x, size_in, weights, offset, size_out, out):
     """Write ``x @ W + b`` to ``out``; W ``(size_in, size_out)``, then b, start at ``offset``."""
     bias = offset + size_in * size_out
@@ -32,13 +33,13 @@ def _layer(x, size_in, weights, offset, size_out, out):
     return bias + size_out
 
 
-@njit(cache=True)
+@compiled
 def _activate(x, size, activation):
     for j in range(size):
         x[j] = math.tanh(x[j]) if activation == TANH else max(x[j], 0.0)
 
 
-@njit(cache=True)
+@compiled
 def forward(observations, mean, scale, clip, sizes, weights, activation, out):
     """Evaluate the network for each row of ``observations``.
 

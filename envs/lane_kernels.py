@@ -22,17 +22,18 @@ code slow in numba, and what is done here about each:
 * *Cache.* Numba's file cache goes by a function's file, name, first line and instructions, not by
   what these call: two loops made of one template would load each other's code. The loops made here
   carry the file and line of their scalar function, and its name with letters that stand for the
-  roles of the arguments. It also goes by that one file's content alone: numba does not notice that
-  a function of another file, which it inlined, or a record has changed. The loops made here
-  therefore hold a digest of all kernel files that theirs imports.
+  roles of the arguments. Like all that is :func:`.compiled.compiled`, they are compiled anew when
+  one of their sources has changed.
+* *Plain Python.* With ``NUMBA_DISABLE_JIT=1`` the loops run uncompiled.
 """
 
 import numpy as np
-from numba import njit, prange, types
+from numba import config, njit, prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from oncogym.envs.source_digest import digest_of, short_digest
+from oncogym.envs.compiled import compiled
+from oncogym.envs.source_digest import short_digest
 from oncogym.envs.unowned import unowned
 
 #: What the scalar function gets of an array: the lane's number of ``(lanes,)``, the lane's row of
@@ -152,6 +153,21 @@ def _view(axis):
 row_at = _view(0)
 column_at = _view(-1)
 
+if config.DISABLE_JIT:  # type: ignore[attr-defined]
+
+    def record_at(array, row, kind):  # type: ignore[misc]
+        """The record, as an object whose fields are attributes."""
+        records = array.reshape(-1, array.shape[-1])[row].view(np.dtype((np.record, kind)))
+        return records[0]
+
+    def row_at(array, number):
+        """The row itself."""
+        return array[number]
+
+    def column_at(array, number):
+        """The column itself."""
+        return array[..., number]
+
 
 def over_lanes(function, *, returns=(), **arrays):
     """Loops ``(lanes, *arrays)`` over lanes by number ``(k,)``.
@@ -223,24 +239,18 @@ def _compile(function, first, head, arrays, returns, idle=None):
         taken = dict(zip(_parameters(function), given, strict=True))
         call_idle = f"        idle({', '.join(taken[name] for name in _parameters(idle))})"
         head = [call_idle if line == _IDLE else line for line in head]
-    own["stamp"] = digest_of(function.__module__)
-    # An expression keeps the digest in the closure, and so in the key of numba's cache.
-    text = "\n".join(f"        {line}" for line in ["stamp", *before, *head, f"    {call}"])
+    text = "\n".join(f"    {line}" for line in [*before, *head, f"    {call}"])
     roles = [first, *map(_spelled, arrays.values()), len(returns), getattr(idle, "__name__", "")]
     loops = []
     for ending in ("", "_parallel"):
         name = f"{function.__name__}_lanes_{short_digest(repr(roles))}{ending}"
-        source = (
-            f"def make(stamp):\n    def {name}({', '.join([*parameters, *returns])}):\n{text}\n"
-            f"    return {name}\n"
-        )
+        source = f"def {name}({', '.join([*parameters, *returns])}):\n{text}\n"
         place = {**own}
         exec(compile(source, function.__code__.co_filename, "exec"), place)
-        loop = place["make"](own["stamp"])
+        loop = place[name]
         loop.__code__ = loop.__code__.replace(co_firstlineno=function.__code__.co_firstlineno)
-        loop.__qualname__ = name
         loop.__doc__ = function.__doc__
-        loops.append(njit(cache=True, error_model="numpy", parallel=bool(ending))(loop))
+        loops.append(compiled(loop, error_model="numpy", parallel=bool(ending)))
     return tuple(loops)
 
 

@@ -10,11 +10,14 @@ A file of records imports nothing but numpy, math and this one: kernels import i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+#: Largest value of a number, or of each of several in a row by their names.
+Tops = Mapping[str, "float | Mapping[str, float]"]
 
 
 def make_record(*fields: str | tuple[str, int], number: DTypeLike = np.float64) -> np.dtype[Any]:
@@ -35,6 +38,20 @@ def make_record(*fields: str | tuple[str, int], number: DTypeLike = np.float64) 
         for field in fields
     ]
     return np.dtype(parts, align=True)
+
+
+def observed_record(tops: Tops) -> tuple[np.dtype[Any], dict[str, float]]:
+    """What an observation shows: its record in float32, and the largest value of each number.
+
+    Args:
+        tops: Largest values by the fields of the record; a field of several numbers has a mapping
+            by their names.
+    """
+    parts = [name if isinstance(top, float) else (name, len(top)) for name, top in tops.items()]
+    single: dict[str, float] = {}
+    for name, top in tops.items():
+        single |= {name: top} if isinstance(top, float) else top
+    return make_record(*parts, number=np.float32), single
 
 
 def names_of(record: np.dtype[Any]) -> tuple[str, ...]:

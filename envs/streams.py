@@ -11,7 +11,8 @@ Streams below 16 are reserved for the suite; a treatment numbers its own from 16
 import math
 
 import numpy as np
-from numba import njit
+
+from oncogym.envs.compiled import compiled
 
 STREAM_PATIENT = 0
 STREAM_COHORT_INDEX = 1
@@ -32,7 +33,7 @@ _SHIFT = np.uint64(32)
 _INV52 = 1.0 / 4503599627370496.0
 
 
-@njit(cache=True, inline="never")
+@compiled(inline="never")
 def philox4x32(c0, c1, c2, c3, k0, k1):
     """Ten Philox rounds on 32-bit words held in uint64; returns four uint64 below 2**32."""
     for _ in range(10):
@@ -49,7 +50,7 @@ def philox4x32(c0, c1, c2, c3, k0, k1):
     return c0, c1, c2, c3
 
 
-@njit(cache=True)
+@compiled
 def _words(seed, episode, stream, block):
     return philox4x32(
         np.uint64(block) & _MASK,
@@ -61,7 +62,7 @@ def _words(seed, episode, stream, block):
     )
 
 
-@njit(cache=True)
+@compiled
 def uniform_pair(seed, episode, stream, block):
     """Two independent uniform float64 in the open interval (0, 1), 52 random bits each."""
     a, b, c, d = _words(seed, episode, stream, block)
@@ -70,7 +71,7 @@ def uniform_pair(seed, episode, stream, block):
     return (float(u) + 0.5) * _INV52, (float(v) + 0.5) * _INV52
 
 
-@njit(cache=True)
+@compiled
 def normal_pair(seed, episode, stream, block):
     """Two independent standard normal float64 (Box-Muller on :func:`uniform_pair`)."""
     u, v = uniform_pair(seed, episode, stream, block)
@@ -78,7 +79,7 @@ def normal_pair(seed, episode, stream, block):
     return radius * math.cos(2.0 * math.pi * v), radius * math.sin(2.0 * math.pi * v)
 
 
-@njit(cache=True)
+@compiled
 def uniforms(seeds, episodes, stream, count):
     """Uniform draws for many lanes: ``(k,)`` seeds and episodes give ``(k, count)`` float64."""
     out = np.empty((seeds.shape[0], count))
@@ -91,7 +92,7 @@ def uniforms(seeds, episodes, stream, count):
     return out
 
 
-@njit(cache=True)
+@compiled
 def normals(seeds, episodes, stream, count):
     """Standard normal draws for many lanes: ``(k,)`` seeds and episodes give ``(k, count)``."""
     out = np.empty((seeds.shape[0], count))
@@ -104,7 +105,7 @@ def normals(seeds, episodes, stream, count):
     return out
 
 
-@njit(cache=True)
+@compiled
 def lognormals(seeds, episodes, stream, median, sigma):
     """Log-normal rows ``(k, fields)`` with the given medians and standard deviations of the log."""
     out = normals(seeds, episodes, stream, median.shape[0])

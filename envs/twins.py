@@ -3,7 +3,7 @@
 A kernel file: it imports nothing but numpy, numba, math and other kernel files.
 """
 
-from numba import njit
+from oncogym.envs.compiled import compiled
 
 
 def compile_twins(function, **options):
@@ -14,12 +14,11 @@ def compile_twins(function, **options):
 
     Args:
         function: A plain function; its ``prange`` iterations do not depend on each other.
-        **options: Options of ``njit``.
+        **options: Options of ``njit`` but for ``cache`` and ``parallel``.
 
     Returns:
         The serial and the parallel function.
     """
     twin = type(function)(function.__code__, function.__globals__, f"{function.__name__}_parallel")
     twin.__qualname__ = twin.__name__
-    serial = njit(cache=True, **options)(function)
-    return serial, njit(cache=True, parallel=True, **options)(twin)
+    return compiled(function, **options), compiled(twin, parallel=True, **options)

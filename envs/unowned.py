@@ -3,8 +3,11 @@
 A kernel file: it imports nothing but numpy, numba, math and other kernel files.
 """
 
-from numba import njit
+import numpy as np
+from numba import config
 from numba.extending import intrinsic
+
+from oncogym.envs.compiled import compiled
 
 
 @intrinsic
@@ -18,7 +21,6 @@ def _unowned(typingctx, array):
     return array(array), codegen
 
 
-@njit(cache=True, inline="always")
 def unowned(array):
     """The same array without an owner, for use while a caller keeps the owner alive.
 
@@ -26,3 +28,8 @@ def unowned(array):
     stores of the sweep before. Without an owner nothing is counted.
     """
     return _unowned(array)
+
+
+# Plain Python counts for itself.
+_PLAIN = config.DISABLE_JIT  # type: ignore[attr-defined]
+unowned = np.asarray if _PLAIN else compiled(unowned, inline="always")

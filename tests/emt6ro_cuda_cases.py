@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from oncogym.envs.emt6ro_fractionation import Parameters, Protocol, Tumour, jobs, rules, simulate
-from oncogym.envs.emt6ro_fractionation import frame_kernels as frame
 from oncogym.envs.emt6ro_fractionation.parameters import fidelity_of
+from oncogym.envs.emt6ro_fractionation.records import COUNTERS, SIDE
 from oncogym.envs.emt6ro_fractionation.task import EMT6RoTask
-from oncogym.envs.emt6ro_fractionation.tumour import SIDE, State, stack
+from oncogym.envs.emt6ro_fractionation.tumour import State, stack
+from oncogym.envs.records import make_rows, records_of
 
 # The package has a function of this name.
 library = import_module("oncogym.envs.emt6ro_fractionation.tumour_library")
@@ -46,16 +47,16 @@ def busy_state() -> State:
         for number in range(side * side):
             site = (top + number // side) * SIDE + left + number % side
             kind = number % 7
-            row = state.clocks[lane, site]
-            row[frame.ENDS : frame.ENDS + 5] = np.add(_ENDS, rng.normal(0.0, 1.0, 5).round(2))
+            group = state.groups[lane, site]
+            group["ends"] = np.add(_ENDS, rng.normal(0.0, 1.0, 5).round(2))
             phase = (rules.G1, rules.S, rules.G2, rules.M, rules.D, rules.G1, rules.S)[kind]
             # Phases end within the steps simulated; groups in D have long tried to divide.
-            row[frame.CLOCK] = row[frame.ENDS + phase - 1] - rng.integers(1, 9)
+            group["clock"] = group["ends"][phase - 1] - rng.integers(1, 9)
             if kind in (1, 2, 5):
-                row[frame.DAMAGE] = rng.uniform(0.5, 3.0)
-                row[frame.REPAIR] = 2500.0
+                group["damage"] = rng.uniform(0.5, 3.0)
+                group["repair"] = 2500.0
             if kind in (2, 5):
-                row[frame.REPAIRED] = 2500.0 - rng.integers(1, 9)
+                group["repaired"] = 2500.0 - rng.integers(1, 9)
             state.phase[lane, site] = phase
     state.fields[0, 1, :] = np.where(state.phase[0] > 0, -9.0, 0.0)
     state.fields[1, 2, :] = np.where(state.phase[1] > 0, 0.017, 0.0)
@@ -63,8 +64,8 @@ def busy_state() -> State:
 
 
 def busy_counters() -> np.ndarray:
-    counters = np.zeros((4, frame.COUNTERS), np.int64)
-    counters[:, frame.STEP] = START
+    counters = make_rows(4, COUNTERS)
+    records_of(counters, COUNTERS)["step"] = START
     return counters
 
 
@@ -154,33 +155,31 @@ TREATMENTS = {
 
 def young() -> dict[str, np.ndarray]:
     """The tumours that the task treats."""
-    grown = stack(library.grow(YOUNG, 0.0))
-    return dict(zip(State._fields, grown, strict=True))
+    return stack(library.grow(YOUNG, 0.0)).parts()
 
 
 def main(tumours: str, file: str) -> None:
     """Run everything on the device ``cuda``."""
     from numba import config
 
-    from oncogym.envs.emt6ro_fractionation.cuda_memory import CudaTumours
+    from oncogym.envs.emt6ro_fractionation.cuda.cuda_memory import CudaTumours
 
     if config.ENABLE_CUDASIM:
         CudaTumours.threads = THREADS
     jobs._ON_GPU = 1  # in two parts
     with np.load(tumours) as grown:
+        state = State.of_parts(grown)
         for row, number in enumerate(YOUNG):
-            parts = tuple(grown[name][row] for name in State._fields)
-            library._grown[(number, 0.0)] = parts
+            library._grown[(number, 0.0)] = state.rows[row : row + 1]
     out: dict[str, np.ndarray] = {}
     for law in LAWS:
         given = busy_arguments(law)
         memory = CudaTumours(4, given.pop("settings"))
-        memory.put(np.arange(4), busy_state(), np.arange(4))
+        memory.put(np.arange(4), busy_state().rows, np.arange(4))
         counters = busy_counters()
         memory.advance(counters=counters, **given)
-        for part, name in enumerate(State._fields):
-            lanes = [memory.take(lane)[part][0] for lane in range(4)]
-            out[f"{law} {name}"] = np.array(lanes)
+        for name, part in State(memory.take(np.arange(4))).parts().items():
+            out[f"{law} {name}"] = part
         out[f"{law} counters"] = counters
     out |= {f"courses {name}": value for name, value in courses("cuda").items()}
     for name, arguments in TREATMENTS.items():

@@ -58,9 +58,9 @@ def named_modules(path: Path) -> set[str]:
 
 
 def uses_numba(path: Path) -> bool:
-    """Whether a file compiles its functions, by numba or by what makes loops of them."""
-    lanes = "oncogym.envs.lane_kernels"
-    return any(name.split(".")[0] == "numba" or name.startswith(lanes) for name in imports(path))
+    """Whether a file compiles its functions, by numba, its cached form or what makes loops."""
+    ours = ("oncogym.envs.lane_kernels", "oncogym.envs.compiled")
+    return any(name.split(".")[0] == "numba" or name.startswith(ours) for name in imports(path))
 
 
 def test_every_folder_is_in_the_package_mapping():

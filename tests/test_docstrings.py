@@ -16,7 +16,7 @@ PLACES |= {name: ROOT / "src" / "oncogym" / name for name in ("core", "parallel"
 ENTRY = re.compile(r" {4}(\*{0,2}\w+(?:, \*{0,2}\w+)*):\s")
 
 #: Overloads, and compiled functions: the file of a kernel says once what its arrays are.
-WITHOUT = re.compile(r"overload|intrinsic|jit\b|^inlined$")
+WITHOUT = re.compile(r"overload|intrinsic|jit\b|^inlined$|^compiled\b")
 
 
 def parameters(node: ast.FunctionDef) -> list[str]:

@@ -26,9 +26,10 @@ from scipy import stats
 from oncogym.envs import device as devices
 from oncogym.envs.device import DeviceError, choose_device
 from oncogym.envs.emt6ro_fractionation import Protocol, kernels, read_protocols, simulate
-from oncogym.envs.emt6ro_fractionation import frame_kernels as frame
+from oncogym.envs.emt6ro_fractionation.records import COUNTERS
 from oncogym.envs.emt6ro_fractionation.task import EMT6RoTask
 from oncogym.envs.emt6ro_fractionation.tumour import State
+from oncogym.envs.records import records_of
 
 CASES = Path(__file__).parent / "emt6ro_cuda_cases.py"
 PROTOCOLS = Path(__file__).parent / "data" / "emt6ro_random_protocols.txt"
@@ -69,23 +70,22 @@ def measured(tmp_path_factory) -> Found:
 def busy_on_cpu(law: str) -> tuple[State, np.ndarray]:
     given = busy_arguments(law)
     state, counters = busy_state(), busy_counters()
-    for lane in range(len(counters)):
-        kernels.advance_tumour(
-            *(part[lane] for part in state), counters[lane], given["biology"][lane],
-            given["settings"], given["doses"][lane], given["until"][lane], given["seeds"][lane],
-            given["episodes"][lane],
-        )  # fmt: skip
+    kernels.advance_lanes(
+        np.arange(4), state.rows, counters, given["biology"], given["settings"], given["doses"],
+        given["until"], np.zeros((4, 1)), given["seeds"], given["episodes"],
+    )  # fmt: skip
     return state, counters
 
 
 def check_busy(found: Found, law: str) -> None:
     """Choices are the same, amounts and clocks too but for rounding."""
     state, counters = busy_on_cpu(law)
-    deaths = counters[:, [frame.REPAIR_DEATHS, frame.AGE_DEATHS]].sum(axis=0)
-    assert deaths.min() > 0
-    assert counters[:, frame.BIRTHS].sum() > 0
+    counted = records_of(counters, COUNTERS)
+    deaths = [counted[kind].sum() for kind in ("repair_deaths", "age_deaths")]
+    assert min(deaths) > 0
+    assert counted["births"].sum() > 0
     if law == "exact":  # some starve
-        assert counters[:, frame.DEATHS].sum() > deaths.sum()
+        assert counted["deaths"].sum() > sum(deaths)
     assert np.array_equal(found[f"{law} counters"], counters)
     assert np.array_equal(found[f"{law} phase"], state.phase)
     assert np.array_equal(found[f"{law} mode"], state.mode)

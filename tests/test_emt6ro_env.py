@@ -69,23 +69,24 @@ def test_the_environment_is_the_model():
         doses[int(2 * hour)] = dose
     assert result.returns[0] == 1500 - result.outcome[0, 1]
     # The same course once more from the pieces: fields and cells are the same after 240 h.
-    from oncogym.envs.emt6ro_fractionation import frame_kernels, kernels
+    from oncogym.envs.emt6ro_fractionation.jobs import live_until
     from oncogym.envs.emt6ro_fractionation.parameters import FIDELITIES, Parameters
+    from oncogym.envs.emt6ro_fractionation.records import COUNTERS
     from oncogym.envs.emt6ro_fractionation.tumour import stack
     from oncogym.envs.emt6ro_fractionation.tumour_library import biology
+    from oncogym.envs.records import make_rows
 
     state = stack([library()[number - 1]])
-    counters = np.zeros(frame_kernels.COUNTERS, np.int64)
-    kernels.advance_tumour(
-        *(part[0] for part in state), counters, biology(),
-        Parameters().settings(FIDELITIES["screening"]), doses, 144_000, np.uint64(0), np.uint64(0),
-    )  # fmt: skip
-    assert counters[frame_kernels.SITES_NOW] == result.outcome[0, 1]
+    counters = live_until(
+        144_000, state, make_rows(1, COUNTERS), biology(),
+        Parameters().settings(FIDELITIES["screening"]), doses,
+    )[0]  # fmt: skip
+    assert counters["sites"] == result.outcome[0, 1]
     assert np.array_equal(state.phase[0].reshape(51, 51), task.tumour(0).phase)
     assert np.array_equal(state.fields[0].reshape(3, 51, 51), task.tumour(0).amounts)
-    assert counters[frame_kernels.BURDEN] / (
-        144_000 * library()[number - 1].sites
-    ) == pytest.approx(result.outcome[0, 2])
+    assert counters["burden"] / (144_000 * library()[number - 1].sites) == pytest.approx(
+        result.outcome[0, 2]
+    )
 
 
 @pytest.mark.slow

@@ -29,10 +29,12 @@ from oncogym.envs.emt6ro_fractionation import (
     simulate,
     write_tumour,
 )
-from oncogym.envs.emt6ro_fractionation import frame_kernels as frame
+from oncogym.envs.emt6ro_fractionation.jobs import live_until
 from oncogym.envs.emt6ro_fractionation.parameters import FIDELITIES, Fidelity
-from oncogym.envs.emt6ro_fractionation.tumour import SIDE, SITES, State, stack
+from oncogym.envs.emt6ro_fractionation.records import BIOLOGY, COUNTERS, SIDE, SITES, Chance
+from oncogym.envs.emt6ro_fractionation.tumour import State, stack
 from oncogym.envs.emt6ro_fractionation.tumour_library import biology, library_bytes
+from oncogym.envs.records import make_rows, records_of
 
 DATA = Path(__file__).parent / "data"
 REFERENCE = DATA / "emt6ro_tumours"
@@ -43,15 +45,17 @@ def reference_tumours() -> list[Tumour]:
     return [read_tumour(REFERENCE / f"tumor-{n}.txt") for n in range(1, 11)]
 
 
-def advance(state: State, steps: int, fidelity="exact", doses=None, seed=1, row=0, follow=True):
-    counters = np.zeros(frame.COUNTERS, np.int64)
-    kernels.advance_tumour(
-        *(part[row] for part in state), counters, biology(),
-        Parameters().settings(FIDELITIES[fidelity], follow),
-        np.zeros(0) if doses is None else np.asarray(doses, np.float64), steps, np.uint64(seed),
-        np.uint64(0),
-    )  # fmt: skip
-    return counters
+def advance(state: State, steps: int, fidelity="exact", doses=None, seed=1, follow=True):
+    """Let the only tumour live; its counters."""
+    settings = Parameters().settings(FIDELITIES[fidelity], follow)
+    doses = np.zeros(0) if doses is None else np.asarray(doses, np.float64)
+    rows = make_rows(1, COUNTERS)
+    return live_until(steps, state, rows, biology(), settings, doses, seed)[0]
+
+
+def source_biology() -> np.void:
+    """The source's biology as the rules of a site take it."""
+    return records_of(biology(), BIOLOGY)[()]
 
 
 def single_cell(row=25, column=25, **clocks) -> State:
@@ -59,15 +63,9 @@ def single_cell(row=25, column=25, **clocks) -> State:
     state = State.empty(1)
     site = row * SIDE + column
     state.phase[0, site] = rules.G1
-    state.clocks[0, site, frame.ENDS : frame.ENDS + 5] = [
-        3600,
-        9600,
-        10800,
-        12000,
-        12060,
-    ]
+    state.groups["ends"][0, site] = [3600, 9600, 10800, 12000, 12060]
     for name, value in clocks.items():
-        state.clocks[0, site, getattr(frame, name.upper())] = value
+        state.groups[name][0, site] = value
     return state
 
 
@@ -79,12 +77,12 @@ def test_first_steps_of_the_reference(row):
     steps = int(expected.nsteps)
     if steps == 0:
         exact = Parameters().settings(Fidelity(), True)
-        box, free = kernels.diffuse_tumour(*(part[0] for part in state), exact)
+        box, free = kernels.diffuse_tumour(state.rows, exact)
         disc = expected[["roi_r0", "roi_c0", "H", "W", "Dm", "free"]].to_numpy(np.int64)
         assert (*box, free) == tuple(disc)
         born = 0
     else:
-        born = int(advance(state, steps)[frame.BIRTHS])
+        born = int(advance(state, steps)["births"])
     occupied = state.phase[0] > 0
     phases = np.bincount(state.phase[0], minlength=6)[1:]
     modes = np.bincount(state.mode[0][occupied], minlength=4)
@@ -212,10 +210,10 @@ def test_a_lone_group_divides_after_its_cycle():
     advance(state, 12000)
     assert (state.phase[0] > 0).sum() == 1
     counters = advance(single := single_cell(), 12001)
-    assert (counters[frame.BIRTHS], counters[frame.SITES_NOW]) == (1, 2)
+    assert (counters["births"], counters["sites"]) == (1, 2)
     places = np.flatnonzero(single.phase[0])
     assert (single.phase[0][places] == rules.G1).all()
-    assert (single.clocks[0][places, frame.CLOCK] == 0.0).all()
+    assert (single.groups["clock"][0, places] == 0.0).all()
     apart = np.abs(places // SIDE - places[::-1] // SIDE).max()
     assert apart <= 1
 
@@ -243,12 +241,12 @@ def test_a_group_without_room_dies_at_the_end_of_d(fidelity):
             site = row * SIDE + column
             if site != middle:  # in the middle of S for a long time
                 state.phase[0, site] = rules.S
-                state.clocks[0, site, frame.ENDS : frame.ENDS + 5] = np.arange(5) * 100_000
-                state.clocks[0, site, frame.ENDS + 1] = 100_000
+                state.groups["ends"][0, site] = np.arange(5) * 100_000
+                state.groups["ends"][0, site, 1] = 100_000
     counters = advance(state, 120, fidelity)
-    assert counters[frame.AGE_DEATHS] == 1
+    assert counters["age_deaths"] == 1
     assert state.phase[0, middle] == rules.VACANT
-    assert counters[frame.SITES_NOW] == 8
+    assert counters["sites"] == 8
 
 
 def test_crowded_groups_stop_before_s_and_damage_waits():
@@ -257,9 +255,9 @@ def test_crowded_groups_stop_before_s_and_damage_waits():
         for column in (24, 25, 26):
             site = row * SIDE + column
             state.phase[0, site] = rules.G1
-            state.clocks[0, site, frame.ENDS : frame.ENDS + 5] = 1e6 + np.arange(5)
+            state.groups["ends"][0, site] = 1e6 + np.arange(5)
     middle = 25 * SIDE + 25
-    state.clocks[0, middle, frame.ENDS : frame.ENDS + 5] = [
+    state.groups["ends"][0, middle] = [
         3600,
         9600,
         10800,
@@ -267,30 +265,30 @@ def test_crowded_groups_stop_before_s_and_damage_waits():
         12060,
     ]
     advance(state, 600, doses=[1.5, 0.5])
-    row = state.clocks[0, middle]
+    row = state.groups[0, middle]
     assert state.phase[0, middle] == rules.G1
-    assert row[frame.CLOCK] == 3599.0
+    assert row["clock"] == 3599.0
     assert state.mode[0, middle] >= 2
-    assert row[frame.DAMAGE] == 2.0
-    assert row[frame.REPAIRED] == 0.0
-    assert row[frame.REPAIR] == pytest.approx(600 * 3.3414 * np.exp(0.1492 * 2.0), rel=1e-6)
+    assert row["damage"] == 2.0
+    assert row["repaired"] == 0.0
+    assert row["repair"] == pytest.approx(600 * 3.3414 * np.exp(0.1492 * 2.0), rel=1e-6)
 
 
 def test_a_dose_interrupts_a_repair_and_counts_what_was_recovered():
-    after = rules.irradiate(np.float32(2.0), np.float32(480.0), np.float32(1.0), biology())
+    after = rules.irradiate(np.float32(2.0), np.float32(480.0), np.float32(1.0), source_biology())
     assert after == pytest.approx(2.0 / (1.0 + 1.0) + 1.0)
     # In S with a repair under way: the dose resets it, and the clock goes on until G2.
     state = single_cell(clock=5000.0, damage=2.0, repaired=480.0, repair=3000.0)
     state.phase[0, 25 * SIDE + 25] = rules.S
     advance(state, 10, doses=[1.0])
-    row = state.clocks[0, 25 * SIDE + 25]
-    assert row[frame.DAMAGE] == pytest.approx(2.0)
-    assert (row[frame.REPAIRED], row[frame.CLOCK]) == (0.0, 5010.0)
+    row = state.groups[0, 25 * SIDE + 25]
+    assert row["damage"] == pytest.approx(2.0)
+    assert (row["repaired"], row["clock"]) == (0.0, 5010.0)
 
 
 def test_survival_of_a_repair_is_exponential():
     draws = [
-        rules.killed(np.float32(2.0), biology(), np.uint64(1), np.uint64(n), 0, 5)
+        rules.killed(np.float32(2.0), source_biology(), Chance(np.uint64(1), np.uint64(n), 0), 5)
         for n in range(20_000)
     ]
     expected = 1.0 - np.exp(-0.4993 * 2.0)
@@ -305,8 +303,8 @@ def test_time_of_long_steps_is_spent_event_by_event():
         phase, clock = rules.G1, zero
         for _ in range(0, 9000, length):
             phase, clock, *_ = rules.advance_budget(
-                phase, np.float32(clock), ends, zero, zero, zero, True, False, length, biology(),
-                np.uint64(0), np.uint64(0), 0, 0,
+                phase, np.float32(clock), ends, zero, zero, zero, True, False, length,
+                source_biology(), Chance(np.uint64(0), np.uint64(0), 0), 0,
             )  # fmt: skip
         total = -(-9000 // length) * length
         assert (phase, clock) == (rules.S, total)
@@ -406,7 +404,7 @@ def test_a_full_lattice_is_simulated():
     """Every site occupied: nowhere to divide, everything starves from within."""
     state = State.empty(1)
     state.phase[:] = rules.G1
-    state.clocks[..., frame.ENDS : frame.ENDS + 5] = [
+    state.groups["ends"] = [
         3600,
         9600,
         10800,
@@ -429,9 +427,9 @@ def test_fields_and_counts_stay_within_their_bounds(slot, dose, seed):
     amounts = state.fields[0] + Parameters().bath[:, None]
     assert amounts.min() > -25.0  # what one mode eats at once from a site that holds just enough
     assert (amounts.max(axis=1) <= Parameters().bath * [1.0001, 1.0001, 30.0]).all()
-    assert counters[frame.SITES_NOW] == (state.phase[0] > 0).sum()
-    born = counters[frame.BIRTHS] - counters[frame.DEATHS]
-    assert counters[frame.SITES_NOW] == library()[seed % 10].sites + born
+    assert counters["sites"] == (state.phase[0] > 0).sum()
+    born = counters["births"] - counters["deaths"]
+    assert counters["sites"] == library()[seed % 10].sites + born
     vacant = state.phase[0] == rules.VACANT
     assert (state.clocks[0][vacant] == 0.0).all()
 
@@ -505,7 +503,7 @@ def test_shipped_tumours_are_like_the_reference_ones():
     assert abs(sites.mean() - 321.5) < 4 * np.hypot(sites.std(ddof=1), 10.9) / np.sqrt(10)
     phases = sum(np.bincount(t.phase.ravel(), minlength=6)[1:] for t in library())
     np.testing.assert_allclose(phases / phases.sum(), [0.77, 0.147, 0.036, 0.047, 0.0], atol=0.03)
-    assert all((t.clocks[..., frame.DAMAGE] == 0.0).all() for t in library())
+    assert (stack(library()).groups["damage"] == 0.0).all()
 
 
 # Statistics (fixed seeds: they pass or fail for good)

@@ -9,12 +9,15 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from numba.core.registry import cpu_target
 
 from oncogym.envs import chemo_dosing, records
 from oncogym.envs.chemo_dosing import records as chemo
 from oncogym.envs.chemo_dosing.task import ChemoTask
 from oncogym.envs.chemo_neutrophils import records as neutrophils
 from oncogym.envs.chemo_neutrophils.task import NeutrophilTask
+from oncogym.envs.emt6ro_fractionation import records as emt6ro
+from oncogym.envs.emt6ro_fractionation.task import EMT6RoTask
 from oncogym.envs.glioblastoma_radiation import records as glioblastoma
 from oncogym.envs.glioblastoma_radiation.task import GlioblastomaTask
 from oncogym.envs.impt_beam_weighting import records as protons
@@ -166,9 +169,10 @@ def test_loops_have_names_and_places_of_their_own_for_the_cache():
 def test_a_loop_holds_the_sources_that_it_is_made_of(tmp_path, monkeypatch):
     """A change of an imported file changes what numba's cache goes by; of another it does not."""
     kernel = f"{chemo_dosing.__name__}.step_kernels"
-    loop = sys.modules[kernel].advance_lanes.py_func
-    (cell,) = loop.__closure__
-    assert cell.cell_contents == digest_of(kernel)
+    loop = sys.modules[kernel].advance_lanes
+    assert loop._cache._index_key(None, cpu_target.target_context.codegen())[-1] == digest_of(
+        kernel
+    )
     fresh = digest_of.__wrapped__
     for name, counts in (
         ("chemo_dosing.records", True),
@@ -214,6 +218,16 @@ TASKS = {
     "radiation": (GlioblastomaTask, {}),
     "fractions of protons": (IMPTTask, {"observation": "full"}),
     "refinement of protons": (IMPTTask, {"formulation": "published", "observation": "full"}),
+    "spheroids": (
+        EMT6RoTask,
+        {
+            "fidelity": "screening",
+            "hours": 1.0,
+            "treatment_hours": 1.0,
+            "min_wait": 0.5,
+            "max_wait": 0.5,
+        },
+    ),
 }
 #: What the columns of a result are called, and where a task names them.
 RESULTS = {
@@ -293,6 +307,26 @@ def test_results_and_descriptions_of_docetaxel_come_from_its_records():
         assert task.observed == records.names_of(record)
         assert task.observation_space.shape == (len(task.observed),)
         assert task.observation_space.low[task.observed.index("log_cells")] == -10.0
+
+
+def test_results_and_descriptions_of_spheroids_come_from_its_records():
+    assert EMT6RoTask.reward_terms == records.names_of(emt6ro.TERMS)
+    assert EMT6RoTask.costs == records.names_of(emt6ro.COSTS)
+    assert tuple(m.name for m in EMT6RoTask.metrics) == records.names_of(emt6ro.OUTCOME)
+    for observation, record, shape in (
+        ("full", emt6ro.SUMMARY, (23,)),
+        ("measurable", emt6ro.MEASURED, (6,)),
+        ("image", emt6ro.IMAGE, (8, 51, 51)),
+    ):
+        task = EMT6RoTask(1, observation=observation)
+        assert task.observation_space.shape == shape
+        assert len(task.observed) == shape[0]
+        assert np.prod(shape) == records.width_of(record)
+    # A number of several has the place that the record gives it.
+    names = EMT6RoTask(1).observed
+    for field, first in (("phases", "g1"), ("modes", "aerobic"), ("amounts", "glucose")):
+        assert emt6ro.SUMMARY.fields[field][1] == 4 * names.index(first)
+    assert len(emt6ro.SAMPLED) == records.width_of(emt6ro.SAMPLE)
 
 
 def test_results_and_descriptions_of_chemotherapy_come_from_its_records():

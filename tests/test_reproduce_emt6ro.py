@@ -26,16 +26,17 @@ from oncogym.envs.emt6ro_fractionation import (
     Parameters,
     Protocol,
     Tumour,
-    frame_kernels,
-    kernels,
     library,
     read_tumour,
     simulate,
     write_tumour,
 )
+from oncogym.envs.emt6ro_fractionation.jobs import live_until
 from oncogym.envs.emt6ro_fractionation.parameters import fidelity_of
+from oncogym.envs.emt6ro_fractionation.records import COUNTERS
 from oncogym.envs.emt6ro_fractionation.tumour import stack
 from oncogym.envs.emt6ro_fractionation.tumour_library import biology
+from oncogym.envs.records import make_rows
 from oncogym.evaluation.reproduce import checks as generic
 from oncogym.evaluation.reproduce.emt6ro import checks as emt6ro_checks
 from oncogym.evaluation.reproduce.emt6ro import counting as emt6ro_counting
@@ -651,15 +652,12 @@ def test_transcription_and_kernels_agree_on_the_next_steps(number):
     tumour = library()[number]
     plain = state_of(tumour)
     ours = stack([tumour])
-    counters = np.zeros(frame_kernels.COUNTERS, np.int64)
+    rows = make_rows(1, COUNTERS)
     settings = Parameters().settings(fidelity_of("exact"), follow_acid=True)
     for step in range(1, 4):
         _, births = transcription.simulate(plain, np.zeros(1), 1, np.random.default_rng(step))
-        kernels.advance_tumour(
-            ours.fields[0], ours.phase[0], ours.mode[0], ours.clocks[0], counters, biology(),
-            settings, np.zeros(1), step, np.uint64(0), np.uint64(0),
-        )  # fmt: skip
-        if births or counters[frame_kernels.BIRTHS] or counters[frame_kernels.REPAIR_DEATHS]:
+        (counters,) = live_until(step, ours, rows, biology(), settings, np.zeros(1))
+        if births or counters["births"] or counters["repair_deaths"]:
             break  # chance has parted them
         now = Tumour.from_state(ours)
         np.testing.assert_array_equal(now.phase > 0, plain[1])
@@ -670,7 +668,7 @@ def test_transcription_and_kernels_agree_on_the_next_steps(number):
         np.testing.assert_allclose(
             (now.amounts + bath)[:, same], plain[0][:, same], rtol=1e-3, atol=0.02
         )
-        assert step < 3 or counters[frame_kernels.STEP] == 3
+        assert step < 3 or counters["step"] == 3
     assert step > 1
 
 

@@ -12,9 +12,9 @@ Arguments are not validated here; ``model.py`` does that.
 import math
 
 import numpy as np
-from numba import njit
 
 from oncogym.envs.adaptive_therapy.records import COURSE, PATIENT, TUMOUR
+from oncogym.envs.compiled import compiled
 from oncogym.envs.lane_kernels import inlined, record_at
 from oncogym.envs.records import width_of
 
@@ -167,7 +167,7 @@ def _finish(tumour, clocks, i, step):
     return tumour.progressed > 0.0
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def hold_doses(tumours, clocks, count, days, substep):
     """Hold a dose in each of several tumours for ``days`` or up to their stops (spec. 1.2).
 
@@ -203,7 +203,7 @@ def hold_doses(tumours, clocks, count, days, substep):
             break
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def find_crossing(s, r, log_s, log_r, kill, growth, death, stop, step):
     """Days after which a tumour passes ``stop`` within a step, and its growth clock then.
 
@@ -299,7 +299,7 @@ def _advance(tumours, clocks, patients, courses, dose, days, substep, start, lim
     course.progressed = tumour.progressed
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def advance(patients, courses, dose, days, substep, start, limit):
     """:func:`hold_doses` for one patient, in a course, which is changed.
 

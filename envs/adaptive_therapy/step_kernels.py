@@ -6,7 +6,7 @@ becomes of a lane does not depend on those beside it, nor on the number of lanes
 
 import math
 
-from numba import njit, prange
+from numba import prange
 
 from oncogym.envs.adaptive_therapy.kernels import (
     BLOCK,
@@ -32,6 +32,7 @@ from oncogym.envs.adaptive_therapy.records import (
     TERMS,
     TUMOUR,
 )
+from oncogym.envs.compiled import compiled
 from oncogym.envs.lane_kernels import (
     COLUMN,
     Shared,
@@ -93,7 +94,7 @@ def _loses(tumours, clocks, dose, patient, progression, until):
     return found <= until
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def loses(dose, patient, progression, until):
     """Whether a tumour held under one dose from the start progresses within ``until`` days."""
     return _loses(make_tumours(1), make_clocks(), dose, patient, progression, until)
@@ -373,7 +374,7 @@ full_lanes, full_lanes_parallel = _over_seen(observe_full, FULL)
 revealed_lanes, revealed_lanes_parallel = _over_seen(observe_revealed, REVEALED)
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def sample_patients(seeds, episodes, stream, low, high, least_days, margin, progression, out):
     """Fill rows ``(k, 6)`` of patients by rejection, each from its own ``(seed, episode)``.
 

@@ -11,10 +11,11 @@ best dose changes fastest::
 import math
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from oncogym.envs.adaptive_therapy.kernels import hold_doses, make_clocks, make_tumours
 from oncogym.envs.adaptive_therapy.records import PROBLEM, TUMOUR, WORTH
+from oncogym.envs.compiled import compiled
 from oncogym.envs.lane_kernels import inlined, record_at
 from oncogym.envs.twins import compile_twins
 
@@ -49,7 +50,7 @@ def _try_dose(tumours, clocks, log_s, log_r, dose, substep, problem, weights):
     return tumour.log_sensitive, tumour.log_resistant, passed, worth
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def try_dose(log_s, log_r, dose, substep, cfg, weights):
     """What one interval under a dose leads to.
 
@@ -122,7 +123,7 @@ def _tabulate(cfg, weights, doses, rows, places, worth):
 tabulate, tabulate_parallel = compile_twins(_tabulate, error_model="numpy")
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def iterate(places, worth, tolerance, most, values, best):
     """Values of all states under the best doses, by Gauss-Seidel sweeps from high R/S down.
 
@@ -165,7 +166,7 @@ def iterate(places, worth, tolerance, most, values, best):
     return change, sweep
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def look_ahead(log_s, log_r, dose, substep, doses, cfg, weights, values):
     """Worth of a dose now, the best of the grid's next, and what follows by the table."""
     columns, rows = values.shape
@@ -182,7 +183,7 @@ def look_ahead(log_s, log_r, dose, substep, doses, cfg, weights, values):
     return worth + top
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def choose_dose(log_s, log_r, substep, doses, between_doses, cfg, weights, values):
     """The dose with the highest :func:`look_ahead`.
 
@@ -222,7 +223,7 @@ def choose_dose(log_s, log_r, substep, doses, between_doses, cfg, weights, value
     return dose
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def play(log_s, log_r, substep, doses, between_doses, cfg, weights, values, given):
     """Follow :func:`choose_dose` in the exact model until the course is over.
 

@@ -10,9 +10,9 @@ of the patient; a step then costs one logarithm and exponential a node. Equation
 import math
 
 import numpy as np
-from numba import njit
 
 from oncogym.envs.chemo_dosing.records import MOST_NODES
+from oncogym.envs.compiled import compiled
 from oncogym.envs.lane_kernels import inlined
 
 # Admissible error of ln N in one step.
@@ -32,7 +32,7 @@ def _rules():
 _X, _W = _rules()
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _log_errors(h, r, ke, emax):
     """Logarithms of bounds on the quadrature error over h with 2, 4, 5, 6 and 8 nodes.
 

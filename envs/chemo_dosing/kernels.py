@@ -20,9 +20,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from oncogym.envs.chemo_dosing.records import PATIENT, PLAN, SAMPLE
+from oncogym.envs.compiled import compiled
 from oncogym.envs.lane_kernels import inlined, record_at, row_at
 from oncogym.envs.twins import compile_twins
 
@@ -284,7 +285,7 @@ def _closed_step(c, x, log_cells, h, patient):
     return c_end, x_end, log_cells + growth - brake, peak, c * lost / ke
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _crossing(c, x, limit, lo, hi, rising, ke, a, b):
     """Time in [lo, hi] at which toxicity, monotone there, passes the limit (safe Newton)."""
     s = lo if rising else 0.5 * (lo + hi)
@@ -308,7 +309,7 @@ def _crossing(c, x, limit, lo, hi, rising, ke, a, b):
     return s
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _over_limit(c, x, x_end, h, limit, ke, a, b):
     """Integral of (X - limit)_+ and time with X > limit over a step whose peak is above limit.
 
@@ -346,7 +347,7 @@ def propagate(c, x, log_cells, h, patient, limit):
     return c1, x1, l1, peak, auc, excess, days
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def largest_safe_dose(c, x, limit, ke, a, b):
     """Largest dose D >= 0 [mg/L] now such that toxicity never exceeds limit afterwards.
 
@@ -455,7 +456,7 @@ def _simulate_plans(times, doses, patients, horizon, limit, out):
 simulate_plans, simulate_plans_parallel = compile_twins(_simulate_plans, error_model="numpy")
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def sample_plan(times, doses, patients, horizon, sample_times, left, out):
     """Trajectory of one plan; fills out (S, 3) with C, X and ln N, each row a ``SAMPLE``.
 

@@ -7,7 +7,6 @@ functions here are about one lane; the loops over lanes at the end are made of t
 import math
 
 import numpy as np
-from numba import njit
 
 from oncogym.envs.chemo_dosing.interval_kernels import follow_interval, prepare_interval
 from oncogym.envs.chemo_dosing.kernels import (
@@ -27,6 +26,7 @@ from oncogym.envs.chemo_dosing.records import (
     STATE,
     TERMS,
 )
+from oncogym.envs.compiled import compiled
 from oncogym.envs.lane_kernels import (
     COLUMN,
     ITEM,
@@ -337,7 +337,7 @@ observe_lanes, observe_lanes_parallel = over_lanes(
 )
 
 
-@njit(cache=True)
+@compiled
 def safe_doses(conc, tox, limit, ke, a, b):
     """:func:`largest_safe_dose` for arrays ``(k,)`` of concentrations and toxicities."""
     out = np.empty(conc.shape[0])
@@ -365,7 +365,7 @@ def _largest_safe_action(action, state, patient, settings):
     return max(safe, 0.0)
 
 
-@njit(cache=True)
+@compiled
 def safe_lanes(actions, state, patients, settings, out):
     """Lower each dose to the largest that is safe."""
     options = record_at(settings, 0, SETTINGS)  # type: ignore[var-annotated]

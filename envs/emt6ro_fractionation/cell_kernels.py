@@ -1,54 +1,25 @@
 """What cells do in a step: metabolism, clocks, repair, death and division.
 
-A kernel file: it imports nothing but numpy, numba, math and other kernel files.
+A kernel file: it imports nothing but numpy, numba, math, records and other kernel files.
 """
 
 import numpy as np
-from numba import njit
 
+from oncogym.envs.compiled import compiled
 from oncogym.envs.emt6ro_fractionation.frame_kernels import (
-    ACID,
-    ACID_DEATH,
-    ACID_STOP,
-    AGE_DEATHS,
     BLOCK,
-    CYCLE,
-    DAMAGE,
-    ENDS,
-    EXTERNAL,
     FLOAT0,
     FLOAT1,
     FLOAT2,
-    FRAME_ACID,
-    FRAME_END,
-    FRAME_EVENT,
-    FRAME_GLUCOSE,
-    FRAME_INNER,
-    FRAME_MODE,
-    FRAME_OXYGEN,
-    FRAME_PHASE,
-    FRAME_REPAIR,
-    FRAME_REPAIRED,
-    FRAME_SITE,
-    FRAME_TIME,
-    FRAME_VACANT,
-    GLUCOSE,
-    MAKE,
-    OXYGEN,
-    PAD,
-    REPAIR_DEATHS,
-    USE,
     tell_neighbours,
     vacant_neighbours,
 )
+from oncogym.envs.emt6ro_fractionation.records import ACID, GLUCOSE, OXYGEN, PAD
 from oncogym.envs.emt6ro_fractionation.rules import (
     AEROBIC,
     ANAEROBIC,
-    D_TIME,
     DIES,
     G1,
-    G2_TIME,
-    M_TIME,
     VACANT,
     D,
     advance_budget,
@@ -66,82 +37,76 @@ from oncogym.envs.emt6ro_fractionation.rules import (
 STARVED, AGED, KILLED = -1, -2, -3
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def limits_of(settings):
     """What the modes need, as deviations from the bath; see :func:`.rules.metabolic_mode`."""
-    ext0, ext1 = settings[EXTERNAL + GLUCOSE], settings[EXTERNAL + OXYGEN]
-    ext2 = settings[EXTERNAL + ACID]
+    bath, glucose, oxygen = settings.external, settings.glucose_use, settings.oxygen_use
     return (
-        np.float32(settings[USE] - ext0),
-        np.float32(settings[USE + 1] - ext1),
-        np.float32(settings[USE + 2] - ext0),
-        np.float32(settings[USE + 4] - ext0),
-        np.float32(settings[USE + 5] - ext1),
-        np.float32(settings[USE + 6] - ext0),
-        np.float32(settings[ACID_STOP] - ext2),
-        np.float32(settings[ACID_DEATH] - ext2),
+        np.float32(glucose[0] - bath[GLUCOSE]),
+        np.float32(oxygen[0] - bath[OXYGEN]),
+        np.float32(glucose[1] - bath[GLUCOSE]),
+        np.float32(glucose[2] - bath[GLUCOSE]),
+        np.float32(oxygen[2] - bath[OXYGEN]),
+        np.float32(glucose[3] - bath[GLUCOSE]),
+        np.float32(settings.acid_stop - bath[ACID]),
+        np.float32(settings.acid_death - bath[ACID]),
     )
 
 
-@njit(cache=True, inline="always")
-def use_of(settings, mode):
-    """Glucose and oxygen that a site in this mode consumes in a step [fmol]."""
-    return np.float32(settings[USE + 2 * mode]), np.float32(settings[USE + 2 * mode + 1])
+@compiled(inline="always")
+def of_modes(amounts):
+    """What a site consumes or makes in a step [fmol], by its mode."""
+    return (
+        np.float32(amounts[0]),
+        np.float32(amounts[1]),
+        np.float32(amounts[2]),
+        np.float32(amounts[3]),
+    )
 
 
-@njit(cache=True, inline="always")
-def slack_of(length):
-    """Steps before the end of D at which a group that has not divided dies.
+@compiled(inline="always")
+def pace_of(length, all_marked):
+    """How a step of ``length`` model steps passes, see :func:`.rules.pass_time`.
 
-    It is one; long steps take the middle.
+    A group that has not divided dies one model step before the end of D; long steps take the
+    middle.
     """
-    return FLOAT1 if length == 1 else np.float32(0.5)
+    return np.float32(length), FLOAT1 if length == 1 else np.float32(0.5), all_marked
 
 
-@njit(cache=True)
-def metabolise(floats, ints, stride, size, settings, length, acid, all_marked):
+@compiled
+def metabolise(frame, stride, size, settings, length, acid, all_marked):
     """Mode, consumption and clock of every site; sites where more happens are marked.
 
     Clocks of marked sites are left to :func:`live`. ``all_marked`` marks every occupied site.
     """
-    start = PAD
-    size += 2 * stride
-    cho, ox = (
-        floats[FRAME_GLUCOSE, start : start + size],
-        floats[FRAME_OXYGEN, start : start + size],
-    )
-    gi = floats[FRAME_ACID, start : start + size]
-    time, end = floats[FRAME_TIME, start : start + size], floats[FRAME_END, start : start + size]
-    repaired = floats[FRAME_REPAIRED, start : start + size]
-    repair = floats[FRAME_REPAIR, start : start + size]
-    phase, mode = ints[FRAME_PHASE, start : start + size], ints[FRAME_MODE, start : start + size]
-    vacant, event = (
-        ints[FRAME_VACANT, start : start + size],
-        ints[FRAME_EVENT, start : start + size],
-    )
-    limits = limits_of(settings)
-    (c0, o0), (c1, o1) = use_of(settings, 0), use_of(settings, 1)
-    (c2, o2), (c3, o3) = use_of(settings, 2), use_of(settings, 3)
-    p0, p1 = np.float32(settings[MAKE]), np.float32(settings[MAKE + 1])
-    p2, p3 = np.float32(settings[MAKE + 2]), np.float32(settings[MAKE + 3])
-    run = np.float32(length)
-    slack = slack_of(length)
-    for i in range(size):
+    first, end = PAD, PAD + size + 2 * stride
+    cho, ox = frame.amounts[GLUCOSE, first:end], frame.amounts[OXYGEN, first:end]
+    gi = frame.amounts[ACID, first:end]
+    clock, ends = frame.clock[first:end], frame.end[first:end]
+    repaired, repair = frame.repaired[first:end], frame.repair[first:end]
+    phase, mode = frame.phase[first:end], frame.mode[first:end]
+    vacant, event = frame.vacant[first:end], frame.event[first:end]
+    limits, pace = limits_of(settings), pace_of(length, all_marked)
+    eaten, breathed = of_modes(settings.glucose_use), of_modes(settings.oxygen_use)
+    made = of_modes(settings.acid_made)
+    for i in range(end - first):
+        amounts = (cho[i], ox[i], gi[i])
         now, more, late, healed = pass_time(
-            phase[i], vacant[i], time[i], end[i], repaired[i], repair[i], cho[i], ox[i], gi[i],
-            limits, run, slack, all_marked)  # fmt: skip
-        cho[i] -= by_mode(now, c0, c1, c2, c3, FLOAT0)
-        ox[i] -= by_mode(now, o0, o1, o2, o3, FLOAT0)
+            phase[i], vacant[i], clock[i], ends[i], repaired[i], repair[i], amounts, limits, pace
+        )
+        cho[i] -= by_mode(now, eaten)
+        ox[i] -= by_mode(now, breathed)
         mode[i] = now
         event[i] = more
-        time[i] = late
+        clock[i] = late
         repaired[i] = healed
     if acid:
-        for i in range(size):
-            gi[i] += by_mode(mode[i], p0, p1, p2, p3, FLOAT0)
+        for i in range(end - first):
+            gi[i] += by_mode(mode[i], made)
 
 
-@njit(cache=True)
+@compiled
 def marked_sites(event, size, found):
     """Places of the marked sites, in order; returns their number."""
     count = 0
@@ -158,65 +123,63 @@ def marked_sites(event, size, found):
     return count
 
 
-@njit(cache=True)
-def live_place(floats, ints, clocks, at, dose, length, biology, seed, episode, step):
-    """Death, dose, clock and repair of the site at a place of the frame.
+@compiled
+def live_place(tumour, frame, at, dose, length, biology, chance):
+    """Death, dose, clock and repair of the site at a place of the frame (spec. 3.2).
 
     Returns the number of its attempts at division in this step, or ``STARVED``, ``AGED`` or
     ``KILLED``: then the site is left as it is until all have seen the same neighbourhood.
     """
-    phase = ints[FRAME_PHASE, at]
-    mode = ints[FRAME_MODE, at]
-    site = ints[FRAME_SITE, at]
-    row = clocks[site]
+    phase = frame.phase[at]
+    mode = frame.mode[at]
+    site = frame.site[at]
+    group = tumour.clocks[site]
     if mode == DIES:
-        aged = phase == D and floats[FRAME_TIME, at] >= row[ENDS + 4] - FLOAT2
+        aged = phase == D and frame.clock[at] >= group.ends[4] - FLOAT2
         return AGED if aged else STARVED
-    damage, repaired, repair = row[DAMAGE], floats[FRAME_REPAIRED, at], floats[FRAME_REPAIR, at]
+    damage, repaired, repair = group.damage, frame.repaired[at], frame.repair[at]
     if dose > FLOAT0:
         damage = irradiate(damage, repaired, dose, biology)
         repaired = FLOAT0
         repair = repair_time(damage, biology)
     prolific = mode in (AEROBIC, ANAEROBIC)
-    ends = row[ENDS : ENDS + 5]
     if length == 1:
         phase, clock, damage, repaired, repair, tries = advance_exact(
-            phase, floats[FRAME_TIME, at], ends, damage, repaired, repair, prolific, biology,
-            seed, episode, step, site)  # fmt: skip
+            phase, frame.clock[at], group.ends, damage, repaired, repair, prolific, biology,
+            chance, site)  # fmt: skip
     else:
         phase, clock, damage, repaired, repair, tries = advance_budget(
-            phase, floats[FRAME_TIME, at], ends, damage, repaired, repair, prolific,
-            ints[FRAME_VACANT, at] <= 1, length, biology, seed, episode, step,
-            site)  # fmt: skip
+            phase, frame.clock[at], group.ends, damage, repaired, repair, prolific,
+            frame.vacant[at] <= 1, length, biology, chance, site)  # fmt: skip
     if phase == VACANT:
         return KILLED
-    ints[FRAME_PHASE, at] = phase
-    floats[FRAME_TIME, at] = clock
-    floats[FRAME_END, at] = ends[phase - 1]
-    row[DAMAGE] = damage
-    floats[FRAME_REPAIRED, at] = repaired
-    floats[FRAME_REPAIR, at] = repair
+    frame.phase[at] = phase
+    frame.clock[at] = clock
+    frame.end[at] = group.ends[phase - 1]
+    group.damage = damage
+    frame.repaired[at] = repaired
+    frame.repair[at] = repair
     return tries
 
 
-@njit(cache=True)
-def live(floats, ints, clocks, found, count, waiting, attempts, dose, length, biology, counters,
-          seed, episode, step):  # fmt: skip
-    """:func:`live_place` for the ``count`` sites in ``found``.
+@compiled
+def live(tumour, frame, work, count, dose, length, biology, counters, chance):
+    """:func:`live_place` for the ``count`` sites in ``work.found``.
 
-    Returns the number of dead sites, listed in ``found``, and of those that try to divide, listed
-    in ``waiting`` with ``attempts``.
+    Returns the number of dead sites, listed there then, and of those that try to divide, listed in
+    ``work.waiting`` with their attempts.
     """
+    found, waiting, attempts = work.found, work.waiting, work.attempts
     dead = 0
     dividing = 0
     for number in range(count):
         at = found[number]
-        tries = live_place(floats, ints, clocks, at, dose, length, biology, seed, episode, step)
+        tries = live_place(tumour, frame, at, dose, length, biology, chance)
         if tries < 0:
             if tries == AGED:
-                counters[AGE_DEATHS] += 1
+                counters.age_deaths += 1
             elif tries == KILLED:
-                counters[REPAIR_DEATHS] += 1
+                counters.repair_deaths += 1
             found[dead] = at
             dead += 1
         elif tries > 0:
@@ -226,82 +189,105 @@ def live(floats, ints, clocks, found, count, waiting, attempts, dose, length, bi
     return dead, dividing
 
 
-@njit(cache=True)
-def bury(floats, ints, clocks, found, dead, stride):
-    """Empty the sites of the dead."""
+@compiled
+def bury(tumour, frame, work, dead, stride):
+    """Empty the sites of the ``dead`` that ``work.found`` lists."""
     for number in range(dead):
-        at = found[number]
-        ints[FRAME_PHASE, at] = VACANT
-        ints[FRAME_MODE, at] = 0
-        ints[FRAME_VACANT, at] = 0
-        floats[FRAME_TIME, at] = FLOAT0
-        floats[FRAME_END, at] = FLOAT0
-        floats[FRAME_REPAIRED, at] = FLOAT0
-        floats[FRAME_REPAIR, at] = FLOAT0
-        clocks[ints[FRAME_SITE, at], :] = FLOAT0
+        at = work.found[number]
+        frame.phase[at] = VACANT
+        frame.mode[at] = 0
+        frame.vacant[at] = 0
+        frame.clock[at] = FLOAT0
+        frame.end[at] = FLOAT0
+        frame.repaired[at] = FLOAT0
+        frame.repair[at] = FLOAT0
+        clear_group(tumour.clocks[frame.site[at]])
     for number in range(dead):
-        tell_neighbours(ints, found[number], stride, 1)
+        tell_neighbours(frame, work.found[number], stride, 1)
 
 
-@njit(cache=True)
-def _begin_cycle(floats, ints, at, clock, end, repair):
+@compiled
+def clear_group(group):
+    """No cells are left on a site."""
+    for phase in range(5):
+        group.ends[phase] = FLOAT0
+    group.clock = FLOAT0
+    group.damage = FLOAT0
+    group.repaired = FLOAT0
+    group.repair = FLOAT0
+
+
+@compiled
+def _begin_cycle(frame, at, clock, end, repair):
     """Put a group at the start of G1; it keeps its damage."""
-    ints[FRAME_PHASE, at] = G1
-    floats[FRAME_TIME, at] = clock
-    floats[FRAME_END, at] = end
-    floats[FRAME_REPAIRED, at] = FLOAT0
-    floats[FRAME_REPAIR, at] = repair
+    frame.phase[at] = G1
+    frame.clock[at] = clock
+    frame.end[at] = end
+    frame.repaired[at] = FLOAT0
+    frame.repair[at] = repair
 
 
-@njit(cache=True)
-def draw_cycle(row, settings, seed, episode, step, site):
-    """Ends of the phases of a new group."""
-    first, second = new_cycle(settings[CYCLE : CYCLE + 7], seed, episode, step, site)
-    row[ENDS] = first
-    row[ENDS + 1] = second
-    row[ENDS + 2] = second + np.float32(settings[CYCLE + G2_TIME])
-    row[ENDS + 3] = row[ENDS + 2] + np.float32(settings[CYCLE + M_TIME])
-    row[ENDS + 4] = row[ENDS + 3] + np.float32(settings[CYCLE + D_TIME])
+@compiled
+def draw_cycle(group, settings, chance, site):
+    """Ends of the phases of a new group (spec. 2)."""
+    first, second = new_cycle(settings, chance, site)
+    ends = group.ends
+    ends[0] = first
+    ends[1] = second
+    ends[2] = second + np.float32(settings.g2)
+    ends[3] = ends[2] + np.float32(settings.m)
+    ends[4] = ends[3] + np.float32(settings.d)
 
 
-@njit(cache=True)
-def divide(floats, ints, clocks, waiting, attempts, order, count, stride, settings, seed, episode,
-            step):  # fmt: skip
-    """Let the waiting sites divide, in random order, each seeing the births before it.
+@compiled
+def _take_turn(work, turn, count):
+    """Put the one of the ``count`` waiting sites whose draw is the next in order at ``turn``."""
+    order, waiting, attempts = work.order, work.waiting, work.attempts
+    pick = turn
+    for number in range(turn + 1, count):
+        if order[number] < order[pick]:
+            pick = number
+    order[turn], order[pick] = order[pick], order[turn]
+    waiting[turn], waiting[pick] = waiting[pick], waiting[turn]
+    attempts[turn], attempts[pick] = attempts[pick], attempts[turn]
 
-    ``order`` is memory for ``count`` numbers. Returns (births, whether one lies on the rim of the
-    frame).
+
+@compiled
+def _bear(tumour, frame, at, there, ahead, stride, settings, chance):
+    """Divide the group ``at`` a place; a new one begins ``there`` with its damage (spec. 3.3)."""
+    new = frame.site[there]
+    own, group = tumour.clocks[frame.site[at]], tumour.clocks[new]
+    draw_cycle(group, settings, chance, new)
+    group.damage = own.damage
+    _begin_cycle(frame, at, ahead, own.ends[0], frame.repair[at])
+    _begin_cycle(frame, there, ahead, group.ends[0], frame.repair[at])
+    frame.mode[there] = AEROBIC
+    frame.vacant[there] = vacant_neighbours(frame, there, stride)
+    tell_neighbours(frame, there, stride, -1)
+
+
+@compiled
+def divide(tumour, frame, work, count, stride, settings, chance):
+    """Let the ``count`` waiting sites divide, in random order, each seeing the births before it.
+
+    Returns (births, whether one lies on the rim of the frame).
     """
     for number in range(count):
-        order[number] = division_draw(seed, episode, step, ints[FRAME_SITE, waiting[number]], 0)
+        work.order[number] = division_draw(chance, frame.site[work.waiting[number]], 0)
     births = 0
     rim = False
     for turn in range(count):
-        pick = turn
-        for number in range(turn + 1, count):
-            if order[number] < order[pick]:
-                pick = number
-        order[turn], order[pick] = order[pick], order[turn]
-        waiting[turn], waiting[pick] = waiting[pick], waiting[turn]
-        attempts[turn], attempts[pick] = attempts[pick], attempts[turn]
-        at = waiting[turn]
-        site = ints[FRAME_SITE, at]
-        for attempt in range(attempts[turn]):
-            up, across = direction(division_draw(seed, episode, step, site, attempt + 1))
+        _take_turn(work, turn, count)
+        at, tries = work.waiting[turn], work.attempts[turn]
+        site = frame.site[at]
+        for attempt in range(tries):
+            up, across = direction(division_draw(chance, site, attempt + 1))
             there = at + up * stride + across
-            new = ints[FRAME_SITE, there]
-            if new < 0 or ints[FRAME_PHASE, there] != VACANT:
+            if frame.site[there] < 0 or frame.phase[there] != VACANT:
                 continue
-            ahead = np.float32(attempts[turn] - 1 - attempt)
-            row = clocks[new]
-            draw_cycle(row, settings, seed, episode, step, new)
-            row[DAMAGE] = clocks[site, DAMAGE]
-            _begin_cycle(floats, ints, at, ahead, clocks[site, ENDS], floats[FRAME_REPAIR, at])
-            _begin_cycle(floats, ints, there, ahead, row[ENDS], floats[FRAME_REPAIR, at])
-            ints[FRAME_MODE, there] = AEROBIC
-            ints[FRAME_VACANT, there] = vacant_neighbours(ints, there, stride)
-            tell_neighbours(ints, there, stride, -1)
-            rim = rim or floats[FRAME_INNER, there] == FLOAT0
+            ahead = np.float32(tries - 1 - attempt)
+            _bear(tumour, frame, at, there, ahead, stride, settings, chance)
+            rim = rim or frame.inner[there] == FLOAT0
             births += 1
             break
     return births, rim

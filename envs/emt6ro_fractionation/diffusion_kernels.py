@@ -1,24 +1,14 @@
 """Diffusion of the substrates within the frame of a tumour.
 
-A kernel file: it imports nothing but numpy, numba, math and other kernel files.
+A kernel file: it imports nothing but numpy, numba, math, records and other kernel files.
 """
 
 import math
 
 import numpy as np
-from numba import njit
 
-from oncogym.envs.emt6ro_fractionation.frame_kernels import (
-    FRAME_BEFORE,
-    FRAME_GLUCOSE,
-    FRAME_INNER,
-    FRAME_MASK,
-    FRAME_SPARE,
-    FRAME_SUMS,
-    KAPPA,
-    PAD,
-    SUBSTEPS,
-)
+from oncogym.envs.compiled import compiled
+from oncogym.envs.emt6ro_fractionation.records import PAD
 
 ROOT = math.sqrt(2.0)
 # kappa of a coefficient D [sites^2/s] and a sub-step tau [s]: D tau 2 sqrt2 / (4 + 2 sqrt2)
@@ -26,13 +16,13 @@ KAPPA_FACTOR = 2.0 * ROOT / (4.0 + 2.0 * ROOT)
 _SIDE = np.float32(1.0 / ROOT)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def row_sum(left, middle, right):
     """A site and its neighbours in a row, weighted: the first half of a sub-step."""
     return middle + _SIDE * (left + right)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def weights(kappa):
     """Weights of a sub-step: of the site, of the sums above and below, of its own sum."""
     return (
@@ -42,22 +32,22 @@ def weights(kappa):
     )
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def spread(own, upper, centre, lower, rest, across, along):
-    """A site after a sub-step, from its amount and the sums of the rows above, its own and below.
+    """A site after a sub-step, of its amount and the sums of the rows above, its own and below.
 
     kappa/s [s (upper + lower) + centre - own] + (1 - kappa (4 + 2 sqrt2)) own with s = 1/sqrt2.
     """
     return rest * own + (across * (upper + lower) + along * centre)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def pressed(fresh, before, share):
     """What is added to an amount: ``share`` of its change since the step before."""
     return share * (fresh - before)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _sub_step(source, target, sums, mask, stride, size, kappa):
     """One diffusion sub-step over the flat frame, by sums along rows, then across them."""
     first = PAD
@@ -80,11 +70,11 @@ def _sub_step(source, target, sums, mask, stride, size, kappa):
         out[i] = keep[i] * spread(own[i], upper[i], centre[i], lower[i], rest, across, along)
 
 
-@njit(cache=True)
-def _diffuse(floats, field, stride, size, kappa, count):
+@compiled
+def _diffuse(frame, field, stride, size, kappa, count):
     """All sub-steps of one substrate; the last one also updates the bath within the region."""
-    here, spare = floats[FRAME_GLUCOSE + field], floats[FRAME_SPARE]
-    sums, mask, inner = floats[FRAME_SUMS], floats[FRAME_MASK], floats[FRAME_INNER]
+    here, spare = frame.amounts[field], frame.spare
+    sums, mask, inner = frame.sums, frame.mask, frame.inner
     start = PAD + stride
     own = here[start : start + size]
     keep = mask[start : start + size]
@@ -97,27 +87,27 @@ def _diffuse(floats, field, stride, size, kappa, count):
     _sub_step(spare, here, sums, inner, stride, size, kappa)
 
 
-@njit(cache=True)
-def diffuse_frame(floats, stride, size, settings, acid):
-    """One step of diffusion of glucose, oxygen and, if asked for, acid."""
+@compiled
+def diffuse_frame(frame, stride, size, settings, acid):
+    """One step of diffusion of glucose, oxygen and, if asked for, acid (spec. 3.1)."""
     for field in range(3 if acid else 2):
-        _diffuse(floats, field, stride, size, settings[KAPPA + field],
-                 int(settings[SUBSTEPS + field]))  # fmt: skip
+        count = int(settings.substeps[field])
+        _diffuse(frame, field, stride, size, settings.kappa[field], count)
 
 
-@njit(cache=True)
-def press_on(floats, stride, size, share, first):
+@compiled
+def press_on(frame, stride, size, share, first):
     """Add to each field outside the bath ``share`` of its change since the step before.
 
     Fields that take only every m-th step lag behind the cells; this makes up for most of it, and
     leaves steady fields as they are. ``first`` says that there is no step before.
     """
     start = PAD + stride
-    keep = floats[FRAME_MASK, start : start + size]
+    keep = frame.mask[start : start + size]
     ahead = np.float32(share)
     for field in range(2):
-        now = floats[FRAME_GLUCOSE + field, start : start + size]
-        before = floats[FRAME_BEFORE + field, start : start + size]
+        now = frame.amounts[field, start : start + size]
+        before = frame.before[field, start : start + size]
         if first:
             before[:] = now
         for i in range(size):
@@ -126,7 +116,7 @@ def press_on(floats, stride, size, share, first):
             before[i] = fresh
 
 
-@njit(cache=True)
+@compiled
 def largest(row, size):
     """Largest of the first ``size`` values."""
     top = row[0]

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from oncogym.envs.emt6ro_fractionation import batch_kernels, frame_kernels
+from oncogym.envs.emt6ro_fractionation import batch_kernels, kernels
+from oncogym.envs.emt6ro_fractionation.records import COUNTERS, SAMPLE
 from oncogym.envs.emt6ro_fractionation.tumour import State
+from oncogym.envs.records import make_rows, records_of
 from oncogym.envs.threads import choose
 
 # Jobs between two updates of a progress bar on the processor.
@@ -26,8 +28,7 @@ class Jobs:
     Attributes:
         tumour, protocol: Which tumour and protocol each has ``(jobs,)``.
         state: The tumours.
-        biology: Row ``(4,)`` that all of them have, see :mod:`.rules`.
-        settings: Row that the kernels read, see ``frame_kernels.py``.
+        biology, settings: Rows of records that all of them have, see ``records.py``.
         doses: ``(protocols, slots)`` Gy.
         seed: Key of all of them.
         episodes: ``(jobs,)`` uint64, the second half of each one's key.
@@ -48,8 +49,8 @@ class Jobs:
 
     def run(
         self, device: str, parallel: bool, progress: Callable[[int], object] | None
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Records ``(jobs, times, RECORDED)`` and counters ``(jobs, COUNTERS)``.
+    ) -> tuple[NDArray[np.void], NDArray[np.int64]]:
+        """Samples ``(jobs, times)``, and counters as rows of records.
 
         Args:
             device: ``"cpu"`` or ``"cuda"``.
@@ -57,20 +58,20 @@ class Jobs:
             progress: Told after each part how many jobs it had.
         """
         jobs = len(self.tumour)
-        records = batch_kernels.empty_records(jobs, len(self.times))
-        counters = np.zeros((jobs, frame_kernels.COUNTERS), np.int64)
+        samples = np.zeros((jobs, len(self.times)), SAMPLE)
+        counters = make_rows(jobs, COUNTERS)
         if device == "cuda":
-            parts = self._on_gpu(records, counters)
+            parts = self._on_gpu(samples, counters)
         else:
-            parts = self._here(records, counters, parallel, _PART if progress else jobs)
+            parts = self._here(samples, counters, parallel, _PART if progress else jobs)
         for size in parts:
             if progress:
                 progress(size)
-        return records, counters
+        return samples, counters
 
     def _here(
         self,
-        records: NDArray[np.float32],
+        samples: NDArray[np.void],
         counters: NDArray[np.int64],
         parallel: bool,
         part: int,
@@ -79,15 +80,24 @@ class Jobs:
         for piece in _pieces(len(self.tumour), part):
             size = piece.stop - piece.start
             choose(*twins, parallel and size > 1)(
-                self.tumour[piece], self.protocol[piece], *self.state,
-                np.repeat(self.biology[None], size, axis=0), self.settings, self.doses,
-                np.uint64(self.seed), self.episodes[piece], self.until, self.times, records[piece],
+                np.arange(size),
+                self.tumour[piece],
+                self.protocol[piece],
+                self.state.rows,
+                np.repeat(self.biology[None], size, axis=0),
+                self.settings,
+                self.doses,
+                np.full(size, self.seed, np.uint64),
+                self.episodes[piece],
+                np.full(size, self.until),
+                self.times,
+                samples[piece],
                 counters[piece],
-            )  # fmt: skip
+            )
             yield size
 
-    def _on_gpu(self, records: NDArray[np.float32], counters: NDArray[np.int64]) -> Iterator[int]:
-        from oncogym.envs.emt6ro_fractionation.cuda_memory import CudaTumours
+    def _on_gpu(self, samples: NDArray[np.void], counters: NDArray[np.int64]) -> Iterator[int]:
+        from oncogym.envs.emt6ro_fractionation.cuda.cuda_memory import CudaTumours
 
         memory: CudaTumours | None = None
         for piece in _pieces(len(self.tumour), _ON_GPU):
@@ -95,7 +105,7 @@ class Jobs:
             if memory is None or memory.lanes != size:
                 memory = None  # gives the old memory back first
                 memory = CudaTumours(size, self.settings)
-            memory.put(np.arange(size), self.state, self.tumour[piece])
+            memory.put(np.arange(size), self.state.rows, self.tumour[piece])
             counted = counters[piece]
             fixed = (
                 np.repeat(self.biology[None], size, axis=0),
@@ -105,7 +115,7 @@ class Jobs:
             )
             for number, step in enumerate(self.times.tolist()):
                 memory.advance(np.full(size, step), counted, *fixed)
-                records[piece, number] = memory.record()
+                samples[piece, number] = memory.record()
             memory.advance(np.full(size, self.until), counted, *fixed)
             yield size
 
@@ -113,3 +123,34 @@ class Jobs:
 def _pieces(jobs: int, most: int) -> Iterator[slice]:
     for first in range(0, jobs, most):
         yield slice(first, min(first + most, jobs))
+
+
+def live_until(
+    until: int,
+    state: State,
+    counters: NDArray[np.int64],
+    biology: NDArray[np.float64],
+    settings: NDArray[np.float64],
+    doses: NDArray[np.float64],
+    seed: int = 0,
+) -> NDArray[np.void]:
+    """Let tumours live on from where they are, on one thread.
+
+    Args:
+        until: Step at which they stop.
+        state: The tumours, changed in place.
+        counters: Rows of their records, changed in place; zeros at the start of a simulation.
+        biology, settings: Rows of the records that all of them have.
+        doses: Gy by slot ``(slots,)``, of all of them.
+        seed: Key of all; their numbers are the second half.
+
+    Returns:
+        The counters by name.
+    """
+    count = len(state)
+    kernels.advance_lanes(
+        np.arange(count), state.rows, counters, np.tile(biology, (count, 1)), settings,
+        np.tile(doses, (count, 1)), np.full(count, until), np.zeros((count, 1)),
+        np.full(count, seed, np.uint64), np.arange(count, dtype=np.uint64),
+    )  # fmt: skip
+    return records_of(counters, COUNTERS)

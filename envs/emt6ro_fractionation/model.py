@@ -16,7 +16,6 @@ from tqdm import tqdm
 from oncogym.core.checks import check_choice, whole_number
 from oncogym.core.errors import nearest
 from oncogym.envs.device import choose_device
-from oncogym.envs.emt6ro_fractionation import frame_kernels
 from oncogym.envs.emt6ro_fractionation.jobs import Jobs
 from oncogym.envs.emt6ro_fractionation.parameters import (
     RECOVERY,
@@ -28,6 +27,7 @@ from oncogym.envs.emt6ro_fractionation.parameters import (
     parameters_of,
 )
 from oncogym.envs.emt6ro_fractionation.protocol import SLOT_HOURS, Protocol
+from oncogym.envs.emt6ro_fractionation.records import BIOLOGY, COUNTERS, SAMPLED
 from oncogym.envs.emt6ro_fractionation.rules import STEPS_PER_HOUR, STEPS_PER_SLOT
 from oncogym.envs.emt6ro_fractionation.tumour import State, Tumour, stack
 from oncogym.envs.emt6ro_fractionation.tumour_library import initial_states, library
@@ -37,15 +37,13 @@ from oncogym.envs.emt6ro_fractionation.validity import (
     largest_acute_dose,
 )
 from oncogym.envs.patient import PatientRecord
+from oncogym.envs.records import make_rows, records_of
 from oncogym.envs.validity import ModelRangeWarning
 
 #: Largest number of sites that the source counts with; its fitness is this minus the sites.
 FITNESS_OFFSET = 1500
 #: Columns of a time course.
-RECORD = (
-    "sites", "g1", "s", "g2", "m", "d", "aerobic", "anaerobic", "aerobic_quiescent",
-    "anaerobic_quiescent", "damaged", "glucose", "oxygen", "acid",
-)  # fmt: skip
+RECORD = SAMPLED
 _LONGEST_HOURS = 24.0 * 365.0
 
 
@@ -108,10 +106,11 @@ class EMT6RoPatient(PatientRecord):
 
 
 def biology_rows(patients: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What the kernels read of patient rows ``(k, 6)``: ``(k, 4)``."""
-    rows = patients[:, :4].copy()
-    rows[:, 1] *= STEPS_PER_HOUR
-    rows[:, 3] *= STEPS_PER_HOUR
+    """What the kernels read of patient rows ``(k, 6)``: rows of records."""
+    rows = make_rows(len(patients), BIOLOGY)
+    own = records_of(rows, BIOLOGY)
+    own["survival"], own["delay_growth"] = patients[:, 0], patients[:, 2]
+    own["delay"], own["recovery"] = patients[:, [1, 3]].T * STEPS_PER_HOUR
     return rows
 
 
@@ -227,7 +226,7 @@ def simulate(
     settings = parameters_of(parameters).settings(chosen, acid == "always")  # type: ignore[arg-type]
     state = _initial(tumours, patient)
     doses = np.stack([protocol.slots(slots) for protocol in several])
-    count = len(state.phase)
+    count = len(state)
     shape = (len(several), count, int(runs))
     p, t, _ = (index.ravel() for index in np.indices(shape))
     episodes = _episodes(doses, count, int(runs), paired)
@@ -243,22 +242,23 @@ def simulate(
         file=sys.stderr,
         disable=None if progress else True,
     ) as bar:
-        records, counters = jobs.run(where, parallel, bar.update if progress else None)
-    counted = counters.reshape(*shape, frame_kernels.COUNTERS)
+        samples, counters = jobs.run(where, parallel, bar.update if progress else None)
+    counted = records_of(counters, COUNTERS).reshape(shape)
     out_of_range = _beyond_repair(several, doses, patient or EMT6RoPatient(), hours)[:, None, None]
-    out_of_range = out_of_range | _beyond_edge(counted[..., frame_kernels.AT_EDGE] > 0)
+    out_of_range = out_of_range | _beyond_edge(counted["at_edge"] > 0)
+    columns = samples.view(np.float32).reshape(*shape, len(times), len(RECORD))
     return EMT6RoResult(
-        several,
-        counted[..., frame_kernels.SITES_NOW],
-        counted[..., frame_kernels.BURDEN] / (slots * STEPS_PER_SLOT),
-        counted[..., frame_kernels.BIRTHS],
-        counted[..., frame_kernels.DEATHS],
-        counted[..., frame_kernels.REPAIR_DEATHS],
-        counted[..., frame_kernels.AGE_DEATHS],
-        np.asarray(times * SLOT_HOURS, np.float64),
-        records.reshape(*shape, *records.shape[1:]),
-        (fidelity, chosen.compression),
-        out_of_range,
+        protocols=several,
+        sites=counted["sites"].copy(),
+        burden=counted["burden"] / (slots * STEPS_PER_SLOT),
+        births=counted["births"].copy(),
+        deaths=counted["deaths"].copy(),
+        repair_deaths=counted["repair_deaths"].copy(),
+        age_deaths=counted["age_deaths"].copy(),
+        hours=np.asarray(times * SLOT_HOURS, np.float64),
+        courses=columns,
+        fidelity=(fidelity, chosen.compression),
+        out_of_range=out_of_range,
     )
 
 

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from oncogym.core.checks import check_choice, whole_number
 from oncogym.core.errors import nearest
-from oncogym.envs.emt6ro_fractionation import frame_kernels
 from oncogym.envs.emt6ro_fractionation.diffusion_kernels import KAPPA_FACTOR
+from oncogym.envs.emt6ro_fractionation.records import SETTINGS
 from oncogym.envs.emt6ro_fractionation.rules import STEPS_PER_HOUR
+from oncogym.envs.records import make_rows, records_of
 
 # The source's law of the repair duration, a exp(b damage), of survival, and of the recovery from a
 # dose during the repair of the one before.
@@ -133,10 +134,28 @@ class Parameters:
         Raises:
             ValueError: A sub-step is unstable or a number of sub-steps is odd.
         """
-        row = np.zeros(frame_kernels.SETTINGS)
-        row[frame_kernels.EXTERNAL : frame_kernels.EXTERNAL + 3] = self.bath
+        (row,) = make_rows(1, SETTINGS)
+        own = records_of(row, SETTINGS)
+        own["external"] = self.bath
+        own["kappa"] = self._kappa(fidelity)
+        own["substeps"] = fidelity.substeps
+        own["glucose_use"], own["oxygen_use"] = self.glucose_use, self.oxygen_use
+        own["acid_made"] = self.acid_made
+        own["acid_stop"], own["acid_death"] = self.acid_stop, self.acid_death
+        for name in ("g1", "g1_sd", "s", "s_sd", "g2", "m", "d"):
+            own[name] = getattr(self, name) * STEPS_PER_HOUR
+        own["length"] = fidelity.compression
+        own["momentum"] = 0.0 if fidelity.compression == 1 else fidelity.momentum
+        # Odd numbers: the modes of a starving site alternate from step to step, and both count.
+        sampled = 9 if fidelity.compression == 1 else 3
+        own["acid_every"] = 1 if follow_acid else sampled
+        return row
+
+    def _kappa(self, fidelity: Fidelity) -> list[float]:
+        """Weight of a sub-step of each substrate."""
+        found = []
         spread = (self.diffusion_glucose, self.diffusion_oxygen, self.diffusion_acid)
-        for field, (coefficient, count) in enumerate(zip(spread, fidelity.substeps, strict=True)):
+        for coefficient, count in zip(spread, fidelity.substeps, strict=True):
             if count < 2 or count % 2:
                 raise ValueError(f"substeps is {fidelity.substeps}; allowed: even, at least 2")
             kappa = coefficient * SUBSTEP_SECONDS * KAPPA_FACTOR * SUBSTEPS / count
@@ -145,21 +164,8 @@ class Parameters:
                     f"{count} sub-steps with a diffusion coefficient of {coefficient:g} sites^2/s "
                     f"are unstable: kappa is {kappa:.4g}; allowed: below {_LARGEST_KAPPA:.4g}"
                 )
-            row[frame_kernels.KAPPA + field] = kappa
-            row[frame_kernels.SUBSTEPS + field] = count
-        row[frame_kernels.USE : frame_kernels.USE + 8 : 2] = self.glucose_use
-        row[frame_kernels.USE + 1 : frame_kernels.USE + 8 : 2] = self.oxygen_use
-        row[frame_kernels.MAKE : frame_kernels.MAKE + 4] = self.acid_made
-        row[frame_kernels.ACID_STOP] = self.acid_stop
-        row[frame_kernels.ACID_DEATH] = self.acid_death
-        cycle = (self.g1, self.g1_sd, self.s, self.s_sd, self.g2, self.m, self.d)
-        row[frame_kernels.CYCLE : frame_kernels.CYCLE + 7] = np.multiply(cycle, STEPS_PER_HOUR)
-        row[frame_kernels.LENGTH] = fidelity.compression
-        row[frame_kernels.MOMENTUM] = 0.0 if fidelity.compression == 1 else fidelity.momentum
-        # Odd numbers: the modes of a starving site alternate from step to step, and both count.
-        sampled = 9 if fidelity.compression == 1 else 3
-        row[frame_kernels.ACID_EVERY] = 1 if follow_acid else sampled
-        return row
+            found.append(kappa)
+        return found
 
 
 def parameters_of(values: Parameters | dict[str, float] | None) -> Parameters:

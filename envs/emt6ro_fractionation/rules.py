@@ -5,14 +5,14 @@ so that clocks are whole numbers that float32 holds exactly; amounts are fmol a 
 
 Nothing here knows of arrays, lanes or threads. Numba compiles these functions into the CPU kernels
 beside this file, and its CUDA target compiles the same ones for a GPU. A kernel file: it imports
-nothing but numpy, numba, math and other kernel files.
+nothing but numpy, numba, math, records and other kernel files.
 """
 
 import math
 
 import numpy as np
-from numba import njit
 
+from oncogym.envs.compiled import compiled
 from oncogym.envs.streams import normal_pair, uniform_pair
 
 # What a site holds: nothing, or cells in one of the phases.
@@ -23,14 +23,6 @@ AEROBIC, ANAEROBIC, AEROBIC_QUIESCENT, ANAEROBIC_QUIESCENT, DIES = range(5)
 STEPS_PER_HOUR = 600
 STEPS_PER_SLOT = 300  # doses lie on a grid of half an hour
 CYCLE_SLOTS = 40  # the mean cycle of 20.1 h in slots
-
-# Biology of a lane: what patients differ in.
-SURVIVAL, DELAY, DELAY_GROWTH, RECOVERY = range(4)
-BIOLOGY = 4
-
-# Means and standard deviations of G1 and S, then G2, M and D [steps].
-G1_MEAN, G1_SD, S_MEAN, S_SD, G2_TIME, M_TIME, D_TIME = range(7)
-CYCLE = 7
 
 # Random draws: what they decide.
 _REPAIR, _DIVIDE, _CYCLE = range(3)
@@ -48,14 +40,16 @@ _HALF = np.float32(0.5)
 _TWO = np.float32(2.0)
 
 
-@njit(cache=True, inline="always")
-def metabolic_mode(phase, held, cho, ox, gi, limits):
-    """Mode of an occupied site, ``DIES`` if none is possible.
+@compiled(inline="always")
+def metabolic_mode(phase, held, amounts, limits):
+    """Mode of an occupied site, ``DIES`` if none is possible (spec. 3.2a).
 
-    ``held`` says that crowding stops it before S. ``limits`` are the amounts that the modes need:
-    glucose and oxygen of mode 0, glucose of 1, glucose and oxygen of 2, glucose of 3, then the acid
-    at which proliferation and life end. Amounts and limits may be taken from any common origin.
+    ``held`` says that crowding stops it before S. ``amounts`` are its glucose, oxygen and acid.
+    ``limits`` are those that the modes need: glucose and oxygen of mode 0, glucose of 1, glucose
+    and oxygen of 2, glucose of 3, then the acid at which proliferation and life end. Amounts and
+    limits may be taken from any common origin.
     """
+    cho, ox, gi = amounts
     cho0, ox0, cho1, cho2, ox2, cho3, acid_stop, acid_death = limits
     calm = gi < acid_stop
     alive = gi < acid_death
@@ -68,35 +62,35 @@ def metabolic_mode(phase, held, cho, ox, gi, limits):
     return np.int32(AEROBIC) if go & (cho >= cho0) & (ox >= ox0) else mode
 
 
-@njit(cache=True, inline="always")
-def by_mode(mode, first, second, third, fourth, none):
-    """The value of a mode among those of the four, in the order of the modes; else ``none``."""
-    value = first if mode == AEROBIC else none
-    value = second if mode == ANAEROBIC else value
-    value = third if mode == AEROBIC_QUIESCENT else value
-    return fourth if mode == ANAEROBIC_QUIESCENT else value
+@compiled(inline="always")
+def by_mode(mode, values):
+    """The value of a mode among those of the four, in the order of the modes; else 0."""
+    value = values[0] if mode == AEROBIC else _ZERO
+    value = values[1] if mode == ANAEROBIC else value
+    value = values[2] if mode == AEROBIC_QUIESCENT else value
+    return values[3] if mode == ANAEROBIC_QUIESCENT else value
 
 
-@njit(cache=True, inline="always")
-def pass_time(phase, vacant, clock, end, repaired, repair, cho, ox, gi, limits, run, slack,
-              marked):  # fmt: skip
-    """What nearly all sites do in a step of ``run`` model steps: mode, clock, time in repair.
+@compiled(inline="always")
+def pass_time(phase, vacant, clock, end, repaired, repair, amounts, limits, pace):
+    """What nearly all sites do in a step: mode, clock, time in repair (spec. 3.2).
 
     Args:
         phase, vacant: The site's phase and its vacant neighbours.
         clock, end, repaired, repair: Its clock, the end of its phase, time in repair and duration
             of the repair [steps].
-        cho, ox, gi, limits: Its substrates and what modes need, see :func:`metabolic_mode`.
-        run: Model steps that pass.
-        slack: Steps before the end of D at which a group that has not divided dies.
-        marked: The site is left to :func:`advance_exact` or :func:`advance_budget` in any case.
+        amounts, limits: Its substrates and what modes need, see :func:`metabolic_mode`.
+        pace: Model steps that pass; steps before the end of D at which a group that has not divided
+            dies; whether the site is left to :func:`advance_exact` or :func:`advance_budget` in any
+            case.
 
     Returns:
         (mode, 1 if the site is left to those, else 0, clock, time in repair).
     """
+    run, slack, marked = pace
     crowded = (phase == G1) & (vacant <= 1)
     held = crowded & (clock > end - _TWO)
-    mode = metabolic_mode(phase, held, cho, ox, gi, limits)
+    mode = metabolic_mode(phase, held, amounts, limits)
     mode = np.int32(DIES) if (phase == D) & (clock >= end - slack) else mode
     mode = np.int32(DIES) if phase == VACANT else mode
     busy = repaired > _ZERO
@@ -110,19 +104,19 @@ def pass_time(phase, vacant, clock, end, repaired, repair, cho, ox, gi, limits, 
     return mode, np.int32(1) if more else np.int32(0), late, healed
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def stream_of(site, what, block):
     """Random stream of a site's draw; the step is the index within it."""
     return _FIRST_STREAM + (site * 3 + what) * _BLOCKS + block
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def repair_time(damage, biology):
-    """Duration of the repair of ``damage`` [Gy], in steps: a exp(b R)."""
-    return np.float32(biology[DELAY] * math.exp(biology[DELAY_GROWTH] * damage))
+    """Duration of the repair of ``damage`` [Gy], in steps: a exp(b R) (spec. 2)."""
+    return np.float32(biology.delay * math.exp(biology.delay_growth * damage))
 
 
-@njit(cache=True)
+@compiled
 def acute_dose(doses, slot):
     """Sum of the doses [Gy] within one cell cycle up to ``slot``.
 
@@ -135,23 +129,25 @@ def acute_dose(doses, slot):
     return total
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def irradiate(damage, repaired, dose, biology):
-    """Damage [Gy] after a dose; an interrupted repair of ``repaired`` steps counts in part."""
-    return np.float32(damage / (1.0 + repaired / biology[RECOVERY]) + dose)
+    """Damage [Gy] after a dose (spec. 3.2b).
+
+    An interrupted repair of ``repaired`` steps counts in part.
+    """
+    return np.float32(damage / (1.0 + repaired / biology.recovery) + dose)
 
 
-@njit(cache=True, inline="always")
-def killed(damage, biology, seed, episode, step, site):
-    """Whether the cells die at the end of the repair of ``damage`` [Gy]."""
-    u, _ = uniform_pair(seed, episode, stream_of(site, _REPAIR, 0), step)
-    return u < -math.expm1(-biology[SURVIVAL] * damage)
+@compiled(inline="always")
+def killed(damage, biology, chance, site):
+    """Whether the cells die at the end of the repair of ``damage`` [Gy] (spec. 3.2e)."""
+    u, _ = uniform_pair(chance.seed, chance.episode, stream_of(site, _REPAIR, 0), chance.step)
+    return u < -math.expm1(-biology.survival * damage)
 
 
-@njit(cache=True)
-def advance_exact(phase, clock, ends, damage, repaired, repair, prolific, biology, seed, episode,
-                  step, site):  # fmt: skip
-    """Clock, repair and division of one step of 6 s.
+@compiled
+def advance_exact(phase, clock, ends, damage, repaired, repair, prolific, biology, chance, site):
+    """Clock, repair and division of one step of 6 s (spec. 3.2d to f).
 
     ``ends`` are the ends of the five phases [steps]. Returns (phase, clock, damage, repaired,
     repair, attempts at division); phase ``VACANT`` means death.
@@ -165,16 +161,18 @@ def advance_exact(phase, clock, ends, damage, repaired, repair, prolific, biolog
     if repaired > _ZERO or (damage > _ZERO and changed):
         repaired += _ONE
         if repaired >= repair:
-            if killed(damage, biology, seed, episode, step, site):
+            if killed(damage, biology, chance, site):
                 return VACANT, clock, damage, repaired, repair, 0
             damage = repaired = repair = _ZERO
     return phase, clock, damage, repaired, repair, 1 if phase == D else 0
 
 
-@njit(cache=True)
+@compiled
 def advance_budget(phase, clock, ends, damage, repaired, repair, prolific, crowded, length, biology,
-                   seed, episode, step, site):  # fmt: skip
-    """Clock, repair and division over ``length`` steps at once; as :func:`advance_exact`.
+                   chance, site):  # fmt: skip
+    """Clock, repair and division over ``length`` steps at once (spec. 10.2).
+
+    As :func:`advance_exact`, but for ``crowded``: whether at most one neighbour is vacant.
 
     The time is spent event by event, so that what is left after the end of a phase or of a repair
     counts for the next one.
@@ -185,7 +183,7 @@ def advance_budget(phase, clock, ends, damage, repaired, repair, prolific, crowd
             if repair - repaired > left:
                 return phase, clock, damage, repaired + left, repair, 0
             left -= max(repair - repaired, _ZERO)
-            if killed(damage, biology, seed, episode, step, site):
+            if killed(damage, biology, chance, site):
                 return VACANT, clock, damage, repaired, repair, 0
             damage = repaired = repair = _ZERO
         if not prolific:
@@ -210,16 +208,17 @@ def advance_budget(phase, clock, ends, damage, repaired, repair, prolific, crowd
             repaired = min(np.float32(1e-3), _HALF * repair)
 
 
-@njit(cache=True)
-def division_draw(seed, episode, step, site, number):
+@compiled
+def division_draw(chance, site, number):
     """Draw ``number`` of a site's division: 0 orders the sites, then one for each attempt."""
-    u, v = uniform_pair(seed, episode, stream_of(site, _DIVIDE, number // 2), step)
+    stream = stream_of(site, _DIVIDE, number // 2)
+    u, v = uniform_pair(chance.seed, chance.episode, stream, chance.step)
     return v if number % 2 else u
 
 
-@njit(cache=True)
+@compiled
 def direction(u):
-    """Neighbour ``(row, column)`` offset that a uniform draw picks, vacant or not."""
+    """Neighbour ``(row, column)`` offset that a uniform draw picks, vacant or not (spec. 3.3)."""
     if u < 4.0 * _ORTHOGONAL:
         k = int(u / _ORTHOGONAL)
         if k == 0:
@@ -231,9 +230,9 @@ def direction(u):
     return (-1 if k < 2 else 1), (-1 if k % 2 == 0 else 1)
 
 
-@njit(cache=True)
-def new_cycle(cycle, seed, episode, step, site):
-    """Ends of G1 and S [steps] of a new group, normally distributed."""
-    x, y = normal_pair(seed, episode, stream_of(site, _CYCLE, 0), step)
-    first = np.float32(cycle[G1_MEAN] + cycle[G1_SD] * x)
-    return first, np.float32(first + cycle[S_MEAN] + cycle[S_SD] * y)
+@compiled
+def new_cycle(settings, chance, site):
+    """Ends of G1 and S [steps] of a new group, normally distributed (spec. 2)."""
+    x, y = normal_pair(chance.seed, chance.episode, stream_of(site, _CYCLE, 0), chance.step)
+    first = np.float32(settings.g1 + settings.g1_sd * x)
+    return first, np.float32(first + settings.s + settings.s_sd * y)

@@ -1,297 +1,247 @@
 """Decisions, rewards and observations of many treatments of spheroids.
 
-A kernel file: it imports nothing but numpy, numba, math and other kernel files.
+A decision is begun (:func:`decide`), the tumours live until its wait is over, it is ended
+(:func:`arrive`), and after the last one they live until the end of the course.
+
+A kernel file: it imports nothing but numpy, numba, math, records and other kernel files.
 """
 
 import math
 
 import numpy as np
-from numba import njit, prange
 
-from oncogym.envs.emt6ro_fractionation.frame_kernels import (
-    AT_EDGE,
-    BURDEN,
-    DAMAGE,
-    EXTERNAL,
-    RECORD_DAMAGED,
-    RECORD_FIELDS,
-    RECORD_MODES,
-    RECORD_PHASES,
-    REPAIRED,
+from oncogym.envs.compiled import compiled
+from oncogym.envs.emt6ro_fractionation.kernels import record
+from oncogym.envs.emt6ro_fractionation.records import (
+    ACID,
+    COSTS,
+    COUNTERS,
+    DECISION,
+    IMAGE,
+    MEASURED,
+    OPTIONS,
+    OUTCOME,
+    SAMPLE,
+    SETTINGS,
     SIDE,
     SITES,
-    SITES_NOW,
-    STEP,
+    STATE,
+    SUMMARY,
+    TERMS,
 )
-from oncogym.envs.emt6ro_fractionation.kernels import advance_tumour, record
-from oncogym.envs.emt6ro_fractionation.rules import STEPS_PER_SLOT, VACANT, acute_dose
+from oncogym.envs.emt6ro_fractionation.rules import (
+    AEROBIC_QUIESCENT,
+    STEPS_PER_SLOT,
+    VACANT,
+    acute_dose,
+)
+from oncogym.envs.lane_kernels import (
+    ITEM,
+    ROW,
+    Scored,
+    Shared,
+    Shown,
+    inlined,
+    over_active,
+    over_lanes,
+)
 from oncogym.envs.streams import normal_pair, uniforms
 
-# Options of a task.
-(
-    PUBLISHED,  # a wait comes before its dose and the objective is that of the source
-    TOTAL_DOSE,  # Gy
-    MAX_DOSE,  # Gy
-    DOSE_STEP,  # Gy
-    LEAST_WAIT,  # slots
-    MAX_WAIT,  # slots
-    TREATMENT,  # slots in which doses may be given
-    HORIZON,  # slots to the end
-    MAX_DECISIONS,
-    BED_LIMIT,  # Gy
-    ALPHA_BETA,  # Gy
-    OBSERVATION,
-    SIZE_NOISE,  # standard deviation of ln(measured radius)
-    SUCCESS,  # largest sites at the end relative to the start
-) = range(14)
-OPTIONS = 14
-
-SEE_SUMMARY, SEE_IMAGE, SEE_SIZE = range(3)
-SUMMARY = 23
-MEASURED = 6
-CHANNELS = 8
 LARGEST = 1500.0  # sites; the source's number of sites that may be occupied
 NOISE_STREAM = 1 << 20  # beyond the streams of the sites
-
-# State of a lane beside its tumour.
-(
-    REMAINING,
-    BED,
-    LAST_SLOT,
-    LAST_DOSE,
-    DECISIONS,
-    INITIAL,
-    FRACTIONS,
-    FIRST_RADIUS,
-    LARGEST_ACUTE,  # Gy, see rules.largest_acute_dose
-    BEYOND,  # 1 once the doses of a cell cycle were larger
-) = range(10)
-STATE = 10
-
-# A lane's present decision: slot to advance to, dose [Gy], BED over the limit, burden at its start,
-# whether it is the last.
-TARGET, DOSE, EXCESS, BURDEN_BEFORE, OVER = range(5)
-PLAN = 5
-
-TERMS, METRICS = 5, 10
-# Sites are kept for figures every six hours.
-HISTORY_SLOTS = 12
 _EPS = 1e-9
 _MIDDLE = SIDE / 2.0
 
 
-@njit(cache=True)
+@inlined
 def late_bed(dose, alpha_beta):
     """Biologically effective dose [Gy] of one fraction in late-responding tissue (LQ model)."""
     return dose * (1.0 + dose / alpha_beta)
 
 
-@njit(cache=True)
-def dose_of(action, options):
+@inlined
+def _dose_of(action, options):
     """Dose [Gy] on the grid that an action in [0, 1] asks for."""
-    step = options[DOSE_STEP]
-    return step * math.floor(action * options[MAX_DOSE] / step + 0.5)
+    step = options.dose_step
+    return step * math.floor(action * options.max_dose / step + 0.5)
 
 
-@njit(cache=True)
-def wait_of(action, options):
+@inlined
+def _wait_of(action, options):
     """Wait in slots that an action in [0, 1] asks for."""
-    least = options[LEAST_WAIT]
-    return int(math.floor(least + action * (options[MAX_WAIT] - least) + 0.5))
+    least = options.least_wait
+    return int(math.floor(least + action * (options.max_wait - least) + 0.5))
 
 
-@njit(cache=True)
-def start_lanes(lanes, occupied, largest, counters, state, doses, history, options):
-    """Start treatments of tumours with ``occupied`` ``(k,)`` sites.
+def start(counters, state, doses, history, options):
+    """Put a lane at the start of treatment.
 
-    ``largest`` ``(k,)`` [Gy] are the largest doses that the law of repair is taken for.
+    Args:
+        counters, state, options: Records of the lane, see ``records.py``. The first are written,
+            but for the initial sites and the largest acute dose of the second.
+        doses: Gy by slot, written.
+        history: Occupied sites, see :func:`.kernels.advance`; written.
     """
-    for number in range(lanes.shape[0]):
-        lane, sites = lanes[number], occupied[number]
-        counters[lane, :] = 0
-        counters[lane, SITES_NOW] = sites
-        state[lane, :] = 0.0
-        state[lane, REMAINING] = options[TOTAL_DOSE]
-        state[lane, LAST_SLOT] = -1.0
-        state[lane, INITIAL] = sites
-        state[lane, LARGEST_ACUTE] = largest[number]
-        doses[lane, :] = 0.0
-        history[lane, :] = np.nan
-        history[lane, 0] = sites
+    counters.step = counters.acid_on = counters.burden = counters.at_edge = 0
+    counters.births = counters.deaths = counters.repair_deaths = counters.age_deaths = 0
+    counters.sites = int(state.initial)
+    state.remaining = options.total_dose
+    state.last_slot = -1.0
+    state.bed = state.last_dose = state.decisions = state.fractions = 0.0
+    state.first_radius = state.beyond = 0.0
+    for slot in range(doses.shape[0]):
+        doses[slot] = 0.0
+    for entry in range(history.shape[0]):
+        history[entry] = np.nan
+    history[0] = state.initial
 
 
-@njit(cache=True)
-def _advance_to(slot, fields, phase, mode, clocks, counters, biology, settings, doses, seed,
-                episode, history):  # fmt: skip
-    """Let a lane's tumour live until the start of ``slot``."""
-    while counters[STEP] < slot * STEPS_PER_SLOT:
-        now = counters[STEP] // STEPS_PER_SLOT
-        stop = min(slot, (now // HISTORY_SLOTS + 1) * HISTORY_SLOTS)
-        advance_tumour(fields, phase, mode, clocks, counters, biology, settings, doses,
-                       stop * STEPS_PER_SLOT, seed, episode)  # fmt: skip
-        if stop % HISTORY_SLOTS == 0:
-            history[stop // HISTORY_SLOTS] = counters[SITES_NOW]
-
-
-@njit(cache=True)
+@inlined
 def _give(state, doses, slot, dose, options):
     """Plan a dose for the start of ``slot``; returns how far it takes the BED over the limit."""
-    before = max(state[BED] - options[BED_LIMIT], 0.0)
+    before = max(state.bed - options.bed_limit, 0.0)
     doses[slot] += dose
-    state[REMAINING] -= dose
-    state[BED] += late_bed(dose, options[ALPHA_BETA])
+    state.remaining -= dose
+    state.bed += late_bed(dose, options.alpha_beta)
     if dose > 0.0:
-        if acute_dose(doses, slot) > state[LARGEST_ACUTE]:
-            state[BEYOND] = 1.0
-        state[LAST_SLOT] = slot
-        state[LAST_DOSE] = dose
-        state[FRACTIONS] += 1.0
-    return max(state[BED] - options[BED_LIMIT], 0.0) - before
+        if acute_dose(doses, slot) > state.largest_acute:
+            state.beyond = 1.0
+        state.last_slot = slot
+        state.last_dose = dose
+        state.fractions += 1.0
+    return max(state.bed - options.bed_limit, 0.0) - before
 
 
-@njit(cache=True)
-def _decide(own, counters, doses, action, options, plan):
-    """Begin a decision: give its dose where that comes first; plan how far the lane advances."""
-    treatment, horizon = int(options[TREATMENT]), int(options[HORIZON])
-    dose = min(dose_of(action[0], options), own[REMAINING])
-    now = int(counters[STEP] // STEPS_PER_SLOT)
-    target = min(now + wait_of(action[1], options), treatment)
-    plan[BURDEN_BEFORE] = counters[BURDEN]
-    plan[EXCESS] = 0.0
-    plan[DOSE] = dose
-    own[DECISIONS] += 1.0
-    if options[PUBLISHED] == 0.0:
-        plan[EXCESS] = _give(own, doses, now, dose, options)
-        if _is_last(own, options):
-            target = horizon
-    plan[TARGET] = target
-
-
-@njit(cache=True)
-def _is_last(own, options):
+@inlined
+def _is_last(state, options):
     """Whether the dose is spent or the decisions are."""
-    spent = own[REMAINING] < 0.5 * options[DOSE_STEP]
-    return spent or own[DECISIONS] >= options[MAX_DECISIONS]
+    spent = state.remaining < 0.5 * options.dose_step
+    return spent or state.decisions >= options.max_decisions
 
 
-@njit(cache=True)
-def _arrive(own, counters, doses, options, plan):
-    """Go on after the wait: give its dose where that comes last; to the end if it was the last."""
-    treatment, target = int(options[TREATMENT]), int(plan[TARGET])
-    if options[PUBLISHED] > 0.0 and target < treatment:
-        plan[EXCESS] = _give(own, doses, target, plan[DOSE], options)
-    over = _is_last(own, options) or target >= treatment or counters[SITES_NOW] == 0
-    plan[OVER] = 1.0 if over else 0.0
+def decide(action, counters, state, doses, options, decision):
+    """Begin a decision: give its dose where that comes first; plan how far the lane advances.
+
+    Returns the step until which its tumour lives first.
+
+    Args:
+        action: Action of the lane in [0, 1].
+        counters, state, options, decision: Records of the lane, see ``records.py``; state and
+            decision are written.
+        doses: Gy by slot, written.
+    """
+    treatment, horizon = int(options.treatment), int(options.horizon)
+    dose = min(_dose_of(action[0], options), state.remaining)
+    now = int(counters.step // STEPS_PER_SLOT)
+    target = min(now + _wait_of(action[1], options), treatment)
+    decision.burden_before = counters.burden
+    decision.excess = 0.0
+    decision.dose = dose
+    decision.over = 0.0
+    state.decisions += 1.0
+    if options.published == 0.0:
+        decision.excess = _give(state, doses, now, dose, options)
+        if _is_last(state, options):
+            target = horizon
+    decision.target = target
+    return target * STEPS_PER_SLOT
+
+
+def arrive(counters, state, doses, options, decision):
+    """Go on after the wait: give its dose where that comes last; to the end if it was the last.
+
+    Returns the step until which the lane's tumour lives then.
+
+    Args:
+        counters, state, options, decision: Records of the lane, see ``records.py``; state and
+            decision are written.
+        doses: Gy by slot, written.
+    """
+    treatment, target = int(options.treatment), int(decision.target)
+    if options.published > 0.0 and target < treatment:
+        decision.excess = _give(state, doses, target, decision.dose, options)
+    over = _is_last(state, options) or target >= treatment or counters.sites == 0
+    decision.over = 1.0 if over else 0.0
     if over:
-        plan[TARGET] = options[HORIZON]
+        decision.target = options.horizon
+    return int(decision.target) * STEPS_PER_SLOT
 
 
-@njit(cache=True)
-def _clear(lane, terms, costs, terminated, outcome, success):
-    terms[lane, :] = 0.0
-    costs[lane, :] = 0.0
-    outcome[lane, :] = 0.0
-    terminated[lane] = False
-    success[lane] = False
+@inlined
+def _score(terms, costs, counters, decision, sites, initial, whole):
+    """Terms and costs of a decision; ``whole`` are the sites of the start in every step."""
+    over = decision.over > 0.0
+    costs.late_bed = decision.excess
+    terms.fitness = LARGEST - sites if over else 0.0
+    terms.burden = -(counters.burden - decision.burden_before) / whole
+    terms.regrowth = -sites / initial if over else 0.0
+    terms.extinction = 1.0 if over and sites == 0.0 else 0.0
+    terms.excess = -decision.excess
 
 
-@njit(cache=True)
-def _reward(lane, own, counters, options, plan, terms, costs, terminated, outcome, success):
-    """What a decision brought."""
-    over, excess = plan[OVER] > 0.0, plan[EXCESS]
-    sites = float(counters[SITES_NOW])
-    initial = max(own[INITIAL], 1.0)
-    whole = initial * int(options[HORIZON]) * STEPS_PER_SLOT
-    costs[lane, 0] = excess
-    terms[lane, 0] = LARGEST - sites if over else 0.0
-    terms[lane, 1] = -(counters[BURDEN] - plan[BURDEN_BEFORE]) / whole
-    terms[lane, 2] = -sites / initial if over else 0.0
-    terms[lane, 3] = 1.0 if over and sites == 0.0 else 0.0
-    terms[lane, 4] = -excess
-    outcome[lane, 0] = LARGEST - sites
-    outcome[lane, 1] = sites
-    outcome[lane, 2] = counters[BURDEN] / whole
-    outcome[lane, 3] = sites / initial
-    outcome[lane, 4] = 1.0 if sites == 0.0 else 0.0
-    outcome[lane, 5] = own[BED]
-    outcome[lane, 6] = options[TOTAL_DOSE] - own[REMAINING]
-    outcome[lane, 7] = own[FRACTIONS]
-    outcome[lane, 8] = 0.5 * max(own[LAST_SLOT], 0.0)
-    outcome[lane, 9] = 1.0 if own[BEYOND] > 0.0 or counters[AT_EDGE] > 0 else 0.0
-    terminated[lane] = over
-    kept = own[BED] <= options[BED_LIMIT] + _EPS
-    success[lane] = over and kept and sites <= options[SUCCESS] * initial
+@inlined
+def _report(outcome, counters, state, options, sites, initial, whole):
+    """What became of the patient so far, but for what follows from all doses at the end."""
+    outcome.fitness = LARGEST - sites
+    outcome.sites = sites
+    outcome.mean_burden = counters.burden / whole
+    outcome.regrowth = sites / initial
+    outcome.extinct = 1.0 if sites == 0.0 else 0.0
+    outcome.late_bed = state.bed
+    outcome.total_dose = options.total_dose - state.remaining
+    outcome.fractions = state.fractions
+    outcome.last_dose = 0.5 * max(state.last_slot, 0.0)
+    outcome.out_of_range = 1.0 if state.beyond > 0.0 or counters.at_edge > 0 else 0.0
+    outcome.eqd2_late = outcome.bed = outcome.lq_range = 0.0
 
 
-@njit(cache=True)
-def _advance_lane(lane, active, actions, options, settings, fields, phase, mode, clocks, counters,
-                  biology, state, doses, history, seeds, episodes, plans, rows, seen, terms, costs,
-                  terminated, outcome, success):  # fmt: skip
-    """One decision of a lane."""
-    _clear(lane, terms, costs, terminated, outcome, success)
-    if active[lane]:
-        own, counted, plan = state[lane], counters[lane], plans[lane]
-        _decide(own, counted, doses[lane], actions[lane], options, plan)
-        _advance_to(int(plan[TARGET]), fields[lane], phase[lane], mode[lane], clocks[lane],
-                    counted, biology[lane], settings, doses[lane], seeds[lane], episodes[lane],
-                    history[lane])  # fmt: skip
-        _arrive(own, counted, doses[lane], options, plan)
-        _advance_to(int(plan[TARGET]), fields[lane], phase[lane], mode[lane], clocks[lane],
-                    counted, biology[lane], settings, doses[lane], seeds[lane], episodes[lane],
-                    history[lane])  # fmt: skip
-        _reward(lane, own, counted, options, plan, terms, costs, terminated, outcome, success)
-    observe(lane, lane, options, settings, fields, phase, mode, clocks, counters, state, seeds,
-            episodes, rows, seen)  # fmt: skip
+def reward(counters, state, options, decision, terms, costs, outcome):
+    """What a decision brought; returns whether the course is over, and whether it is a success.
+
+    Args:
+        counters, state, options, decision: Records of the lane, see ``records.py``.
+        terms, costs, outcome: Records of the results; written.
+    """
+    over = decision.over > 0.0
+    sites = float(counters.sites)
+    initial = max(state.initial, 1.0)
+    whole = initial * int(options.horizon) * STEPS_PER_SLOT
+    _score(terms, costs, counters, decision, sites, initial, whole)
+    _report(outcome, counters, state, options, sites, initial, whole)
+    kept = state.bed <= options.bed_limit + _EPS
+    return over, over and kept and sites <= options.success * initial
 
 
-@njit(cache=True)
-def decide_lanes(active, actions, options, counters, state, doses, plans, until):
-    """Begin a decision in all active lanes; ``until`` ``(lanes,)`` are the steps to advance to."""
-    for lane in range(state.shape[0]):
-        until[lane] = 0
-        if active[lane]:
-            _decide(state[lane], counters[lane], doses[lane], actions[lane], options, plans[lane])
-            until[lane] = int(plans[lane, TARGET]) * STEPS_PER_SLOT
+@compiled
+def _slot_of(counters):
+    return counters.step / STEPS_PER_SLOT
 
 
-@njit(cache=True)
-def arrive_lanes(active, options, counters, state, doses, plans, until):
-    """Go on after the wait; ``until`` are the steps to advance to."""
-    for lane in range(state.shape[0]):
-        if active[lane]:
-            _arrive(state[lane], counters[lane], doses[lane], options, plans[lane])
-            until[lane] = int(plans[lane, TARGET]) * STEPS_PER_SLOT
+@compiled
+def _dose_left(state, options):
+    return min(max(state.remaining / options.total_dose, 0.0), 1.0)
 
 
-@njit(cache=True)
-def reward_lanes(active, options, counters, state, plans, terms, costs, terminated, outcome,
-                 success):  # fmt: skip
-    """What the decision brought in all lanes."""
-    for lane in range(state.shape[0]):
-        _clear(lane, terms, costs, terminated, outcome, success)
-        if active[lane]:
-            _reward(lane, state[lane], counters[lane], options, plans[lane], terms, costs,
-                    terminated, outcome, success)  # fmt: skip
+@compiled
+def _show_header(counters, state, options, seen):
+    """What every observation of numbers has: dose left, time, the last dose and time since it."""
+    slot = _slot_of(counters)
+    seen.dose_left = _dose_left(state, options)
+    seen.time = min(slot / options.horizon, 1.0)
+    since = 1.0
+    if state.last_slot >= 0.0:
+        since = min((slot - state.last_slot) / options.treatment, 1.0)
+    seen.since_dose = since
+    seen.last_dose = min(state.last_dose / options.max_dose, 1.0)
 
 
-@njit(cache=True)
-def _header(own, slot, options, out):
-    """What every observation has: dose left, time, time since the last dose, that dose."""
-    out[0] = min(max(own[REMAINING] / options[TOTAL_DOSE], 0.0), 1.0)
-    out[1] = min(slot / options[HORIZON], 1.0)
-    out[2] = (
-        min((slot - own[LAST_SLOT]) / options[TREATMENT], 1.0) if own[LAST_SLOT] >= 0.0 else 1.0
-    )
-    out[3] = min(own[LAST_DOSE] / options[MAX_DOSE], 1.0)
-
-
-@njit(cache=True)
-def _radius(phase):
+@compiled
+def _radius(tumour):
     """Root mean square distance of the occupied sites from their centre, times sqrt(2)."""
     count = 0
     row0 = column0 = square = 0.0
     for site in range(SITES):
-        if phase[site] != VACANT:
+        if tumour.phase[site] != VACANT:
             row, column = site // SIDE, site % SIDE
             count += 1
             row0 += row
@@ -303,114 +253,133 @@ def _radius(phase):
     return math.sqrt(2.0 * max(spread, 0.0))
 
 
-@njit(cache=True)
-def _observe_summary(own, slot, options, settings, fields, phase, mode, clocks, row, out):
-    _header(own, slot, options, out)
-    record(fields, phase, mode, clocks, settings, row)
-    sites = row[0]
-    share = 1.0 / max(sites, 1.0)
+@compiled
+def _damage_of(tumour):
+    """Damage of all groups [Gy], and how many of them are in repair."""
     damage = repairing = 0.0
     for site in range(SITES):
-        if phase[site] != VACANT:
-            damage += clocks[site, DAMAGE]
-            repairing += clocks[site, REPAIRED] > 0.0
-    out[4] = min(own[BED] / options[BED_LIMIT], 10.0)
-    out[5] = min(sites / LARGEST, 2.0)
-    out[6] = min(sites / max(own[INITIAL], 1.0), 10.0)
-    for k in range(5):
-        out[7 + k] = row[RECORD_PHASES + k] * share
-    for k in range(4):
-        out[12 + k] = row[RECORD_MODES + k] * share
-    out[16] = row[RECORD_DAMAGED] * share
-    out[17] = min(damage * share / options[TOTAL_DOSE], 1.0)
-    out[18] = repairing * share
-    out[19] = min(_radius(phase) / _MIDDLE, 2.0)
-    for k in range(3):
-        out[20 + k] = min(max(row[RECORD_FIELDS + k] / settings[EXTERNAL + k], 0.0), 10.0)
-    out[22] = out[22] / 10.0  # acid lies above its bath, up to 25 times at death
+        if tumour.phase[site] != VACANT:
+            damage += tumour.clocks[site].damage
+            repairing += tumour.clocks[site].repaired > 0.0
+    return damage, repairing
 
 
-@njit(cache=True)
-def _observe_image(own, slot, options, settings, fields, phase, mode, clocks, row, out):
-    """Occupied, phase, quiescent, damage, glucose, oxygen; dose left and time everywhere."""
-    _header(own, slot, options, row)
-    for site in range(SITES):
-        there = phase[site] != VACANT
-        out[site] = 1.0 if there else 0.0
-        out[SITES + site] = phase[site] / 5.0
-        out[2 * SITES + site] = 1.0 if there and mode[site] >= 2 else 0.0
-        out[3 * SITES + site] = min(clocks[site, DAMAGE] / options[TOTAL_DOSE], 1.0)
-        for k in range(2):
-            amount = 1.0 + fields[k, site] / settings[EXTERNAL + k]
-            out[(4 + k) * SITES + site] = min(max(amount, 0.0), 1.0)
-        out[6 * SITES + site] = row[0]
-        out[7 * SITES + site] = row[1]
+def observe_summary(tumour, counters, state, options, settings, sample, seen):
+    """Show the full state in short.
 
-
-@njit(cache=True)
-def _observe_size(own, slot, options, phase, seed, episode, out):
-    """The radius as a microscope gives it, with an error, alone and relative to the first one."""
-    _header(own, slot, options, out)
-    error, _ = normal_pair(seed, episode, NOISE_STREAM, int(own[DECISIONS]))
-    radius = _radius(phase) * math.exp(options[SIZE_NOISE] * error)
-    if own[DECISIONS] == 0.0:
-        own[FIRST_RADIUS] = radius
-    out[4] = min(radius / _MIDDLE, 2.0)
-    out[5] = min(radius / max(own[FIRST_RADIUS], 1.0), 10.0)
-
-
-@njit(cache=True)
-def observe(lane, number, options, settings, fields, phase, mode, clocks, counters, state, seeds,
-            episodes, rows, out):  # fmt: skip
-    """Write the observation of a lane into ``out[number]``, images flattened.
-
-    ``rows`` ``(lanes, RECORDED)`` float32 is memory for each lane.
+    Args:
+        tumour, counters, state, options, settings: Records of the lane, see ``records.py``.
+        sample: Memory for a record of the tumour; written.
+        seen: Record of the observation; written.
     """
-    slot = counters[lane, STEP] / STEPS_PER_SLOT
-    kind = options[OBSERVATION]
-    if kind == SEE_SUMMARY:
-        _observe_summary(state[lane], slot, options, settings, fields[lane], phase[lane],
-                         mode[lane], clocks[lane], rows[lane], out[number])  # fmt: skip
-    elif kind == SEE_SIZE:
-        _observe_size(state[lane], slot, options, phase[lane], seeds[lane], episodes[lane],
-                      out[number])  # fmt: skip
-    else:
-        _observe_image(state[lane], slot, options, settings, fields[lane], phase[lane], mode[lane],
-                       clocks[lane], rows[lane], out[number])  # fmt: skip
+    _show_header(counters, state, options, seen)
+    record(tumour, settings, sample)
+    sites = sample.sites
+    share = 1.0 / max(sites, 1.0)
+    damage, repairing = _damage_of(tumour)
+    seen.late_bed = min(state.bed / options.bed_limit, 10.0)
+    seen.sites = min(sites / LARGEST, 2.0)
+    seen.relative_sites = min(sites / max(state.initial, 1.0), 10.0)
+    for phase in range(5):
+        seen.phases[phase] = sample.phases[phase] * share
+    for mode in range(4):
+        seen.modes[mode] = sample.modes[mode] * share
+    seen.damaged = sample.damaged * share
+    seen.damage = min(damage * share / options.total_dose, 1.0)
+    seen.repairing = repairing * share
+    seen.radius = min(_radius(tumour) / _MIDDLE, 2.0)
+    for field in range(3):
+        relative = sample.amounts[field] / settings.external[field]
+        seen.amounts[field] = min(max(relative, 0.0), 10.0)
+    seen.amounts[ACID] = seen.amounts[ACID] / 10.0
 
 
-@njit(cache=True)
-def observe_lanes(lanes, options, settings, fields, phase, mode, clocks, counters, state, seeds,
-                  episodes, rows, out):  # fmt: skip
-    """Observations ``(k, size)`` of ``lanes``."""
-    for number in range(lanes.shape[0]):
-        observe(lanes[number], number, options, settings, fields, phase, mode, clocks, counters,
-                state, seeds, episodes, rows, out)  # fmt: skip
+def observe_image(tumour, counters, state, options, settings, seen):
+    """Show the lattice; dose left and time stand everywhere.
+
+    Args:
+        tumour, counters, state, options, settings: Records of the lane, see ``records.py``.
+        seen: Record of the observation; written.
+    """
+    left = _dose_left(state, options)
+    time = min(_slot_of(counters) / options.horizon, 1.0)
+    external = settings.external
+    for site in range(SITES):
+        there = tumour.phase[site] != VACANT
+        resting = there and tumour.mode[site] >= AEROBIC_QUIESCENT
+        seen.occupied[site] = 1.0 if there else 0.0
+        seen.phase[site] = tumour.phase[site] / 5.0
+        seen.quiescent[site] = 1.0 if resting else 0.0
+        seen.damage[site] = min(tumour.clocks[site].damage / options.total_dose, 1.0)
+        glucose = 1.0 + tumour.fields[0, site] / external[0]
+        oxygen = 1.0 + tumour.fields[1, site] / external[1]
+        seen.glucose[site] = min(max(glucose, 0.0), 1.0)
+        seen.oxygen[site] = min(max(oxygen, 0.0), 1.0)
+        seen.dose_left[site] = left
+        seen.time[site] = time
 
 
-@njit(cache=True)
-def advance_lanes(active, actions, options, settings, fields, phase, mode, clocks, counters,
-                  biology, state, doses, history, seeds, episodes, plans, rows, seen, terms, costs,
-                  terminated, outcome, success):  # fmt: skip
-    """One decision in all active lanes, on one thread."""
-    for lane in range(state.shape[0]):
-        _advance_lane(lane, active, actions, options, settings, fields, phase, mode, clocks,
-                      counters, biology, state, doses, history, seeds, episodes, plans, rows, seen,
-                      terms, costs, terminated, outcome, success)  # fmt: skip
+def observe_size(tumour, counters, state, options, seed, episode, seen):
+    """Show the radius as a microscope gives it, alone and relative to the first one.
+
+    Args:
+        tumour, counters, state, options: Records of the lane, see ``records.py``; the first radius
+            of the third is written.
+        seed, episode: Keys of the error of measurement.
+        seen: Record of the observation; written.
+    """
+    _show_header(counters, state, options, seen)
+    error, _ = normal_pair(seed, episode, NOISE_STREAM, int(state.decisions))
+    radius = _radius(tumour) * math.exp(options.size_noise * error)
+    if state.decisions == 0.0:
+        state.first_radius = radius
+    seen.radius = min(radius / _MIDDLE, 2.0)
+    seen.relative_radius = min(radius / max(state.first_radius, 1.0), 10.0)
 
 
-@njit(cache=True, parallel=True)
-def advance_lanes_parallel(active, actions, options, settings, fields, phase, mode, clocks,
-                           counters, biology, state, doses, history, seeds, episodes, plans, rows,
-                           seen, terms, costs, terminated, outcome, success):  # fmt: skip
-    """The same on all threads."""
-    for lane in prange(state.shape[0]):
-        _advance_lane(np.int64(lane), active, actions, options, settings, fields, phase, mode,
-                      clocks, counters, biology, state, doses, history, seeds, episodes, plans,
-                      rows, seen, terms, costs, terminated, outcome, success)  # fmt: skip
+_OWN = {"counters": COUNTERS, "state": STATE}
+_SEEN_OF = {"tumours": ITEM, **_OWN, "options": Shared(OPTIONS)}
+
+start_lanes, _ = over_lanes(start, **_OWN, doses=ROW, history=ROW, options=Shared(OPTIONS))
+decide_lanes, _ = over_active(
+    decide,
+    actions=ROW,
+    **_OWN,
+    doses=ROW,
+    options=Shared(OPTIONS),
+    decisions=DECISION,
+    returns=("until",),
+)
+arrive_lanes, _ = over_active(
+    arrive,
+    **_OWN,
+    doses=ROW,
+    options=Shared(OPTIONS),
+    decisions=DECISION,
+    returns=("until",),
+)
+reward_lanes, _ = over_active(
+    reward,
+    **_OWN,
+    options=Shared(OPTIONS),
+    decisions=DECISION,
+    terms=Scored(TERMS),
+    costs=Scored(COSTS),
+    outcome=Scored(OUTCOME),
+    returns=("terminated", "success"),
+)
+observe_summaries, observe_summaries_parallel = over_lanes(
+    observe_summary, **_SEEN_OF, settings=Shared(SETTINGS), samples=SAMPLE, seen=Shown(SUMMARY)
+)
+observe_images, observe_images_parallel = over_lanes(
+    observe_image, **_SEEN_OF, settings=Shared(SETTINGS), seen=Shown(IMAGE)
+)
+observe_sizes, observe_sizes_parallel = over_lanes(
+    observe_size, **_SEEN_OF, seeds=ITEM, episodes=ITEM, seen=Shown(MEASURED)
+)
 
 
-@njit(cache=True)
+@compiled
 def patient_draws(seeds, episodes, stream, median, sigma, ages, numbers):
     """Patient rows ``(k, 6)``: log-normal biology, a tumour number below ``numbers``, an age.
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from oncogym.core.checks import check_option
 from oncogym.core.json_types import JsonObject
 from oncogym.envs.device import choose_device
-from oncogym.envs.emt6ro_fractionation import frame_kernels
+from oncogym.envs.emt6ro_fractionation import kernels, records
 from oncogym.envs.emt6ro_fractionation import step_kernels as kernel
 from oncogym.envs.emt6ro_fractionation.model import EMT6RoPatient, biology_rows, on_grid
 from oncogym.envs.emt6ro_fractionation.parameters import (
@@ -31,6 +31,7 @@ from oncogym.envs.outcomes import Metric
 from oncogym.envs.plan_spaces import PlanSpace, SlotSpace
 from oncogym.envs.protocols import Schedule, ScheduleError
 from oncogym.envs.radiobiology import ALPHA_BETA, LQ_OUTCOME, bed, eqd2, outside_lq_range
+from oncogym.envs.records import check_order, make_rows, names_of, pack_record, records_of
 from oncogym.envs.snapshots import Empty, Rows, copy_lanes, write_lanes
 from oncogym.envs.snapshots import State as LaneState
 from oncogym.envs.therapy import Floats, StepResult, TherapyTask
@@ -40,11 +41,8 @@ _OBJECTIVES: dict[str, dict[str, float]] = {
     "clinical": {"burden": 1.0, "regrowth": 0.25, "extinction": 1.0, "excess": 0.1},
     "published": {"fitness": 1.0},
 }
-_OBSERVATIONS = {
-    "full": kernel.SEE_SUMMARY,
-    "image": kernel.SEE_IMAGE,
-    "measurable": kernel.SEE_SIZE,
-}
+#: Largest value of each number that an observation shows.
+_TOPS = {"full": records.SUMMARY_TOPS, "measurable": records.MEASURED_TOPS}
 _PHASES = ("G1", "S", "G2", "M", "D")
 # Grid of the source's doses, Gy.
 _PLAN_STEP = 0.25
@@ -86,16 +84,10 @@ class EMT6RoTask(TherapyTask):
     """
 
     patient_class = EMT6RoPatient
-    observations = tuple(_OBSERVATIONS)
-    reward_terms: ClassVar[tuple[str, ...]] = (
-        "fitness",
-        "burden",
-        "regrowth",
-        "extinction",
-        "excess",
-    )
+    observations = ("full", "image", "measurable")
+    reward_terms: ClassVar[tuple[str, ...]] = names_of(records.TERMS)
     objectives: ClassVar[Mapping[str, Mapping[str, float]]] = _OBJECTIVES
-    costs: ClassVar[tuple[str, ...]] = ("late_bed",)
+    costs: ClassVar[tuple[str, ...]] = names_of(records.COSTS)
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("fitness", "Fitness (1500 - sites)", "sites", True),
         Metric("sites", "Occupied sites at the end", "sites", False),
@@ -111,6 +103,7 @@ class EMT6RoTask(TherapyTask):
         Metric("bed", "BED of the tumour", "Gy", None),
         LQ_OUTCOME,
     )
+    check_order("outcome", [metric.name for metric in metrics], records.OUTCOME)
     # A lane's lattice takes 140 kB, and one lane keeps a core busy.
     max_lanes = 64
     #: One lane of work pays for the start of the threads.
@@ -177,55 +170,61 @@ class EMT6RoTask(TherapyTask):
             self.num_decisions = math.ceil(self.treatment / self.least_wait)
         self.action_parts = (("dose", "Gy"), ("wait", "h"))
         self.action_space = Box(0.0, 1.0, (2,), np.float32)
-        options = np.zeros(kernel.OPTIONS)
-        options[kernel.PUBLISHED] = float(published)
-        options[kernel.TOTAL_DOSE] = self.total_dose
-        options[kernel.MAX_DOSE] = self.max_dose
-        options[kernel.DOSE_STEP] = self.dose_step
-        options[kernel.LEAST_WAIT] = self.least_wait
-        options[kernel.MAX_WAIT] = self.max_wait
-        options[kernel.TREATMENT] = self.treatment
-        options[kernel.HORIZON] = self.horizon
-        options[kernel.MAX_DECISIONS] = self.num_decisions
-        options[kernel.BED_LIMIT] = check_option("bed_limit", bed_limit, 0.01, 1e6, "Gy")
-        options[kernel.ALPHA_BETA] = check_option("alpha_beta", alpha_beta, 0.01, 1000.0, "Gy")
-        options[kernel.OBSERVATION] = _OBSERVATIONS[self.observation]
-        options[kernel.SIZE_NOISE] = check_option("size_noise", size_noise, 0.0, 10.0)
-        options[kernel.SUCCESS] = check_option("success_ratio", success_ratio, 0.0, 1000.0)
-        self._options = options
+        self._options = pack_record(
+            records.OPTIONS,
+            published=published,
+            total_dose=self.total_dose,
+            max_dose=self.max_dose,
+            dose_step=self.dose_step,
+            least_wait=self.least_wait,
+            max_wait=self.max_wait,
+            treatment=self.treatment,
+            horizon=self.horizon,
+            max_decisions=self.num_decisions,
+            bed_limit=check_option("bed_limit", bed_limit, 0.01, 1e6, "Gy"),
+            alpha_beta=check_option("alpha_beta", alpha_beta, 0.01, 1000.0, "Gy"),
+            size_noise=check_option("size_noise", size_noise, 0.0, 10.0),
+            success=check_option("success_ratio", success_ratio, 0.0, 1000.0),
+        )
         self._settings = Parameters().settings(self.fidelity)
         self.bath = Parameters().bath
+        self.observed = records.CHANNELS
+        if self.observation != "image":
+            self.observed = tuple(_TOPS[self.observation])
         self.observation_space = self._observation_space()
 
         lanes = self.num_lanes
         self._gpu: Any = None
         if self.device == "cuda":
-            from oncogym.envs.emt6ro_fractionation.cuda_memory import CudaTumours
+            from oncogym.envs.emt6ro_fractionation.cuda.cuda_memory import CudaTumours
 
             self._gpu = CudaTumours(lanes, self._settings)
             self.max_lanes = _GPU_LANES
         # Where a GPU keeps the tumours, none are kept here.
         self._tumours = State.empty(0 if self._gpu else lanes)
-        self._counters = np.zeros((lanes, frame_kernels.COUNTERS), np.int64)
+        self._counters = make_rows(lanes, records.COUNTERS)
         self._biology = biology_rows(self.patients)
-        self._state = np.zeros((lanes, kernel.STATE))
+        self._state = make_rows(lanes, records.STATE)
         self._doses = np.zeros((lanes, self.horizon))
-        self._history = np.zeros((lanes, self.horizon // kernel.HISTORY_SLOTS + 1))
-        self._plans = np.zeros((lanes, kernel.PLAN))
-        self._rows = np.zeros((lanes, frame_kernels.RECORDED), np.float32)
+        self._history = np.zeros((lanes, self.horizon // kernels.HISTORY_SLOTS + 1))
+        # A decision is begun and ended by one step, a sample is memory of one look.
+        self._begun = make_rows(lanes, records.DECISION)
+        self._samples = make_rows(lanes, records.SAMPLE)
 
     def _observation_space(self) -> Box:
         if self.observation == "image":
-            return Box(
-                0.0, 1.0, (kernel.CHANNELS, frame_kernels.SIDE, frame_kernels.SIDE), np.float32
-            )
-        head = [1.0, 1.0, 1.0, 1.0]
-        if self.observation == "measurable":
-            high = [*head, 2.0, 10.0]
-        else:
-            high = [*head, 10.0, 2.0, 10.0, *[1.0] * 12, 2.0, *[10.0] * 2, 1.0]
-        top = np.array(high, np.float32)
+            shape = (len(self.observed), records.SIDE, records.SIDE)
+            return Box(0.0, 1.0, shape, np.float32)
+        top = np.array(list(_TOPS[self.observation].values()), np.float32)
         return Box(np.zeros_like(top), top, dtype=np.float32)
+
+    @property
+    def _own(self) -> NDArray[np.void]:
+        """What the kernels keep of each lane, by name."""
+        return records_of(self._state, records.STATE)
+
+    def _option(self, name: str) -> float:
+        return float(records_of(self._options, records.OPTIONS)[name])
 
     def _start_lanes(self, lanes: NDArray[np.intp], seen: NDArray[np.float32]) -> None:
         """Put the patients' tumours into ``lanes``.
@@ -243,11 +242,13 @@ class EMT6RoTask(TherapyTask):
             sites = np.count_nonzero(self._tumours.phase[lanes], axis=1)
         else:
             sites = self._send(lanes, numbers, ages)
-        largest = largest_acute_dose(rows[:, 1], rows[:, 2], self.horizon * SLOT_HOURS)
+        own = self._own
+        own["initial"][lanes] = sites
+        hours = self.horizon * SLOT_HOURS
+        own["largest_acute"][lanes] = largest_acute_dose(rows[:, 1], rows[:, 2], hours)
         kernel.start_lanes(
-            lanes, sites, largest, self._counters, self._state, self._doses, self._history,
-            self._options,
-        )  # fmt: skip
+            lanes, self._counters, self._state, self._doses, self._history, self._options
+        )
         self._observe_lanes(lanes, seen)
 
     def _send(
@@ -260,18 +261,27 @@ class EMT6RoTask(TherapyTask):
         initial_states(
             different[:, 0].astype(np.int64), different[:, 1], state, np.arange(len(different))
         )
-        self._gpu.put(lanes, state, rows)
+        self._gpu.put(lanes, state.rows, rows)
         return np.count_nonzero(state.phase, axis=1)[rows]
 
     def _observe_lanes(self, lanes: NDArray[np.intp], seen: NDArray[np.float32]) -> None:
         flat = seen.reshape(len(lanes), -1)
-        own = (self._counters, self._state, self.seeds, self.episodes)
-        if self._gpu is None:
-            kernel.observe_lanes(
-                lanes, self._options, self._settings, *self._tumours, *own, self._rows, flat
-            )
-        else:
-            self._gpu.observe(lanes, self._options, *own, flat)
+        own = (self._counters, self._state, self._options)
+        if self._gpu is not None:
+            self._gpu.observe(self.observation, lanes, *own, self.seeds, self.episodes, flat)
+            return
+        loops = {
+            "full": (kernel.observe_summaries, kernel.observe_summaries_parallel),
+            "image": (kernel.observe_images, kernel.observe_images_parallel),
+            "measurable": (kernel.observe_sizes, kernel.observe_sizes_parallel),
+        }
+        more: dict[str, tuple[NDArray[Any], ...]] = {
+            "full": (self._settings, self._samples),
+            "image": (self._settings,),
+            "measurable": (self.seeds, self.episodes),
+        }
+        observe = self._choose(*loops[self.observation], len(lanes))
+        observe(lanes, self._tumours.rows, *own, *more[self.observation], flat)
 
     def observation_deviation(self, observation: NDArray[Any], patients: Floats) -> Floats:
         """Error of the radius; see :meth:`TherapyTask.observation_deviation`.
@@ -281,15 +291,15 @@ class EMT6RoTask(TherapyTask):
         seen = np.asarray(observation, np.float64)
         deviation = np.zeros(seen.shape)
         if self.observation == "measurable":
-            deviation[:, 4] = self._options[kernel.SIZE_NOISE] * seen[:, 4]
-            deviation[:, 5] = np.inf
+            radius, relative = map(self.observed.index, ("radius", "relative_radius"))
+            deviation[:, radius] = self._option("size_noise") * seen[:, radius]
+            deviation[:, relative] = np.inf
         return deviation
 
     def _lane_state(self) -> LaneState:
-        # The present decision (_plans) is begun and ended by one step.
-        tumours = self._tumours if self._gpu is None else State(*self._gpu.state)
+        tumours = self._tumours if self._gpu is None else State.form(self.num_lanes)
         return {
-            **tumours._asdict(),
+            **tumours.parts(),
             "counters": self._counters,
             "biology": self._biology,
             "state": self._state,
@@ -301,7 +311,7 @@ class EMT6RoTask(TherapyTask):
         if self._gpu is None:
             return super()._copy_lanes(state, rows, empty)
         lanes = np.arange(self.num_lanes)[rows]
-        tumours = State(*self._gpu.take_lanes(lanes))._asdict()
+        tumours = State(self._gpu.take(lanes)).parts()
         small = {name: array for name, array in state.items() if name not in tumours}
         return {**tumours, **copy_lanes(small, rows)}
 
@@ -310,58 +320,59 @@ class EMT6RoTask(TherapyTask):
             super()._write_lanes(state, rows, values)
             return
         lanes = np.arange(self.num_lanes)[rows]
-        parts = (np.ascontiguousarray(values[name]) for name in State._fields)
-        self._gpu.put(lanes, State(*parts), np.arange(len(lanes)))
-        small = {name: array for name, array in state.items() if name not in State._fields}
+        tumours = State.of_parts(values)
+        self._gpu.put(lanes, tumours.rows, np.arange(len(lanes)))
+        own = tumours.parts()
+        small = {name: array for name, array in state.items() if name not in own}
         write_lanes(small, rows, values)
 
     def _advance_lanes(
         self, actions: Floats, active: NDArray[np.bool_], result: StepResult
     ) -> None:
         """One decision, and after the last one the rest of the course."""
-        if self._gpu is not None:
-            self._step_on_gpu(actions, active, result)
-            self._add_radiation_outcomes(result)
-            return
-        advance = self._choose(kernel.advance_lanes, kernel.advance_lanes_parallel)
-        advance(
-            active, actions, self._options, self._settings, *self._tumours, self._counters,
-            self._biology, self._state, self._doses, self._history, self.seeds,
-            self.episodes, self._plans, self._rows,
-            result.observation.reshape(self.num_lanes, -1), result.reward_terms, result.costs,
-            result.terminated, result.outcome, result.success,
-        )  # fmt: skip
+        own = (self._counters, self._state)
+        until = np.zeros(self.num_lanes, np.int64)
+        taken = (self._doses, self._options, self._begun, until)
+        kernel.decide_lanes(active, actions, *own, *taken)
+        self._live(until)
+        kernel.arrive_lanes(active, *own, *taken)
+        self._live(until)
+        kernel.reward_lanes(
+            active,
+            *own,
+            self._options,
+            self._begun,
+            result.reward_terms,
+            result.costs,
+            result.outcome,
+            result.terminated,
+            result.success,
+        )
         self._add_radiation_outcomes(result)
+        self._observe_lanes(self._all_lanes, result.observation)
+
+    def _live(self, until: NDArray[np.int64]) -> None:
+        """Let the lanes' tumours live until a step ``(lanes,)`` each."""
+        courses = (self._counters, self._biology)
+        keys = (self.seeds, self.episodes)
+        if self._gpu is not None:
+            self._gpu.advance(until, *courses, self._doses, *keys, self._history)
+            return
+        advance = self._choose(kernels.advance_lanes, kernels.advance_lanes_parallel)
+        advance(
+            self._all_lanes, self._tumours.rows, *courses, self._settings, self._doses, until,
+            self._history, *keys,
+        )  # fmt: skip
 
     def _add_radiation_outcomes(self, result: StepResult) -> None:
-        """Outcomes behind those of the kernel, which follow from the doses of a whole course."""
+        """Outcomes which follow from the doses of a whole course."""
         over = np.flatnonzero(result.terminated)
         if not over.size:
             return
-        doses = self._doses[over]
-        late = float(self._options[kernel.ALPHA_BETA])
-        result.outcome[over, kernel.METRICS] = eqd2(doses, late)
-        result.outcome[over, kernel.METRICS + 1] = bed(doses, ALPHA_BETA["tumour"])
-        result.outcome[over, kernel.METRICS + 2] = outside_lq_range(doses)
-
-    def _step_on_gpu(self, actions: Floats, active: NDArray[np.bool_], result: StepResult) -> None:
-        """The same, with decisions taken here and tumours that stay where they are."""
-        until = np.zeros(self.num_lanes, np.int64)
-        own = (self._counters, self._state, self._doses, self._plans, until)
-        for planned in (
-            lambda: kernel.decide_lanes(active, actions, self._options, *own),
-            lambda: kernel.arrive_lanes(active, self._options, *own),
-        ):
-            planned()
-            self._gpu.advance(
-                until, self._counters, self._biology, self._doses, self.seeds, self.episodes,
-                kernel.HISTORY_SLOTS, self._history,
-            )  # fmt: skip
-        kernel.reward_lanes(
-            active, self._options, self._counters, self._state, self._plans, result.reward_terms,
-            result.costs, result.terminated, result.outcome, result.success,
-        )  # fmt: skip
-        self._observe_lanes(self._all_lanes, result.observation)
+        doses, outcome = self._doses[over], records_of(result.outcome, records.OUTCOME)
+        outcome["eqd2_late"][over] = eqd2(doses, self._option("alpha_beta"))
+        outcome["bed"][over] = bed(doses, ALPHA_BETA["tumour"])
+        outcome["lq_range"][over] = outside_lq_range(doses)
 
     def to_physical(self, action: Any) -> JsonObject:
         """``dose`` [Gy] and ``wait`` [h] asked for, on their grids; less dose may be left."""
@@ -373,7 +384,7 @@ class EMT6RoTask(TherapyTask):
     def safe_actions(self, actions: Floats) -> Floats:
         """Cut each dose so that the late-responding tissue stays within its limit."""
         out = actions.copy()
-        out[:, 0] = np.minimum(out[:, 0], self._safe_share(self._state[:, kernel.BED]))
+        out[:, 0] = np.minimum(out[:, 0], self._safe_share(self._own["bed"]))
         return out
 
     def shown_safe_actions(self, observation: NDArray[Any]) -> Floats:
@@ -383,16 +394,16 @@ class EMT6RoTask(TherapyTask):
         """
         if self.observation != "full":
             return super().shown_safe_actions(observation)
-        share = np.asarray(observation, np.float64)[:, 4]
+        share = np.asarray(observation, np.float64)[:, self.observed.index("late_bed")]
         # Rounding in an observation's float32 must not carry the dose over the limit.
-        received = share * (1.0 + 2.0**-22) * self._options[kernel.BED_LIMIT]
+        received = share * (1.0 + 2.0**-22) * self._option("bed_limit")
         safe = np.minimum(self._safe_share(received), 1.0)
         return np.stack([safe, np.full(len(share), np.inf)], axis=1)
 
     def _safe_share(self, received: Floats) -> Floats:
         """Largest dose after a BED received ``(k,)``, on the grid, as a share of the largest."""
-        left = np.maximum(self._options[kernel.BED_LIMIT] - received, 0.0)
-        ratio = self._options[kernel.ALPHA_BETA]
+        left = np.maximum(self._option("bed_limit") - received, 0.0)
+        ratio = self._option("alpha_beta")
         # d (1 + d/ratio) = left, and down to the grid
         dose = 0.5 * ratio * (np.sqrt(1.0 + 4.0 * left / ratio) - 1.0)
         grid = self.dose_step * np.floor(dose / self.dose_step + 1e-9)
@@ -545,12 +556,12 @@ class EMT6RoTask(TherapyTask):
         phases = np.bincount(tumour.phase.ravel(), minlength=6)[1:]
         named = "  ".join(f"{n} {c}" for n, c in zip(_PHASES, phases, strict=True))
         given = ", ".join(f"{dose:g} at {hour:g} h" for hour, dose in self.given(lane)) or "none"
-        own = self._state[lane]
+        own = self._own[lane]
         return (
             f"{self.elapsed(lane):.1f} of {self.horizon * SLOT_HOURS:g} h   {tumour.sites} sites "
-            f"(start {own[kernel.INITIAL]:.0f})   {named}\n"
-            f"dose {self.total_dose - own[kernel.REMAINING]:g} of {self.total_dose:g} Gy, "
-            f"late BED {own[kernel.BED]:.1f} of {self._options[kernel.BED_LIMIT]:g} Gy; "
+            f"(start {own['initial']:.0f})   {named}\n"
+            f"dose {self.total_dose - own['remaining']:g} of {self.total_dose:g} Gy, "
+            f"late BED {own['bed']:.1f} of {self._option('bed_limit'):g} Gy; "
             f"doses [Gy]: {given}\n"
         )
 
@@ -561,17 +572,18 @@ class EMT6RoTask(TherapyTask):
 
     def elapsed(self, lane: int) -> float:
         """Hours since the start of a lane's treatment."""
-        return float(self._counters[lane, frame_kernels.STEP] / STEPS_PER_SLOT * SLOT_HOURS)
+        steps = records_of(self._counters[lane], records.COUNTERS)["step"]
+        return float(steps / STEPS_PER_SLOT * SLOT_HOURS)
 
     def course(self, lane: int) -> tuple[Floats, Floats]:
         """Times [h] and occupied sites of a lane, every six hours so far."""
         sites = self._history[lane]
         kept = ~np.isnan(sites)
-        hours = np.arange(len(sites)) * kernel.HISTORY_SLOTS * SLOT_HOURS
+        hours = np.arange(len(sites)) * kernels.HISTORY_SLOTS * SLOT_HOURS
         return hours[kept], sites[kept]
 
     def tumour(self, lane: int) -> Tumour:
         """A copy of a lane's tumour as it is now."""
         if self._gpu is not None:
-            return Tumour.from_state(State(*self._gpu.take(lane)))
+            return Tumour.from_state(State(self._gpu.take(np.array([lane]))))
         return Tumour.from_state(self._tumours, lane)

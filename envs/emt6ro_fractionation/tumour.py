@@ -3,43 +3,85 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from oncogym.envs.emt6ro_fractionation import frame_kernels
 from oncogym.envs.emt6ro_fractionation.parameters import REPAIR_DELAY, REPAIR_GROWTH
+from oncogym.envs.emt6ro_fractionation.records import CLOCKS, SIDE, SITES, TUMOUR
 from oncogym.envs.emt6ro_fractionation.rules import STEPS_PER_HOUR, VACANT, D
+from oncogym.envs.records import records_of, width_of
 
-SIDE = frame_kernels.SIDE
-SITES = frame_kernels.SITES
+_CLOCKS = width_of(CLOCKS)
 
 
 class TumourFileError(ValueError):
     """A tumour file that cannot be read; the message names file, line and value."""
 
 
-class State(NamedTuple):
-    """State arrays of ``n`` tumours as the kernels take them, see ``frame_kernels.py``."""
+@dataclass(frozen=True)
+class State:
+    """``n`` tumours as the kernels take them, and views of their parts.
 
-    fields: NDArray[np.float32]
-    phase: NDArray[np.int32]
-    mode: NDArray[np.int32]
-    clocks: NDArray[np.float32]
+    Attributes:
+        rows: Records ``(n,)``, see ``records.py``.
+    """
+
+    rows: NDArray[np.void]
 
     @classmethod
     def empty(cls, count: int) -> State:
         """``count`` lattices without cells, in the bath."""
-        return cls(
-            np.zeros((count, 3, SITES), np.float32),
-            np.zeros((count, SITES), np.int32),
-            np.zeros((count, SITES), np.int32),
-            np.zeros((count, SITES, frame_kernels.CLOCKS), np.float32),
-        )
+        return cls(np.zeros(count, TUMOUR))
+
+    @classmethod
+    def form(cls, count: int) -> State:
+        """The same without memory, for those who ask for shapes and types alone."""
+        return cls(np.broadcast_to(np.zeros((), TUMOUR), (count,)))
+
+    @classmethod
+    def of_parts(cls, parts: Mapping[str, NDArray[Any]]) -> State:
+        """Tumours from their parts, as :meth:`parts` names them; others are left out."""
+        state = cls.empty(len(parts["phase"]))
+        for name, part in state.parts().items():
+            part[:] = parts[name]
+        return state
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def fields(self) -> NDArray[np.float32]:
+        """Glucose, oxygen, acid ``(n, 3, sites)`` as deviations from the bath [fmol a site]."""
+        return self.rows["fields"]
+
+    @property
+    def phase(self) -> NDArray[np.int32]:
+        """What each site holds ``(n, sites)``, see :mod:`.rules`."""
+        return self.rows["phase"]
+
+    @property
+    def mode(self) -> NDArray[np.int32]:
+        """Modes of metabolism ``(n, sites)``."""
+        return self.rows["mode"]
+
+    @property
+    def groups(self) -> NDArray[np.void]:
+        """Clocks and damage of the groups of cells as records ``(n, sites)``."""
+        return self.rows["clocks"]
+
+    @property
+    def clocks(self) -> NDArray[np.float32]:
+        """The same as plain numbers ``(n, sites, 9)``."""
+        return self.groups.view(np.float32).reshape(len(self), SITES, _CLOCKS)
+
+    def parts(self) -> dict[str, NDArray[Any]]:
+        """All of them by name."""
+        return {name: getattr(self, name) for name in ("fields", "phase", "mode", "clocks")}
 
 
 @dataclass(frozen=True)
@@ -72,7 +114,7 @@ class Tumour:
             state.fields[row].reshape(3, SIDE, SIDE).copy(),
             state.phase[row].reshape(SIDE, SIDE).copy(),
             state.mode[row].reshape(SIDE, SIDE).copy(),
-            state.clocks[row].reshape(SIDE, SIDE, frame_kernels.CLOCKS).copy(),
+            state.clocks[row].reshape(SIDE, SIDE, _CLOCKS).copy(),
         )
 
 
@@ -83,7 +125,7 @@ def stack(tumours: Sequence[Tumour]) -> State:
         state.fields[row] = tumour.amounts.reshape(3, SITES)
         state.phase[row] = tumour.phase.ravel()
         state.mode[row] = tumour.mode.ravel()
-        state.clocks[row] = tumour.clocks.reshape(SITES, frame_kernels.CLOCKS)
+        state.clocks[row] = tumour.clocks.reshape(SITES, _CLOCKS)
     return state
 
 
@@ -154,19 +196,19 @@ def read_tumour(path: str | Path, bath: Sequence[float] = (275.0, 14.0, 1.99e-3)
         state.fields[0, :, site] = amounts - outside
         if not occupied:
             continue
-        row = state.clocks[0, site]
-        row[frame_kernels.REPAIRED] = lines.number("a time in repair", 0.0, 1e6) * STEPS_PER_HOUR
-        row[frame_kernels.DAMAGE] = lines.number("damage", 0.0, 1e6)
+        group = state.groups[0, site]
+        group["repaired"] = lines.number("a time in repair", 0.0, 1e6) * STEPS_PER_HOUR
+        group["damage"] = lines.number("damage", 0.0, 1e6)
         # Sums of steps in hours, in which the file counts, are whole steps but for rounding.
-        row[frame_kernels.CLOCK] = round(lines.number("a clock", 0.0, 1e6) * STEPS_PER_HOUR, 3)
+        group["clock"] = round(lines.number("a clock", 0.0, 1e6) * STEPS_PER_HOUR, 3)
         for phase in range(D):
             end = lines.number("an end of a phase", 0.0, 1e6)
-            row[frame_kernels.ENDS + phase] = end * STEPS_PER_HOUR
+            group["ends"][phase] = end * STEPS_PER_HOUR
         state.mode[0, site] = lines.whole("a mode", 0, 3)
         state.phase[0, site] = lines.whole("a phase", 0, 4) + 1
-        if row[frame_kernels.DAMAGE] > 0.0:
-            hours = REPAIR_DELAY * math.exp(REPAIR_GROWTH * row[frame_kernels.DAMAGE])
-            row[frame_kernels.REPAIR] = hours * STEPS_PER_HOUR
+        if group["damage"] > 0.0:
+            hours = REPAIR_DELAY * math.exp(REPAIR_GROWTH * group["damage"])
+            group["repair"] = hours * STEPS_PER_HOUR
     lines.end()
     return Tumour.from_state(state)
 
@@ -182,16 +224,17 @@ def write_tumour(
         bath: Amounts of glucose, oxygen and acid outside the tumour [fmol a site].
     """
     amounts = tumour.amounts.reshape(3, SITES).T + np.asarray(bath, np.float64)
-    clocks = tumour.clocks.reshape(SITES, frame_kernels.CLOCKS).astype(np.float64)
+    groups = records_of(np.ascontiguousarray(tumour.clocks).reshape(SITES, _CLOCKS), CLOCKS)
+    hours = {name: groups[name].astype(np.float64) / STEPS_PER_HOUR
+             for name in ("repaired", "clock", "ends")}  # fmt: skip
     text: list[str] = [str(SIDE), str(SIDE)]
     for site, phase in enumerate(tumour.phase.ravel().tolist()):
         text.append(str(int(phase != VACANT)))
         text += [f"{value:.9g}" for value in amounts[site]]
         if phase == VACANT:
             continue
-        row = clocks[site]
-        hours = row / STEPS_PER_HOUR
-        text += [f"{hours[frame_kernels.REPAIRED]:.9g}", f"{row[frame_kernels.DAMAGE]:.9g}"]
-        text += [f"{value:.9g}" for value in hours[frame_kernels.CLOCK : frame_kernels.ENDS + D]]
+        times = (hours["clock"][site], *hours["ends"][site])
+        text += [f"{hours['repaired'][site]:.9g}", f"{float(groups['damage'][site]):.9g}"]
+        text += [f"{value:.9g}" for value in times]
         text += [str(int(tumour.mode.ravel()[site])), str(phase - 1)]
     Path(path).write_text("\n".join(text) + "\n", encoding="ascii")

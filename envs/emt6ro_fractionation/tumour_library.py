@@ -17,7 +17,7 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
-from oncogym.envs.emt6ro_fractionation import batch_kernels, frame_kernels
+from oncogym.envs.emt6ro_fractionation import batch_kernels
 from oncogym.envs.emt6ro_fractionation.parameters import (
     RECOVERY,
     REPAIR_DELAY,
@@ -26,9 +26,11 @@ from oncogym.envs.emt6ro_fractionation.parameters import (
     Parameters,
     fidelity_of,
 )
+from oncogym.envs.emt6ro_fractionation.records import BIOLOGY, COUNTERS, SITES
 from oncogym.envs.emt6ro_fractionation.rules import STEPS_PER_HOUR
 from oncogym.envs.emt6ro_fractionation.tumour import State, Tumour
 from oncogym.envs.emt6ro_fractionation.validity import at_edge
+from oncogym.envs.records import make_rows, pack_record
 from oncogym.envs.threads import choose
 from oncogym.envs.validity import ModelRangeWarning
 
@@ -46,7 +48,7 @@ _SEED = 0xE6
 _KEPT = 1200
 _STEPS_PER_DAY = 24 * STEPS_PER_HOUR
 
-_grown: OrderedDict[tuple[int, float], tuple[NDArray, ...]] = OrderedDict()
+_grown: OrderedDict[tuple[int, float], NDArray[np.void]] = OrderedDict()
 
 
 def biology(
@@ -63,7 +65,13 @@ def biology(
         growth: Growth of that time with the dose [1/Gy].
         recovery: Time in which damage is recovered from [h].
     """
-    return np.array([survival, delay * STEPS_PER_HOUR, growth, recovery * STEPS_PER_HOUR])
+    return pack_record(
+        BIOLOGY,
+        survival=survival,
+        delay=delay * STEPS_PER_HOUR,
+        delay_growth=growth,
+        recovery=recovery * STEPS_PER_HOUR,
+    )
 
 
 def grow(
@@ -115,15 +123,24 @@ def _grow(
     keys = np.asarray(numbers)
     if len(keys) and (keys.dtype.kind not in "iu" or keys.min() < 0):
         raise ValueError(f"numbers of tumours are {numbers!r}; allowed: integers of at least 0")
-    if not 1 <= sites <= frame_kernels.SITES:
-        raise ValueError(f"sites is {sites}; allowed: 1 to {frame_kernels.SITES}")
+    if not 1 <= sites <= SITES:
+        raise ValueError(f"sites is {sites}; allowed: 1 to {SITES}")
     state = State.empty(len(keys))
     if len(keys):
         settings = (parameters or GROWTH).settings(fidelity_of(fidelity))
         until = np.rint(slots).astype(np.int64) * (STEPS_PER_HOUR // 2)
-        twins = batch_kernels.grow_all, batch_kernels.grow_all_parallel
-        choose(*twins, len(keys) > 1)(
-            *state, biology(), settings, sites, np.uint64(_SEED), keys.astype(np.uint64), until
+        count = len(keys)
+        twins = batch_kernels.grow_lanes, batch_kernels.grow_lanes_parallel
+        choose(*twins, count > 1)(
+            np.arange(count),
+            state.rows,
+            make_rows(count, COUNTERS),
+            biology(),
+            settings,
+            np.full(count, sites),
+            np.full(count, _SEED, np.uint64),
+            keys.astype(np.uint64),
+            until,
         )
     return state
 
@@ -183,7 +200,7 @@ def initial_states(
         dict.fromkeys(key for key in wanted if not _in_library(key) and key not in _grown)
     )
     # Kept aside, so that what is grown for one call is not dropped before it is used.
-    fresh: dict[tuple[int, float], tuple[NDArray, ...]] = {}
+    fresh: dict[tuple[int, float], NDArray[np.void]] = {}
     if missing:
         state = _grow([n for n, _ in missing], [age for _, age in missing], SEED_SITES,
                       "accelerated", None)  # fmt: skip
@@ -195,19 +212,18 @@ def initial_states(
                 "allowed: an age at which it has not, 12 d for instance"
             )
         for row, key in enumerate(missing):
-            fresh[key] = tuple(part[row] for part in state)
+            fresh[key] = state.rows[row : row + 1]
     for row, key in zip(rows.tolist(), wanted, strict=True):
         if _in_library(key):
-            source = tuple(part[key[0] - 1] for part in shipped)
+            source = shipped.rows[key[0] - 1 : key[0]]
         elif key in fresh:
             source = fresh[key]
         else:
             source = _grown[key]
             _grown.move_to_end(key)
-        for target, part in zip(out, source, strict=True):
-            target[row] = part
-    for key, parts in fresh.items():
-        _grown[key] = tuple(part.copy() for part in parts)
+        out.rows[row : row + 1] = source
+    for key, source in fresh.items():
+        _grown[key] = source.copy()
     while len(_grown) > _KEPT:
         _grown.popitem(last=False)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from oncogym.envs.emt6ro_fractionation.frame_kernels import SIDE
 from oncogym.envs.emt6ro_fractionation.protocol import SLOT_HOURS
+from oncogym.envs.emt6ro_fractionation.records import SIDE
 from oncogym.envs.emt6ro_fractionation.rules import CYCLE_SLOTS
 
 # A tumour dies in layers: what rested behind those that died repairs next. A repair that takes more

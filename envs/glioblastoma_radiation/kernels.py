@@ -22,8 +22,7 @@ records and other kernel files.
 
 import math
 
-from numba import njit
-
+from oncogym.envs.compiled import compiled
 from oncogym.envs.lane_kernels import inlined
 
 T1_LEVEL = 0.80  # share of K that contrast-enhanced T1 imaging shows
@@ -58,14 +57,14 @@ def largest_time_step(diffusion, proliferation, dx):
     return 1.0 / (2.0 * diffusion / dx**2 + proliferation)
 
 
-@njit(cache=True)
+@compiled
 def killed_share(dose, alpha, alpha_beta, fractions):
     """R, the share of cells killed by a day's ``dose`` [Gy] in equal fractions (LQ model)."""
     each = dose / fractions
     return -math.expm1(-alpha * dose * (1.0 + each / alpha_beta))
 
 
-@njit(cache=True)
+@compiled
 def safe_dose(radius, cap):
     """Largest safe daily dose [Gy] for a treated radius [mm], at most ``cap``.
 
@@ -76,7 +75,7 @@ def safe_dose(radius, cap):
     return min(116.0 * radius**-0.685, cap)
 
 
-@njit(cache=True)
+@compiled
 def initial_row(cells, a, nodes, dx):
     """Fill the row at ``a`` with 0.8 exp(-x^2/4), x in mm; returns the window ``hi``."""
     hi = 1
@@ -90,7 +89,7 @@ def initial_row(cells, a, nodes, dx):
     return min(hi, nodes - 2)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _close(cells, b, hi, nodes):
     """Outer boundary copy and the window after a step into the row at ``b``."""
     if hi < nodes - 2:
@@ -104,7 +103,7 @@ def _close(cells, b, hi, nodes):
     return hi
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _open(cells, a, lam, gain, mirror):
     """Node 0 after a step: the new node 1, or with the symmetry plane on node 0 (``mirror``).
 
@@ -117,7 +116,7 @@ def _open(cells, a, lam, gain, mirror):
     return lam * (inner + outer) + mid * (rest - gain * mid)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _sweep(cells, a, b, first, last, lam, gain):
     """Untreated update of cells ``first`` to at least ``last``, in whole blocks."""
     size = ((last - first + _BLOCK) // _BLOCK) * _BLOCK
@@ -133,7 +132,7 @@ def _sweep(cells, a, b, first, last, lam, gain):
         out[j] = lam * (left[j] + right[j]) + c * (rest - gain * c)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def plain_step(cells, a, b, hi, nodes, lam, gain, mirror):
     """One untreated step in a slab from row ``a`` to row ``b``; returns the new window.
 
@@ -145,7 +144,7 @@ def plain_step(cells, a, b, hi, nodes, lam, gain, mirror):
     return _close(cells, b, hi, nodes)
 
 
-@njit(cache=True)
+@compiled
 def treated_step(cells, a, b, hi, nodes, edge, lam, gain, gain_in, mirror):
     """One step with a field: cells up to ``edge`` grow by ``gain_in``, the others by ``gain``."""
     inside = min(max(edge, 0), hi + 1)
@@ -160,7 +159,7 @@ def treated_step(cells, a, b, hi, nodes, edge, lam, gain, gain_in, mirror):
     return _close(cells, b, hi, nodes)
 
 
-@njit(cache=True)
+@compiled
 def radial_step(cells, a, b, hi, nodes, edge, lam, gain, gain_in):
     """One step in a sphere, with or without a field; node 0 copies node 1."""
     for j in range(1, hi + 2):
@@ -174,7 +173,7 @@ def radial_step(cells, a, b, hi, nodes, edge, lam, gain, gain_in):
     return _close(cells, b, hi, nodes)
 
 
-@njit(cache=True)
+@compiled
 def kill_map(cells, a, hi, edge, survival):
     """Instantaneous logistic kill: the odds w/(1 - w) of treated cells fall by ``survival``."""
     for j in range(a, a + min(edge, hi) + 1):
@@ -182,7 +181,7 @@ def kill_map(cells, a, hi, edge, survival):
         cells[j] = c * survival / (1.0 - c * (1.0 - survival))
 
 
-@njit(cache=True)
+@compiled
 def outermost(cells, a, guess, hi, level):
     """Largest j with ``cells[a + j] >= level``, -1 if none; ``guess`` is a likely answer."""
     guess = min(guess, hi + 1)
@@ -197,7 +196,7 @@ def outermost(cells, a, guess, hi, level):
     return j
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def radius_of(cells, a, j, level, dx, interpolate):
     """Radius [mm] of the region whose outermost cell is ``j``; -1 if there is none."""
     radius = -1.0
@@ -209,7 +208,7 @@ def radius_of(cells, a, j, level, dx, interpolate):
     return radius
 
 
-@njit(cache=True)
+@compiled
 def _ceiling(cells, a, start, hi, level):
     """A bound on the row from ``start`` on: its value there if none is higher, else ``level``."""
     if start > hi + 1:
@@ -222,7 +221,7 @@ def _ceiling(cells, a, start, hi, level):
     return top if above == 0 else level
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def follow(cells, a, b, p, bound, hi, gain, level):
     """Outermost cell at or above ``level`` after one step from row ``a`` to row ``b``.
 
@@ -247,7 +246,7 @@ def follow(cells, a, b, p, bound, hi, gain, level):
     return q, bound
 
 
-@njit(cache=True)
+@compiled
 def crossing_time(cells, a, b, hi, j, step, target, dx, interpolate):
     """When, in steps, the T1 radius passed ``target`` in the step from ``a`` to ``b`` at ``step``.
 
@@ -297,7 +296,7 @@ def untreated_step(cells, a, b, hi, nodes, lam, gain, mirror, sphere):
     return plain_step(cells, a, b, hi, nodes, lam, gain, mirror)
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def detect(cells, tumour, patient, settings, max_days):
     """Silent growth until the T1 radius is at the detection radius at the end of a day (spec. 4).
 
@@ -330,7 +329,7 @@ def detect(cells, tumour, patient, settings, max_days):
     tumour.side = 0.0 if a == 0 else 1.0
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def let_grow(cells, tumour, patient, settings, until):
     """Growth without a dose to the end of day ``until``, or to death in a step before it.
 
@@ -404,7 +403,7 @@ def irradiate(cells, tumour, patient, settings, dose):
     return b, a, hi
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def treat_day(cells, tumour, patient, settings, dose):
     """Let one day pass with a dose [Gy]; the T2 region is not looked after."""
     before, a, hi = irradiate(cells, tumour, patient, settings, dose)

@@ -14,8 +14,8 @@ A kernel file: it imports nothing but numpy, numba, math, records and other kern
 import math
 
 import numpy as np
-from numba import njit
 
+from oncogym.envs.compiled import compiled
 from oncogym.envs.glioblastoma_radiation.kernels import (
     DEATH_RADIUS,
     DETECTION_RADIUS,
@@ -46,7 +46,7 @@ def heat_kernel(diffusion, dt, dx):
     return taps / (taps[0] + 2.0 * taps[1:].sum())
 
 
-@njit(cache=True)
+@compiled
 def _react(row, hi, growth):
     """Logistic growth, in the cell on the field's edge as a mixture."""
     factor, factor_in, edge = growth.outside, growth.inside, growth.edge
@@ -64,7 +64,7 @@ def _react(row, hi, growth):
         row[j] = out
 
 
-@njit(cache=True)
+@compiled
 def kill_by_map(row, hi, share, exact, edge, covered):
     """One fraction as a map: w - R w (1 - w), or the odds of w times 1 - R (``exact``)."""
     survival = 1.0 - share
@@ -74,7 +74,7 @@ def kill_by_map(row, hi, share, exact, edge, covered):
         row[j] = c + (after - c if j < edge else covered * (after - c))
 
 
-@njit(cache=True)
+@compiled
 def _diffuse(row, hi, taps, dx, sphere, buffer, total):
     """Convolve with the heat kernel; returns the new window."""
     reach = taps.shape[0] - 1
@@ -113,12 +113,12 @@ def _diffuse(row, hi, taps, dx, sphere, buffer, total):
     return new
 
 
-@njit(cache=True)
+@compiled
 def _grown(value, factor):
     return value * factor / (1.0 + value * (factor - 1.0))
 
 
-@njit(cache=True)
+@compiled
 def region_radius(row, j, level, factor, dx):
     """Interpolated radius [mm] of a region once every cell has grown by ``factor``; -1 if none."""
     if j < 0:
@@ -129,7 +129,7 @@ def region_radius(row, j, level, factor, dx):
     return (j + 0.5 + min(max(share, 0.0), 1.0)) * dx
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _run(row, tumour, growth, taps, settings, steps, target):
     """Advance a complete state by ``steps`` steps, or until the T1 radius passes ``target`` [mm].
 
@@ -218,7 +218,7 @@ def _irradiate(row, tumour, patient, settings, dose):
     return Growth(half, half, 0, 0.0)
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def pass_days_split(row, tumour, taps, patient, settings, dose, days):
     """Let days pass, or fewer if the patient dies, with a dose [Gy] on the first of them."""
     growth = _irradiate(row, tumour, patient, settings, dose)
@@ -237,7 +237,7 @@ def read_radii_split(row, tumour, settings):
     tumour.t2 = region_radius(row, edge2, T2_LEVEL, 1.0, settings.dx)
 
 
-@njit(cache=True)
+@compiled
 def density_at(row, dx, x):
     """Density as a share of K at ``x`` [mm], linear between the centres of cells."""
     at = min(max(x / dx - 0.5, 0.0), row.shape[0] - 1.0)

@@ -8,8 +8,8 @@ source, 1 mm and 1 day in a slab, or a lane's own in the accurate solver.
 import math
 
 import numpy as np
-from numba import njit
 
+from oncogym.envs.compiled import compiled
 from oncogym.envs.glioblastoma_radiation.day_kernels import (
     grow_to_detection,
     make_tumour,
@@ -438,7 +438,7 @@ safe_lanes, _ = over_lanes(
 )
 
 
-@njit(cache=True)
+@compiled
 def safe_doses(t2, settings):
     """Safe daily doses [Gy] for T2 radii ``(k,)`` [mm], -1 for none."""
     options = record_at(settings, 0, SETTINGS)  # type: ignore[var-annotated]
@@ -448,7 +448,7 @@ def safe_doses(t2, settings):
     return out
 
 
-@njit(cache=True)
+@compiled
 def log_uniforms(seeds, episodes, stream, low, high):
     """Rows ``(k, fields)`` drawn log-uniformly between ``low`` and ``high``; both above 0."""
     out = uniforms(seeds, episodes, stream, low.shape[0])

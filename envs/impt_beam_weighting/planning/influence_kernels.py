@@ -3,12 +3,13 @@
 import math
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from oncogym.envs.compiled import compiled
 from oncogym.envs.twins import compile_twins
 
 
-@njit(cache=True)
+@compiled
 def _trace(x, y, ux, uy, limit, density, x0, y0, dx, dy):
     """Water-equivalent path from the point back along -u; also the geometric length traced.
 
@@ -83,7 +84,7 @@ def _water_depths(points, directions, density, low, spacing, outside, entrance, 
             depths[b, n] = path
 
 
-@njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def lateral_profile(layer, cell, share, depth, reach, tables, air, cut):
     """Dose of a spot by lateral distance, at a depth: a Gaussian down to ``cut``.
 
@@ -108,7 +109,7 @@ def lateral_profile(layer, cell, share, depth, reach, tables, air, cut):
     return height, variance, math.sqrt(2.0 * variance * math.log(height / cut))
 
 
-@njit(cache=True)
+@compiled
 def sparse_row(
     n, depths, offsets, beam_layers, layer_spots, reach, spot_offset, tables, table_step, air,
     factor, cut, start, data, indices, fill,

@@ -7,14 +7,15 @@ of dose d is ``low_weight min(d - low, 0)^2 + high_weight max(d - high, 0)^2 + l
 import math
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from oncogym.envs.compiled import compiled
 from oncogym.envs.impt_beam_weighting.planning.tile_kernels import ROWS
 from oncogym.envs.twins import compile_twins
 from oncogym.envs.unowned import unowned
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _penalty(dose, terms, first, last):
     """Value and derivative of the penalties ``first`` to ``last`` at a dose."""
     value = 0.0
@@ -33,7 +34,7 @@ def _penalty(dose, terms, first, last):
     return value, slope
 
 
-@njit(cache=True, fastmath={"reassoc", "contract"})
+@compiled(fastmath={"reassoc", "contract"})
 def _dot(data, indices, start, end, weights):
     total = 0.0
     for k in range(start, end):
@@ -41,7 +42,7 @@ def _dot(data, indices, start, end, weights):
     return total
 
 
-@njit(cache=True, fastmath={"reassoc", "contract"})
+@compiled(fastmath={"reassoc", "contract"})
 def _four_dots(a, b, c, d, weights):
     """Doses of four rows."""
     one, two, three, four = 0.0, 0.0, 0.0, 0.0
@@ -54,14 +55,14 @@ def _four_dots(a, b, c, d, weights):
     return one, two, three, four
 
 
-@njit(cache=True, fastmath={"reassoc", "contract"})
+@compiled(fastmath={"reassoc", "contract"})
 def _add_four(a, b, c, d, one, two, three, four, out):
     """Add four rows times their slopes."""
     for k in range(len(out)):
         out[k] += one * a[k] + two * b[k] + three * c[k] + four * d[k]
 
 
-@njit(cache=True)
+@compiled
 def tiles_pass(entries, columns, starts, tiles, terms, first, last, weights, gradient, room):
     """Objective of the tiles ``first`` to ``last``; their gradient is added.
 
@@ -121,7 +122,7 @@ def tiles_pass(entries, columns, starts, tiles, terms, first, last, weights, gra
     return value
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _ridge(ridge, weights, gradient):
     value = 0.0
     for j in range(len(weights)):
@@ -130,7 +131,7 @@ def _ridge(ridge, weights, gradient):
     return ridge * value
 
 
-@njit(cache=True)
+@compiled
 def evaluate(entries, columns, starts, tiles, terms, ridge, weights, gradient):
     """Objective at ``weights``; its gradient replaces ``gradient``. One thread."""
     gradient[:] = 0.0
@@ -177,7 +178,7 @@ def _doses(data, indices, indptr, weights, out):
             out[lane, row] = _dot(data, indices, indptr[row], indptr[row + 1], weights[lane])
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _bound(terms, first, last):
     """Largest second derivative of the penalties ``first`` to ``last``."""
     found = 0.0
@@ -186,7 +187,7 @@ def _bound(terms, first, last):
     return found
 
 
-@njit(cache=True)
+@compiled
 def diagonal(entries, columns, starts, tiles, terms, ridge, out):
     """Largest curvature of the objective along each weight ``(spots,)``, into ``out``."""
     out[:] = 2.0 * ridge
@@ -200,7 +201,7 @@ def diagonal(entries, columns, starts, tiles, terms, ridge, out):
                 out[columns[start + k]] += bound * entries[base + k] ** 2
 
 
-@njit(cache=True)
+@compiled
 def lipschitz(entries, columns, starts, tiles, terms, ridge, spots, iterations):
     """Largest curvature of the objective, by power iteration from the vector of ones."""
     direction = np.full(spots, 1.0 / math.sqrt(spots))

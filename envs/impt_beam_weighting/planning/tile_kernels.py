@@ -6,13 +6,14 @@ processors do many at a time; the zeros that fill a block cost less than that sa
 """
 
 import numpy as np
-from numba import njit
+
+from oncogym.envs.compiled import compiled
 
 #: Rows of a tile; kernels take them in two groups of four.
 ROWS = 8
 
 
-@njit(cache=True)
+@compiled
 def count_columns(indices, indptr, rows, tile_rows, spots, counts):
     """Number of columns of every tile ``(tiles,)``; arguments as for :func:`fill_tiles`."""
     seen = np.full(spots, -1, np.int64)
@@ -27,7 +28,7 @@ def count_columns(indices, indptr, rows, tile_rows, spots, counts):
         counts[tile] = found
 
 
-@njit(cache=True)
+@compiled
 def fill_tiles(data, indices, indptr, rows, tile_rows, spots, starts, columns, entries):
     """Columns and entries of every tile.
 

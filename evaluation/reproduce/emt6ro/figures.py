@@ -20,15 +20,16 @@ from oncogym.core.files import write_bytes_atomic
 from oncogym.envs.emt6ro_fractionation import (
     Protocol,
     Tumour,
-    frame_kernels,
     grow,
-    kernels,
     simulate,
 )
+from oncogym.envs.emt6ro_fractionation.jobs import live_until
 from oncogym.envs.emt6ro_fractionation.parameters import Parameters, fidelity_of
+from oncogym.envs.emt6ro_fractionation.records import COUNTERS
 from oncogym.envs.emt6ro_fractionation.rules import STEPS_PER_HOUR
 from oncogym.envs.emt6ro_fractionation.tumour import stack
 from oncogym.envs.emt6ro_fractionation.tumour_library import LIBRARY_SIZE, biology
+from oncogym.envs.records import make_rows
 from oncogym.evaluation.reproduce.emt6ro.checks import best_found
 from oncogym.evaluation.reproduce.emt6ro.sample_statistics import (
     equality,
@@ -312,15 +313,13 @@ def time_lapse(study: Study) -> Figure:
 def _lapse(study: Study, protocol: Protocol) -> list[Tumour]:
     """The study's first tumour at the times of the picture, one course."""
     state = stack(study.tumours[:1])
-    counters = np.zeros(frame_kernels.COUNTERS, np.int64)
+    counters = make_rows(1, COUNTERS)
     settings = Parameters().settings(fidelity_of(study.fidelity))
     doses = protocol.slots(round(2.0 * _LAPSE_HOURS[-1]))
     found = []
     for hours in _LAPSE_HOURS:
-        kernels.advance_tumour(
-            state.fields[0], state.phase[0], state.mode[0], state.clocks[0], counters, biology(),
-            settings, doses, round(hours * STEPS_PER_HOUR), np.uint64(study.seed), np.uint64(0),
-        )  # fmt: skip
+        until = round(hours * STEPS_PER_HOUR)
+        live_until(until, state, counters, biology(), settings, doses, study.seed)
         found.append(Tumour.from_state(state))
     return found
 

@@ -1,0 +1,1 @@
+"""The automaton on an NVIDIA GPU; imported only when one is asked for."""
