@@ -26,7 +26,7 @@ IN_KERNEL = (
     "    terms.spared = -dose * dose\n",
 )
 NUMBER_IN_RECORD = ("records.py", "}\nOBSERVATION = make_record(", '    "doses": (0.0, 1000.0),\n')
-NUMBER_IN_KERNEL = ("step_kernels.py", "    seen.time = _clip(", "    seen.doses = state.doses\n")
+NUMBER_IN_KERNEL = ("step_kernels.py", "    seen.time = ", "    seen.doses = state.doses\n")
 
 PROGRAM = """
 import json, numpy as np, gymnasium as gym, oncogym
