@@ -22,11 +22,11 @@ class SourceCache(FunctionCache):
 
     def __init__(self, function):
         super().__init__(function)
-        self._module = function.__module__
+        # Of the sources as they were imported: they may change before something is compiled.
+        self._digest = digest_of(function.__module__)
 
     def _index_key(self, sig, codegen):
-        # When something is compiled, all imports of the module are done.
-        return (*super()._index_key(sig, codegen), digest_of(self._module))
+        return (*super()._index_key(sig, codegen), self._digest)
 
 
 def compiled(function=None, **options):

@@ -18,6 +18,13 @@ def short_digest(text: str) -> str:
 
 
 @cache
+def _read(file: str) -> tuple[bytes, tuple[tuple[str, str], ...]]:
+    """Digest of a file as it is when first asked for, and its imports from the package."""
+    content = Path(file).read_bytes()
+    return hashlib.sha256(content).digest(), tuple(_IMPORT.findall(content.decode()))
+
+
+@cache
 def digest_of(module: str) -> str:
     """Digest of the sources of a module and of those of the package that it imports, and so on.
 
@@ -28,7 +35,7 @@ def digest_of(module: str) -> str:
     _collect(module, found)
     total = hashlib.sha256()
     for name in sorted(found):
-        total.update(name.encode() + b"\0" + hashlib.sha256(found[name]).digest())
+        total.update(name.encode() + b"\0" + found[name])
     return total.hexdigest()
 
 
@@ -36,10 +43,10 @@ def _collect(module: str, found: dict[str, bytes]) -> None:
     file = getattr(sys.modules.get(module), "__file__", None)
     if module in found or file is None or not file.endswith(".py"):
         return
-    found[module] = Path(file).read_bytes()
+    found[module], imported = _read(file)
     if Path(file).name == "__init__.py":  # not all that a package imports belongs to a kernel
         return
-    for origin, names in _IMPORT.findall(found[module].decode()):
+    for origin, names in imported:
         _collect(origin, found)
         for name in names.split(","):
             _collect(f"{origin}.{name.split()[0]}" if name.split() else origin, found)

@@ -241,7 +241,7 @@ NOT_STATE = {
     # The growth of the patient that a lane had last: made again where it is another's.
     "GlioblastomaTask": {"_prepared", "_start_rows", "_starts"},
     # Memory of a step.
-    "EMT6RoTask": {"_plans", "_rows"},
+    "EMT6RoTask": {"_begun", "_samples"},
 }
 EVERYWHERE = {"_all_lanes", "_none_clipped"}
 
@@ -256,7 +256,8 @@ def test_every_array_of_the_lanes_is_named():
         for part in parts:
             exempt = EVERYWHERE | NOT_STATE.get(type(part).__name__, set())
             for name, value in vars(part).items():
-                arrays = value if isinstance(value, tuple) else (value,)
+                # A state of tumours is an array of records.
+                arrays = value if isinstance(value, tuple) else (getattr(value, "rows", value),)
                 for array in arrays:
                     if not isinstance(array, np.ndarray) or name in exempt or not array.size:
                         continue

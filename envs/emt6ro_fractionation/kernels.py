@@ -230,8 +230,8 @@ def advance(tumour, counters, biology, settings, doses, until, history, seed, ep
         tumour, counters, biology, settings: Records, see ``records.py``; the first two are written.
         doses: ``(slots,)`` Gy; slot i is given in the step 300 i.
         until: Step to advance to; a tumour that is there already is left as it is.
-        history: Occupied sites every ``HISTORY_SLOTS`` slots; written, unless it has room for the
-            first entry at most, which is not ours.
+        history: Occupied sites every ``HISTORY_SLOTS`` slots, of which the first are not ours;
+            written where there are more.
         seed, episode: Key of the random streams.
     """
     # The function that allocates keeps the memory while another one takes records of it.
