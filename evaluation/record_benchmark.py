@@ -63,7 +63,11 @@ def tables_of(folder: Path) -> dict[str, pd.DataFrame]:
         effort.columns = [name.replace(" ", "_") for name in effort.columns]
         effort["seconds"] = effort["seconds"].round(2)
         patients = pd.read_csv(folder / place / "results.csv")
-        kept = [name for name in patients if name != "clipped" and not name.startswith("term_")]
+        kept = [
+            name
+            for name in map(str, patients)
+            if name != "clipped" and not name.startswith("term_")
+        ]
         for table, rows in (
             (PRICES, pd.DataFrame(prices)),
             (EFFORT, effort),
