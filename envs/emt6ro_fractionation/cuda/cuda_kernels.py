@@ -61,6 +61,7 @@ from oncogym.envs.emt6ro_fractionation.frame_kernels import (
 from oncogym.envs.emt6ro_fractionation.kernels import (
     REFRESH,
     acid_followed,
+    acid_is_due,
     dose_at,
     must_follow,
     note,
@@ -216,7 +217,7 @@ def _advance(block, tumour, work, frame, counters, biology, settings, doses, unt
             box = follow(block, box, tumour, work, frame, counters)
             strip = strip_of(box)
             moved, followed = False, step
-        acid = acid_on != 0 or (step // length) % every == 0
+        acid = acid_is_due(acid_on, step, length, every)
         diffuse(block.pool, counts, spreading, strip)
         if momentum > 0.0:
             press_on(block.pool, frame, GLUCOSE_ROW, GLUCOSE, fresh, share, strip)
