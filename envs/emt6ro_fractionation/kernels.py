@@ -292,17 +292,17 @@ def record(tumour, settings, sample):
     The means are zero where nothing lives.
     """
     _clear_sample(sample)
+    fields, phase, mode, groups = tumour.fields, tumour.phase, tumour.mode, tumour.clocks
     for site in range(SITES):
-        phase = tumour.phase[site]
-        if phase == VACANT:
+        if phase[site] == VACANT:
             continue
         sample.sites += 1.0
-        sample.phases[phase - 1] += 1.0
-        sample.modes[tumour.mode[site]] += 1.0
-        if tumour.clocks[site].damage > 0.0:
+        sample.phases[phase[site] - 1] += 1.0
+        sample.modes[mode[site]] += 1.0
+        if groups[site].damage > 0.0:
             sample.damaged += 1.0
         for field in range(3):
-            sample.amounts[field] += tumour.fields[field, site]
+            sample.amounts[field] += fields[field, site]
     count = sample.sites
     if count > 0.0:
         for field in range(3):
