@@ -6,13 +6,12 @@ A kernel file: it imports nothing but numpy, numba, math, records and other kern
 import numpy as np
 
 from oncogym.envs.compiled import compiled
-from oncogym.envs.emt6ro_fractionation.frame_kernels import copy_site
+from oncogym.envs.emt6ro_fractionation.frame_kernels import copy_sites
 from oncogym.envs.emt6ro_fractionation.kernels import follow_course, record, seed_tumour
 from oncogym.envs.emt6ro_fractionation.records import (
     BIOLOGY,
     COUNTERS,
     SETTINGS,
-    SITES,
     TUMOUR,
 )
 from oncogym.envs.lane_kernels import ITEM, ROW, WHOLE, Shared, over_lanes
@@ -22,8 +21,7 @@ from oncogym.envs.lane_kernels import ITEM, ROW, WHOLE, Shared, over_lanes
 def _simulate_copy(copies, source, counters, biology, settings, doses, seed, episode, until, times,
                    samples):  # fmt: skip
     own, nothing = copies[0], np.empty(0)
-    for site in range(SITES):
-        copy_site(source, own, site)
+    copy_sites(source, own, 0, 1)
     for number in range(times.shape[0]):
         follow_course(own, counters, biology, settings, doses, times[number], nothing, seed,
                       episode)  # fmt: skip

@@ -14,7 +14,7 @@ import math
 import numpy as np
 
 from oncogym.envs.compiled import compiled
-from oncogym.envs.emt6ro_fractionation.records import PAD, SIDE, Box
+from oncogym.envs.emt6ro_fractionation.records import PAD, SIDE, SITES, Box
 from oncogym.envs.emt6ro_fractionation.rules import VACANT
 
 #: Places that are read at once beyond the frame.
@@ -279,16 +279,24 @@ def vacant_neighbours(frame, at, stride):
 
 
 @compiled
-def copy_site(source, target, site):
-    """Copy a site from one tumour to another."""
-    for field in range(3):
-        target.fields[field, site] = source.fields[field, site]
-    target.phase[site] = source.phase[site]
-    target.mode[site] = source.mode[site]
-    given, taken = source.clocks[site], target.clocks[site]
-    for phase in range(5):
-        taken.ends[phase] = given.ends[phase]
-    taken.clock = given.clock
-    taken.damage = given.damage
-    taken.repaired = given.repaired
-    taken.repair = given.repair
+def copy_sites(source, target, first, every):
+    """Copy every so many sites from one tumour to another."""
+    fields, phase, mode, groups = source.fields, source.phase, source.mode, source.clocks
+    to_fields, to_phase, to_mode, to_groups = (
+        target.fields,
+        target.phase,
+        target.mode,
+        target.clocks,
+    )
+    for site in range(first, SITES, every):
+        for field in range(3):
+            to_fields[field, site] = fields[field, site]
+        to_phase[site] = phase[site]
+        to_mode[site] = mode[site]
+        given, taken = groups[site], to_groups[site]
+        for number in range(5):
+            taken.ends[number] = given.ends[number]
+        taken.clock = given.clock
+        taken.damage = given.damage
+        taken.repaired = given.repaired
+        taken.repair = given.repair

@@ -94,10 +94,9 @@ def dose_at(doses, step):
 
 
 @compiled(inline="always")
-def acid_is_due(counters, step, settings):
-    """Whether the acid is computed in a step."""
-    sampled = (step // int(settings.length)) % int(settings.acid_every) == 0
-    return counters.acid_on != 0 or sampled
+def acid_is_due(followed, step, length, every):
+    """Whether the acid is computed in a step: in every one, or in that of every so many."""
+    return followed != 0 or (step // length) % every == 0
 
 
 @compiled(inline="always")
@@ -148,11 +147,12 @@ def _pass_fields(box, frame, counters, settings, fresh):
     """One step of the fields; returns whether the acid was computed."""
     stride = stride_of(box)
     size = box.height * stride
-    acid = acid_is_due(counters, counters.step, settings)
+    length, every = int(settings.length), int(settings.acid_every)
+    acid = acid_is_due(counters.acid_on, counters.step, length, every)
     diffuse_frame(frame, stride, size, settings, acid)
     if settings.momentum > 0.0:
         press_on(frame, stride, size, settings.momentum, fresh)
-    if acid and settings.acid_every > 1.0:
+    if acid and every > 1:
         top = largest(frame.amounts[ACID, PAD:], size + 2 * stride)
         counters.acid_on = acid_followed(counters.acid_on, top, settings)
     return acid
@@ -292,17 +292,17 @@ def record(tumour, settings, sample):
     The means are zero where nothing lives.
     """
     _clear_sample(sample)
+    fields, phase, mode, groups = tumour.fields, tumour.phase, tumour.mode, tumour.clocks
     for site in range(SITES):
-        phase = tumour.phase[site]
-        if phase == VACANT:
+        if phase[site] == VACANT:
             continue
         sample.sites += 1.0
-        sample.phases[phase - 1] += 1.0
-        sample.modes[tumour.mode[site]] += 1.0
-        if tumour.clocks[site].damage > 0.0:
+        sample.phases[phase[site] - 1] += 1.0
+        sample.modes[mode[site]] += 1.0
+        if groups[site].damage > 0.0:
             sample.damaged += 1.0
         for field in range(3):
-            sample.amounts[field] += tumour.fields[field, site]
+            sample.amounts[field] += fields[field, site]
     count = sample.sites
     if count > 0.0:
         for field in range(3):

@@ -240,8 +240,9 @@ def _radius(tumour):
     """Root mean square distance of the occupied sites from their centre, times sqrt(2)."""
     count = 0
     row0 = column0 = square = 0.0
+    phase = tumour.phase
     for site in range(SITES):
-        if tumour.phase[site] != VACANT:
+        if phase[site] != VACANT:
             row, column = site // SIDE, site % SIDE
             count += 1
             row0 += row
@@ -257,10 +258,11 @@ def _radius(tumour):
 def _damage_of(tumour):
     """Damage of all groups [Gy], and how many of them are in repair."""
     damage = repairing = 0.0
+    phase, groups = tumour.phase, tumour.clocks
     for site in range(SITES):
-        if tumour.phase[site] != VACANT:
-            damage += tumour.clocks[site].damage
-            repairing += tumour.clocks[site].repaired > 0.0
+        if phase[site] != VACANT:
+            damage += groups[site].damage
+            repairing += groups[site].repaired > 0.0
     return damage, repairing
 
 
@@ -304,15 +306,16 @@ def observe_image(tumour, counters, state, options, settings, seen):
     left = _dose_left(state, options)
     time = min(_slot_of(counters) / options.horizon, 1.0)
     external = settings.external
+    fields, phase, mode, groups = tumour.fields, tumour.phase, tumour.mode, tumour.clocks
     for site in range(SITES):
-        there = tumour.phase[site] != VACANT
-        resting = there and tumour.mode[site] >= AEROBIC_QUIESCENT
+        there = phase[site] != VACANT
+        resting = there and mode[site] >= AEROBIC_QUIESCENT
         seen.occupied[site] = 1.0 if there else 0.0
-        seen.phase[site] = tumour.phase[site] / 5.0
+        seen.phase[site] = phase[site] / 5.0
         seen.quiescent[site] = 1.0 if resting else 0.0
-        seen.damage[site] = min(tumour.clocks[site].damage / options.total_dose, 1.0)
-        glucose = 1.0 + tumour.fields[0, site] / external[0]
-        oxygen = 1.0 + tumour.fields[1, site] / external[1]
+        seen.damage[site] = min(groups[site].damage / options.total_dose, 1.0)
+        glucose = 1.0 + fields[0, site] / external[0]
+        oxygen = 1.0 + fields[1, site] / external[1]
         seen.glucose[site] = min(max(glucose, 0.0), 1.0)
         seen.oxygen[site] = min(max(oxygen, 0.0), 1.0)
         seen.dose_left[site] = left

@@ -54,13 +54,14 @@ from oncogym.envs.emt6ro_fractionation.cuda.cuda_frame import (
 from oncogym.envs.emt6ro_fractionation.cuda.records import Block, Diet
 from oncogym.envs.emt6ro_fractionation.frame_kernels import (
     FLOAT0,
-    copy_site,
+    copy_sites,
     lattice_on_border,
     stride_of,
 )
 from oncogym.envs.emt6ro_fractionation.kernels import (
     REFRESH,
     acid_followed,
+    acid_is_due,
     dose_at,
     must_follow,
     note,
@@ -142,9 +143,9 @@ def _occupied_sites(board, tumour):
     if thread == 0:
         board[DEAD] = board[WAITING] = board[AGED_NOW] = board[KILLED_NOW] = board[OCCUPIED] = 0
     cuda.syncthreads()
-    some = 0
+    some, phase = 0, tumour.phase
     for site in range(thread, SITES, threads):
-        some += 1 if tumour.phase[site] != VACANT else 0
+        some += 1 if phase[site] != VACANT else 0
     cuda.atomic.add(board, OCCUPIED, some)
     cuda.syncthreads()
     return board[OCCUPIED]
@@ -153,9 +154,10 @@ def _occupied_sites(board, tumour):
 @cuda.jit(device=True)
 def _keep_fields(tumour, work):
     """Take the present fields for those of the step before, on the whole lattice."""
+    before, fields = work.before, tumour.fields
     for site in range(cuda.threadIdx.x, SITES, cuda.blockDim.x):
         for field in range(2):
-            work.before[field, site] = tumour.fields[field, site]
+            before[field, site] = fields[field, site]
     cuda.syncthreads()
 
 
@@ -216,7 +218,7 @@ def _advance(block, tumour, work, frame, counters, biology, settings, doses, unt
             box = follow(block, box, tumour, work, frame, counters)
             strip = strip_of(box)
             moved, followed = False, step
-        acid = acid_on != 0 or (step // length) % every == 0
+        acid = acid_is_due(acid_on, step, length, every)
         diffuse(block.pool, counts, spreading, strip)
         if momentum > 0.0:
             press_on(block.pool, frame, GLUCOSE_ROW, GLUCOSE, fresh, share, strip)
@@ -285,8 +287,7 @@ def place(lanes, rows, tumours, targets):
     """Copy tumour ``rows[k]`` into lane ``lanes[k]``, one a block."""
     number = cuda.blockIdx.x
     source, target = tumours[rows[number]], targets[lanes[number]]
-    for site in range(cuda.threadIdx.x, SITES, cuda.blockDim.x):
-        copy_site(source, target, site)
+    copy_sites(source, target, cuda.threadIdx.x, cuda.blockDim.x)
 
 
 @cuda.jit
