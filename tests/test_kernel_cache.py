@@ -45,7 +45,7 @@ def test_the_cache_of_every_kernel_goes_by_all_its_sources(path):
 def test_there_are_kernels_of_all_models():
     found = {path.parent.name for path in KERNELS}
     assert {"emt6ro_fractionation", "impt_beam_weighting", "chemo_dosing", "agents"} <= found
-    assert cached_functions("oncogym.envs.impt_beam_weighting.objective_kernels")
+    assert cached_functions("oncogym.envs.impt_beam_weighting.planning.objective_kernels")
     assert cached_functions("oncogym.envs.emt6ro_fractionation.diffusion_kernels")
 
 
@@ -73,12 +73,12 @@ PLANTED = {
         ("_SIDE = np.float32(1.0 / ROOT)", "_SIDE = np.float32(0.5 / ROOT)"),
     ),
     "objective": (
-        "from oncogym.envs.impt_beam_weighting.objective_kernels import diagonal\n"
+        "from oncogym.envs.impt_beam_weighting.planning.objective_kernels import diagonal\n"
         "out, terms = np.zeros(2), np.array([[0.0, 1.0, 0.0, 1.0, 0.0]])\n"
         "tiles = np.array([[1, 0, 1], [1, 0, 1]])\n"
         "diagonal(np.arange(16.0), np.arange(2), np.arange(3), tiles, terms, 0.0, out)\n"
         "print(out[1])\n",
-        "impt_beam_weighting/tile_kernels.py",
+        "impt_beam_weighting/planning/tile_kernels.py",
         ("ROWS = 8", "ROWS = 4"),
     ),
 }
@@ -92,7 +92,8 @@ def test_a_kernel_notices_a_change_in_another_file(case, tmp_path):
     envs = tmp_path / "oncogym" / "envs"
     shutil.copytree(ROOT / "envs", envs, ignore=shutil.ignore_patterns("__pycache__", "*.npz"))
     (tmp_path / "oncogym" / "__init__.py").touch()
-    for folder in (envs, envs / "emt6ro_fractionation", envs / "impt_beam_weighting"):
+    rooms = ("emt6ro_fractionation", "impt_beam_weighting", "impt_beam_weighting/planning")
+    for folder in (envs, *(envs / room for room in rooms)):
         (folder / "__init__.py").write_text("", encoding="utf-8")
 
     def found() -> str:
