@@ -334,7 +334,8 @@ class Comparison:
     @property
     def standing(self) -> Standing:
         """What the first screen of a report says of this environment."""
-        best = best_of(self.results, {self.rival, *self.learnt}) or self.baseline
+        fair = rivals_of(self.sees, self.learnt, {"random"})
+        best = best_of(self.results, fair | set(self.learnt)) or self.baseline
         return Standing(
             env_id=self.problem.variant.id,
             treatment=self.problem.treatment.title,

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from oncogym.agents import clinical_agents
@@ -500,6 +501,24 @@ def test_the_sentences_are_those_of_the_numbers(comparisons):
         clinic = comparison.labels[comparison.baseline]
         assert f"{best} minus {clinic}: {gain} ({name})" in second
     assert third == "Nothing was trained here, so no policy is held against a rule."
+
+
+def test_a_plan_that_is_the_best_of_all_is_called_that(comparisons):
+    comparison = comparisons[ENVS[0]]
+    rows = comparison.results[comparison.results["agent"] == comparison.rival]
+    better = rows.assign(agent="plan", **{"return": rows["return"] + 1.0})
+    own = replace(
+        comparison,
+        results=pd.concat([comparison.results, better], ignore_index=True),
+        sees={**comparison.sees, "plan": "nothing"},
+        labels={**comparison.labels, "plan": "Plan"},
+        gains={**comparison.gains, "plan": Interval(2.0, 1.0, 3.0)},
+    )
+    # The key number compares policies with rules and controllers all the same.
+    assert own.rival == comparison.rival
+    first, second, _ = sentences([own.standing]).split("\n\n")
+    assert first.endswith(f"has Plan ({own.standing.treatment}).")
+    assert "Plan minus " in second
 
 
 def key(low: float, high: float) -> KeyNumber:

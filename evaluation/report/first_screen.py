@@ -27,8 +27,8 @@ class Standing:
         sees: What each agent sees.
         scores: Score of each agent; empty without a scale.
         ends: Names of the agents with the scores 0 and 1, empty where there is none.
-        best: The agent with the highest mean return of the trained ones and of the rules and
-            controllers that see no more.
+        best: The agent with the highest mean return of the trained ones and of all others, plans
+            among them, that see no more.
         gain: Its return minus that of score 0, paired.
         key: The best trained agent against the best rule or controller, if there are both.
         shown: Agents that the chart shows in any case.
