@@ -79,6 +79,8 @@ class TherapyEnv(gymnasium.Env):
             )
         self.flat_info = check_flag("flat_info", frameskip == 1 if flat_info is None else flat_info)
         self.render_mode = check_render_mode(render_mode)
+        # Vector environments of Gymnasium 1.1 write into that of the first environment.
+        self.metadata = dict(type(self).metadata)
         self._lanes = Lanes(treatment, 1, cohort, patient, **options)
         self.task: TherapyTask = self._lanes.task
         self.observation_space = self.task.observation_space

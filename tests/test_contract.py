@@ -402,3 +402,9 @@ def test_optimiser_space_and_protocols_fit(env_id):
     assert actions.min() >= 0.0
     assert actions.max() <= 1.0
     assert variant.baseline in treatment.protocols
+
+
+def test_what_is_written_into_the_metadata_of_one_environment_stays_there():
+    one, other = (gym.make("oncogym/ChemoDosing-v0").unwrapped for _ in range(2))
+    one.metadata["autoreset_mode"] = "SameStep"
+    assert set(other.metadata) == set(type(one).metadata) == {"render_modes", "render_fps"}
