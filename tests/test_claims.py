@@ -640,3 +640,20 @@ def test_the_numbers_of_the_overview_are_those_of_the_patients():
     ):
         assert number((wide[one] - wide[other]).mean(), 2) == said
         assert f"{said} [" in text_of("docs/results.md")
+
+
+def test_the_times_of_decisions_are_those_that_were_measured():
+    measured = results("decision_time")
+    arms = ["mpc_nominal", "mpc_scenario", "mpc_oracle"]
+    heads = ["cohort", *(f"`{arm}`" for arm in arms)]
+    (table,) = (rows for rows in tables_of("docs/feedback.md") if rows[0] == heads)
+    assert [row[0] for row in table[1:]] == list(ALL_TREATMENTS)
+    for cohort, *cells in table[1:]:
+        own = measured[measured["env"].str.endswith(ALL_TREATMENTS[cohort])].set_index("agent")
+        found = [own.loc[arm, "seconds"] for arm in arms]
+        assert cells == [number(value, 3 if value < 0.1 else 2) for value in found]
+    longest = (measured["slowest"] / measured["seconds"])[measured["budget"] > 0].max()
+    text = text_of("docs/feedback.md")
+    assert f"takes up to {longest:.0f} times as long" in text
+    slowest = measured.loc[measured["budget"] == 0, "seconds"].max()
+    assert f"the slowest rule takes {slowest:.5f} s" in text
