@@ -69,9 +69,10 @@ def protocol(env, name):
     if isinstance(rule, Schedule):
         return play(env, env.task.schedule_actions(rule)[:, 0])
     observation, _ = env.reset(seed=0)
-    total, steps = 0.0, 0
+    total, steps, memory = 0.0, 0, None
     while True:
-        result = env.step(rule.actions(env.task, observation[None])[0][0])
+        actions, memory = rule.actions(env.task, observation[None], memory)
+        result = env.step(actions[0])
         observation, total, steps = result[0], total + result[1], steps + 1
         if result[2] or result[3]:
             return total, result, steps
@@ -349,6 +350,7 @@ def test_clinical_protocols_of_the_sound_formulation():
     assert extended["paper_weekends"] == pytest.approx(68.501, abs=0.05)
     assert 45.0 < extended["hypofractionated"] < 48.0 < extended["standard"] < 69.0
     assert extended["greedy"] == pytest.approx(92.2, abs=0.1)
+    assert extended["even_doses"] > extended["greedy"] + 0.5
     assert outcome["hypofractionated"]["total_dose"] == pytest.approx(40.05)
 
 

@@ -123,6 +123,8 @@ def test_the_measured_numbers_of_the_rules():
     known = {
         ("chemo_dosing", "full", "capped_pacing", (1.0, 0.9, 0.5)): (12.945, 0.02, 0.78),
         ("glioblastoma_radiation", "full", "greedy", ()): (182.42, 0.01, 0.78),
+        ("glioblastoma_radiation", "full", "even_doses", ()): (183.38, 0.01, 0.78),
+        ("glioblastoma_radiation", "measurable", "even_doses", ()): (182.42, 0.01, 0.74),
         ("impt_beam_weighting", "measurable", "range_estimate", ()): (54.44, 0.15, 0.30),
         ("impt_beam_weighting", "measurable", "held_back", ()): (53.31, 0.01, 0.34),
         ("impt_beam_weighting", "full", "clairvoyant", ()): (54.58, 0.01, 0.60),

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oncogym.envs.glioblastoma_radiation import step_kernels as kernel
+from oncogym.envs.glioblastoma_radiation.even_doses import even_doses
 from oncogym.envs.glioblastoma_radiation.kernels import T2_LEVEL
 from oncogym.envs.protocols import ClinicalProtocol, Rule, Schedule
 
@@ -52,6 +53,11 @@ def _share_rule(label: str, share: float, note: str) -> Rule:
     return Rule(label, _safe_share, note, settings={"share": share})
 
 
+def _even_rule(label: str, share: float, spread: float, note: str) -> Rule:
+    settings = {"share": share, "shrink": 0.009, "trust": 8.0, "spread": spread}
+    return Rule(label, even_doses, note, settings=settings, memory=2)
+
+
 PROTOCOLS: dict[str, ClinicalProtocol] = {
     "no_treatment": Schedule("No treatment", ()),
     "paper": Schedule(
@@ -76,6 +82,16 @@ PROTOCOLS: dict[str, ClinicalProtocol] = {
         grid={"share": (0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 1.0, 1.03, 1.06)},
     ),
     "greedy_90": _share_rule("0.9 x safe dose", 0.9, "each day 90 % of the last scan's"),
+    "even_doses": _even_rule(
+        "Safe doses that come out even",
+        1.0,
+        0.5,
+        "as few as the shrinking field will allow, small ones first, so that the last is full",
+    ),
+    "even_doses_97": replace(
+        _even_rule("0.97 x safe doses, even", 0.97, 0.4, "the same with a margin of 3 %"),
+        grid={"share": (0.94, 0.96, 0.97, 0.98, 0.99, 1.0, 1.01, 1.02), "spread": (0.4, 0.5, 0.6)},
+    ),
     "replanned": Rule(
         "2 Gy, re-planned at each scan",
         _replanned,
