@@ -510,10 +510,8 @@ def test_intervals_are_intervals_and_patients_are_they(path):
 
 
 def test_every_results_file_is_named_by_a_document():
-    text = "".join((ROOT / path).read_text(encoding="utf-8")
-                   for path in ("README.md", "docs/results.md", "docs/sources.md",
-                                "docs/robustness.md", "docs/feedback.md",
-                                "docs/sensitivity.md"))  # fmt: skip
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
     named = set(re.findall(r"evaluation/results/(\w+\.csv)(?!\.gz)", text))
     there = {path.name for path in RESULTS.glob("*.csv")}
     assert named <= there
@@ -657,3 +655,26 @@ def test_the_times_of_decisions_are_those_that_were_measured():
     assert f"takes up to {longest:.0f} times as long" in text
     slowest = measured.loc[measured["budget"] == 0, "seconds"].max()
     assert f"the slowest rule takes {slowest:.5f} s" in text
+
+
+def test_the_time_of_training_is_that_which_was_measured():
+    table = results("training_throughput")
+    rows = dict(table_of("docs/running.md", "PPO, chemotherapy, 1024 lanes"))
+    assert set(table["env"]) == {"oncogym/ChemoDosingCohort-v0"}
+    assert set(table["lanes"]) == {1024}
+    shares = {
+        "updates of the networks": "share_updates",
+        "policy": "share_policy",
+        "adapter for Stable-Baselines3": "share_adapter",
+        "lanes": "share_lanes",
+        "elsewhere": "share_rest",
+    }
+    for name, column in shares.items():
+        ends = {round(100.0 * end) for end in (table[column].min(), table[column].max())}
+        assert rows.pop(name) == " to ".join(str(end) for end in sorted(ends)) + " %"
+    assert not rows
+    rate = table["decisions_per_second"] / 1000.0
+    text = text_of("docs/running.md")
+    assert f"{rate.min():.0f} to {rate.max():.0f} thousand decisions a second" in text
+    saved = table["share_lanes"] + table["share_adapter"]
+    assert 0.08 < (saved / (1.0 - saved)).mean() < 0.12  # "a tenth more"
