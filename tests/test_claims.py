@@ -529,6 +529,7 @@ ENDS = (
     ("minus_rival", "low", "high"),
     ("trained_minus_this", "minus_low", "minus_high"),
     ("return", "low", "high"),
+    ("difference", "low", "high"),
 )
 
 
@@ -655,6 +656,32 @@ def test_the_times_of_decisions_are_those_that_were_measured():
     assert f"takes up to {longest:.0f} times as long" in text
     slowest = measured.loc[measured["budget"] == 0, "seconds"].max()
     assert f"the slowest rule takes {slowest:.5f} s" in text
+
+
+def test_plain_stable_baselines3_did_what_is_printed():
+    table = results("plain_sb3")
+    names = {f"oncogym/{env}": name for name, env in TREATMENTS.items()}
+    told = table_of("docs/other-libraries.md", "cohort", "plain algorithm")
+    every = table[table["seed"] == "all"]
+    assert len(told) == len(every) == 6
+    for cells, (_, row) in zip(told, every.iterrows(), strict=True):
+        same = (table["env"] == row["env"]) & (table["algorithm"] == row["algorithm"])
+        seeds = table[same & (table["seed"] != "all")]
+        assert len(seeds) == row["seeds"] == 3
+        assert cells == [
+            names[row["env"]],
+            row["algorithm"],
+            number(row["return"], 2),
+            percent(row["success"]),
+            number(row["cost"], 2),
+            f"{seeds['passes'].sum()} of 3",
+            number(row["protocol_return"], 2),
+            percent(row["protocol_success"]),
+            number(row["protocol_cost"], 2),
+            interval(row["difference"], row["low"], row["high"]),
+        ]
+    seconds = table.loc[table["seed"] != "all", "seconds"]
+    assert f"{seconds.min():.0f} to {seconds.max():.0f} s each" in text_of("docs/other-libraries.md")
 
 
 def test_the_time_of_training_is_that_which_was_measured():

@@ -89,8 +89,7 @@ Weights: see Weights below, or `oncogym envs ID`.
 ## With plain Stable-Baselines3
 
 A single environment works as it is, but whether the defaults of Stable-Baselines3 learn here has
-not been measured. In `ChemoDosing-v0` they learn little in the usual number of steps (see its
-page). `examples/sb3_ppo.py` (with `--env`) shows settings that learn there, `oncogym train` uses
+not been measured. `examples/sb3_ppo.py` (with `--env`) shows settings for it, `oncogym train` uses
 tuned ones.
 
 ## Starting State

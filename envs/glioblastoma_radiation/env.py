@@ -103,10 +103,10 @@ Weights: see Weights below, or `oncogym envs ID`.
 
 ## With plain Stable-Baselines3
 
-A single environment works as it is, but whether the defaults of Stable-Baselines3 learn here has
-not been measured. In `ChemoDosing-v0` they learn little in the usual number of steps (see its
-page). `examples/sb3_ppo.py` (with `--env`) shows settings that learn there, `oncogym train` uses
-tuned ones.
+Its defaults with four environments in a `DummyVecEnv` learn: on the cohort PPO returns 166.8 after
+300 000 steps and SAC 179.3 after 50 000 (three seeds each), the clinical protocol 160.1; but the
+best rule 182.4. `examples/sb3_ppo.py` (with `--env`) shows settings that learn more, `oncogym train`
+uses tuned ones.
 
 ## Starting State
 
