@@ -681,7 +681,8 @@ def test_plain_stable_baselines3_did_what_is_printed():
             interval(row["difference"], row["low"], row["high"]),
         ]
     seconds = table.loc[table["seed"] != "all", "seconds"]
-    assert f"{seconds.min():.0f} to {seconds.max():.0f} s each" in text_of("docs/other-libraries.md")
+    span = f"{seconds.min():.0f} to {seconds.max():.0f} s each"
+    assert span in text_of("docs/other-libraries.md")
 
 
 def test_the_time_of_training_is_that_which_was_measured():

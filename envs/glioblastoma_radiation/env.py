@@ -105,8 +105,8 @@ Weights: see Weights below, or `oncogym envs ID`.
 
 Its defaults with four environments in a `DummyVecEnv` learn: on the cohort PPO returns 166.8 after
 300 000 steps and SAC 179.3 after 50 000 (three seeds each), the clinical protocol 160.1; but the
-best rule 182.4. `examples/sb3_ppo.py` (with `--env`) shows settings that learn more, `oncogym train`
-uses tuned ones.
+best rule 182.4. `examples/sb3_ppo.py` (with `--env`) shows settings that learn more,
+`oncogym train` uses tuned ones.
 
 ## Starting State
 

@@ -139,8 +139,8 @@ So the return is the prescription (60) minus the score of the accumulated dose, 
 
 Its defaults with four environments in a `DummyVecEnv` learn little: on the cohort PPO returns 50.4
 after 300 000 steps and SAC 49.0 after 50 000 (three seeds each, one of SAC's below the clinical
-protocol), the clinical protocol 49.5, the best rule 54.0. `examples/sb3_ppo.py` (with `--env`) shows
-settings for it, `oncogym train` uses tuned ones.
+protocol), the clinical protocol 49.5, the best rule 54.0. `examples/sb3_ppo.py` (with `--env`)
+shows settings for it, `oncogym train` uses tuned ones.
 
 ## Starting State
 
