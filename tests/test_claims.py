@@ -685,6 +685,42 @@ def test_plain_stable_baselines3_did_what_is_printed():
     assert span in text_of("docs/other-libraries.md")
 
 
+def test_ways_of_learning_without_harm_did_what_is_printed():
+    table = results("safe_learning")
+    every = table[table["seed"] == "all"]
+    told = table_of("docs/wrappers.md", "cohort", "kept safe by")
+    names = {f"oncogym/{env}": name for name, env in TREATMENTS.items()}
+    assert len(told) == len(every) == 18
+    cohort = ""
+    for cells, (_, row) in zip(told, every.iterrows(), strict=True):
+        cohort = cells[0] or cohort
+        knows = ", knows the patient" if row["sees"] == "knows the patient" else ""
+        assert [cohort, *cells[1:]] == [
+            names[row["env"]],
+            row["arm"] + knows,
+            "" if math.isnan(row["setting"]) else f"{row['setting']:g}",
+            interval(row["return"], row["return_low"], row["return_high"]),
+            interval(row["cost"], row["cost_low"], row["cost_high"], 3),
+            percent(row["violated"]),
+            percent(row["success"]),
+        ]
+    # Every limit is kept.
+    kept = every[every["arm"] == "Lagrangian"]
+    assert (kept["cost"] <= kept["setting"]).all()
+
+
+def test_policies_with_exact_scans_of_glioblastoma():
+    table = results("glioblastoma_exact_scans").set_index("agent")
+    bench = results("benchmark_measurable")
+    own = bench[bench["env"] == table["env"].iloc[0]].set_index("agent")["return"]
+    score = (table["return"] - own["standard"]) / (own["plan"] - own["standard"])
+    assert np.allclose(score, table["old_score"], atol=2e-3)
+    text = text_of("docs/results.md")
+    for agent, digits in (("cma_policy", 2), ("even_doses", 2)):
+        assert number(table.loc[agent, "return"], 2) in text
+        assert number(table.loc[agent, "old_score"], digits) in text
+
+
 def test_the_time_of_training_is_that_which_was_measured():
     table = results("training_throughput")
     rows = dict(table_of("docs/running.md", "PPO, chemotherapy, 1024 lanes"))
