@@ -709,6 +709,25 @@ def test_ways_of_learning_without_harm_did_what_is_printed():
     assert (kept["cost"] <= kept["setting"]).all()
 
 
+def test_spaces_of_policies_did_what_is_printed():
+    table = results("space_study")
+    every = table[table["seed"] == "all"]
+    told = table_of("docs/wrappers.md", "cohort", "space")
+    names = {name: f"oncogym/{env}" for name, env in TREATMENTS.items()}
+    assert len(told) == len(every) == 9
+    env = ""
+    for cohort, space, value, success, cost, best in told:
+        env = names.get(cohort, env)
+        row = every[(every["env"] == env) & (every["space"] == space.strip("`"))].iloc[0]
+        assert row["seeds"] == 3
+        assert value == interval(row["return"], row["low"], row["high"])
+        assert success == percent(row["success"])
+        assert cost == number(row["cost"], 3)
+        assert best in ("", f"`{row['protocol']}` {number(row['protocol_return'], 2)}")
+    for _, rows in every.groupby("env"):
+        assert rows.loc[rows["return"].idxmax(), "space"] == "plain"
+
+
 def test_policies_with_exact_scans_of_glioblastoma():
     table = results("glioblastoma_exact_scans").set_index("agent")
     bench = results("benchmark_measurable")
