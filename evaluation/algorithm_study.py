@@ -1,0 +1,183 @@
+"""Which algorithm learns most in each treatment.
+
+``python -m oncogym.evaluation.algorithm_study --envs ENV … --out DIR`` trains every algorithm with
+the settings of its file, wrappers included, and treats held-out patients with each policy, the best
+of its run by validation. Every finished run is a file in DIR/parts; the table is
+DIR/algorithm_study.csv, with a row for each run and one for all seeds of an algorithm. Algorithms
+that are added to a study later join those that are done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from oncogym.core.checks import whole_number
+from oncogym.core.files import write_csv_atomic
+from oncogym.core.json_types import JsonObject
+from oncogym.envs.problem import MOST_PATIENTS, Problem
+from oncogym.evaluation.harness import resolve
+from oncogym.evaluation.study_folder import (
+    Part,
+    add_study_arguments,
+    bare_name,
+    open_study,
+    require_training,
+    seeds_of,
+    versions_in,
+)
+from oncogym.evaluation.training_part import (
+    add_training_arguments,
+    mean_over,
+    require_each_once,
+    train_and_score,
+)
+from oncogym.parallel.base import ExecutorError
+from oncogym.parallel.choice import open_executor
+from oncogym.training.algorithms import algorithm_names
+from oncogym.training.settings import make_settings
+
+TABLE = "algorithm_study.csv"
+_JOB = "algorithm-study"
+
+
+def plan_parts(
+    envs: Sequence[str],
+    algorithms: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    steps: int | None = None,
+    lanes: int | None = None,
+    patients: int = 256,
+    patients_seed: int = 0,
+) -> list[Part]:
+    """All training runs.
+
+    Args:
+        envs: Registered ids.
+        algorithms: Names of learning algorithms.
+        seeds: Training seeds.
+        steps, lanes: Of each run; ``None`` for the tuned ones.
+        patients, patients_seed: Who is treated of the evaluation cohort.
+
+    Raises:
+        UnknownNameError: There is no such environment or algorithm.
+        ValueError: A number is out of range, or something is named twice.
+    """
+    whole_number("patients", patients, 2, MOST_PATIENTS)
+    ids = [Problem.resolve(env).env_id for env in envs]
+    for name, values in (("envs", ids), ("algo", algorithms), ("seeds", seeds)):
+        require_each_once(name, values)
+    parts = []
+    for env in ids:
+        resolve(env, patients=patients, seed=patients_seed)
+        for algorithm in algorithms:
+            make_settings(env, algorithm, steps=steps, lanes=lanes)
+            for seed in seeds:
+                run = {
+                    "env": env,
+                    "algorithm": algorithm,
+                    "seed": seed,
+                    "steps": steps,
+                    "lanes": lanes,
+                    "wrappers": None,
+                    "options": {},
+                    "cohort": None,
+                    "patients": patients,
+                    "patients_seed": patients_seed,
+                    "last": False,
+                }
+                name = f"{bare_name(env)}-{algorithm}-{seed}"
+                parts.append(Part(name, train_and_score, run))
+    return parts
+
+
+def tabulate(results: Sequence[JsonObject]) -> pd.DataFrame:
+    """One row a training run, and one for all seeds of an algorithm in an environment.
+
+    Args:
+        results: Those of the runs.
+
+    Returns:
+        ``env``, ``algorithm``, ``seed`` (``all``: of all together), ``seeds``, ``sees``,
+        ``patients``, ``decisions`` of a run, mean ``return`` with the 95 % interval ``low`` to
+        ``high`` over patients, and over training seeds where there are several; ``success``,
+        ``cost``; ``seconds`` of training and scoring, of a run; ``version``.
+    """
+    groups: dict[tuple[str, str], list[JsonObject]] = {}
+    for result in results:
+        groups.setdefault((result["env"], result["algorithm"]), []).append(result)
+    rows = []
+    for runs in groups.values():
+        rows += [_row(str(run["seed"]), [run]) for run in runs]
+        rows.append(_row("all", runs))
+    return pd.DataFrame(rows)
+
+
+def _row(seed: str, runs: Sequence[JsonObject]) -> JsonObject:
+    first = runs[0]
+    gain = mean_over(runs, "return")
+    return {
+        "env": first["env"],
+        "algorithm": first["algorithm"],
+        "seed": seed,
+        "seeds": len(runs),
+        "sees": first["sees"],
+        "patients": first["patients"],
+        "decisions": first["decisions"],
+        "return": gain.estimate,
+        "low": gain.low,
+        "high": gain.high,
+        "success": mean_over(runs, "success").estimate,
+        "cost": mean_over(runs, "cost").estimate,
+        "seconds": float(np.mean([run["seconds"] for run in runs])),
+        "version": versions_in(runs),
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train what is missing, print and write the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--envs", nargs="+", required=True, metavar="ENV", help="ids")
+    parser.add_argument(
+        "--algo",
+        nargs="+",
+        choices=algorithm_names(),
+        default=list(algorithm_names()),
+        help="who learns, by default all",
+    )
+    add_training_arguments(parser)
+    add_study_arguments(parser, seeds=3, patients=256)
+    args = parser.parse_args(arguments)
+    with contextlib.ExitStack() as stack:
+        try:
+            require_training()
+            parts = plan_parts(
+                args.envs,
+                args.algo,
+                seeds_of(args),
+                steps=args.steps,
+                lanes=args.lanes,
+                patients=args.patients,
+                patients_seed=args.patients_seed,
+            )
+            executor = stack.enter_context(open_executor(workers=args.workers))
+            study = stack.enter_context(open_study(args.out, _JOB, parts, [TABLE]))
+        except (ValueError, OSError, ExecutorError, ModuleNotFoundError) as error:
+            parser.error(str(error))
+        table = tabulate(study.finish(executor))
+        study.output.write(TABLE, lambda path: write_csv_atomic(path, table.round(6)))
+    shown = table.drop(columns="version").to_string(index=False, float_format="{:.4g}".format)
+    sys.stdout.write(shown + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,83 @@
+"""Algorithms compared by what their policies do to the same held-out patients."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from oncogym.evaluation import algorithm_study
+from oncogym.evaluation.algorithm_study import plan_parts, tabulate
+from oncogym.training.algorithms import algorithm_names
+
+CHEMO = "oncogym/ChemoDosingCohort-v0"
+GLIOMA = "oncogym/GlioblastomaRadiationCohort-v0"
+
+
+def test_every_algorithm_trains_with_the_settings_of_its_file_on_each_treatment():
+    parts = plan_parts(["ChemoDosingCohort-v0", GLIOMA], algorithm_names(), [3, 4])
+    runs = [(one.settings["env"], one.settings["algorithm"], one.settings["seed"]) for one in parts]
+    assert runs == [(e, a, s) for e in (CHEMO, GLIOMA) for a in algorithm_names() for s in (3, 4)]
+    assert len({one.file for one in parts}) == len(parts)
+    for one in parts:
+        # Nothing in place of the file's; the policy that validation chose; the held-out patients.
+        assert [one.settings[name] for name in ("steps", "lanes", "wrappers", "cohort")] == [
+            None
+        ] * 4
+        assert one.settings["last"] is False
+
+
+def test_the_table_joins_the_seeds_of_an_algorithm():
+    def run(algorithm, seed, returns):
+        return {"env": CHEMO, "algorithm": algorithm, "seed": seed, "sees": "measurable",
+                "patients": 2, "decisions": 7, "return": returns, "success": [True, False],
+                "cost": [0.0, 1.0], "seconds": 2.0 + seed,
+                "versions": {"oncogym": "1"}}  # fmt: skip
+
+    table = tabulate(
+        [run("ppo", 0, [1.0, 3.0]), run("ppo", 1, [2.0, 6.0]), run("sac", 0, [5.0, 5.0])]
+    )
+    assert table["algorithm"].tolist() == ["ppo"] * 3 + ["sac"] * 2
+    assert table["seed"].tolist() == ["0", "1", "all", "0", "all"]
+    assert table["return"].tolist() == [2.0, 4.0, 3.0, 5.0, 5.0]
+    assert table["seeds"].tolist() == [1, 1, 2, 1, 1]
+    assert table["seconds"].tolist() == [2.0, 3.0, 2.5, 2.0, 2.0]
+    assert (table["success"] == 0.5).all()
+    assert (table["cost"] == 0.5).all()
+    both = table.iloc[2]
+    assert both["low"] <= 3.0 <= both["high"]
+    assert both["low"] < both["high"]
+
+
+@pytest.mark.slow
+def test_the_command_trains_and_algorithms_may_join_later(tmp_path, capsys):
+    pytest.importorskip("stable_baselines3")
+    out = tmp_path / "study"
+    arguments = ["--envs", CHEMO, "--seeds", "1", "--lanes", "4"]
+    arguments += ["--steps", "240", "--patients", "4", "--out", str(out)]
+    assert algorithm_study.main([*arguments, "--algo", "ppo"]) == 0
+    alone = pd.read_csv(out / algorithm_study.TABLE)
+    capsys.readouterr()
+    assert algorithm_study.main([*arguments, "--algo", "ppo", "cma_policy"]) == 0
+    assert "2 parts, 1 of them done already" in capsys.readouterr().err
+    table = pd.read_csv(out / algorithm_study.TABLE)
+    assert table["algorithm"].tolist() == ["ppo", "ppo", "cma_policy", "cma_policy"]
+    assert table.iloc[:2].equals(alone)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--envs", "ChemoDosage-v0"], "ChemoDos"),
+        (["--envs", CHEMO, CHEMO], "each once"),
+        (["--envs", CHEMO, "--algo", "ppo", "ppo"], "each once"),
+        (["--envs", CHEMO, "--algo", "dqn"], "ppo"),
+        (["--envs", CHEMO, "--patients", "1"], "patients"),
+        (["--envs", CHEMO, "--steps", "0"], "steps"),
+    ],
+)
+def test_bad_arguments_are_refused_before_any_work(tmp_path, capsys, arguments, message):
+    with pytest.raises(SystemExit) as refused:
+        algorithm_study.main([*arguments, "--out", str(tmp_path / "study")])
+    assert refused.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "study" / "parts").exists()
