@@ -545,7 +545,7 @@ def known_intervals():
             for values in table[list(names)].dropna().to_numpy():
                 found |= {interval(*values, digits) for digits in range(3)}
                 found |= {percent(*values)}
-                if names[0] == "loss":  # what is lost, or gained
+                if names[0] in ("loss", "trained_minus_this"):  # what is lost, or gained
                     found |= {interval(*(-values[[0, 2, 1]]), digits) for digits in range(3)}
     for fidelity, runs in (("accelerated", 500), ("exact", 60)):
         found |= set(pooled(fidelity, runs)[:2])
@@ -726,6 +726,27 @@ def test_spaces_of_policies_did_what_is_printed():
         assert best in ("", f"`{row['protocol']}` {number(row['protocol_return'], 2)}")
     for _, rows in every.groupby("env"):
         assert rows.loc[rows["return"].idxmax(), "space"] == "plain"
+
+
+def test_memory_in_adaptive_therapy_did_what_is_printed():
+    table = results("policies_256")
+    own = table[table["trained"] == "recurrent_ppo"].set_index("agent")
+    text = text_of("docs/results.md")
+    seeds = results("algorithm_study")
+    every = seeds[seeds["seed"] == "all"].iloc[0]
+    assert own.loc["recurrent_ppo", "return"] == pytest.approx(every["return"], abs=1e-5)
+    assert own.loc["recurrent_ppo", "training_seeds"] == every["seeds"] == 2
+    assert f"returns {number(every['return'], 2)}" in text
+    for agent, sign in (("proportional", 1.0), ("ppo", 1.0), ("cma_policy", -1.0)):
+        row = own.loc[agent]
+        ends = sorted((sign * row["minus_low"], sign * row["minus_high"]))
+        assert interval(sign * row["trained_minus_this"], *ends) in text
+    printed = text_of("docs/running.md")
+    assert interval(every["return"], every["low"], every["high"]) in printed
+    said = f"{percent(every['success'])} successes, cost {number(every['cost'], 3)}"
+    assert said in printed
+    assert f"{every['decisions']:,}".replace(",", " ") in printed
+    assert f"{every['seconds']:.0f} s on one busy core" in printed
 
 
 def test_policies_with_exact_scans_of_glioblastoma():
