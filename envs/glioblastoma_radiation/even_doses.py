@@ -25,8 +25,8 @@ def even_doses(
 
     The safe dose grows as the field shrinks, so what is left of the total dose is given in as few
     days as the safe doses foreseen allow, and what these days need not give is held back early. The
-    field is foreseen from the first two radii that were seen, the rim between T1 and T2, and from
-    what the doses so far have done to it.
+    field is foreseen from the rim that was seen first, from 15 mm, the T1 radius at detection, to
+    the T2 radius, and from what the doses so far have done to that.
 
     Args:
         task: A task whose observation is a row of named numbers.
