@@ -10,7 +10,6 @@ that are added to a study later join those that are done.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 from collections.abc import Sequence
 
@@ -26,8 +25,8 @@ from oncogym.evaluation.study_folder import (
     Part,
     add_study_arguments,
     bare_name,
-    open_study,
-    require_training,
+    command_study,
+    each_and_all,
     seeds_of,
     versions_in,
 )
@@ -37,8 +36,6 @@ from oncogym.evaluation.training_part import (
     require_each_once,
     train_and_score,
 )
-from oncogym.parallel.base import ExecutorError
-from oncogym.parallel.choice import open_executor
 from oncogym.training.algorithms import algorithm_names
 from oncogym.training.settings import make_settings
 
@@ -114,8 +111,7 @@ def tabulate(results: Sequence[JsonObject]) -> pd.DataFrame:
         groups.setdefault((result["env"], result["algorithm"]), []).append(result)
     rows = []
     for runs in groups.values():
-        rows += [_row(str(run["seed"]), [run]) for run in runs]
-        rows.append(_row("all", runs))
+        rows += [_row(seed, some) for seed, some in each_and_all(runs)]
     return pd.DataFrame(rows)
 
 
@@ -156,22 +152,19 @@ def main(arguments: list[str] | None = None) -> int:
     add_training_arguments(parser)
     add_study_arguments(parser, seeds=3, patients=256)
     args = parser.parse_args(arguments)
-    with contextlib.ExitStack() as stack:
-        try:
-            require_training()
-            parts = plan_parts(
-                args.envs,
-                args.algo,
-                seeds_of(args),
-                steps=args.steps,
-                lanes=args.lanes,
-                patients=args.patients,
-                patients_seed=args.patients_seed,
-            )
-            executor = stack.enter_context(open_executor(workers=args.workers))
-            study = stack.enter_context(open_study(args.out, _JOB, parts, [TABLE]))
-        except (ValueError, OSError, ExecutorError, ModuleNotFoundError) as error:
-            parser.error(str(error))
+
+    def plan() -> list[Part]:
+        return plan_parts(
+            args.envs,
+            args.algo,
+            seeds_of(args),
+            steps=args.steps,
+            lanes=args.lanes,
+            patients=args.patients,
+            patients_seed=args.patients_seed,
+        )
+
+    with command_study(parser, args, _JOB, plan, [TABLE]) as (study, executor):
         table = tabulate(study.finish(executor))
         study.output.write(TABLE, lambda path: write_csv_atomic(path, table.round(6)))
     shown = table.drop(columns="version").to_string(index=False, float_format="{:.4g}".format)

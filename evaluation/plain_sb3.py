@@ -11,7 +11,6 @@ DIR/plain_sb3.csv, with a row for each run and one for all seeds together.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -29,14 +28,12 @@ from oncogym.evaluation.study_folder import (
     Part,
     add_study_arguments,
     bare_name,
-    open_study,
-    require_training,
+    command_study,
+    each_and_all,
     seeds_of,
     versions_in,
 )
 from oncogym.evaluation.training_part import SCORES, require_each_once, scores_of
-from oncogym.parallel.base import ExecutorError
-from oncogym.parallel.choice import open_executor
 
 #: Classes of Stable-Baselines3, and how many decisions each has in the test.
 DECISIONS = {"PPO": 300_000, "SAC": 50_000}
@@ -167,8 +164,7 @@ def tabulate(results: Sequence[JsonObject]) -> pd.DataFrame:
             runs.setdefault((one["env"], one["algorithm"]), []).append(one)
     rows = []
     for (env, _), several in runs.items():
-        rows += [_row(str(run["seed"]), [run], protocols[env]) for run in several]
-        rows.append(_row("all", several, protocols[env]))
+        rows += [_row(seed, some, protocols[env]) for seed, some in each_and_all(several)]
     return pd.DataFrame(rows)
 
 
@@ -218,22 +214,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--lanes", type=int, default=LANES, help="scalar environments")
     add_study_arguments(parser, seeds=3, patients=256)
     args = parser.parse_args(arguments)
-    with contextlib.ExitStack() as stack:
-        try:
-            require_training()
-            parts = plan_parts(
-                args.envs,
-                args.algos,
-                seeds_of(args),
-                steps=args.steps,
-                lanes=args.lanes,
-                patients=args.patients,
-                patients_seed=args.patients_seed,
-            )
-            executor = stack.enter_context(open_executor(workers=args.workers))
-            study = stack.enter_context(open_study(args.out, _JOB, parts, [TABLE]))
-        except (ValueError, OSError, ExecutorError, ModuleNotFoundError) as error:
-            parser.error(str(error))
+
+    def plan() -> list[Part]:
+        return plan_parts(
+            args.envs,
+            args.algos,
+            seeds_of(args),
+            steps=args.steps,
+            lanes=args.lanes,
+            patients=args.patients,
+            patients_seed=args.patients_seed,
+        )
+
+    with command_study(parser, args, _JOB, plan, [TABLE]) as (study, executor):
         table = tabulate(study.finish(executor))
         study.output.write(TABLE, lambda path: write_csv_atomic(path, table.round(6)))
     sys.stdout.write(table.to_string(index=False, float_format="{:.4g}".format) + "\n")

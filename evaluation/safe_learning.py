@@ -17,7 +17,6 @@ training.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,8 +39,8 @@ from oncogym.evaluation.study_folder import (
     Part,
     add_study_arguments,
     bare_name,
-    open_study,
-    require_training,
+    command_study,
+    each_and_all,
     seeds_of,
     versions_in,
 )
@@ -51,8 +50,6 @@ from oncogym.evaluation.training_part import (
     require_each_once,
     train_and_score,
 )
-from oncogym.parallel.base import ExecutorError
-from oncogym.parallel.choice import open_executor
 from oncogym.training.algorithms import DEFAULT, algorithm_names, find_algorithm
 from oncogym.training.settings import make_settings, read_hyperparameters
 from oncogym.wrappers.named import wrappers_of
@@ -249,8 +246,7 @@ def tabulate(results: Sequence[JsonObject], arms: Sequence[Arm]) -> pd.DataFrame
     rows = []
     for (env, arm), runs in groups.items():
         free = np.mean([run["return"] for run in groups[env, Arm(_FREE)]], axis=0)
-        rows += [_row(arm, str(run["seed"]), [run], free) for run in runs]
-        rows.append(_row(arm, "all", runs, free))
+        rows += [_row(arm, seed, some, free) for seed, some in each_and_all(runs)]
     return pd.DataFrame(rows)
 
 
@@ -372,28 +368,28 @@ def main(arguments: list[str] | None = None) -> int:
     add_training_arguments(parser)
     add_study_arguments(parser, seeds=3, patients=256)
     args = parser.parse_args(arguments)
-    with contextlib.ExitStack() as stack:
-        try:
-            require_training()
-            parts, arms = plan_parts(
-                args.envs,
-                seeds_of(args),
-                algorithm=args.algo,
-                steps=args.steps,
-                lanes=args.lanes,
-                patients=args.patients,
-                patients_seed=args.patients_seed,
-                penalties=args.penalties,
-                limits=args.limits,
-                shape=args.shape,
-                multiplier=args.multiplier,
-                rate=args.rate,
-                without=args.without,
-            )
-            executor = stack.enter_context(open_executor(workers=args.workers))
-            study = stack.enter_context(open_study(args.out, _JOB, parts, [TABLE, FIGURE]))
-        except (ValueError, OSError, ExecutorError, ModuleNotFoundError) as error:
-            parser.error(str(error))
+    arms: list[Arm] = []
+
+    def plan() -> list[Part]:
+        parts, found = plan_parts(
+            args.envs,
+            seeds_of(args),
+            algorithm=args.algo,
+            steps=args.steps,
+            lanes=args.lanes,
+            patients=args.patients,
+            patients_seed=args.patients_seed,
+            penalties=args.penalties,
+            limits=args.limits,
+            shape=args.shape,
+            multiplier=args.multiplier,
+            rate=args.rate,
+            without=args.without,
+        )
+        arms.extend(found)
+        return parts
+
+    with command_study(parser, args, _JOB, plan, [TABLE, FIGURE]) as (study, executor):
         table = tabulate(study.finish(executor), arms)
         study.output.write(TABLE, lambda path: write_csv_atomic(path, table.round(6)))
         study.output.write(FIGURE, lambda path: save_png(draw_trade(table), path))

@@ -39,6 +39,7 @@ from oncogym.evaluation.study_folder import (
     Part,
     add_study_arguments,
     bare_name,
+    each_and_all,
     open_study,
     require_training,
     seeds_of,
@@ -277,8 +278,7 @@ def tabulate(
         groups.setdefault((result["env"], name), []).append(result)
     rows = []
     for (env, name), runs in groups.items():
-        rows += [_row(name, str(run["seed"]), [run], best[env]) for run in runs]
-        rows.append(_row(name, "all", runs, best[env]))
+        rows += [_row(name, seed, some, best[env]) for seed, some in each_and_all(runs)]
     return pd.DataFrame(rows)
 
 

@@ -20,7 +20,8 @@ from oncogym.core.json_types import JsonObject
 from oncogym.core.manifest import versions
 from oncogym.core.output_folder import OutputFolder
 from oncogym.core.run_lock import hold
-from oncogym.parallel.base import LanesExecutor
+from oncogym.parallel.base import ExecutorError, LanesExecutor
+from oncogym.parallel.choice import open_executor
 
 # Folder of the parts within that of the study.
 _PARTS = "parts"
@@ -163,6 +164,39 @@ def open_study(
         for part in parts:
             part.read(output.path)
         yield Study(output, parts)
+
+
+@contextlib.contextmanager
+def command_study(
+    parser: argparse.ArgumentParser,
+    args: argparse.Namespace,
+    job: str,
+    plan: Callable[[], Sequence[Part]],
+    files: Sequence[str],
+) -> Iterator[tuple[Study, Executor]]:
+    """The study of a command that trains, and who works on it; what is wrong ends the command.
+
+    Args:
+        parser: The parser, which says what is wrong.
+        args: What it read, with the arguments of :func:`add_study_arguments`.
+        job: Name of the study.
+        plan: Makes all parts; its errors are those of :func:`open_study`, or of bad arguments.
+        files: Names of the files that the study writes besides.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            require_training()
+            parts = plan()
+            executor = stack.enter_context(open_executor(workers=args.workers))
+            study = stack.enter_context(open_study(args.out, job, parts, files))
+        except (ValueError, OSError, ExecutorError, ModuleNotFoundError) as error:
+            parser.error(str(error))
+        yield study, executor
+
+
+def each_and_all(runs: Sequence[JsonObject]) -> list[tuple[str, Sequence[JsonObject]]]:
+    """The rows of a table of runs that differ in their seed: each by its seed, then ``all``."""
+    return [*((str(run["seed"]), [run]) for run in runs), ("all", runs)]
 
 
 def add_study_arguments(parser: argparse.ArgumentParser, *, seeds: int, patients: int) -> None:
