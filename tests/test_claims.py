@@ -530,6 +530,9 @@ ENDS = (
     ("trained_minus_this", "minus_low", "minus_high"),
     ("return", "low", "high"),
     ("difference", "low", "high"),
+    ("lead", "lead_low", "lead_high"),
+    ("return", "return_low", "return_high"),
+    ("cost", "cost_low", "cost_high"),
 )
 
 
@@ -543,7 +546,7 @@ def known_intervals():
             if not set(names) <= set(table):
                 continue
             for values in table[list(names)].dropna().to_numpy():
-                found |= {interval(*values, digits) for digits in range(3)}
+                found |= {interval(*values, digits) for digits in range(4)}
                 found |= {percent(*values)}
                 if names[0] in ("loss", "trained_minus_this"):  # what is lost, or gained
                     found |= {interval(*(-values[[0, 2, 1]]), digits) for digits in range(3)}
@@ -558,8 +561,9 @@ COMPUTED = {"2.3 [−0.8, 5.5]", "−1.7 [−4.6, 1.1]", "0.7 [−0.8, 2.2]"}  #
 
 @pytest.mark.parametrize(
     "path",
-    ["README.md", "docs/results.md", "docs/sources.md", "docs/robustness.md", "docs/feedback.md"],
-)
+    ["README.md", "docs/results.md", "docs/sources.md", "docs/robustness.md", "docs/feedback.md",
+     "docs/sensitivity.md", "docs/wrappers.md", "docs/other-libraries.md"],
+)  # fmt: skip
 def test_every_interval_is_one_of_the_results(path):
     text = text_of(path)
     stated = re.findall(rf"[{MINUS}-]?[\d.]+(?: %)? \[[{MINUS}-]?[\d.]+, [{MINUS}-]?[\d.]+\]", text)
