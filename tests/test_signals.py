@@ -186,6 +186,27 @@ def test_the_guard_of_a_ray_also_ends_who_hides_the_mark():
             os.kill(child, signal.SIGKILL)
 
 
+def test_the_guard_of_a_ray_also_ends_orphans_that_hide_the_mark(tmp_path):
+    """The process that started Ray's agents may end before the guard has looked."""
+    session, other = tmp_path / "session", tmp_path / "session2"
+    agents = []
+    for folder, channel in ((session, "stdout"), (session, "stderr"), (other, "stdout")):
+        folder.mkdir(exist_ok=True)
+        with open(folder / channel, "w") as log:
+            agents.append(subprocess.Popen(["sleep", "60"], env={}, **{channel: log}))
+    try:
+        subprocess.run(
+            [sys.executable, "-I", "-S", ray_guard.__file__, uuid.uuid4().hex],
+            input=os.fsencode(session), timeout=30,
+        )  # fmt: skip
+        assert [agent.wait(timeout=5.0) for agent in agents[:2]] == [-signal.SIGKILL] * 2
+        assert agents[2].poll() is None
+    finally:
+        for agent in agents:
+            agent.kill()
+            agent.wait()
+
+
 def test_called_with_arguments_a_command_leaves_signals_alone(capsys):
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     assert main(["envs"]) == 0

@@ -100,8 +100,12 @@ class RayExecutor(Executor):
                     self._ray.init(address=address, log_to_driver=False)
                 else:
                     cores = self.workers or usable_cores()
-                    with self._guarded():
-                        self._ray.init(num_cpus=cores, include_dashboard=False, log_to_driver=False)
+                    with self._guarded() as tell:
+                        tell(
+                            self._ray.init(
+                                num_cpus=cores, include_dashboard=False, log_to_driver=False
+                            ).address_info["session_dir"]
+                        )
         except (OSError, RuntimeError, ValueError) as error:
             if not address:
                 raise ExecutorError(f"Ray does not start here: {error}") from error
@@ -177,10 +181,13 @@ class RayExecutor(Executor):
             self._guard = None
 
     @contextlib.contextmanager
-    def _guarded(self) -> Iterator[None]:
-        """Let a Ray that is started within end with this process, however it ends."""
+    def _guarded(self) -> Iterator[Callable[[str], None]]:
+        """Let a Ray that is started within end with this process, however it ends.
+
+        Yields what to call with the folder of its session.
+        """
         if not os.path.isdir("/proc/self"):
-            yield
+            yield lambda folder: None
             return
         name = uuid.uuid4().hex
         self._guard = subprocess.Popen(
@@ -188,9 +195,16 @@ class RayExecutor(Executor):
             stdin=subprocess.PIPE,
             start_new_session=True,
         )
+        lifeline = self._guard.stdin
+        assert lifeline is not None
+
+        def tell(folder: str) -> None:
+            lifeline.write(os.fsencode(os.path.realpath(folder)))
+            lifeline.flush()
+
         os.environ[ray_guard.MARK] = name
         try:
-            yield
+            yield tell
         except BaseException:
             self._guard.communicate()
             raise

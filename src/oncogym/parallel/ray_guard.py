@@ -1,13 +1,16 @@
 """A program that ends what is left of a Ray when the process that started it has ended.
 
 Ray's agents, and workers that are still starting, outlive a driver that was killed by a minute.
-This program waits for the end of its standard input, which is the end of the driver, and then
-kills every process that has ``MARK=NAME`` (its arguments) in its environment, and what those have
-started: a process that gives itself a title may write it over its environment. One that is just
-becoming another program shows none either, so one look that finds nobody proves nothing.
+This program reads its standard input to the end, which is the end of the driver, and then kills
+every process that has ``MARK=NAME`` (its arguments) in its environment, and what those have
+started. What it has read names the folder of Ray's session, once there is one: whoever prints into
+it is killed, too. A process that gives itself a title may write it over its environment, and the
+one that started it ends together with the driver. One that is just becoming another program shows
+no environment either, so one look that finds nobody proves nothing.
 """
 
 import contextlib
+import os
 import runpy
 import signal
 import sys
@@ -18,14 +21,24 @@ from pathlib import Path
 MARK = "ONCOGYM_RAY"
 # Time between two looks [s]; it ends after so many in a row that find nobody, or after so many.
 _PAUSE, _QUIET_LOOKS, _LOOKS = 0.2, 5, 50
+_STANDARD_OUTPUT, _STANDARD_ERROR = 1, 2
 
 
-def _marked(text: bytes) -> list[int]:
-    found = []
-    for place in Path("/proc").glob("[0-9]*"):
+def _prints_into(process: Path, folder: str) -> bool:
+    for number in (_STANDARD_OUTPUT, _STANDARD_ERROR):
         with contextlib.suppress(OSError):
-            if text in (place / "environ").read_bytes().split(b"\0"):
-                found.append(int(place.name))
+            if os.readlink(process / "fd" / str(number)).startswith(folder + os.sep):
+                return True
+    return False
+
+
+def _belonging(mark: bytes, folder: str) -> list[int]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            marked = mark in (process / "environ").read_bytes().split(b"\0")
+            if marked or (folder and _prints_into(process, folder)):
+                found.append(int(process.name))
     return found
 
 
@@ -33,10 +46,10 @@ if __name__ == "__main__":
     for _number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(_number, signal.SIG_IGN)
     _lifeline = runpy.run_path(str(Path(__file__).with_name("lifeline.py")))
-    sys.stdin.read()
+    _folder = os.fsdecode(sys.stdin.buffer.read())
     _quiet = 0
     for _ in range(_LOOKS):
-        _pids = _marked(f"{MARK}={sys.argv[1]}".encode())
+        _pids = _belonging(f"{MARK}={sys.argv[1]}".encode(), _folder)
         _lifeline["kill"]([*_pids, *_lifeline["descendants"](_pids)])
         _quiet = 0 if _pids else _quiet + 1
         if _quiet == _QUIET_LOOKS:
