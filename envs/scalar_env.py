@@ -92,6 +92,8 @@ class TherapyEnv(gymnasium.Env):
         if self.flat_info:
             self._term_names = flat_keys("reward_terms", self._term_names)
             self._metric_names = flat_keys("outcome", self._metric_names)
+        # Overwritten by every step, which gives away copies.
+        self._result = self.task.empty_result()
         self._running = False
         self._clipped = 0
 
@@ -173,7 +175,7 @@ class TherapyEnv(gymnasium.Env):
         actions, clipped = task.check_actions(np.asanyarray(action)[None], _ACTIVE)
         if clipped[0]:
             self._clipped += 1
-        result = task.step(actions, _ACTIVE)
+        result = task.step(actions, _ACTIVE, self._result)
         terms = result.reward_terms[0].tolist()
         costs = result.costs[0].tolist()
         terminated, truncated = bool(result.terminated[0]), bool(result.truncated[0])
@@ -181,7 +183,7 @@ class TherapyEnv(gymnasium.Env):
         success = terminated and bool(result.success[0])
         info = self._info(terms, costs, result.outcome[0].tolist(), success)
         reward = task.weighted_sum(terms)
-        return result.observation[0], reward, terminated, truncated, info
+        return result.observation[0].copy(), reward, terminated, truncated, info
 
     def snapshot(self) -> Snapshot:
         """The whole environment as it is: treatment, patient, random key, counters.

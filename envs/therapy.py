@@ -270,14 +270,23 @@ class TherapyTask(ABC):
             check_written(self, "observed number", seen, self.observed)
         return seen
 
-    def step(self, actions: Floats, active: NDArray[np.bool_]) -> StepResult:
+    def step(
+        self, actions: Floats, active: NDArray[np.bool_], into: StepResult | None = None
+    ) -> StepResult:
         """Advance the ``active`` lanes by one decision; the others keep their state.
 
         Args:
             actions: ``(lanes, action size)``, finite and within [0, 1] in active lanes.
             active: ``(lanes,)`` lanes whose treatment goes on.
+            into: Result of an earlier step, to be overwritten and returned; a new one by default.
         """
-        result = self.empty_result()
+        if into is None:
+            result = self.empty_result()
+        else:
+            result = into
+            if CHECKED:
+                for array in result:
+                    mark(array)
         result.truncated[:] = False
         self._advance_lanes(actions, active, result)
         if CHECKED:
@@ -601,8 +610,12 @@ class TherapyTask(ABC):
                 f"actions have shape {batch.shape}; allowed: {self._batch_shape}, one row of "
                 f"{self.action_space.shape} for each of {self.num_lanes} lane(s)"
             )
-        # Written so that NaN counts as outside.
-        if batch.min() >= 0.0 and batch.max() <= 1.0:
+        # Written so that NaN counts as outside; reductions cost more than one number.
+        if batch.size == 1:
+            all_inside = 0.0 <= batch.item() <= 1.0
+        else:
+            all_inside = batch.min() >= 0.0 and batch.max() <= 1.0
+        if all_inside:
             return batch, self._none_clipped
         inside = (batch >= 0.0) & (batch <= 1.0)
         axes = tuple(range(1, batch.ndim))

@@ -20,10 +20,13 @@ from oncogym.envs.adaptive_therapy import (
     records,
     simulate,
 )
+from oncogym.envs.adaptive_therapy.cohort import HIGH, LOW, MARGIN, draw_patients
+from oncogym.envs.adaptive_therapy.model import PROGRESSION
 from oncogym.envs.adaptive_therapy.task import AdaptiveTask
 from oncogym.envs.problem import Problem
 from oncogym.envs.protocols import HiddenError
 from oncogym.envs.records import names_of
+from oncogym.envs.streams import STREAM_PATIENT, uniform_pair
 from oncogym.envs.validity import ModelRangeWarning
 from oncogym.evaluation.harness import evaluate_problem
 
@@ -376,3 +379,27 @@ def test_names_of_results_are_those_of_the_records(options):
     for name in known.keys() & shown.keys():
         assert shown[name] == pytest.approx(known[name], rel=1e-6), name
     assert shown["marker"] > 1.0 if "marker" in shown else shown["log_markers"] != 0.0
+
+
+def test_short_cuts_in_the_draw_of_patients_change_nobody():
+    """Bounds of the time without drug spare a course; each patient is as by courses alone."""
+    seeds, episode = np.arange(400, dtype=np.uint64), np.uint64(3)
+    drawn = draw_patients(seeds, np.full(400, episode), STREAM_PATIENT)
+    for seed, row in zip(seeds, drawn, strict=True):
+        for attempt in range(100):
+            shares = np.array(
+                [uniform_pair(seed, episode, STREAM_PATIENT, 2 * attempt + k) for k in (0, 1)]
+            ).ravel()
+            n0, log_share, cost, turnover = LOW + shares * (np.array(HIGH) - LOW)
+            patient = AdaptivePatient(n0=n0, fR=10.0**log_share, cost=cost, turnover=turnover)
+            least = (1.0 - PROGRESSION * n0) * (1.0 - cost) - MARGIN
+            if turnover <= least and simulate([0.0], patient).censored:
+                break
+        assert row.tolist() == pytest.approx(patient.to_array().tolist(), rel=1e-15)
+
+
+def test_many_patients_are_drawn_by_threads_as_by_one():
+    seeds = np.arange(600, dtype=np.uint64)
+    many = draw_patients(seeds, seeds, STREAM_PATIENT)
+    few = [draw_patients(some, some, STREAM_PATIENT) for some in np.array_split(seeds, 6)]
+    assert many.tobytes() == np.concatenate(few).tobytes()

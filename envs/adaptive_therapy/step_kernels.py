@@ -34,7 +34,10 @@ from oncogym.envs.adaptive_therapy.records import (
 )
 from oncogym.envs.compiled import compiled
 from oncogym.envs.lane_kernels import (
+    AS_IS,
     COLUMN,
+    ITEM,
+    WHOLE,
     Shared,
     Shown,
     column_at,
@@ -63,6 +66,8 @@ _NOISE_STREAM = 16
 # Substeps where only the instant of progression counts [d]: right to 1e-4 d, or, the longest, to
 # what is in doubt then.
 _COARSE, _LONGEST, _DOUBTFUL = 4.0, 14.0, 0.5
+# Bounds of a time that differ from it by so much decide alone [d].
+_CLEAR = 0.01
 #: Where courses go on until death, a patient dies at this many starting burdens ...
 DEATH_RATIO = 2.0
 #: ... or at this burden, if that is less [capacities].
@@ -359,6 +364,49 @@ def observe_revealed(state, patient, settings, seen):
     seen.cost, seen.turnover = patient.cost, patient.turnover
 
 
+@inlined
+def _untreated_days(growth, patient, progression):
+    """Days to progression without drug of one logistic clone, which grows at ``growth`` x rS."""
+    start, end = growth * patient.n0, growth * progression * patient.n0
+    room = growth - patient.turnover
+    if room <= end:
+        return math.inf
+    return math.log(progression * (room - start) / (room - end)) / (patient.rS * room)
+
+
+def sample_patient(patient, seed, episode, stream, low, high, least_days, margin, progression):
+    """Draw a patient by rejection, from its own ``(seed, episode)``.
+
+    Args:
+        patient: Record of the patient; growth rate and kill stand in it, the others are written.
+        seed, episode, stream: Coordinates of the patient, and the stream.
+        low, high: Ends of n0, log10 fR, cost and turnover ``(4,)``.
+        least_days: Shortest untreated time to progression.
+        margin: By how much turnover must stay under what allows progression.
+        progression: Limit in starting burdens.
+    """
+    attempt = 0
+    while True:
+        a, b = uniform_pair(seed, episode, stream, 2 * attempt)
+        c, d = uniform_pair(seed, episode, stream, 2 * attempt + 1)
+        attempt += 1
+        patient.n0 = low[0] + a * (high[0] - low[0])
+        patient.cost = low[2] + c * (high[2] - low[2])
+        patient.turnover = low[3] + d * (high[3] - low[3])
+        bound = (1.0 - progression * patient.n0) * (1.0 - patient.cost)
+        if patient.turnover > bound - margin:
+            continue
+        patient.fR = 10.0 ** (low[1] + b * (high[1] - low[1]))
+        # The resistant share only falls: both clones together grow at least as at first.
+        if _untreated_days(1.0, patient, progression) > least_days + _CLEAR:
+            break
+        mean = 1.0 - patient.cost * patient.fR
+        if _untreated_days(mean, patient, progression) < least_days - _CLEAR:
+            continue
+        if not loses(0.0, patient, progression, least_days):
+            break
+
+
 def _over_seen(function, record):
     """The loops over lanes of what writes an observation."""
     return over_lanes(
@@ -372,33 +420,7 @@ marker_lanes, marker_lanes_parallel = _over_seen(observe_marker, MARKER)
 measurable_lanes, measurable_lanes_parallel = _over_seen(observe_measurable, MEASURABLE)
 full_lanes, full_lanes_parallel = _over_seen(observe_full, FULL)
 revealed_lanes, revealed_lanes_parallel = _over_seen(observe_revealed, REVEALED)
-
-
-@compiled(error_model="numpy")
-def sample_patients(seeds, episodes, stream, low, high, least_days, margin, progression, out):
-    """Fill rows ``(k, 6)`` of patients by rejection, each from its own ``(seed, episode)``.
-
-    Args:
-        seeds, episodes, stream: Coordinates of each patient ``(k,)``, and the stream.
-        low, high: Ends of n0, log10 fR, cost and turnover ``(4,)``.
-        least_days: Shortest untreated time to progression.
-        margin: By how much turnover must stay under what allows progression.
-        progression: Limit in starting burdens.
-        out: Rows; growth rate and kill stand in them.
-    """
-    for row in range(out.shape[0]):
-        patient = record_at(out, row, PATIENT)  # type: ignore[var-annotated]
-        attempt = 0
-        while True:
-            a, b = uniform_pair(seeds[row], episodes[row], stream, 2 * attempt)
-            c, d = uniform_pair(seeds[row], episodes[row], stream, 2 * attempt + 1)
-            attempt += 1
-            patient.n0 = low[0] + a * (high[0] - low[0])
-            patient.fR = 10.0 ** (low[1] + b * (high[1] - low[1]))
-            patient.cost = low[2] + c * (high[2] - low[2])
-            patient.turnover = low[3] + d * (high[3] - low[3])
-            bound = (1.0 - progression * patient.n0) * (1.0 - patient.cost)
-            if patient.turnover <= bound - margin and not loses(
-                0.0, patient, progression, least_days
-            ):
-                break
+sample_patients, sample_patients_parallel = over_lanes(
+    sample_patient, patients=PATIENT, seeds=ITEM, episodes=ITEM, stream=AS_IS, low=WHOLE,
+    high=WHOLE, least_days=AS_IS, margin=AS_IS, progression=AS_IS,
+)  # fmt: skip
