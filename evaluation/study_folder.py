@@ -173,19 +173,23 @@ def command_study(
     job: str,
     plan: Callable[[], Sequence[Part]],
     files: Sequence[str],
+    *,
+    trains: bool = True,
 ) -> Iterator[tuple[Study, Executor]]:
-    """The study of a command that trains, and who works on it; what is wrong ends the command.
+    """The study of a command, and who works on it; what is wrong ends the command.
 
     Args:
         parser: The parser, which says what is wrong.
-        args: What it read, with the arguments of :func:`add_study_arguments`.
+        args: What it read, with the folder, and ``workers``.
         job: Name of the study.
         plan: Makes all parts; its errors are those of :func:`open_study`, or of bad arguments.
         files: Names of the files that the study writes besides.
+        trains: Whether it needs what training needs.
     """
     with contextlib.ExitStack() as stack:
         try:
-            require_training()
+            if trains:
+                require_training()
             parts = plan()
             executor = stack.enter_context(open_executor(workers=args.workers))
             study = stack.enter_context(open_study(args.out, job, parts, files))
