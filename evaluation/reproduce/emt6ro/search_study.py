@@ -214,39 +214,42 @@ def tabulate(searches: Sequence[Search], results: dict[str, JsonObject]) -> pd.D
         dose by that law, its ``…_lead_error`` and whether it is ``…_better`` by two of these;
         ``version``.
     """
-    rows = []
-    for search in searches:
-        rows.append(
-            {
-                "name": search.name,
-                "method": search.method,
-                "largest": search.largest,
-                "seed": search.seed,
-                "protocol": spell(search.protocol),
-                "search_score": search.score,
-                "treatments": search.treatments,
-                "seconds": search.seconds,
-            }
-        )
-    for row in PROTOCOLS:
-        if any(search.largest == row.largest for search in searches):
-            printed = {"name": row.name, "method": "printed", "largest": row.largest}
-            rows.append({**printed, "protocol": spell(row.protocol)})
-    for row in rows:
+    found: list[JsonObject] = [
+        {
+            "name": search.name,
+            "method": search.method,
+            "largest": search.largest,
+            "seed": search.seed,
+            "protocol": spell(search.protocol),
+            "search_score": search.score,
+            "treatments": search.treatments,
+            "seconds": search.seconds,
+        }
+        for search in searches
+    ]
+    printed: list[JsonObject] = [
+        {
+            "name": row.name,
+            "method": "printed",
+            "largest": row.largest,
+            "protocol": spell(row.protocol),
+        }
+        for row in PROTOCOLS
+        if any(search.largest == row.largest for search in searches)
+    ]
+    for row in [*found, *printed]:
         for law in _LAWS:
-            found = results[f"{row['name']}-{law}"]
-            row |= {f"{law}_runs": found["runs"]}
-            row |= {f"{law}_{what}": found[what] for what in ("mean", "error")}
-    printed_rows = [row for row in rows if row["method"] == "printed"]
-    for row in rows[: len(searches)]:
+            scored = results[f"{row['name']}-{law}"]
+            row |= {f"{law}_{what}": scored[what] for what in ("runs", "mean", "error")}
+    for row in found:
         for law in _LAWS:
-            rivals = [one for one in printed_rows if one["largest"] == row["largest"]]
-            best = max(rivals, key=lambda one: one[f"{law}_mean"])
+            rivals = [one for one in printed if one["largest"] == row["largest"]]
+            best = rivals[int(np.argmax([one[f"{law}_mean"] for one in rivals]))]
             lead = row[f"{law}_mean"] - best[f"{law}_mean"]
             error = float(np.hypot(row[f"{law}_error"], best[f"{law}_error"]))
             row |= {f"{law}_rival": best["name"], f"{law}_lead": lead, f"{law}_lead_error": error}
             row[f"{law}_better"] = bool(lead > _ERRORS * error)
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame([*found, *printed])
     table["version"] = versions_in(list(results.values()))
     return table
 
