@@ -403,3 +403,26 @@ def test_many_patients_are_drawn_by_threads_as_by_one():
     many = draw_patients(seeds, seeds, STREAM_PATIENT)
     few = [draw_patients(some, some, STREAM_PATIENT) for some in np.array_split(seeds, 6)]
     assert many.tobytes() == np.concatenate(few).tobytes()
+
+
+def test_success_is_as_by_the_course_under_full_dose():
+    """Bounds decide clear cases alone; here every case is decided by the course."""
+    task = AdaptiveTask(300)
+    seeds = np.arange(300, dtype=np.uint64)
+    rows = draw_patients(seeds, seeds, STREAM_PATIENT)
+    task.reset(np.arange(300), rows, seeds, seeds)
+    share = np.random.default_rng(1).random((300, 1))
+    active, found = np.ones(300, bool), {}
+    for step in range(task.num_decisions):
+        result = task.step(np.clip(share + 0.3 * (-1.0) ** step, 0.0, 1.0), active)
+        for lane in np.flatnonzero(active & result.terminated):
+            found[lane] = (bool(result.success[lane]), *result.outcome[lane])
+        active &= ~result.terminated
+    expected = {}
+    for lane, (_, *outcome) in found.items():
+        ttp, burden = (outcome[METRICS.index(name)] for name in ("ttp", "mean_burden"))
+        full = simulate(np.ones(130), AdaptivePatient(*rows[lane]))
+        lost = not full.censored and full.ttp <= ttp / 1.5
+        expected[lane] = lost and burden <= 1.05
+    assert {lane: success for lane, (success, *_) in found.items()} == expected
+    assert 5 < sum(expected.values()) < 295

@@ -66,6 +66,8 @@ _NOISE_STREAM = 16
 # Substeps where only the instant of progression counts [d]: right to 1e-4 d, or, the longest, to
 # what is in doubt then.
 _COARSE, _LONGEST, _DOUBTFUL = 4.0, 14.0, 0.5
+# A bound of the burden decides alone under this share of the limit.
+_SURELY = 0.999
 # Bounds of a time that differ from it by so much decide alone [d].
 _CLEAR = 0.01
 #: Where courses go on until death, a patient dies at this many starting burdens ...
@@ -87,7 +89,22 @@ def _progresses(tumours, clocks, dose, patient, progression, until, substep):
 
 
 @inlined
+def _most_burden(dose, patient, days):
+    """What a burden under one dose from the start does not pass within ``days``.
+
+    Each clone grows at most as if it were alone in an empty room, and counts as at its largest.
+    """
+    death = patient.turnover * patient.rS
+    sensitive = patient.rS * (1.0 - patient.dD * dose) - death
+    resistant = patient.rS * (1.0 - patient.cost) - death
+    s = (1.0 - patient.fR) * math.exp(max(sensitive, 0.0) * days)
+    return patient.n0 * (s + patient.fR * math.exp(max(resistant, 0.0) * days))
+
+
+@inlined
 def _loses(tumours, clocks, dose, patient, progression, until):
+    if _most_burden(dose, patient, until + _DOUBTFUL) < _SURELY * progression * patient.n0:
+        return False
     # Long steps are right to a few hundredths of a day: only near the end are short ones needed.
     fastest = patient.rS * max(1.0, abs(1.0 - patient.dD * dose))
     step = min(_LONGEST, SMALL / fastest)
