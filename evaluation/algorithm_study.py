@@ -34,10 +34,9 @@ from oncogym.evaluation.training_part import (
     add_training_arguments,
     mean_over,
     require_each_once,
-    train_and_score,
+    training_parts,
 )
 from oncogym.training.algorithms import algorithm_names
-from oncogym.training.settings import make_settings
 
 TABLE = "algorithm_study.csv"
 _JOB = "algorithm-study"
@@ -70,27 +69,20 @@ def plan_parts(
     ids = [Problem.resolve(env).env_id for env in envs]
     for name, values in (("envs", ids), ("algo", algorithms), ("seeds", seeds)):
         require_each_once(name, values)
-    parts = []
+    parts: list[Part] = []
     for env in ids:
         resolve(env, patients=patients, seed=patients_seed)
         for algorithm in algorithms:
-            make_settings(env, algorithm, steps=steps, lanes=lanes)
-            for seed in seeds:
-                run = {
-                    "env": env,
-                    "algorithm": algorithm,
-                    "seed": seed,
-                    "steps": steps,
-                    "lanes": lanes,
-                    "wrappers": None,
-                    "options": {},
-                    "cohort": None,
-                    "patients": patients,
-                    "patients_seed": patients_seed,
-                    "last": False,
-                }
-                name = f"{bare_name(env)}-{algorithm}-{seed}"
-                parts.append(Part(name, train_and_score, run))
+            parts += training_parts(
+                f"{bare_name(env)}-{algorithm}",
+                seeds,
+                env=env,
+                algorithm=algorithm,
+                steps=steps,
+                lanes=lanes,
+                patients=patients,
+                patients_seed=patients_seed,
+            )
     return parts
 
 

@@ -48,10 +48,10 @@ from oncogym.evaluation.training_part import (
     add_training_arguments,
     mean_over,
     require_each_once,
-    train_and_score,
+    training_parts,
 )
 from oncogym.training.algorithms import DEFAULT, algorithm_names, find_algorithm
-from oncogym.training.settings import make_settings, read_hyperparameters
+from oncogym.training.settings import read_hyperparameters
 from oncogym.wrappers.named import wrappers_of
 
 TABLE, FIGURE = "safe_learning.csv", "safe_learning.png"
@@ -203,23 +203,20 @@ def plan_parts(
         )
         for arm in found:
             wrappers = [*arm.inner, *own, *arm.outer]
-            make_settings(env, algorithm, steps=steps, lanes=lanes, wrappers=wrappers)
-            for seed in seeds:
-                run = {
-                    "env": env,
-                    "algorithm": algorithm,
-                    "seed": seed,
-                    "steps": steps,
-                    "lanes": lanes,
-                    "wrappers": wrappers,
-                    "options": {},
-                    "cohort": None,
-                    "patients": patients,
-                    "patients_seed": patients_seed,
-                    "last": True,
-                }
-                parts.append(Part(f"{bare_name(env)}-{arm.file}-{seed}", train_and_score, run))
-                arms.append(arm)
+            runs = training_parts(
+                f"{bare_name(env)}-{arm.file}",
+                seeds,
+                env=env,
+                algorithm=algorithm,
+                steps=steps,
+                lanes=lanes,
+                patients=patients,
+                patients_seed=patients_seed,
+                wrappers=wrappers,
+                last=True,
+            )
+            parts += runs
+            arms += [arm] * len(runs)
     return parts, arms
 
 

@@ -49,12 +49,11 @@ from oncogym.evaluation.training_part import (
     add_training_arguments,
     mean_over,
     require_each_once,
-    train_and_score,
+    training_parts,
 )
 from oncogym.parallel.base import ExecutorError
 from oncogym.parallel.choice import open_executor
 from oncogym.training.algorithms import DEFAULT, algorithm_names
-from oncogym.training.settings import make_settings
 
 TABLE = "space_study.csv"
 _JOB = "space-study"
@@ -231,27 +230,21 @@ def plan_parts(
             if space is None:
                 left_out.append(f"{env} does not offer {name}")
                 continue
-            wrappers, options = list(space.wrappers), dict(space.options)
-            make_settings(
-                env, algorithm, steps=steps, lanes=lanes, wrappers=wrappers, options=options
+            runs = training_parts(
+                re.sub(r"[^\w=+.-]", "_", f"{bare_name(env)}-{name}"),
+                seeds,
+                env=env,
+                algorithm=algorithm,
+                steps=steps,
+                lanes=lanes,
+                patients=patients,
+                patients_seed=patients_seed,
+                wrappers=list(space.wrappers),
+                options=space.options,
+                cohort=COHORT,
             )
-            for seed in seeds:
-                run = {
-                    "env": env,
-                    "algorithm": algorithm,
-                    "seed": seed,
-                    "steps": steps,
-                    "lanes": lanes,
-                    "wrappers": wrappers,
-                    "options": options,
-                    "cohort": COHORT,
-                    "patients": patients,
-                    "patients_seed": patients_seed,
-                    "last": False,
-                }
-                file = re.sub(r"[^\w=+.-]", "_", f"{bare_name(env)}-{name}-{seed}")
-                parts.append(Part(file, train_and_score, run))
-                names.append(name)
+            parts += runs
+            names += [name] * len(runs)
     return parts, names, left_out
 
 

@@ -14,6 +14,8 @@ from oncogym.core.json_types import JsonObject
 from oncogym.envs.problem import Problem
 from oncogym.evaluation.harness import evaluate_problem, resolve
 from oncogym.evaluation.statistics import Interval, hierarchical_difference
+from oncogym.evaluation.study_folder import Part
+from oncogym.training.settings import make_settings
 
 #: What is kept of each patient.
 SCORES = ("return", "success", "cost")
@@ -81,6 +83,49 @@ def train_and_score(
             "sees": what_is_seen(agent, problem.kept_task(1)),
             **scores_of(problem, agent),
         }
+
+
+def training_parts(
+    name: str,
+    seeds: Sequence[int],
+    *,
+    env: str,
+    algorithm: str,
+    steps: int | None,
+    lanes: int | None,
+    patients: int,
+    patients_seed: int,
+    wrappers: Sequence[Mapping[str, object]] | None = None,
+    options: Mapping[str, object] | None = None,
+    cohort: str | None = None,
+    last: bool = False,
+) -> list[Part]:
+    """Training runs that differ in their seed only, as parts of a study called ``NAME-SEED``.
+
+    Args:
+        name: First half of the names.
+        seeds: Training seeds.
+        env, algorithm, steps, lanes, patients, patients_seed, wrappers, options, cohort, last: As
+            in :func:`train_and_score`.
+
+    Raises:
+        ValueError: A setting is out of range, or a wrapper does not fit; the message names it.
+    """
+    options = dict(options or {})
+    make_settings(env, algorithm, steps=steps, lanes=lanes, wrappers=wrappers, options=options)
+    run = {
+        "env": env,
+        "algorithm": algorithm,
+        "steps": steps,
+        "lanes": lanes,
+        "wrappers": wrappers,
+        "options": options,
+        "cohort": cohort,
+        "patients": patients,
+        "patients_seed": patients_seed,
+        "last": last,
+    }
+    return [Part(f"{name}-{seed}", train_and_score, {**run, "seed": seed}) for seed in seeds]
 
 
 def mean_over(runs: Sequence[Mapping[str, Sequence[float]]], name: str) -> Interval:
