@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +26,14 @@ _ROUNDING = 1e-6
 _STEPS = (2.38, 1.2, 0.5)
 # Random keys by which a model is tried for chance.
 _TRIED = 3
+
+
+@contextlib.contextmanager
+def _only_thought() -> Iterator[None]:
+    """Thoughts about patients may leave what the model is made for, without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ModelRangeWarning)
+        yield
 
 
 @dataclass(frozen=True)
@@ -228,7 +238,8 @@ class Belief:
         """
         keys = [key[self._everybody, particle] for key in self._keys]
         task = self._alone
-        task.reset(self._everybody, rows, keys[0], np.zeros(self._count, np.uint64))
+        with _only_thought():
+            task.reset(self._everybody, rows, keys[0], np.zeros(self._count, np.uint64))
         active = np.ones(self._count, np.bool_)
         for time, actions in enumerate(self._actions):
             if self._rekeyed[time].any():
@@ -430,9 +441,7 @@ class Belief:
         before: Snapshot | None = None
         task, lanes = self._proposals, self._lanes[who].ravel()
         shape = rows.shape[:2]
-        with warnings.catch_warnings():
-            # Thoughts about patients may leave what the model is made for.
-            warnings.simplefilter("ignore", ModelRangeWarning)
+        with _only_thought():
             shown = task.reset(
                 lanes, rows.reshape(len(lanes), -1), self._keys[0][who].ravel(),
                 np.zeros(len(lanes), np.uint64),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from oncogym.agents.belief import Belief, BeliefSettings, has_chance
 from oncogym.agents.prior import Prior
 from oncogym.envs.problem import Problem
+from oncogym.envs.validity import ModelRangeWarning
 from oncogym.evaluation import belief_picture
 from oncogym.evaluation.belief_calibration import calibrate, judge
 
@@ -33,6 +35,19 @@ def treated(problem, settings, decisions, dose=0.05):
         seen = task.step(given, active).observation
         belief.update(given, seen)
     return belief, seen
+
+
+def test_thoughts_about_patients_out_of_range_do_not_warn():
+    """A tumour that no therapy loses may be thought of, whoever is treated."""
+    problem = Problem.resolve("oncogym/AdaptiveTherapyCohort-v0", cohort="held_out").drawn(1)
+    belief, _ = treated(problem, BeliefSettings(particles=16), 2, dose=1.0)
+    thought = problem.patients.copy()
+    thought[0, list(problem.treatment.patient.FIELDS).index("turnover")] = 0.5
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        belief.replay(thought, np.zeros(1, np.intp))
+    with pytest.warns(ModelRangeWarning, match="cannot progress"):
+        problem.task().reset(np.zeros(1, np.intp), thought, problem.seeds, np.zeros(1, np.uint64))
 
 
 @pytest.mark.slow
