@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-import time
+import tracemalloc
 
 import gymnasium as gym
 import numpy as np
@@ -15,8 +15,6 @@ from oncogym.envs.registry import find_variant
 from oncogym.envs.treatment import Treatment
 
 COPIES = {"deepcopy": copy.deepcopy, "pickle": lambda env: pickle.loads(pickle.dumps(env))}
-# What a copy may cost where ten decisions take less.
-CHEAP = 0.5e-3  # s
 
 
 def options(env_id):
@@ -113,38 +111,21 @@ def test_a_record_that_only_this_process_knows_is_pickled_whole():
     assert again.patient is treatment.patient
 
 
-def best(action, times):
-    found = []
-    for _ in range(times):
-        began = time.perf_counter()
+def memory(action):
+    """Bytes that an action takes at its largest."""
+    tracemalloc.start()
+    try:
         action()
-        found.append(time.perf_counter() - began)
-    return min(found)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
-# Those of proton therapy have a test of their own, of what their constants cost (test_impt_env.py).
-WITHOUT_CONSTANTS = [
-    variant.id
-    for treatment in treatments().values()
-    for variant in treatment.variants
-    if treatment.name != "impt_beam_weighting"
-]
-
-
-@pytest.mark.parametrize("env_id", WITHOUT_CONSTANTS)
-def test_a_copy_costs_at_most_ten_decisions(env_id):
+def test_a_copy_leaves_constants_where_they_are(env_id):
     env = gym.make(env_id, **options(env_id))
     env.reset(seed=0)
-    action = np.full(env.action_space.shape, 0.02, np.float32)
-    env.step(action)
-
-    def step():
-        if not env.unwrapped._running:
-            env.reset()
-        env.step(action)
-
-    # The best of many, so that other programs on the machine do not count.
-    allowed = max(10.0 * best(step, 20), CHEAP)
-    assert best(lambda: copy.deepcopy(env), 40) < allowed
-    assert best(lambda: pickle.loads(pickle.dumps(env)), 40) < 2.0 * allowed
-    assert len(pickle.dumps(env)) < 1e6
+    env.step(env.action_space.sample())
+    copy.deepcopy(env)  # what is made once
+    assert memory(lambda: copy.deepcopy(env)) < 5e5
+    assert memory(lambda: pickle.loads(pickle.dumps(env))) < 1e6
+    assert len(pickle.dumps(env)) < 2e5

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -202,10 +201,8 @@ def test_signals_end_a_command_with_their_status(number, status):
     )
     with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) as process:
         assert process.stderr.readline() == b"ready\n"
-        started = time.monotonic()
         process.send_signal(number)
         assert process.wait(30) == status
-        assert time.monotonic() - started < 5.0
         assert process.stderr.read() == b"oncogym envs: stopped\n"
 
 
