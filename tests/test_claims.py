@@ -14,6 +14,7 @@ from scipy import stats
 
 from oncogym.agents import clinical_agent
 from oncogym.evaluation.harness import evaluate, resolve
+from oncogym.evaluation.statistics import hierarchical_difference
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "evaluation" / "results"
@@ -552,6 +553,8 @@ def known_intervals():
                     found |= {interval(*(-values[[0, 2, 1]]), digits) for digits in range(3)}
     for fidelity, runs in (("accelerated", 500), ("exact", 60)):
         found |= set(pooled(fidelity, runs)[:2])
+    for env in ALL_TREATMENTS.values():
+        found |= {row[0] for row in learners(env).values()}
     return found | {over_seeds(env) for env in TREATMENTS.values()}
 
 
@@ -732,25 +735,81 @@ def test_spaces_of_policies_did_what_is_printed():
         assert rows.loc[rows["return"].idxmax(), "space"] == "plain"
 
 
+def learners(env):
+    """Cells of the table of algorithms in an environment, by algorithm, in the table's order."""
+    study = results("algorithm_study")
+    study = study[study["env"].str.endswith(env) & (study["seed"] == "all")]
+    rows = {row["algorithm"]: row for _, row in study.iterrows()}
+    effort, patients = results("benchmark_measurable_effort"), patients_of_benchmark()
+    for name, label in (("ppo", "PPO"), ("cma_policy", "CMA-ES policy")):
+        own = patients[patients["env"].str.endswith(env) & (patients["agent"] == name)]
+        if own.empty:
+            continue
+        runs = own.sort_values("patient").groupby("training_seed")["return"].apply(list)
+        values = np.array(runs.tolist())
+        gain = hierarchical_difference(values, np.zeros(values.shape[1]))
+        took = effort[
+            effort["env"].str.endswith(env) & effort["method"].str.startswith(f"{label},")
+        ]
+        assert len(took) == len(values)
+        rows[name] = {
+            "return": gain.estimate, "low": gain.low, "high": gain.high, "seeds": len(values),
+            "success": own["success"].mean(), "cost": own["cost"].mean(),
+            "decisions": took["simulated_decisions"].mean(), "seconds": took["seconds"].mean(),
+            "patients": values.shape[1],
+        }  # fmt: skip
+    return {
+        name: (
+            interval(row["return"], row["low"], row["high"]),
+            percent(row["success"]),
+            f"{row['cost']:.2g}",
+            f"{row['decisions']:,.0f}".replace(",", " "),
+            f"{row['seconds']:.0f}",
+            str(row["seeds"]),
+            str(row["patients"]),
+        )
+        for name, row in sorted(rows.items(), key=lambda item: -item[1]["return"])
+    }
+
+
+@cache
+def patients_of_benchmark():
+    return pd.read_csv(RESULTS / "benchmark_measurable_patients.csv.gz", low_memory=False)
+
+
+def test_the_table_of_algorithms():
+    study = results("algorithm_study")
+    shown = {}
+    for cohort, algorithm, *cells in table_of("docs/results.md", "treatment", "algorithm"):
+        if cohort:
+            env = ALL_TREATMENTS[cohort]
+        assert tuple(cells) == learners(env)[algorithm.strip("`")]
+        shown.setdefault(env, []).append(algorithm.strip("`"))
+    assert shown == {env: list(learners(env)) for env in shown}
+    assert {f"oncogym/{env}" for env in shown} == set(study["env"])
+
+
 def test_memory_in_adaptive_therapy_did_what_is_printed():
     table = results("policies_256")
     own = table[table["trained"] == "recurrent_ppo"].set_index("agent")
     text = text_of("docs/results.md")
     seeds = results("algorithm_study")
-    every = seeds[seeds["seed"] == "all"].iloc[0]
+    seeds = seeds[seeds["env"].str.contains("Adaptive") & (seeds["seed"] == "all")]
+    every = seeds.set_index("algorithm").loc["recurrent_ppo"]
     assert own.loc["recurrent_ppo", "return"] == pytest.approx(every["return"], abs=1e-5)
-    assert own.loc["recurrent_ppo", "training_seeds"] == every["seeds"] == 2
-    assert f"returns {number(every['return'], 2)}" in text
+    assert own.loc["recurrent_ppo", "training_seeds"] == every["seeds"] == 5
+    bench = results("benchmark_measurable")
+    best = bench[bench["env"].str.contains("Adaptive") & (bench["agent"] == "optimum")].iloc[0]
+    share = percent(every["return"] / best["return"])
+    assert f"returns {number(every['return'], 2)}, {share} of that optimum" in text
     for agent, sign in (("proportional", 1.0), ("ppo", 1.0), ("cma_policy", -1.0)):
         row = own.loc[agent]
         ends = sorted((sign * row["minus_low"], sign * row["minus_high"]))
         assert interval(sign * row["trained_minus_this"], *ends) in text
-    printed = text_of("docs/running.md")
-    assert interval(every["return"], every["low"], every["high"]) in printed
-    said = f"{percent(every['success'])} successes, cost {number(every['cost'], 3)}"
-    assert said in printed
-    assert f"{every['decisions']:,}".replace(",", " ") in printed
-    assert f"{every['seconds']:.0f} s on one busy core" in printed
+    sac = seeds.set_index("algorithm").loc["sac"]
+    took = f"{sac['decisions']:,}".replace(",", " ")
+    assert f"SAC, with {took} decisions" in text
+    assert f"millions, {number(sac['return'], 2)}" in text
 
 
 def test_policies_with_exact_scans_of_glioblastoma():
