@@ -1,9 +1,11 @@
-"""Functions that kill the process that runs them; light, so that processes are quickly replaced."""
+"""Functions for workers, most of which kill theirs; light, so that it is quickly replaced."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+from tqdm import tqdm
 
 
 def die_once(item):
@@ -29,3 +31,8 @@ def refuse(number):
     if number == 3:
         raise LookupError("three is not here")
     return number
+
+
+def show_progress(item):
+    """Do nothing behind a progress bar."""
+    return len(list(tqdm(range(item), disable=True)))

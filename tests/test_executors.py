@@ -10,6 +10,7 @@ import sys
 import threading
 from concurrent import futures
 from dataclasses import replace
+from pathlib import Path
 
 import deadly_work
 import mortal_toy
@@ -542,3 +543,18 @@ def test_bad_executor_leaves_everything_as_it_is(capsys, tmp_path):
         with pytest.raises(SystemExit) as stop:
             main(["evaluate", COHORT, *wrong])
         assert stop.value.code == 2
+
+
+def test_workers_with_progress_bars_leave_nothing_behind():
+    code = (
+        "import deadly_work\nfrom oncogym.parallel import open_executor\n"
+        "with open_executor('joblib', 1) as executor:\n"
+        "    print(list(executor.map(deadly_work.show_progress, [3, 4])))\n"
+    )
+    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": paths},
+    )  # fmt: skip
+    assert done.stdout == "[3, 4]\n"
+    assert "leaked" not in done.stderr

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from tqdm import tqdm
+
 from oncogym.parallel.base import (
     ATTEMPTS,
     Executor,
@@ -80,7 +82,7 @@ class JoblibExecutor(Executor):
             with no_interrupt_for_children():  # the first piece starts the processes
                 for index in range(len(items)):
                     if index not in done:
-                        futures[pool.submit(open_sealed, seal(function, items[index]))] = index
+                        futures[pool.submit(_work, seal(function, items[index]))] = index
             for future in self._loky.as_completed(futures):
                 try:
                     done[futures[future]] = future.result()
@@ -126,6 +128,15 @@ class JoblibExecutor(Executor):
         if self._pool is not None:
             self._pool.shutdown(wait=True, kill_workers=True)
             self._pool = None
+
+
+def _work(sealed: bytes) -> Any:
+    """Do a piece of work in a process that is killed in the end.
+
+    By default tqdm makes a lock between processes, which one that is killed leaves behind.
+    """
+    tqdm.set_lock(threading.RLock())
+    return open_sealed(sealed)
 
 
 def _cancel(futures: Iterable[Any]) -> None:
