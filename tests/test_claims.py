@@ -788,6 +788,17 @@ def test_the_table_of_algorithms():
         assert tuple(cells) == learners(env)[algorithm.strip("`")]
         shown.setdefault(env, []).append(algorithm.strip("`"))
     assert shown == {env: list(learners(env)) for env in shown}
+    # The strongest simple rule beside them.
+    bench, policies = results("benchmark_measurable"), results("policies_256")
+    said = text_of("docs/results.md")
+    for name, rule in (
+        ("adaptive therapy", "proportional"), ("chemotherapy", "capped_pacing"),
+        ("glioblastoma", "even_doses"), ("proton therapy", "adapted"),
+    ):  # fmt: skip
+        table = policies if rule == "adapted" else bench
+        table = table[table["env"].str.endswith(ALL_TREATMENTS[name])].set_index("agent")
+        row = table.loc[rule]
+        assert f"{number(row['return'], 2)} on {name} ({percent(row['success'])}" in said
     assert {f"oncogym/{env}" for env in shown} == set(study["env"])
 
 

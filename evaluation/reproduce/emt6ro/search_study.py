@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from oncogym.agents.plan import PlanAgent
+from oncogym.agents.plan import LONGEST, PlanAgent
 from oncogym.core.checks import whole_number
 from oncogym.core.documents import Document
 from oncogym.core.files import CorruptFileError, write_csv_atomic
@@ -41,7 +41,6 @@ from oncogym.evaluation.study_folder import (
 
 TABLE, FIGURE = "emt6ro_search_study.csv", "emt6ro-searches.png"
 _JOB = "emt6ro-search-study"
-_LONGEST = 1 << 26
 _TREATMENT = "emt6ro_fractionation"
 # Column of the table for each law in which protocols are scored, and their fidelities.
 _LAWS = {"m20": "accelerated", "exact": "exact"}
@@ -88,8 +87,8 @@ def read_search(folder: Path) -> Search:
     for path in (plan, manifest):
         if not path.is_file():
             raise FileNotFoundError(f"{folder} has no {path.name}: the search is not finished")
-    about = Document.read(plan, _LONGEST).mapping("about")
-    settings = Document.read(manifest, _LONGEST).mapping("settings")
+    about = Document.read(plan, LONGEST).mapping("about")
+    settings = Document.read(manifest, LONGEST).mapping("settings")
     try:
         treatment, variant = find_variant(settings["env"])
         if treatment.name != _TREATMENT:
