@@ -7,7 +7,7 @@ WORKERS ?= 2
 # Threads that wait for work must not spin beside another process.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup test check snippets lowest gpu benchmark docs site notebooks interop interop-short lint dist clean
+.PHONY: setup test check snippets lowest gpu benchmark docs site notebooks interop interop-short sbx lint dist clean
 
 # Makes .venv in the checkout and installs the project into it, editable.
 setup: $(STAMP)
@@ -92,6 +92,11 @@ interop-short: setup
 	  -k "torchrl or tianshou or minari"
 	$(call layer,build/layer-rllib,examples/requirements-rllib.txt)
 	build/layer-rllib/bin/python -m pytest -rs tests/test_interop.py -k rllib
+
+# Training with SBX, which needs JAX: what "oncogym[sbx]" brings on top of .venv.
+sbx: setup
+	$(call layer,build/layer-sbx,examples/requirements-sbx.txt)
+	build/layer-sbx/bin/python -m pytest -rs tests/test_more_algorithms.py -k sbx
 
 # Style on the sources, types on the installed package.
 lint: setup

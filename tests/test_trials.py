@@ -17,7 +17,10 @@ from oncogym.cli import main as cli
 from oncogym.core import checkpoint as checkpoints
 from oncogym.core.errors import UnknownNameError
 from oncogym.core.files import CorruptFileError, read_json
+from oncogym.envs.registry import treatments
 from oncogym.training import trials
+from oncogym.training.algorithms import algorithm_names, find_algorithm
+from oncogym.training.settings import make_settings, read_search_space
 from oncogym.training.trials import Choice, Range, read_space, run_trials
 
 ENV = "oncogym/ChemoDosing-v0"
@@ -96,6 +99,34 @@ def test_without_pruning_all_trials_end(tmp_path, monkeypatch):
     failed = run_trials(ENV, SPACE, tmp_path / "b", trials=1, **short)
     assert failed["state"].tolist() == ["failed"]
     assert failed["best_return"].isna().all()
+
+
+def test_the_first_trial_has_the_tuned_values_where_they_are_allowed(done):
+    _, table = done
+    assert not np.isclose(table["sigma"], 0.3).all()
+    assert table["sigma"][0] == 0.3  # of cma_policy.yml; its layers, [8], are no choice here
+    assert 0.3 in Range(0.1, 0.5)
+    assert 3 in Range(1, 5, whole=True)
+    assert [8] in Choice(([8], [2]))
+    for value, part in (
+        (0.6, Range(0.1, 0.5)),
+        (2.5, Range(1, 5, whole=True)),
+        (True, Range(0, 1)),
+        ("a", Range(0, 1)),
+        ([4], Choice(([8], [2]))),
+    ):
+        assert value not in part
+
+
+@pytest.mark.parametrize("algorithm", algorithm_names())
+def test_every_algorithm_says_what_a_search_tries(algorithm):
+    space = read_space(read_search_space(find_algorithm(algorithm)))
+    assert space
+    for treatment in treatments().values():
+        for variant in treatment.variants:
+            for name, part in space.items():
+                for value in part.examples:
+                    make_settings(variant.id, algorithm, hyperparameters={name: value})
 
 
 def test_spaces_from_texts():

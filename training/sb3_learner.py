@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 # Threads that wait by spinning cost most of the speed as soon as another process wants a core. The
 # OpenMP runtime reads this once, when torch loads it.
@@ -76,6 +76,22 @@ def schedule_of(rate: float, schedule: str) -> Any:
     return (lambda remaining: rate * remaining) if schedule == "linear" else rate
 
 
+class OwnState(Protocol):
+    """What a model keeps outside torch: it goes into checkpoints as arrays."""
+
+    def save(self) -> Arrays:
+        """The arrays by name."""
+        ...
+
+    def restore(self, arrays: Mapping[str, Any]) -> None:
+        """Put back what :meth:`save` gave.
+
+        Raises:
+            KeyError, ValueError: It does not fit the model.
+        """
+        ...
+
+
 class SB3Learner:
     """A model, its lanes, and how its policy is exported.
 
@@ -94,6 +110,7 @@ class SB3Learner:
         actor: Where ``layers`` is ``None``: gives a module from observations to means and
             logarithms of standard deviations, which is exported as an ONNX graph.
         wrappers: The wrappers around the lanes, innermost first.
+        own_state: What the model keeps outside torch.
     """
 
     def __init__(
@@ -109,6 +126,7 @@ class SB3Learner:
         network: Mapping[str, Any],
         actor: Callable[[Any], nn.Module] | None = None,
         wrappers: Sequence[NamedWrapper] = (),
+        own_state: OwnState | None = None,
     ) -> None:
         if (layers is None) == (actor is None):
             raise TypeError("a learner is exported by its layers or by its actor, one of them")
@@ -122,6 +140,7 @@ class SB3Learner:
             require_onnx()
         self._layers, self._actor = layers, actor
         self._network = dict(network)
+        self._own_state = own_state
         lanes.seed(lane_seed(seed, start))
 
     @property
@@ -139,12 +158,15 @@ class SB3Learner:
         """The model's state and that of its lanes."""
         state, arrays = save_model(self.model)
         state["lanes"], of_lanes = save_lanes(self.model, self._lanes)
-        return state, {**arrays, **of_lanes}
+        own = {} if self._own_state is None else self._own_state.save()
+        return state, {**arrays, **of_lanes, **own}
 
     def restore(self, steps: int, state: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
         """Put back what :meth:`save` took."""
         restore_model(self.model, steps, state, arrays)
         restore_lanes(self.model, self._lanes, state["lanes"], arrays)
+        if self._own_state is not None:
+            self._own_state.restore(arrays)
 
     def export(self, about: Mapping[str, Any]) -> AnyPolicy:
         """The actor and the observation statistics."""

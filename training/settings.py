@@ -28,6 +28,8 @@ from oncogym.wrappers.safety import require_scalar_reward
 BASES = ("tuned", "sb3")
 
 _MOST_STEPS, _MOST_SEED = 10**15, 2**32 - 1
+# Keys of a YAML file that are no entries: the file below this one, and what a search tries.
+_LIKE, _SEARCH = "like", "search"
 #: A run of fewer updates hardly learns anything.
 FEW_UPDATES = 20
 # What a short run gets by having fewer lanes, but not fewer than these.
@@ -305,11 +307,9 @@ def read_table(name: str) -> dict[str, JsonObject]:
     Args:
         name: Name of an algorithm of the suite.
     """
-    import yaml
-
-    file = files("oncogym.training.hyperparams") / f"{name}.yml"
-    table: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    model = table.pop("like", None)
+    table = _read_file(name)
+    table.pop(_SEARCH, None)
+    model = table.pop(_LIKE, None)
     if model is None:
         return table
     shared = read_table(model)
@@ -317,6 +317,31 @@ def read_table(name: str) -> dict[str, JsonObject]:
         entry: {**shared.get(entry, {}), **table.get(entry, {})}
         for entry in dict.fromkeys((*shared, *table))
     }
+
+
+def read_search_space(method: Algorithm) -> list[str]:
+    """What a search of an algorithm tries, as in ``learning_rate=1e-4..1e-2:log``.
+
+    The ``search`` list of the algorithm's file, or of the file that it is ``like``; empty if there
+    is none.
+
+    Args:
+        method: The algorithm.
+    """
+    table: Mapping[str, Any] | None = getattr(method, "defaults", None)
+    if table is None:
+        table = _read_file(method.name)
+        if _SEARCH not in table and _LIKE in table:
+            return read_search_space(find_algorithm(table[_LIKE]))
+    return [str(text) for text in table.get(_SEARCH, [])]
+
+
+def _read_file(name: str) -> dict[str, Any]:
+    import yaml
+
+    file = files("oncogym.training.hyperparams") / f"{name}.yml"
+    table: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return table
 
 
 def differences(saved: RunSettings, asked: Mapping[str, object]) -> list[str]:

@@ -5,11 +5,13 @@ proposes its values from the trials before it; a trial whose best policy is behi
 theirs at an evaluation is stopped (Akiba, Sano, Yanase, Ohta and Koyama, "Optuna: a next-generation
 hyperparameter optimization framework", KDD 2019). ``trials.json`` has every trial. Started again,
 the search goes on: what is finished is not repeated, an interrupted run resumes from its last
-checkpoint, and the trials are those of a search that nothing disturbed.
+checkpoint, and the trials are those of a search that nothing disturbed. The first trial has the
+values of the algorithm's file wherever they are allowed, so that a search says what it gained.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -78,6 +80,12 @@ class Range:
                 f"a range is {self.low} to {self.high}; allowed: increasing numbers{least}"
             )
 
+    def __contains__(self, value: object) -> bool:
+        """Whether a trial may have this value."""
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return False
+        return self.low <= value <= self.high and (not self.whole or value == int(value))
+
     @property
     def examples(self) -> list[Any]:
         """Its ends."""
@@ -101,6 +109,10 @@ class Choice:
     def __post_init__(self) -> None:
         if not self.values:
             raise ValueError("a choice has no values; allowed: one or more")
+
+    def __contains__(self, value: object) -> bool:
+        """Whether a trial may have this value."""
+        return to_plain(value) in self.values
 
     @property
     def examples(self) -> list[Any]:
@@ -209,7 +221,9 @@ def run_trials(
             raise ValueError(f"{name!r} is searched and set; allowed: one")
         for value in part.examples:
             make_settings(env_id, hyperparameters={**shared, name: value}, **settings)
-    search = _Search(env_id, space, settings, shared, prune)
+    first = {name: value for name, value in _usual(env_id, settings).items() if name in space}
+    first = {name: value for name, value in first.items() if value in space[name]}
+    search = _Search(env_id, space, settings, shared, prune, first)
     folder = require_writable_folder(out)
     with hold(folder):
         records = _read(folder / _RECORD, search.about)
@@ -227,6 +241,12 @@ def run_trials(
     )
 
 
+def _usual(env_id: str, settings: Mapping[str, Any]) -> JsonObject:
+    """The values of the algorithm's file."""
+    usual = make_settings(env_id, **settings)
+    return {**usual.to_json(), **to_plain(dataclasses.asdict(usual.hyperparameters))}
+
+
 class _Search:
     """The study, and how a trial is trained."""
 
@@ -237,12 +257,14 @@ class _Search:
         settings: Mapping[str, Any],
         shared: Mapping[str, Any],
         prune: bool,
+        first: Mapping[str, Any],
     ) -> None:
         optuna = _import_optuna()
         self._optuna = optuna
         states = optuna.trial.TrialState
         self._states = {COMPLETE: states.COMPLETE, PRUNED: states.PRUNED, FAILED: states.FAIL}
         self._env_id, self._settings, self._shared = env_id, dict(settings), dict(shared)
+        self._first = {name: _encoded(value) for name, value in first.items()}
         self._distributions = {name: _distribution(optuna, part) for name, part in space.items()}
         pruner = (
             optuna.pruners.MedianPruner(n_startup_trials=_UNPRUNED)
@@ -287,6 +309,8 @@ class _Search:
         self._study.sampler = self._optuna.samplers.TPESampler(
             n_startup_trials=_AT_RANDOM, seed=int(mixed[0])
         )
+        if number == 0 and self._first:
+            self._study.enqueue_trial(self._first)
         trial = self._study.ask(self._distributions)
         values = {name: _decoded(trial.params[name]) for name in self._distributions}
         place = folder / _folder(number)

@@ -15,7 +15,7 @@ from oncogym.envs.problem import Problem
 from oncogym.training.checks import SCHEDULES, check_flags, check_layers, check_numbers
 
 if TYPE_CHECKING:
-    from oncogym.training.sb3_learner import SB3Learner
+    from oncogym.training.sb3_learner import OwnState, SB3Learner
     from oncogym.wrappers.named import NamedWrapper
 
 # A pause after each step would cost more than the learning; so many in a run are enough.
@@ -99,6 +99,23 @@ class SAC:
         """What its networks take besides."""
         return {}
 
+    def _activation(self, name: str) -> Any:
+        """The networks' non-linearity."""
+        from oncogym.training.sb3_learner import ACTIVATIONS
+
+        return ACTIVATIONS[name]
+
+    def _actor_layers(self, model: Any) -> list[Any]:
+        """The linear layers of the actor; the last gives means and logarithms of deviations."""
+        from oncogym.training.sb3_learner import linear_layers, side_by_side
+
+        actor = model.actor
+        return [*linear_layers(actor.latent_pi), side_by_side(actor.mu, actor.log_std)]
+
+    def _own_state(self, model: Any) -> OwnState | None:
+        """What a checkpoint keeps besides torch's parameters and optimisers."""
+        return None
+
     def build(
         self,
         problem: Problem,
@@ -139,10 +156,10 @@ class SAC:
             gamma=settings.gamma,
             train_freq=1,
             gradient_steps=lanes if settings.gradient_steps < 0 else settings.gradient_steps,
-            ent_coef=settings.ent_coef,
+            ent_coef="auto" if settings.ent_coef == "auto" else float(settings.ent_coef),
             policy_kwargs={
                 "net_arch": list(settings.layers),
-                "activation_fn": sb3.ACTIVATIONS[settings.activation],
+                "activation_fn": self._activation(settings.activation),
                 **self._more_of_policy(settings),
             },
             seed=seed,
@@ -157,10 +174,8 @@ class SAC:
             seed=seed,
             start=start,
             wrappers=wrappers,
-            layers=lambda model: [
-                *sb3.linear_layers(model.actor.latent_pi),
-                sb3.side_by_side(model.actor.mu, model.actor.log_std),
-            ],
+            layers=self._actor_layers,
+            own_state=self._own_state(model),
             network={
                 "activation": settings.activation,
                 "rescale_actions": True,

@@ -29,7 +29,7 @@ def add_parser(commands: Commands) -> None:
         help=COMMANDS["search"],
         description="Train with values that Optuna proposes, each trial in a folder of its own, "
         "and stop those that are behind. What counts is the best mean return on the validation "
-        "patients. Started again with the same --out, the search goes on, with more --trials too.",
+        "patients. The first trial has the tuned values. Started again with the same --out, the search goes on, with more --trials too.",
     )
     parser.add_argument("env", type=named, metavar="ENV", help="an environment id")
     parser.add_argument(
@@ -42,10 +42,10 @@ def add_parser(commands: Commands) -> None:
         "--try",
         dest="space",
         action="append",
-        required=True,
         metavar="NAME=LOW..HIGH",
         help="hyper-parameter and its range, evenly in the logarithm with :log behind it, or its "
-        "values as NAME=V,V,… in JSON; repeatable",
+        "values as NAME=V,V,… in JSON; repeatable (default: what the algorithm's file lists under "
+        "search)",
     )
     parser.add_argument("--trials", type=positive, default=20, help="trials in all (default 20)")
     parser.add_argument("--steps", type=positive, help="decisions of each run")
@@ -75,11 +75,16 @@ def add_parser(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Search and print the trials, best first."""
     find_variant(args.env)  # a wrong id is said before torch is loaded
+    from oncogym.training.algorithms import find_algorithm
+    from oncogym.training.settings import read_search_space
     from oncogym.training.trials import read_space, run_trials
 
+    texts = args.space or read_search_space(find_algorithm(args.algo))
+    if not texts:
+        raise ValueError(f"{args.algo} lists no values to search; say what to --try")
     table = run_trials(
         args.env,
-        read_space(args.space),
+        read_space(texts),
         args.out,
         algorithm=args.algo,
         trials=args.trials,
