@@ -19,7 +19,7 @@ class SBXSAC(SAC):
 
     name = "sbx_sac"
     title = "SAC (SBX)"
-    Settings = SACSettings
+    Settings: type[SACSettings] = SACSettings
 
     def _model_class(self) -> Any:
         from oncogym.training.sbx_models import import_sbx

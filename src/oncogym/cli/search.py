@@ -29,7 +29,8 @@ def add_parser(commands: Commands) -> None:
         help=COMMANDS["search"],
         description="Train with values that Optuna proposes, each trial in a folder of its own, "
         "and stop those that are behind. What counts is the best mean return on the validation "
-        "patients. The first trial has the tuned values. Started again with the same --out, the search goes on, with more --trials too.",
+        "patients. The first trial has the tuned values. Started again with the same --out, the "
+        "search goes on, with more --trials too.",
     )
     parser.add_argument("env", type=named, metavar="ENV", help="an environment id")
     parser.add_argument(
