@@ -19,6 +19,7 @@ import pandas as pd
 
 from oncogym.core.documents import Document
 from oncogym.core.files import CorruptFileError, OutputFolderError, write_bytes_atomic
+from oncogym.core.manifest import commit_of
 from oncogym.evaluation.benchmark.folder import find_benchmark, places, reported_envs
 
 #: Ends of the tables' names.
@@ -43,7 +44,7 @@ def tables_of(folder: Path) -> dict[str, pd.DataFrame]:
     if not envs:
         raise OutputFolderError(f"{folder} holds no finished benchmark")
     overview = pd.read_csv(folder / "overview.csv")
-    overview["version"] = _version(Document.read(folder / "manifest.json", _LONGEST))
+    overview["version"] = commit_of(Document.read(folder / "manifest.json", _LONGEST))
     found: dict[str, list[pd.DataFrame]] = {PRICES: [], EFFORT: [], PATIENTS: []}
     for env, place in places(envs).items():
         own = Document.read(folder / place / "comparison.json", _LONGEST)
@@ -76,14 +77,6 @@ def tables_of(folder: Path) -> dict[str, pd.DataFrame]:
             rows.insert(0, "env", env)
             found[table].append(rows)
     return {AGENTS: overview} | {name: pd.concat(rows) for name, rows in found.items()}
-
-
-def _version(manifest: Document) -> str:
-    """The commit that ran, with a plus if files differed from it; that of the package otherwise."""
-    if manifest["git"] is None:
-        return str(manifest.mapping("versions")["oncogym"])
-    state = manifest.mapping("git")
-    return str(state["commit"])[:7] + ("+" if state["dirty"] else "")
 
 
 def _names(labels: Mapping[str, str]) -> dict[str, str]:

@@ -41,7 +41,8 @@ from oncogym.wrappers.named import wrappers_of
 if TYPE_CHECKING:
     import optuna
 
-_RECORD = "trials.json"
+#: File of all trials in the folder of a search.
+RECORD = "trials.json"
 _LONGEST = 1 << 26
 # Trials before the estimator has enough to propose from, and before any is pruned.
 _AT_RANDOM, _UNPRUNED = 8, 4
@@ -226,16 +227,16 @@ def run_trials(
     search = _Search(env_id, space, settings, shared, prune, first)
     folder = require_writable_folder(out)
     with hold(folder):
-        records = _read(folder / _RECORD, search.about)
+        records = _read(folder / RECORD, search.about)
         for record in records:
             search.remember(record)
         while len(records) < trials:
             records.append(search.run(folder, len(records), progress))
-            write_json_atomic(folder / _RECORD, {"about": search.about, "trials": records})
+            write_json_atomic(folder / RECORD, {"about": search.about, "trials": records})
     return pd.DataFrame(
         [
             {**r["values"], **{name: r[name] for name in ("trial", "state", "best_return")}}
-            | {"folder": _folder(r["trial"])}
+            | {"folder": trial_folder(r["trial"])}
             for r in records[:trials]
         ]
     )
@@ -313,7 +314,7 @@ class _Search:
             self._study.enqueue_trial(self._first)
         trial = self._study.ask(self._distributions)
         values = {name: _decoded(trial.params[name]) for name in self._distributions}
-        place = folder / _folder(number)
+        place = folder / trial_folder(number)
         watch = _Watch(trial, place)
         asked = {**self._settings, "hyperparameters": {**self._shared, **values}}
         state, best = COMPLETE, None
@@ -423,7 +424,8 @@ def _decoded(value: object) -> Any:
     return json.loads(value) if isinstance(value, str) else value
 
 
-def _folder(number: int) -> str:
+def trial_folder(number: int) -> str:
+    """Name of a trial's run in the folder of its search."""
     return f"trial-{number:04d}"
 
 

@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from oncogym.core.documents import Document
 from oncogym.core.files import to_plain
 from oncogym.core.json_types import JsonObject
 
@@ -82,6 +83,23 @@ def git_state(file: str | os.PathLike[str] = __file__) -> dict[str, Any] | None:
         return None
     status = _git(source.parent, "status", "--porcelain", "--untracked-files=no")
     return {"commit": commit, "dirty": None if status is None else bool(status)}
+
+
+def commit_of(written: Document) -> str:
+    """The commit that wrote a manifest, with a plus if files differed from it.
+
+    Without a repository it is the version of the package.
+
+    Args:
+        written: A :func:`manifest` as it was read back.
+
+    Raises:
+        CorruptFileError: It does not say.
+    """
+    if written["git"] is None:
+        return str(written.mapping("versions")["oncogym"])
+    state = written.mapping("git")
+    return str(state["commit"])[:7] + ("+" if state["dirty"] else "")
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
