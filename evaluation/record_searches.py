@@ -3,8 +3,9 @@
 ``python -m oncogym.evaluation.record_searches FOLDER … --out FILE`` reads folders that ``oncogym
 search`` wrote and replaces, in the table FILE, the rows of their environments and algorithms. One
 row a trial: its values, how it ended, its best mean return on the validation patients, the
-decisions and seconds that it took, and the version that ran it. The first trial of a search has the
-tuned values, so the table says what others gained over them.
+decisions and seconds that it took (of an interrupted one since it went on), and the version that
+ran it. The first trial of a search has the tuned values, so the table says what others gained over
+them.
 """
 
 from __future__ import annotations
@@ -62,19 +63,11 @@ def trials_of(folder: Path) -> pd.DataFrame:
                 "of": settings["steps"],
                 "patients": settings["evaluation_patients"],
                 "seed": settings["seed"],
-                "seconds": _seconds(place, progress),
+                "seconds": trial["seconds"],
                 "version": commit_of(config),
             }
         )
     return pd.DataFrame(rows).round({"best_return": _DECIMALS, "seconds": 1})
-
-
-def _seconds(place: Path, progress: pd.DataFrame) -> float:
-    """Time that a trial took [s]: a finished one says it, of another its last line does."""
-    result = place / "result.json"
-    if result.is_file():
-        return Document.read(result, _LONGEST).number("seconds", 0.0, 1e12)
-    return float(progress["time/time_elapsed"].max())
 
 
 def gains(table: pd.DataFrame) -> pd.DataFrame:
@@ -90,9 +83,8 @@ def gains(table: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for (env, algorithm), group in table.groupby(SEARCH, sort=False):
-        group = group.sort_values("trial")
-        tuned = group["best_return"].iloc[0]
-        best = group.loc[group["best_return"].idxmax()]
+        tuned = group.sort_values("trial").iloc[0]["best_return"]
+        best = group.sort_values("best_return", na_position="first").iloc[-1]
         rows.append(
             {
                 "env": env,

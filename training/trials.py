@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -318,6 +319,7 @@ class _Search:
         watch = _Watch(trial, place)
         asked = {**self._settings, "hyperparameters": {**self._shared, **values}}
         state, best = COMPLETE, None
+        clock = time.perf_counter()
         try:
             if (place / "config.json").exists():
                 resume(place, env_id=self._env_id, progress=progress, watch=watch, **asked)
@@ -343,6 +345,7 @@ class _Search:
             "state": state,
             "best_return": best,
             "evaluations": sorted(watch.evaluations.items()),
+            "seconds": round(time.perf_counter() - clock, 2),
         }
         self._study.tell(trial, best if state == COMPLETE else None, state=self._states[state])
         return to_plain(record)
@@ -442,7 +445,7 @@ def _read(path: Path, about: JsonObject) -> list[JsonObject]:
     if document["about"] != about:
         raise ValueError(f"{path.parent} holds another search; choose another folder")
     found = document["trials"]
-    names = ("trial", "values", "state", "best_return", "evaluations")
+    names = ("trial", "values", "state", "best_return", "evaluations", "seconds")
     if not isinstance(found, list) or not all(
         isinstance(one, dict) and all(name in one for name in names) for one in found
     ):
