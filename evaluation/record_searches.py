@@ -48,7 +48,8 @@ def trials_of(folder: Path) -> pd.DataFrame:
     rows = []
     for trial in record.values["trials"]:
         place = folder / trial_folder(trial["trial"])
-        progress = pd.read_csv(place / "progress.csv")
+        table = place / "progress.csv"  # a run that failed at once has none
+        steps = pd.read_csv(table)["steps"] if table.is_file() else pd.Series([0])
         config = Document.read(place / "config.json", _LONGEST)
         settings = config.mapping("settings")
         rows.append(
@@ -59,7 +60,7 @@ def trials_of(folder: Path) -> pd.DataFrame:
                 "state": trial["state"],
                 "best_return": trial["best_return"],
                 "values": json.dumps(trial["values"], sort_keys=True),
-                "decisions": int(progress["steps"].iloc[-1]),
+                "decisions": int(steps.iloc[-1]),
                 "of": settings["steps"],
                 "patients": settings["evaluation_patients"],
                 "seed": settings["seed"],

@@ -321,3 +321,27 @@ def test_settings_are_listed_with_those_they_stand_on(capsys):
     said = capsys.readouterr().out
     assert "learning_starts:" in said
     assert said.count("n_quantiles:") == 1
+
+
+def test_without_sbx_the_error_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sbx", None)
+    for name in ("sbx_sac", "sbx_tqc"):
+        with pytest.raises(ModuleNotFoundError, match=r'pip install "oncogym\[train,sbx\]"'):
+            learner_of(name)
+    with pytest.raises(ValueError, match="n_critics is 3; allowed: an integer from 2 to 2"):
+        make_settings(COHORT, "sbx_tqc", hyperparameters={"n_critics": 3})
+
+
+def test_jax_arrays_of_another_network_are_refused():
+    pytest.importorskip("sbx", reason="make sbx runs this")
+    states = learner_of("sbx_sac")._own_state
+    arrays = states.save()
+    assert any(name.startswith("jax/qf_state/") for name in arrays)
+    name = next(n for n in arrays if n.startswith("jax/actor_state/") and arrays[n].ndim == 2)
+    with pytest.raises(ValueError, match=f"{name} has the shape"):
+        states.restore({**arrays, name: arrays[name][:1]})
+    states.restore({**arrays, name: arrays[name] + 1.0})
+    np.testing.assert_array_equal(states.save()[name], arrays[name] + 1.0)
+    del arrays[name]
+    with pytest.raises(KeyError, match=name):
+        states.restore(arrays)
