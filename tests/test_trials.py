@@ -61,7 +61,7 @@ def test_trials_are_recorded_and_the_hopeless_stopped(done):
             result = read_json(place / row.folder / "result.json")
             assert row.best_return == result["best_return"]
         else:
-            assert 0 < len(places) < 8
+            assert 300 < places[-1] < 1000  # not in the first third
             assert not (place / row.folder / "result.json").exists()
         assert row.best_return == max(value for _, value in record["evaluations"])
         settings = read_json(place / row.folder / "config.json")["settings"]

@@ -47,6 +47,8 @@ RECORD = "trials.json"
 _LONGEST = 1 << 26
 # Trials before the estimator has enough to propose from, and before any is pruned.
 _AT_RANDOM, _UNPRUNED = 8, 4
+# Parts of a run before it may be pruned: who is slow at first may be best in the end.
+_EARLY = 300
 # An evaluation's place in its run, in parts of a thousand: runs of other lanes have other steps.
 _PARTS = 1000
 #: How a trial ended.
@@ -269,7 +271,7 @@ class _Search:
         self._first = {name: _encoded(value) for name, value in first.items()}
         self._distributions = {name: _distribution(optuna, part) for name, part in space.items()}
         pruner = (
-            optuna.pruners.MedianPruner(n_startup_trials=_UNPRUNED)
+            optuna.pruners.MedianPruner(n_startup_trials=_UNPRUNED, n_warmup_steps=_EARLY)
             if prune
             else optuna.pruners.NopPruner()
         )
