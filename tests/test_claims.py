@@ -14,6 +14,7 @@ from scipy import stats
 
 from oncogym.agents import clinical_agent
 from oncogym.evaluation.harness import evaluate, resolve
+from oncogym.evaluation.record_searches import gains
 from oncogym.evaluation.statistics import hierarchical_difference
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -872,3 +873,20 @@ def test_the_time_of_training_is_that_which_was_measured():
     assert f"{rate.min():.0f} to {rate.max():.0f} thousand decisions a second" in text
     saved = table["share_lanes"] + table["share_adapter"]
     assert 0.08 < (saved / (1.0 - saved)).mean() < 0.12  # "a tenth more"
+
+
+def test_the_table_of_searches():
+    found = gains(results("hyperparameter_searches"))
+    names = {f"oncogym/{env}": name for name, env in ALL_TREATMENTS.items()}
+    assert table_of("docs/results.md", "treatment", "searched") == [
+        [
+            names[row["env"]],
+            f"`{row['algorithm']}`",
+            str(row["trials"]),
+            str(row["pruned"]),
+            f"{row['decisions']:,}".replace(",", " "),
+            *(number(row[column], 2) for column in ("tuned", "best", "gain")),
+            f"{row['seconds'] / 60:.0f}",
+        ]
+        for _, row in found.iterrows()
+    ]
