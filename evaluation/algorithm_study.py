@@ -36,7 +36,7 @@ from oncogym.evaluation.training_part import (
     require_each_once,
     training_parts,
 )
-from oncogym.training.algorithms import algorithm_names
+from oncogym.training.algorithms import algorithm_names, usable_algorithms
 
 TABLE = "algorithm_study.csv"
 _JOB = "algorithm-study"
@@ -138,8 +138,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--algo",
         nargs="+",
         choices=algorithm_names(),
-        default=list(algorithm_names()),
-        help="who learns, by default all",
+        help="who learns, by default all that are installed",
     )
     add_training_arguments(parser)
     add_study_arguments(parser, seeds=3, patients=256)
@@ -148,7 +147,7 @@ def main(arguments: list[str] | None = None) -> int:
     def plan() -> list[Part]:
         return plan_parts(
             args.envs,
-            args.algo,
+            args.algo or usable_algorithms(),
             seeds_of(args),
             steps=args.steps,
             lanes=args.lanes,

@@ -15,6 +15,7 @@ from oncogym.envs.problem import Problem
 from oncogym.evaluation.harness import evaluate_problem, resolve
 from oncogym.evaluation.statistics import Interval, hierarchical_difference
 from oncogym.evaluation.study_folder import Part
+from oncogym.training.algorithms import require_installed
 from oncogym.training.settings import make_settings
 
 #: What is kept of each patient.
@@ -109,10 +110,12 @@ def training_parts(
             in :func:`train_and_score`.
 
     Raises:
+        ModuleNotFoundError: The algorithm needs a package that is not installed.
         ValueError: A setting is out of range, or a wrapper does not fit; the message names it.
     """
     options = dict(options or {})
-    make_settings(env, algorithm, steps=steps, lanes=lanes, wrappers=wrappers, options=options)
+    asked = {"steps": steps, "lanes": lanes, "wrappers": wrappers, "options": options}
+    require_installed(make_settings(env, algorithm, **asked).method)  # type: ignore[arg-type]
     run = {
         "env": env,
         "algorithm": algorithm,

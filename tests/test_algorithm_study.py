@@ -7,16 +7,16 @@ import pytest
 
 from oncogym.evaluation import algorithm_study
 from oncogym.evaluation.algorithm_study import plan_parts, tabulate
-from oncogym.training.algorithms import algorithm_names
+from oncogym.training.algorithms import usable_algorithms
 
 CHEMO = "oncogym/ChemoDosingCohort-v0"
 GLIOMA = "oncogym/GlioblastomaRadiationCohort-v0"
 
 
 def test_every_algorithm_trains_with_the_settings_of_its_file_on_each_treatment():
-    parts = plan_parts(["ChemoDosingCohort-v0", GLIOMA], algorithm_names(), [3, 4])
+    parts = plan_parts(["ChemoDosingCohort-v0", GLIOMA], usable_algorithms(), [3, 4])
     runs = [(one.settings["env"], one.settings["algorithm"], one.settings["seed"]) for one in parts]
-    assert runs == [(e, a, s) for e in (CHEMO, GLIOMA) for a in algorithm_names() for s in (3, 4)]
+    assert runs == [(e, a, s) for e in (CHEMO, GLIOMA) for a in usable_algorithms() for s in (3, 4)]
     assert len({one.file for one in parts}) == len(parts)
     for one in parts:
         # Nothing in place of the file's; the policy that validation chose; the held-out patients.

@@ -22,6 +22,8 @@ from oncogym.cli import main as cli  # noqa: E402
 from oncogym.core import checkpoint as checkpoints  # noqa: E402
 from oncogym.core.files import CorruptFileError, read_json, write_json_atomic  # noqa: E402
 from oncogym.envs import find_variant  # noqa: E402
+from oncogym.evaluation.training_part import training_parts  # noqa: E402
+from oncogym.training.algorithms import algorithm_names, usable_algorithms  # noqa: E402
 from oncogym.training.runs import resume, train  # noqa: E402
 from oncogym.training.settings import make_settings, read_hyperparameters  # noqa: E402
 
@@ -323,8 +325,17 @@ def test_settings_are_listed_with_those_they_stand_on(capsys):
     assert said.count("n_quantiles:") == 1
 
 
-def test_without_sbx_the_error_says_how_to_install_it(monkeypatch):
+def test_without_sbx_the_error_says_how_to_install_it(monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(sys.modules, "sbx", None)
+    assert usable_algorithms() == [n for n in algorithm_names() if not n.startswith("sbx")]
+    for command in ("train", "search"):
+        out = tmp_path / command
+        assert cli.main([command, COHORT, "--algo", "sbx_sac", "--out", str(out)]) == 2
+        assert 'pip install "oncogym[train,sbx]"' in capsys.readouterr().err
+        assert not out.exists()
+    with pytest.raises(ModuleNotFoundError, match="oncogym\\[train,sbx"):
+        training_parts("a", [0], env=COHORT, algorithm="sbx_tqc", steps=None, lanes=None,
+                       patients=2, patients_seed=0)  # fmt: skip
     for name in ("sbx_sac", "sbx_tqc"):
         with pytest.raises(ModuleNotFoundError, match=r'pip install "oncogym\[train,sbx\]"'):
             learner_of(name)

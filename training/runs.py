@@ -34,6 +34,7 @@ from oncogym.core.json_types import JsonObject
 from oncogym.core.manifest import manifest
 from oncogym.core.run_lock import hold
 from oncogym.envs.problem import Problem
+from oncogym.training.algorithms import require_installed
 from oncogym.training.algorithms.base import Learner
 from oncogym.training.evaluator import Evaluator
 from oncogym.training.progress import ProgressBar
@@ -151,6 +152,7 @@ def train(
     Raises:
         UnknownNameError: An environment, option, algorithm, hyper-parameter or wrapper does not
             exist.
+        ModuleNotFoundError: The algorithm needs a package that is not installed.
         ValueError: A value is out of range, or a wrapper does not fit.
         OutputFolderError: ``out`` cannot be written to.
         RunFolderError: ``out`` holds a run already.
@@ -168,6 +170,7 @@ def train(
         base=base,
         wrappers=wrappers,
     )
+    require_installed(settings.method)
     folder = require_writable_folder(out)
     config = folder / "config.json"
     with hold(folder):

@@ -34,6 +34,7 @@ from oncogym.core.files import (
 )
 from oncogym.core.json_types import JsonObject
 from oncogym.core.run_lock import hold
+from oncogym.training.algorithms import find_algorithm, require_installed
 from oncogym.training.runs import EvaluationError, resume, train
 from oncogym.training.search import read_values
 from oncogym.training.settings import make_settings
@@ -200,7 +201,7 @@ def run_trials(
         trial, so far), ``folder``.
 
     Raises:
-        ModuleNotFoundError: Optuna is not installed.
+        ModuleNotFoundError: Optuna, or what the algorithm needs, is not installed.
         UnknownNameError: The environment, a hyper-parameter or a wrapper does not exist.
         ValueError: A value is out of range, or the folder holds another search; nothing is trained
             then.
@@ -227,6 +228,7 @@ def run_trials(
             make_settings(env_id, hyperparameters={**shared, name: value}, **settings)
     first = {name: value for name, value in _usual(env_id, settings).items() if name in space}
     first = {name: value for name, value in first.items() if value in space[name]}
+    require_installed(find_algorithm(algorithm))
     search = _Search(env_id, space, settings, shared, prune, first)
     folder = require_writable_folder(out)
     with hold(folder):

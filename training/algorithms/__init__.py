@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import pkgutil
 from functools import cache
@@ -46,6 +47,27 @@ def find_algorithm(name: str) -> Algorithm:
             return _checked(name, point.load())
     module = importlib.import_module(f"{__name__}.{name}")
     return _checked(name, module.ALGORITHM)
+
+
+def require_installed(method: Algorithm) -> None:
+    """Make sure that an algorithm has the packages that it needs.
+
+    Raises:
+        ModuleNotFoundError: One is missing; the message says how to install it.
+    """
+    require = getattr(method, "require", None)
+    if require is not None:
+        require()
+
+
+def usable_algorithms() -> list[str]:
+    """Names of the algorithms whose packages are installed."""
+    found = []
+    for name in algorithm_names():
+        with contextlib.suppress(ModuleNotFoundError):
+            require_installed(find_algorithm(name))
+            found.append(name)
+    return found
 
 
 def _checked(name: str, found: Any) -> Algorithm:

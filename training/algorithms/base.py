@@ -122,6 +122,9 @@ class Algorithm(Protocol):
         """
         ...
 
+    # An algorithm that needs a package which may be missing has a method ``require()`` besides: it
+    # raises ModuleNotFoundError, and :func:`.require_installed` asks it before work begins.
+
     def steps_per_update(self, settings: Any, lanes: int, steps: int) -> int:
         """Decisions between two updates, see :attr:`Learner.steps_per_update`.
 

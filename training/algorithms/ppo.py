@@ -101,6 +101,14 @@ class PPO:
         """A rollout of all lanes."""
         return lanes * settings.n_steps
 
+    def require(self) -> None:
+        """Make sure that the package with the model is there.
+
+        Raises:
+            ModuleNotFoundError: It is not installed.
+        """
+        self._model_class()
+
     def _model_class(self) -> Any:
         import stable_baselines3
 

@@ -86,6 +86,14 @@ class SAC:
         """Whole decisions of all lanes, about a two-hundredth of the run."""
         return lanes * max(1, -(-steps // (lanes * _PAUSES)))
 
+    def require(self) -> None:
+        """Make sure that the package with the model is there.
+
+        Raises:
+            ModuleNotFoundError: It is not installed.
+        """
+        self._model_class()
+
     def _model_class(self) -> Any:
         import stable_baselines3
 
