@@ -4,8 +4,8 @@
 search`` wrote and replaces, in the table FILE, the rows of their environments and algorithms. One
 row a trial: its values, how it ended, its best mean return on the validation patients, the
 decisions and seconds that it took (of an interrupted one since it went on), and the version that
-ran it. The first trial of a search has the tuned values, so the table says what others gained over
-them.
+ran it; and whether its values are the tuned ones, as the first of a search are wherever these are
+allowed, so that the table says what others gained over them.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ def trials_of(folder: Path) -> pd.DataFrame:
                 "env": about["env"],
                 "algorithm": about["algorithm"],
                 "trial": trial["trial"],
+                "tuned": trial["tuned"],
                 "state": trial["state"],
                 "best_return": trial["best_return"],
                 "values": json.dumps(trial["values"], sort_keys=True),
@@ -78,13 +79,13 @@ def gains(table: pd.DataFrame) -> pd.DataFrame:
         table: One row a trial, see :func:`trials_of`.
 
     Returns:
-        ``env``, ``algorithm``, ``trials``, ``pruned``, ``tuned`` (the first trial's return),
-        ``best``, ``gain``, ``decisions`` of a whole trial, ``seconds`` of all, ``values`` of the
+        ``env``, ``algorithm``, ``trials``, ``pruned``, ``tuned`` (the return of the tuned
+        values, NaN if no trial had them), ``best``, ``gain``, ``decisions`` of a whole trial, ``seconds`` of all, ``values`` of the
         best.
     """
     rows = []
     for (env, algorithm), group in table.groupby(SEARCH, sort=False):
-        tuned = group.sort_values("trial").iloc[0]["best_return"]
+        tuned = group["best_return"].where(group["tuned"]).max()
         best = group.sort_values("best_return", na_position="first").iloc[-1]
         rows.append(
             {

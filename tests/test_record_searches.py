@@ -42,6 +42,7 @@ def test_a_row_for_each_trial(searches):
     assert [json.loads(text) for text in table["values"]] == [trial["values"] for trial in kept]
     assert table["best_return"].tolist() == [round(trial["best_return"], 4) for trial in kept]
     assert set(table["of"]) == {1920}
+    assert table["tuned"].tolist() == [True, *[False] * 5]  # sigma of cma_policy.yml is in the range
     assert (table["decisions"][table["state"] == "complete"] == 1920).all()
     assert (table["decisions"][table["state"] == "pruned"] < 1920).all()
     assert (table["seconds"] > 0.0).all()
@@ -52,7 +53,7 @@ def test_a_row_for_each_trial(searches):
 def test_what_a_search_gained():
     def row(env, trial, state, value, seconds):
         return {"env": env, "algorithm": "sac", "trial": trial, "state": state, "of": 100,
-                "best_return": value, "seconds": seconds, "values": f"of {trial}"}  # fmt: skip
+                "tuned": trial == 0, "best_return": value, "seconds": seconds, "values": f"of {trial}"}  # fmt: skip
 
     table = pd.DataFrame(
         [
@@ -64,6 +65,7 @@ def test_what_a_search_gained():
         ]
     )
     found = gains(table).set_index("env")
+    assert gains(table[table["trial"] > 0])["tuned"].isna().all()
     assert found.loc["b", ["trials", "pruned", "seconds"]].tolist() == [3, 1, 7.0]
     assert found.loc["b", ["tuned", "best", "gain", "values"]].tolist() == [1.0, 3.0, 2.0, "of 1"]
     assert found.loc["a", ["tuned", "best", "gain", "values"]].tolist() == [5.0, 5.0, 0.0, "of 0"]

@@ -108,9 +108,10 @@ def test_without_pruning_all_trials_end(tmp_path, monkeypatch):
 
 
 def test_the_first_trial_has_the_tuned_values_where_they_are_allowed(done):
-    _, table = done
+    place, table = done
     assert not np.isclose(table["sigma"], 0.3).all()
     assert table["sigma"][0] == 0.3  # of cma_policy.yml; its layers, [8], are no choice here
+    assert not any(trial["tuned"] for trial in read_json(place / "trials.json")["trials"])
     assert 0.3 in Range(0.1, 0.5)
     assert 3 in Range(1, 5, whole=True)
     assert [8] in Choice(([8], [2]))

@@ -318,6 +318,7 @@ class _Search:
         if number == 0 and self._first:
             self._study.enqueue_trial(self._first)
         trial = self._study.ask(self._distributions)
+        tuned = number == 0 and set(self._first) == set(self._distributions)
         values = {name: _decoded(trial.params[name]) for name in self._distributions}
         place = folder / trial_folder(number)
         watch = _Watch(trial, place)
@@ -346,6 +347,7 @@ class _Search:
         record = {
             "trial": number,
             "values": values,
+            "tuned": tuned,
             "state": state,
             "best_return": best,
             "evaluations": sorted(watch.evaluations.items()),
@@ -449,7 +451,7 @@ def _read(path: Path, about: JsonObject) -> list[JsonObject]:
     if document["about"] != about:
         raise ValueError(f"{path.parent} holds another search; choose another folder")
     found = document["trials"]
-    names = ("trial", "values", "state", "best_return", "evaluations", "seconds")
+    names = ("trial", "values", "tuned", "state", "best_return", "evaluations", "seconds")
     if not isinstance(found, list) or not all(
         isinstance(one, dict) and all(name in one for name in names) for one in found
     ):
