@@ -79,9 +79,9 @@ def gains(table: pd.DataFrame) -> pd.DataFrame:
         table: One row a trial, see :func:`trials_of`.
 
     Returns:
-        ``env``, ``algorithm``, ``trials``, ``pruned``, ``tuned`` (the return of the tuned
-        values, NaN if no trial had them), ``best``, ``gain``, ``decisions`` of a whole trial, ``seconds`` of all, ``values`` of the
-        best.
+        ``env``, ``algorithm``, ``trials``, ``pruned``, ``tuned`` (the return of the tuned values,
+        NaN if no trial had them), ``best``, ``gain``, ``decisions`` of a whole trial, ``seconds``
+        of all, ``values`` of the best.
     """
     rows = []
     for (env, algorithm), group in table.groupby(SEARCH, sort=False):
