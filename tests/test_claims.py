@@ -801,6 +801,34 @@ def test_the_table_of_algorithms():
         row = table.loc[rule]
         assert f"{number(row['return'], 2)} on {name} ({percent(row['success'])}" in said
     assert {f"oncogym/{env}" for env in shown} == set(study["env"])
+    # What the searches changed: PPO of the benchmark, which had the values before, and SAC.
+    every = study[study["seed"] == "all"].set_index(["algorithm", "env"])
+    glioma, adaptive = (
+        f"oncogym/{ALL_TREATMENTS[n]}" for n in ("glioblastoma", "adaptive therapy")
+    )
+    before = bench[bench["agent"] == "ppo"].set_index("env")
+    now = every.loc["ppo"]
+    one, two = before.loc[glioma], now.loc[glioma]
+    assert f"returned {number(one['return'], 2)} with a discount of 0.99" in said
+    assert f"returns {number(two['return'], 2)}, half a day below the rule" in said
+    assert f"({percent(two['success'])} after {percent(one['success'])})" in said
+    rule = bench[bench["agent"] == "even_doses"].set_index("env").loc[glioma]
+    assert 0.4 < rule["return"] - two["return"] < 0.6
+    one, two = before.loc[adaptive], now.loc[adaptive]
+    rule = bench[bench["agent"] == "proportional"].set_index("env").loc[adaptive]
+    assert (
+        f"from {number(one['return'], 2)} to {number(two['return'], 2)}, level with the rule "
+        f"({number(rule['return'], 2)}), with more successes ({percent(two['success'])})"
+    ) in said
+    assert two["cost"] / rule["cost"] == pytest.approx(0.4, abs=0.05)
+    assert two["low"] < rule["return"] < two["high"]
+    old, new = every.loc["sac"], every.loc["sbx_sac"]
+    assert set(old.index) == set(new.index)
+    assert (new["return"] > old["return"]).all()
+    share = new["seconds"] / old["seconds"]
+    assert 0.15 < share.min() < 0.2 < share.max() < 0.5
+    gained = f"({number(old['return'][glioma], 2)} to {number(new['return'][glioma], 2)})"
+    assert gained in said
 
 
 def test_memory_in_adaptive_therapy_did_what_is_printed():
