@@ -96,7 +96,7 @@ interop-short: setup
 # Training with SBX, which needs JAX: what "oncogym[sbx]" brings on top of .venv.
 sbx: setup
 	$(call layer,build/layer-sbx,examples/requirements-sbx.txt)
-	build/layer-sbx/bin/python -m pytest -rs tests/test_more_algorithms.py -k sbx
+	build/layer-sbx/bin/python -m pytest -rs tests/test_more_algorithms.py -k "sbx or jax"
 
 # Style on the sources, types on the installed package.
 lint: setup
