@@ -29,35 +29,21 @@ from oncogym.training.settings import make_settings, read_hyperparameters  # noq
 
 COHORT = "oncogym/ChemoDosingCohort-v0"
 PATIENT = "oncogym/ChemoDosing-v0"
+REPLAYED = {
+    "steps": 480,
+    "lanes": 8,
+    "checkpoint_every": 48,
+    "hyperparameters": {
+        "learning_starts": 40, "batch_size": 16, "layers": [8], "evaluations": 4,
+        "gradient_steps": 1,
+    },
+}  # fmt: skip
+QUANTILES = {**REPLAYED, "hyperparameters": {**REPLAYED["hyperparameters"], "n_quantiles": 5}}
 # Checkpoints are further apart than their number, so that a kill falls between two of them.
 RUNS = {
-    "tqc": {
-        "steps": 480,
-        "lanes": 8,
-        "checkpoint_every": 48,
-        "hyperparameters": {
-            "learning_starts": 40, "batch_size": 16, "layers": [8], "evaluations": 4,
-            "n_quantiles": 5, "gradient_steps": 1,
-        },
-    },
-    "sbx_sac": {
-        "steps": 480,
-        "lanes": 8,
-        "checkpoint_every": 48,
-        "hyperparameters": {
-            "learning_starts": 40, "batch_size": 16, "layers": [8], "evaluations": 4,
-            "gradient_steps": 1,
-        },
-    },
-    "sbx_tqc": {
-        "steps": 480,
-        "lanes": 8,
-        "checkpoint_every": 48,
-        "hyperparameters": {
-            "learning_starts": 40, "batch_size": 16, "layers": [8], "evaluations": 4,
-            "n_quantiles": 5, "gradient_steps": 1,
-        },
-    },
+    "tqc": QUANTILES,
+    "sbx_sac": REPLAYED,
+    "sbx_tqc": QUANTILES,
     "recurrent_ppo": {
         "steps": 1120,
         "lanes": 8,
@@ -356,3 +342,12 @@ def test_jax_arrays_of_another_network_are_refused():
     del arrays[name]
     with pytest.raises(KeyError, match=name):
         states.restore(arrays)
+
+
+def test_resuming_without_the_package_leaves_the_run_as_it_is(monkeypatch, tmp_path):
+    train(COHORT, "tqc", out=tmp_path, seed=2, **RUNS["tqc"])
+    before = (tmp_path / "config.json").read_bytes()
+    monkeypatch.setitem(sys.modules, "sb3_contrib", None)
+    with pytest.raises(ModuleNotFoundError, match=r'pip install "oncogym\[train\]"'):
+        resume(tmp_path)
+    assert (tmp_path / "config.json").read_bytes() == before

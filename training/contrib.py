@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from oncogym.training.packages import import_package
+
 
 def import_contrib() -> Any:
     """The package ``sb3_contrib``.
@@ -11,12 +13,4 @@ def import_contrib() -> Any:
     Raises:
         ModuleNotFoundError: It is not installed; the message says how to.
     """
-    try:
-        import sb3_contrib
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            'this algorithm is one of sb3-contrib, which is not installed: pip install "oncogym'
-            '[train]"',
-            name=error.name,
-        ) from error
-    return sb3_contrib
+    return import_package("sb3_contrib", "this algorithm is one of sb3-contrib", "train")

@@ -225,6 +225,7 @@ def _go_on(
     changed = differences(settings, asked)
     if changed:
         raise SettingsMismatchError(f"{folder} cannot go on with other settings: {changed}")
+    require_installed(settings.method)
     require_writable_folder(folder)
     checkpoint, damaged = newest_checkpoint(folder / "checkpoints")
     for message in damaged:

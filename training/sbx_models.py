@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from oncogym.training.algorithms.base import Arrays
+from oncogym.training.packages import import_package
 
 # Matrices of 64 x 64 gain nothing from a second thread. XLA reads this once, when it starts.
 os.environ.setdefault(
@@ -29,15 +30,7 @@ def import_sbx() -> Any:
     Raises:
         ModuleNotFoundError: It is not installed; the message says how to.
     """
-    try:
-        import sbx
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            'this algorithm is one of SBX, which is not installed: pip install "oncogym[train,'
-            'sbx]"',
-            name=error.name,
-        ) from error
-    return sbx
+    return import_package("sbx", "this algorithm is one of SBX", "train,sbx")
 
 
 def flax_activation(name: str) -> Any:
@@ -73,15 +66,11 @@ class TrainStates:
     """
 
     def __init__(self, model: Any, critics: tuple[str, ...]) -> None:
-        self._model = model
-        self._of_policy = ("actor_state", *critics, "key", "noise_key")
-
-    def _parts(self) -> dict[str, Any]:
-        policy = self._model.policy
-        found = {name: getattr(policy, name) for name in self._of_policy}
-        found["ent_coef_state"] = self._model.ent_coef_state
-        found["model_key"] = self._model.key
-        return found
+        of_policy = ("actor_state", *critics, "key", "noise_key")
+        # Where each tree lies, by its name in a checkpoint.
+        self._places = {name: (model.policy, name) for name in of_policy}
+        self._places["ent_coef_state"] = (model, "ent_coef_state")
+        self._places["model_key"] = (model, "key")
 
     def save(self) -> Arrays:
         """The leaves of all trees, numbered."""
@@ -89,8 +78,8 @@ class TrainStates:
 
         return {
             f"{_PLACE}{name}/{number}": np.array(leaf)
-            for name, tree in self._parts().items()
-            for number, leaf in enumerate(jax.tree_util.tree_leaves(tree))
+            for name, (owner, attribute) in self._places.items()
+            for number, leaf in enumerate(jax.tree_util.tree_leaves(getattr(owner, attribute)))
         }
 
     def restore(self, arrays: Mapping[str, Any]) -> None:
@@ -103,25 +92,15 @@ class TrainStates:
         import jax
         import jax.numpy as jnp
 
-        for name, tree in self._parts().items():
-            leaves, structure = jax.tree_util.tree_flatten(tree)
-            saved = [arrays[f"{_PLACE}{name}/{number}"] for number in range(len(leaves))]
-            for number, (leaf, array) in enumerate(zip(leaves, saved, strict=True)):
+        for name, (owner, attribute) in self._places.items():
+            leaves, structure = jax.tree_util.tree_flatten(getattr(owner, attribute))
+            fresh = []
+            for number, leaf in enumerate(leaves):
+                array = arrays[f"{_PLACE}{name}/{number}"]
                 if np.shape(leaf) != array.shape:
                     raise ValueError(
                         f"{_PLACE}{name}/{number} has the shape {array.shape}; "
                         f"allowed: {np.shape(leaf)}"
                     )
-            value = jax.tree_util.tree_unflatten(
-                structure,
-                [
-                    jnp.asarray(array, dtype=jnp.asarray(leaf).dtype)
-                    for leaf, array in zip(leaves, saved, strict=True)
-                ],
-            )
-            if name == "model_key":
-                self._model.key = value
-            elif name == "ent_coef_state":
-                self._model.ent_coef_state = value
-            else:
-                setattr(self._model.policy, name, value)
+                fresh.append(jnp.asarray(array, dtype=jnp.asarray(leaf).dtype))
+            setattr(owner, attribute, jax.tree_util.tree_unflatten(structure, fresh))

@@ -35,6 +35,7 @@ from oncogym.core.files import (
 from oncogym.core.json_types import JsonObject
 from oncogym.core.run_lock import hold
 from oncogym.training.algorithms import find_algorithm, require_installed
+from oncogym.training.packages import import_package
 from oncogym.training.runs import EvaluationError, resume, train
 from oncogym.training.search import read_values
 from oncogym.training.settings import make_settings
@@ -404,13 +405,7 @@ class _Watch:
 
 
 def _import_optuna() -> Any:
-    try:
-        import optuna
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            'the search needs Optuna, which is not installed: pip install "oncogym[search]"',
-            name=error.name,
-        ) from error
+    optuna = import_package("optuna", "the search needs Optuna", "search")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
 

@@ -26,7 +26,7 @@ class SBXTQCSettings(TQCSettings):
         check_numbers(self, whole={"n_critics": (2, 2)}, real={})
 
 
-class SBXTQC(SBXSAC):
+class SBXTQC(SBXSAC, TQC):
     """The algorithm ``sbx_tqc``."""
 
     name = "sbx_tqc"
@@ -37,12 +37,6 @@ class SBXTQC(SBXSAC):
         from oncogym.training.sbx_models import import_sbx
 
         return import_sbx().TQC
-
-    def _more_of_model(self, settings: Any) -> dict[str, Any]:
-        return TQC()._more_of_model(settings)
-
-    def _more_of_policy(self, settings: Any) -> dict[str, Any]:
-        return TQC()._more_of_policy(settings)
 
     def _own_state(self, model: Any) -> OwnState:
         from oncogym.training.sbx_models import TrainStates
