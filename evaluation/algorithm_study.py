@@ -10,8 +10,9 @@ that are added to a study later join those that are done.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ import pandas as pd
 from oncogym.core.checks import whole_number
 from oncogym.core.files import write_csv_atomic
 from oncogym.core.json_types import JsonObject
+from oncogym.core.pairs import read_pairs
 from oncogym.envs.problem import MOST_PATIENTS, Problem
 from oncogym.evaluation.harness import resolve
 from oncogym.evaluation.study_folder import (
@@ -51,6 +53,7 @@ def plan_parts(
     lanes: int | None = None,
     patients: int = 256,
     patients_seed: int = 0,
+    training_options: Mapping[str, object] | None = None,
 ) -> list[Part]:
     """All training runs.
 
@@ -60,9 +63,10 @@ def plan_parts(
         seeds: Training seeds.
         steps, lanes: Of each run; ``None`` for the tuned ones.
         patients, patients_seed: Who is treated of the evaluation cohort.
+        training_options: Options of the environments in training only.
 
     Raises:
-        UnknownNameError: There is no such environment or algorithm.
+        UnknownNameError: There is no such environment, algorithm or option.
         ValueError: A number is out of range, or something is named twice.
     """
     whole_number("patients", patients, 2, MOST_PATIENTS)
@@ -82,6 +86,7 @@ def plan_parts(
                 lanes=lanes,
                 patients=patients,
                 patients_seed=patients_seed,
+                training_options=training_options,
             )
     return parts
 
@@ -93,10 +98,10 @@ def tabulate(results: Sequence[JsonObject]) -> pd.DataFrame:
         results: Those of the runs.
 
     Returns:
-        ``env``, ``algorithm``, ``seed`` (``all``: of all together), ``seeds``, ``sees``,
-        ``patients``, ``decisions`` of a run, mean ``return`` with the 95 % interval ``low`` to
-        ``high`` over patients, and over training seeds where there are several; ``success``,
-        ``cost``; ``seconds`` of training and scoring, of a run; ``version``.
+        ``env``, ``algorithm``, ``training_options`` (JSON), ``seed`` (``all``: of all together),
+        ``seeds``, ``sees``, ``patients``, ``decisions`` of a run, mean ``return`` with the 95 %
+        interval ``low`` to ``high`` over patients, and over training seeds where there are several;
+        ``success``, ``cost``; ``seconds`` of training and scoring, of a run; ``version``.
     """
     groups: dict[tuple[str, str], list[JsonObject]] = {}
     for result in results:
@@ -113,6 +118,7 @@ def _row(seed: str, runs: Sequence[JsonObject]) -> JsonObject:
     return {
         "env": first["env"],
         "algorithm": first["algorithm"],
+        "training_options": json.dumps(first.get("training_options", {})),
         "seed": seed,
         "seeds": len(runs),
         "sees": first["sees"],
@@ -141,6 +147,13 @@ def main(arguments: list[str] | None = None) -> int:
         help="who learns, by default all that are installed",
     )
     add_training_arguments(parser)
+    parser.add_argument(
+        "--training-option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="option of the environments in training only, such as fidelity=screening; repeatable",
+    )
     add_study_arguments(parser, seeds=3, patients=256)
     args = parser.parse_args(arguments)
 
@@ -153,6 +166,7 @@ def main(arguments: list[str] | None = None) -> int:
             lanes=args.lanes,
             patients=args.patients,
             patients_seed=args.patients_seed,
+            training_options=read_pairs(args.training_option),
         )
 
     with command_study(parser, args, _JOB, plan, [TABLE]) as (study, executor):

@@ -32,6 +32,7 @@ from oncogym.core.checks import whole_number
 from oncogym.core.errors import nearest
 from oncogym.core.files import write_csv_atomic
 from oncogym.core.json_types import JsonObject
+from oncogym.core.pairs import read_pairs
 from oncogym.envs.problem import MOST_PATIENTS, Problem
 from oncogym.evaluation.harness import evaluate_problem, resolve
 from oncogym.evaluation.rule_tuning import COHORT
@@ -102,7 +103,7 @@ def space_of(problem: Problem, name: str, protocol: str, numbers: Numbers) -> Sp
 
     Raises:
         UnknownNameError: A part of the name, or an option, is none.
-        ValueError: An option is out of range.
+        ValueError: An option is out of range, or no pair.
     """
     known: dict[str, JsonObject | None] = {
         "plain": None,
@@ -113,10 +114,10 @@ def space_of(problem: Problem, name: str, protocol: str, numbers: Numbers) -> Sp
     wrappers: list[JsonObject] = []
     options: dict[str, object] = {}
     for part in name.split("+"):
-        key, given, value = part.partition("=")
-        if given:
-            options[key] = _value(value)
-            if key == "observation" and options[key] not in problem.treatment.task.observations:
+        if "=" in part:
+            options.update(read_pairs([part]))
+            shown = options.get("observation")
+            if shown is not None and shown not in problem.treatment.task.observations:
                 return None
             continue
         if part not in known:
@@ -131,14 +132,6 @@ def space_of(problem: Problem, name: str, protocol: str, numbers: Numbers) -> Sp
         except NotImplementedError:
             return None
     return Space(name, tuple(wrappers), options)
-
-
-def _value(text: str) -> object:
-    """A number, flag or text, as an option is written on a command line."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
 
 
 def rate_protocols(

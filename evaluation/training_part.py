@@ -41,6 +41,7 @@ def train_and_score(
     patients: int,
     patients_seed: int,
     last: bool,
+    training_options: Mapping[str, object] | None = None,
     progress: bool = False,
 ) -> JsonObject:
     """Train with the settings of the algorithm's file, and treat patients with the policy.
@@ -56,6 +57,7 @@ def train_and_score(
         patients, patients_seed: How many of them, and their chance.
         last: Take the policy at the end of training instead of the one with the highest return on
             validation, which would favour those that break a limit.
+        training_options: Options on top of those in training only, such as a faster law.
         progress: Show a bar on standard error.
 
     Returns:
@@ -73,7 +75,7 @@ def train_and_score(
             steps=steps,
             seed=seed,
             lanes=lanes,
-            options=options,
+            options={**options, **(training_options or {})},
             wrappers=wrappers,
             hyperparameters={"evaluations": 1} if last else None,
             progress=progress,
@@ -100,6 +102,7 @@ def training_parts(
     options: Mapping[str, object] | None = None,
     cohort: str | None = None,
     last: bool = False,
+    training_options: Mapping[str, object] | None = None,
 ) -> list[Part]:
     """Training runs that differ in their seed only, as parts of a study called ``NAME-SEED``.
 
@@ -108,13 +111,20 @@ def training_parts(
         seeds: Training seeds.
         env, algorithm, steps, lanes, patients, patients_seed, wrappers, options, cohort, last: As
             in :func:`train_and_score`.
+        training_options: Likewise.
 
     Raises:
         ModuleNotFoundError: The algorithm needs a package that is not installed.
         ValueError: A setting is out of range, or a wrapper does not fit; the message names it.
     """
     options = dict(options or {})
-    asked = {"steps": steps, "lanes": lanes, "wrappers": wrappers, "options": options}
+    faster = dict(training_options or {})
+    asked = {
+        "steps": steps,
+        "lanes": lanes,
+        "wrappers": wrappers,
+        "options": {**options, **faster},
+    }
     require_installed(make_settings(env, algorithm, **asked).method)  # type: ignore[arg-type]
     run = {
         "env": env,
@@ -128,6 +138,8 @@ def training_parts(
         "patients_seed": patients_seed,
         "last": last,
     }
+    if faster:
+        run["training_options"] = faster
     return [Part(f"{name}-{seed}", train_and_score, {**run, "seed": seed}) for seed in seeds]
 
 

@@ -39,6 +39,7 @@ def test_the_table_joins_the_seeds_of_an_algorithm():
     assert table["algorithm"].tolist() == ["ppo"] * 3 + ["sac"] * 2
     assert table["seed"].tolist() == ["0", "1", "all", "0", "all"]
     assert table["return"].tolist() == [2.0, 4.0, 3.0, 5.0, 5.0]
+    assert (table["training_options"] == "{}").all()
     assert table["seeds"].tolist() == [1, 1, 2, 1, 1]
     assert table["seconds"].tolist() == [2.0, 3.0, 2.5, 2.0, 2.0]
     assert (table["success"] == 0.5).all()
@@ -64,6 +65,36 @@ def test_the_command_trains_and_algorithms_may_join_later(tmp_path, capsys):
     assert table.iloc[:2].equals(alone)
 
 
+@pytest.mark.slow
+def test_an_option_of_training_changes_training_only(tmp_path):
+    """As by hand: trained with exact scans, treated with the usual ones."""
+    pytest.importorskip("stable_baselines3")
+    from oncogym.agents.learned import PolicyAgent
+    from oncogym.evaluation.harness import evaluate
+    from oncogym.training.runs import train
+
+    out, run = tmp_path / "study", tmp_path / "run"
+    arguments = [
+        "--envs",
+        GLIOMA,
+        "--algo",
+        "ppo",
+        "--seeds",
+        "1",
+        "--lanes",
+        "4",
+        "--steps",
+        "256",
+    ]
+    arguments += ["--patients", "4", "--training-option", "scan_noise=0", "--out", str(out)]
+    assert algorithm_study.main(arguments) == 0
+    table = pd.read_csv(out / algorithm_study.TABLE)
+    assert table["training_options"].tolist() == ['{"scan_noise": 0}'] * 2
+    train(GLIOMA, "ppo", out=run, steps=256, lanes=4, seed=0, options={"scan_noise": 0})
+    by_hand = evaluate(GLIOMA, {"ppo": PolicyAgent.load(run)}, patients=4)
+    assert table["return"][0] == pytest.approx(by_hand["return"].mean(), abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -73,6 +104,8 @@ def test_the_command_trains_and_algorithms_may_join_later(tmp_path, capsys):
         (["--envs", CHEMO, "--algo", "dqn"], "ppo"),
         (["--envs", CHEMO, "--patients", "1"], "patients"),
         (["--envs", CHEMO, "--steps", "0"], "steps"),
+        (["--envs", CHEMO, "--training-option", "fidelity"], "KEY=VALUE"),
+        (["--envs", CHEMO, "--training-option", "fidelity=screening"], "fidelity"),
     ],
 )
 def test_bad_arguments_are_refused_before_any_work(tmp_path, capsys, arguments, message):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import reprlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,6 +10,7 @@ from typing import Any, TypeAlias
 from oncogym.core.argument_types import positive, seed_number, whole
 from oncogym.core.errors import ReportError
 from oncogym.core.json_types import JsonObject
+from oncogym.core.pairs import read_pairs
 from oncogym.envs.cohort import CohortName, read_description
 from oncogym.envs.problem import MOST_PATIENTS
 from oncogym.envs.treatment import FILE_ENDING
@@ -19,9 +18,6 @@ from oncogym.parallel import EXECUTORS, Executor, open_executor
 
 #: What ``add_parser`` of a sub-command gets.
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-
-# Values of options nest no deeper; what is deeper is a slip, and ends in the limits of Python.
-_DEEPEST = 32
 
 
 def add_executor(parser: argparse.ArgumentParser) -> None:
@@ -101,56 +97,6 @@ def cohort_name(text: str) -> CohortName:
         return read_description(text)
     except (OSError, ValueError) as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def read_pairs(pairs: list[str]) -> JsonObject:
-    """Turn ``key=value`` texts into a dictionary; values are JSON, or else plain text.
-
-    Raises:
-        ValueError: A text has no ``=``, a key comes twice, or a value nests too deeply, has an
-            integer of thousands of digits or NaN.
-    """
-    out: dict[str, object] = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not equals or not key:
-            raise ValueError(f"{reprlib.repr(pair)} is not of the form KEY=VALUE")
-        if key in out:
-            raise ValueError(
-                f"{key!r} is given twice, the second time as {reprlib.repr(text)}; allowed: once"
-            )
-        try:
-            out[key] = _read(text)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{key!r} is {reprlib.repr(text)}: {error}") from None
-    return out
-
-
-def _read(text: str) -> Any:
-    try:
-        value = json.loads(text, parse_constant=_constant)
-    except json.JSONDecodeError:
-        return text
-    except RecursionError:
-        raise ValueError(f"nested too deeply; allowed: {_DEEPEST} levels") from None
-    level = [value]
-    for _ in range(_DEEPEST):
-        level = [inner for one in level for inner in _inside(one)]
-        if not level:
-            return value
-    raise ValueError(f"nested too deeply; allowed: {_DEEPEST} levels")
-
-
-def _constant(name: str) -> float:
-    if name == "NaN":
-        raise ValueError("NaN is no value")
-    return float(name)
-
-
-def _inside(value: object) -> list[Any]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
 
 
 def named(text: str) -> str:

@@ -12,12 +12,12 @@ from oncogym.cli.arguments import (
     named,
     path,
     read_options,
-    read_pairs,
 )
 from oncogym.cli.commands import COMMANDS
 from oncogym.cli.train import wrapper
 from oncogym.core.argument_types import positive
 from oncogym.core.files import to_plain
+from oncogym.core.pairs import read_pairs
 from oncogym.envs.registry import find_variant
 from oncogym.training.algorithms import DEFAULT, algorithm_names
 

@@ -11,10 +11,11 @@ from typing import Any
 
 from oncogym.agents.optimizers import DEFAULT, find_optimizer, optimizers
 from oncogym.agents.optimizers.base import plain_settings
-from oncogym.cli.arguments import read_options, read_pairs
+from oncogym.cli.arguments import read_options
 from oncogym.core.checks import whole_number
 from oncogym.core.files import CorruptFileError, read_json, to_plain
 from oncogym.core.json_types import JsonObject
+from oncogym.core.pairs import read_pairs
 from oncogym.envs.cohort import CohortName
 from oncogym.envs.problem import MOST_PATIENTS
 from oncogym.envs.registry import find_variant

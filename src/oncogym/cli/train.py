@@ -19,11 +19,11 @@ from oncogym.cli.arguments import (
     named,
     path,
     read_options,
-    read_pairs,
 )
 from oncogym.cli.commands import COMMANDS
 from oncogym.core.argument_types import positive, seed_number
 from oncogym.core.files import to_plain
+from oncogym.core.pairs import read_pairs
 from oncogym.envs.registry import find_variant
 from oncogym.evaluation.benchmark.seed_sweep import require_no_run_files
 from oncogym.training.algorithms import DEFAULT, algorithm_names, find_algorithm

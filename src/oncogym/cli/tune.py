@@ -18,12 +18,12 @@ from oncogym.cli.arguments import (
     executor_of,
     named,
     path,
-    read_pairs,
     save_then_print,
 )
 from oncogym.cli.commands import COMMANDS
 from oncogym.core.argument_types import whole
 from oncogym.core.files import to_plain, write_csv_atomic
+from oncogym.core.pairs import read_pairs
 from oncogym.envs.problem import MOST_PATIENTS, Problem
 from oncogym.envs.protocols import Rule
 from oncogym.evaluation.harness import resolve
