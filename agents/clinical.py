@@ -45,6 +45,8 @@ class RuleAgent:
     @property
     def sees(self) -> str:
         """What the rule decides by, see :class:`oncogym.agents.agent.Agent`."""
+        if not self._rule.looks:
+            return "nothing"
         return "full state" if self._rule.options else self._task.sees
 
     def predict(

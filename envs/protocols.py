@@ -57,6 +57,7 @@ class Rule:
         settings: Numbers of the rule by name, handed to ``decide``.
         grid: Values among which ``oncogym tune`` chooses, by setting.
         memory: Numbers that the rule remembers of each patient.
+        looks: Whether it looks at the observation; a schedule with numbers to tune does not.
     """
 
     label: str
@@ -66,6 +67,7 @@ class Rule:
     settings: Mapping[str, float] = field(default_factory=dict)
     grid: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     memory: int = 0
+    looks: bool = True
 
     def __post_init__(self) -> None:
         for name in self.grid:

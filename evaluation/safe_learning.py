@@ -58,6 +58,7 @@ TABLE, FIGURE = "safe_learning.csv", "safe_learning.png"
 _JOB = "safe-learning"
 _PRIVILEGED = "knows the patient"
 _FREE = "unconstrained"
+_PENALTY = "SafetyPenalty"
 #: Weights of fixed penalties, and limits of the cost of an episode, that are tried.
 PENALTIES = (0.3, 3.0, 30.0)
 LIMITS = (0.01, 0.1, 1.0)
@@ -120,7 +121,7 @@ def arms_of(
 
     def penalty(weight: float, limit: float | None = None) -> JsonObject:
         learnt = {} if limit is None else {"cost_limit": limit, "rate": rate}
-        return {"SafetyPenalty": {"multiplier": weight, "shape": shape, **learnt}}
+        return {_PENALTY: {"multiplier": weight, "shape": shape, **learnt}}
 
     for name, values, least in (("penalties", penalties, 1e-9), ("limits", limits, 0.0)):
         require_each_once(name, values)
@@ -191,7 +192,12 @@ def plan_parts(
         usual = wrappers_of(
             read_hyperparameters(find_algorithm(algorithm), env).get("wrappers", ())
         )
-        own = [{wrapper.name: dict(wrapper.arguments)} for wrapper in usual]
+        # Penalties are what is compared: those of the file do not count.
+        own = [
+            {wrapper.name: dict(wrapper.arguments)}
+            for wrapper in usual
+            if wrapper.name != _PENALTY
+        ]
         found = arms_of(
             problem,
             penalties,

@@ -11,6 +11,7 @@ from oncogym.evaluation import safe_learning
 from oncogym.evaluation.safe_learning import Arm, arms_of, draw_trade, plan_parts, tabulate
 from oncogym.evaluation.statistics import hierarchical_difference
 from oncogym.evaluation.training_part import train_and_score
+from oncogym.training.settings import make_settings
 
 ENV = "oncogym/ChemoDosingCohort-v0"
 GLIOMA = "oncogym/GlioblastomaRadiationCohort-v0"
@@ -74,6 +75,16 @@ def test_wrappers_of_the_algorithm_stand_between_shield_and_penalty():
     assert names["shield"] == ["DoseShield", "ProtocolOffset"]
     assert names["measured shield"] == ["MeasuredShield", "ProtocolOffset"]
     assert names["penalty"] == ["ProtocolOffset", "SafetyPenalty"]
+
+
+def test_penalties_of_the_algorithm_s_file_do_not_count():
+    env = "oncogym/GlioblastomaRadiationCohort-v0"
+    usual = make_settings(env, "ppo").wrappers
+    assert [wrapper.name for wrapper in usual] == ["SafetyPenalty"]
+    parts, arms = plan_parts([env], [0], penalties=[2.0], limits=[0.1])
+    found = {arm.name: part.settings["wrappers"] for part, arm in zip(parts, arms, strict=True)}
+    assert found["unconstrained"] == []
+    assert found["penalty"] == [{"SafetyPenalty": {"multiplier": 2.0, "shape": "linear"}}]
 
 
 def test_rows_hold_means_intervals_and_who_was_harmed():

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from oncogym.envs.emt6ro_fractionation.protocol import SLOT_HOURS
 from oncogym.envs.emt6ro_fractionation.protocol import Protocol as Fractions
 from oncogym.envs.protocols import ClinicalProtocol, Rule, Schedule, ScheduleError
 
@@ -98,6 +99,17 @@ def _when_shrunk(
     return action, np.stack([start, smallest], axis=1)
 
 
+def _at_intervals(
+    task: Any, observation: NDArray[np.float32], dose: float, wait: float
+) -> NDArray[np.float64]:
+    """The same fraction again and again until nothing is left of the total dose."""
+    if task.formulation != "sound":
+        raise ScheduleError("Equal fractions: a dose, then its wait; here the wait comes first")
+    slots = wait / SLOT_HOURS - task.least_wait
+    action = np.array([dose / task.max_dose, slots / max(task.max_wait - task.least_wait, 1.0)])
+    return np.broadcast_to(np.clip(action, 0.0, 1.0), (len(observation), 2)).copy()
+
+
 PROTOCOLS: dict[str, ClinicalProtocol] = {
     "no_treatment": Schedule("No treatment", ()),
     **{name.lower().replace("-", "_"): _schedule(name, text) for name, text in PUBLISHED.items()},
@@ -113,6 +125,17 @@ PROTOCOLS: dict[str, ClinicalProtocol] = {
             "longest": (24.0, 36.0, 48.0),
         },
         memory=2,
+    ),
+    "equal_fractions": Rule(
+        "Equal fractions",
+        _at_intervals,
+        "3.5 Gy a day until 10 Gy are given",
+        settings={"dose": 3.5, "wait": 24.0},
+        grid={
+            "dose": (2.0, 2.5, 3.0, 3.5, 4.0, 5.0),
+            "wait": (18.0, 21.0, 24.0, 27.0, 30.0),
+        },
+        looks=False,
     ),
     "two_5gy": Schedule("2 x 5 Gy", ((0.0, 5.0), (24.0, 5.0)), "few large fractions, a day apart"),
 }
