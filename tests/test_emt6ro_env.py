@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from oncogym.agents import PlanAgent, clinical_agent, clinical_agents, rollout
+from oncogym.agents.clinical import RuleAgent
 from oncogym.envs import get_treatment
 from oncogym.envs.emt6ro_fractionation import Protocol, library, simulate
 from oncogym.envs.emt6ro_fractionation.env import sample_library
@@ -44,12 +45,43 @@ def test_schedules_give_their_doses_at_their_times(env_id):
         np.testing.assert_allclose(np.array(task.given(0)).reshape(-1, 2), events)
         assert task.elapsed(0) == 240.0
     if "Published" in env_id:
-        assert set(left_out) == {"by_response"}  # it chooses a dose for what it sees
+        # They choose a dose first, then its wait.
+        assert set(left_out) == {"by_response", "equal_fractions"}
     else:  # doses off the grid of 0.25 Gy, and first doses within 6 h
         early = {"ga1.25_2", "ga2.0_3", "ga3.5_2", "ga4.5_2"}
         assert set(left_out) == {"hc1", "hc2", "hc3", "hc4"} | early
         assert "a gap of 2 h; allowed: waits of 6 to 30 h" in left_out["ga2.0_3"]
         assert "1.4 Gy; allowed: multiples of 0.25 Gy up to 5 Gy" in left_out["hc1"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "given"),
+    [
+        ({}, [(0.0, 3.5), (24.0, 3.5), (48.0, 3.0)]),
+        ({"dose": 2.0, "wait": 18.0}, [(18.0 * i, 2.0) for i in range(5)]),
+        ({"dose": 5.0, "wait": 30.0}, [(0.0, 5.0), (30.0, 5.0)]),
+    ],
+)
+def test_equal_fractions_are_given_until_nothing_is_left(settings, given):
+    task = EMT6RoTask(1, **FAST)
+    agent = RuleAgent(TREATMENT.protocol("equal_fractions").with_settings(**settings), task)
+    assert agent.sees == "nothing"
+    rollout(task, agent, resolve(V0, patients=1).patients)
+    assert task.given(0) == given
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_wait": 12}, "a wait of 24 h; allowed: 6 to 12 h"),
+        ({"min_wait": 26}, "a wait of 24 h; allowed: 26 to 30 h"),
+        ({"max_dose": 3.0}, "a dose of 3.5 Gy; allowed: 0 to 3 Gy"),
+    ],
+)
+def test_equal_fractions_outside_of_the_actions_are_refused(options, message):
+    task = EMT6RoTask(1, **options, **FAST)
+    with pytest.raises(ScheduleError, match=message):
+        clinical_agent(TREATMENT, task, "equal_fractions")
 
 
 def test_all_published_protocols_are_there():

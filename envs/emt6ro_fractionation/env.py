@@ -237,6 +237,7 @@ _EFFORT = Effort(
         "ga2.0_1",
         "ga4.0_1",
         "two_5gy",
+        "equal_fractions",
         "by_response",
     ),
     search_options={"fidelity": "screening"},

@@ -105,9 +105,16 @@ def _at_intervals(
     """The same fraction again and again until nothing is left of the total dose."""
     if task.formulation != "sound":
         raise ScheduleError("Equal fractions: a dose, then its wait; here the wait comes first")
-    slots = wait / SLOT_HOURS - task.least_wait
-    action = np.array([dose / task.max_dose, slots / max(task.max_wait - task.least_wait, 1.0)])
-    return np.broadcast_to(np.clip(action, 0.0, 1.0), (len(observation), 2)).copy()
+    shortest, longest = task.least_wait * SLOT_HOURS, task.max_wait * SLOT_HOURS
+    for what, value, least, most, unit in (
+        ("a dose", dose, 0.0, task.max_dose, "Gy"),
+        ("a wait", wait, shortest, longest, "h"),
+    ):
+        if not least <= value <= most:
+            allowed = f"{least:g} to {most:g} {unit}"
+            raise ScheduleError(f"Equal fractions: {what} of {value:g} {unit}; allowed: {allowed}")
+    row = (dose / task.max_dose, (wait - shortest) / max(longest - shortest, SLOT_HOURS))
+    return np.tile(row, (len(observation), 1))
 
 
 PROTOCOLS: dict[str, ClinicalProtocol] = {
