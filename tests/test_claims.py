@@ -795,10 +795,11 @@ def test_the_table_of_algorithms():
     for name, rule in (
         ("adaptive therapy", "proportional"), ("chemotherapy", "capped_pacing"),
         ("glioblastoma", "even_doses"), ("proton therapy", "adapted"),
+        ("EMT6/Ro", "equal_fractions"),
     ):  # fmt: skip
-        table = policies if rule == "adapted" else bench
-        table = table[table["env"].str.endswith(ALL_TREATMENTS[name])].set_index("agent")
-        row = table.loc[rule]
+        table = policies if rule in ("adapted", "equal_fractions") else bench
+        table = table[table["env"].str.endswith(ALL_TREATMENTS[name])].drop_duplicates("agent")
+        row = table.set_index("agent").loc[rule]
         assert f"{number(row['return'], 2)} on {name} ({percent(row['success'])}" in said
     assert {f"oncogym/{env}" for env in shown} == set(study["env"])
     # What the searches changed: PPO of the benchmark, which had the values before, and SAC.
@@ -835,6 +836,20 @@ def test_the_table_of_algorithms():
     assert (new["return"] > old["return"]).all()
     share = new["seconds"] / old["seconds"]
     assert 0.15 < share.min() < 0.2 < share.max() < 0.5
+    sac, tqc = (
+        every.loc["sbx_sac", ["return", "success"]],
+        every.loc["sbx_tqc", ["return", "success"]],
+    )
+    chemo = f"oncogym/{ALL_TREATMENTS['chemotherapy']}"
+    two, one = tqc.loc[chemo], sac.loc[chemo]
+    assert (
+        f"({number(two['return'], 2)}, with {percent(two['success'])} of successes for "
+        f"{percent(one['success'])})"
+    ) in said
+    two, one = tqc.loc[glioma], sac.loc[glioma]
+    successes = f"{percent(two['success'])} for {percent(one['success'])}"
+    assert f"({number(two['return'], 2)}, with {successes})" in said
+    assert f"below it on adaptive therapy ({number(tqc.loc[adaptive, 'return'], 2)})" in said
     gained = f"({number(old['return'][glioma], 2)} to {number(new['return'][glioma], 2)})"
     assert gained in said
 
@@ -860,6 +875,37 @@ def test_memory_in_adaptive_therapy_did_what_is_printed():
     took = f"{sac['decisions']:,}".replace(",", " ")
     assert f"SAC, with {took} decisions" in text
     assert f"millions, {number(sac['return'], 2)}" in text
+
+
+def test_the_schedule_of_emt6ro_and_what_learned_from_it_did_what_is_printed():
+    table = results("policies_256")
+    table = table[table["env"].str.contains("EMT6")]
+    text = text_of("docs/results.md")
+    schedule = table[table["trained"] == "equal_fractions"].set_index("agent")
+    policy = table[table["trained"] == "cma_policy"].set_index("agent")
+    equal = schedule.loc["equal_fractions"]
+    assert f"returns {number(equal['return'], 2)} on 256 patients" in text
+    shown = table[table["agent"].str.match(r"ga|bm")].groupby("agent")["return"].first()
+    assert shown.idxmax() == "ga4.0_2"
+    better = f"({percent(schedule.loc['ga4.0_2', 'success'])} against {percent(equal['success'])})"
+    assert better in text
+    for own, agents in (
+        (schedule, ("ga4.0_2", "bmii")),
+        (policy, ("equal_fractions", "bmii", "plan")),
+    ):
+        for agent in agents:
+            row = own.loc[agent]
+            ends = row["minus_low"], row["minus_high"]
+            assert interval(row["trained_minus_this"], *ends) in text
+    study = results("algorithm_study")
+    study = study[study["env"].str.contains("EMT6")]
+    seeds = study[(study["algorithm"] == "cma_policy") & (study["seed"] != "all")]
+    assert len(seeds) == policy.loc["cma_policy", "training_seeds"] == 5
+    assert (seeds["return"] > policy.loc["bmii", "return"]).all()
+    assert (seeds["cost"] == 0.0).all()
+    assert seeds["return"].mean() == pytest.approx(policy.loc["cma_policy", "return"], abs=1e-5)
+    every = study[study["seed"] == "all"].set_index("algorithm")
+    assert f"same schedule returns {number(every.loc['ppo', 'return'], 2)};" in text
 
 
 def test_the_policy_of_glioblastoma_has_no_fewer_successes_than_its_rule():
