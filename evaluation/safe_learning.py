@@ -194,9 +194,7 @@ def plan_parts(
         )
         # Penalties are what is compared: those of the file do not count.
         own = [
-            {wrapper.name: dict(wrapper.arguments)}
-            for wrapper in usual
-            if wrapper.name != _PENALTY
+            {wrapper.name: dict(wrapper.arguments)} for wrapper in usual if wrapper.name != _PENALTY
         ]
         found = arms_of(
             problem,
