@@ -32,6 +32,7 @@ from oncogym.envs.emt6ro_fractionation.rules import (
     pass_time,
     repair_time,
 )
+from oncogym.envs.wide_vectors import wide_vectors
 
 # What became of a site that dies.
 STARVED, AGED, KILLED = -1, -2, -3
@@ -74,12 +75,13 @@ def pace_of(length, all_marked):
     return np.float32(length), FLOAT1 if length == 1 else np.float32(0.5), all_marked
 
 
-@compiled
+@compiled(forceinline=False)
 def metabolise(frame, stride, size, settings, length, acid, all_marked):
     """Mode, consumption and clock of every site; sites where more happens are marked.
 
     Clocks of marked sites are left to :func:`live`. ``all_marked`` marks every occupied site.
     """
+    wide_vectors()
     first, end = PAD, PAD + size + 2 * stride
     cho, ox = frame.amounts[GLUCOSE, first:end], frame.amounts[OXYGEN, first:end]
     gi = frame.amounts[ACID, first:end]
@@ -106,9 +108,10 @@ def metabolise(frame, stride, size, settings, length, acid, all_marked):
             gi[i] += by_mode(mode[i], made)
 
 
-@compiled
+@compiled(forceinline=False)
 def marked_sites(event, size, found):
     """Places of the marked sites, in order; returns their number."""
+    wide_vectors()
     count = 0
     for block in range(0, size, BLOCK):
         part = event[PAD + block : PAD + block + BLOCK]

@@ -8,7 +8,9 @@ import math
 import numpy as np
 
 from oncogym.envs.compiled import compiled
+from oncogym.envs.emt6ro_fractionation.frame_kernels import BLOCK
 from oncogym.envs.emt6ro_fractionation.records import PAD
+from oncogym.envs.wide_vectors import wide_vectors
 
 ROOT = math.sqrt(2.0)
 # kappa of a coefficient D [sites^2/s] and a sub-step tau [s]: D tau 2 sqrt2 / (4 + 2 sqrt2)
@@ -58,9 +60,11 @@ def _sub_step(source, target, sums, mask, stride, size, kappa):
     sums_all = sums[first : first + wide]
     for i in range(wide):
         sums_all[i] = row_sum(left[i], mid[i], right[i])
-    here = first + stride
+    # From where a vector begins: the places before the frame's first row are on the rim, and stay.
+    here = first + stride // BLOCK * BLOCK
+    size += stride % BLOCK
     own = source[here : here + size]
-    upper = sums[first : first + size]
+    upper = sums[here - stride : here - stride + size]
     centre = sums[here : here + size]
     lower = sums[here + stride : here + stride + size]
     keep = mask[here : here + size]
@@ -70,9 +74,10 @@ def _sub_step(source, target, sums, mask, stride, size, kappa):
         out[i] = keep[i] * spread(own[i], upper[i], centre[i], lower[i], rest, across, along)
 
 
-@compiled
+@compiled(forceinline=False)
 def _diffuse(frame, field, stride, size, kappa, count):
     """All sub-steps of one substrate; the last one also updates the bath within the region."""
+    wide_vectors()
     here, spare = frame.amounts[field], frame.spare
     sums, mask, inner = frame.sums, frame.mask, frame.inner
     start = PAD + stride

@@ -14,14 +14,24 @@ import math
 import numpy as np
 
 from oncogym.envs.compiled import compiled
-from oncogym.envs.emt6ro_fractionation.records import PAD, SIDE, SITES, Box
+from oncogym.envs.emt6ro_fractionation.records import FRAME, PAD, SIDE, SITES, Box
 from oncogym.envs.emt6ro_fractionation.rules import VACANT
 
-#: Places that are read at once beyond the frame.
+#: Places that are worked on at once, those of a vector; as many are read beyond the frame.
 BLOCK = 16
+_LINE = 64  # bytes of the cache that are read at once, and of the longest vector
+_FRAME_BYTES = FRAME.itemsize
 FLOAT0 = np.float32(0.0)
 FLOAT1 = np.float32(1.0)
 FLOAT2 = np.float32(2.0)
+
+
+@compiled
+def new_frames():
+    """Memory of one frame, all zero; its rows begin where a line of the cache does."""
+    memory = np.zeros(_FRAME_BYTES + _LINE, np.uint8)
+    first = -memory.ctypes.data % _LINE
+    return memory[first : first + _FRAME_BYTES].view(FRAME)
 
 
 @compiled(inline="always")

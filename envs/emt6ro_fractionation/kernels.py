@@ -24,13 +24,13 @@ from oncogym.envs.emt6ro_fractionation.frame_kernels import (
     lattice_on_border,
     lay_frame,
     lift_frame,
+    new_frames,
     stride_of,
 )
 from oncogym.envs.emt6ro_fractionation.records import (
     ACID,
     BIOLOGY,
     COUNTERS,
-    FRAME,
     PAD,
     SETTINGS,
     SIDE,
@@ -235,7 +235,7 @@ def advance(tumour, counters, biology, settings, doses, until, history, seed, ep
         seed, episode: Key of the random streams.
     """
     # The function that allocates keeps the memory while another one takes records of it.
-    frames, works = np.empty(1, FRAME), np.empty(1, WORK)
+    frames, works = new_frames(), np.empty(1, WORK)
     _advance_with(frames, works, tumour, counters, biology, settings, doses, until, history, seed,
                   episode)  # fmt: skip
 
@@ -271,7 +271,7 @@ def _diffuse_tumour(tumours, frames, works, settings):
 @compiled
 def diffuse_tumour(tumours, settings):
     """One step of diffusion of the first tumour; its disc and number of sites outside the bath."""
-    return _diffuse_tumour(tumours, np.empty(1, FRAME), np.empty(1, WORK), settings)
+    return _diffuse_tumour(tumours, new_frames(), np.empty(1, WORK), settings)
 
 
 @compiled
