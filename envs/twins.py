@@ -1,7 +1,10 @@
-"""Compiling one loop twice, for one thread and for all of them.
+"""One loop compiled twice, for one thread and for all of them, and what each of these gets.
 
 A kernel file: it imports nothing but numpy, numba, math and other kernel files.
 """
+
+import numba
+import numpy as np
 
 from oncogym.envs.compiled import compiled
 
@@ -22,3 +25,16 @@ def compile_twins(function, **options):
     twin = type(function)(function.__code__, function.__globals__, f"{function.__name__}_parallel")
     twin.__qualname__ = twin.__name__
     return compiled(function, **options), compiled(twin, parallel=True, **options)
+
+
+def dealt(lanes):
+    """Lanes in an order in which each thread of a parallel loop gets some of all kinds.
+
+    A thread takes a run of what the loop is given. Neighbours are often alike, patients under one
+    plan or under plans that end together, so that runs of them take unlike times.
+
+    Args:
+        lanes: Their numbers ``(lanes,)``.
+    """
+    threads = numba.get_num_threads()
+    return np.concatenate([lanes[first::threads] for first in range(threads)])

@@ -215,7 +215,8 @@ def test_genetic_search_goes_on_from_its_checkpoints(tmp_path):
     assert plan.label.startswith("Plan (")
     assert "Genetic algorithm" in plan.label
     assert (about["method"], len(about["history"])) == ("Genetic algorithm", 3)
-    assert about["evaluations"] == 3 * 40 + 8 * 4  # one nominal patient; eight finalists
+    # One nominal patient; eight finalists. Equal schedules of a generation share a course.
+    assert 2 * 40 + 8 * 4 < about["evaluations"] <= 3 * 40 + 8 * 4
     shutil.copytree(folders[0] / "plan-search", folders[1] / "plan-search")
     newest = max((folders[1] / "plan-search" / "checkpoints").iterdir())
     shutil.rmtree(newest) if newest.is_dir() else newest.unlink()

@@ -801,14 +801,15 @@ def test_the_score_is_one_on_fresh_draws():
     true = float((slot_toy.WORTH * result.plan).sum())
     assert result.score == pytest.approx(true, abs=4 * 3.0 / np.sqrt(400))
     assert max(result.history) > true + 3.0
-    assert result.evaluations == 20 * 40 + 400
+    assert 400 < result.evaluations <= 20 * 40 + 400
 
 
 def test_elites_are_scored_anew_in_each_generation():
     seen = []
     result = search(toy_problem(noise=1.0), progress=lambda *report: seen.append(report))
     assert [report[0] for report in seen] == list(range(1, 11))
-    assert [report[2] for report in seen] == [12 * k for k in range(1, 11)]
+    each = np.diff([report[2] for report in seen], prepend=0)
+    assert (each >= 1).all()  # an elite at least
     assert [report[1] for report in seen] == result.history
     assert len(set(result.history)) == 10
     assert (np.diff(result.history) < 0.0).any()  # no remembered score
@@ -917,6 +918,27 @@ def test_a_resumed_search_is_the_unbroken_one(tmp_path, after):
     assert search(toy_problem(noise=1.0)).score == whole.score  # a folder changes nothing
 
 
+def test_equal_schedules_of_a_generation_are_simulated_once_and_score_alike(monkeypatch, tmp_path):
+    problem = toy_problem(noise=1.0)
+    simulated, score = [], problem.score_actions
+
+    def noted(actions, *rest):
+        simulated.append(len(actions))
+        assert len(np.unique(actions, axis=0)) == len(actions)
+        return score(actions, *rest)
+
+    monkeypatch.setattr(problem, "score_actions", noted)
+    search(problem, folder=tmp_path)
+    # So few children of so few parents are often the same: otherwise this tests nothing.
+    assert sum(simulated[:10]) < 10 * 12
+    kept = read_checkpoint(newest(tmp_path)).arrays
+    shared, which = np.unique(kept["population"], axis=0, return_inverse=True)
+    assert len(shared) == simulated[9] < 12
+    for schedule in range(len(shared)):
+        assert len(set(kept["scores"][which.reshape(-1) == schedule])) == 1
+    assert len(set(kept["scores"])) == len(shared)
+
+
 def test_history_is_a_table(tmp_path):
     result = search(toy_problem(noise=1.0), folder=tmp_path)
     table = pd.read_csv(tmp_path / "history.csv")
@@ -926,7 +948,9 @@ def test_history_is_a_table(tmp_path):
     assert table["generation"].tolist() == list(range(10))
     assert table["best"].tolist() == pytest.approx(result.history, rel=1e-12)
     assert (table["best"] >= table["mean"]).all()
-    assert table["simulations"].tolist() == [12 * k for k in range(1, 11)]
+    each = np.diff(table["simulations"], prepend=0)
+    assert each[0] == 12
+    assert ((each >= 1) & (each <= 12)).all()
     assert table["mutation_probability"].tolist()[:2] == [0.0, 0.1]
     assert table["mutation_probability"].tolist()[-1] == 0.001
     assert table["seconds"].is_monotonic_increasing

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import NamedTuple
 
+import numba
 import numpy as np
 import pytest
 from numba.core.registry import cpu_target
@@ -38,6 +39,7 @@ from oncogym.envs.lane_kernels import (
     over_lanes,
 )
 from oncogym.envs.source_digest import digest_of
+from oncogym.envs.twins import dealt
 from oncogym.envs.unwritten import UnwrittenError
 
 CELL = records.make_record("age", ("marks", 2))
@@ -151,6 +153,18 @@ def test_lanes_have_rows_of_any_shape_and_choose_among_records(number):
 def test_a_loop_refuses_rows_of_another_width():
     with pytest.raises(ValueError, match="cells has another width than its record, 3"):
         live_once(LIVE[0], np.zeros((4, 2)))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 5])
+@pytest.mark.parametrize("lanes", [1, 4, 64])
+def test_every_thread_gets_neighbours_of_all_kinds(monkeypatch, lanes, threads):
+    monkeypatch.setattr(numba, "get_num_threads", lambda: threads)
+    order = dealt(np.arange(lanes))
+    assert np.sort(order).tolist() == list(range(lanes))
+    # Of four plans with as many patients each, threads have as many of each but for one or two.
+    if lanes == 64:
+        for run in np.array_split(order, threads):
+            assert np.ptp(np.bincount(run // 16, minlength=4)) <= 2
 
 
 def test_loops_have_names_and_places_of_their_own_for_the_cache():

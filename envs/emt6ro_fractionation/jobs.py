@@ -13,6 +13,7 @@ from oncogym.envs.emt6ro_fractionation.records import COUNTERS, SAMPLE
 from oncogym.envs.emt6ro_fractionation.tumour import State
 from oncogym.envs.records import make_rows, records_of
 from oncogym.envs.threads import choose
+from oncogym.envs.twins import dealt
 
 # Jobs between two updates of a progress bar on the processor.
 _PART = 64
@@ -76,11 +77,12 @@ class Jobs:
         parallel: bool,
         part: int,
     ) -> Iterator[int]:
-        twins = batch_kernels.simulate_jobs, batch_kernels.simulate_jobs_parallel
+        serial = batch_kernels.simulate_jobs
         for piece in _pieces(len(self.tumour), part):
             size = piece.stop - piece.start
-            choose(*twins, parallel and size > 1)(
-                np.arange(size),
+            loop = choose(serial, batch_kernels.simulate_jobs_parallel, parallel and size > 1)
+            loop(
+                np.arange(size) if loop is serial else dealt(np.arange(size)),
                 self.tumour[piece],
                 self.protocol[piece],
                 self.state.rows,

@@ -35,6 +35,7 @@ from oncogym.envs.records import check_order, make_rows, names_of, pack_record, 
 from oncogym.envs.snapshots import Empty, Rows, copy_lanes, write_lanes
 from oncogym.envs.snapshots import State as LaneState
 from oncogym.envs.therapy import Floats, StepResult, TherapyTask
+from oncogym.envs.twins import dealt
 from oncogym.envs.validity import OUT_OF_RANGE
 
 _OBJECTIVES: dict[str, dict[str, float]] = {
@@ -358,10 +359,11 @@ class EMT6RoTask(TherapyTask):
         if self._gpu is not None:
             self._gpu.advance(until, *courses, self._doses, *keys, self._history)
             return
-        advance = self._choose(kernels.advance_lanes, kernels.advance_lanes_parallel)
+        serial = kernels.advance_lanes
+        advance = self._choose(serial, kernels.advance_lanes_parallel)
         advance(
-            self._all_lanes, self._tumours.rows, *courses, self._settings, self._doses, until,
-            self._history, *keys,
+            self._all_lanes if advance is serial else dealt(self._all_lanes),
+            self._tumours.rows, *courses, self._settings, self._doses, until, self._history, *keys,
         )  # fmt: skip
 
     def _add_radiation_outcomes(self, result: StepResult) -> None:

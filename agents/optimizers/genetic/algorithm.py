@@ -43,8 +43,8 @@ class GeneticAlgorithm:
 
     Each generation keeps its best schedules, selects parents, crosses them and mutates the
     children; then **all** schedules, the elites too, are scored again on a fresh draw of the
-    model's chance, the same draw for every schedule of a generation. Nothing is remembered between
-    generations, so a lucky score does not last.
+    model's chance, the same draw for every schedule of a generation, so that equal ones are
+    simulated once. Nothing is remembered between generations, and a lucky score does not last.
 
     The corrected operators (``published=False``) keep the dose, and the initial schedules spend the
     budget as far as the limits allow: the search is for the best way to give the whole budget.
@@ -255,8 +255,11 @@ class _Search:
 
     def _scores(self, schedules: Schedules, draw: int) -> Floats:
         block = (self._seed & 0xFFFFFFFF) << _SEED_SHIFT
-        actions = self._space.decode(to_doses(schedules, self._space))
+        # Under one draw equal schedules have equal courses, and a late generation has many of them.
+        _, first, which = np.unique(schedules, axis=0, return_index=True, return_inverse=True)
+        actions = self._space.decode(to_doses(schedules[first], self._space))
         scores = self._problem.score_actions(actions, block + draw, self._executor)
+        scores = scores[which.reshape(-1)]
         if not np.isfinite(scores).all():
             row = int(np.flatnonzero(~np.isfinite(scores))[0])
             doses = schedules[row][schedules[row] > 0] * self._space.step
