@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -19,6 +20,8 @@ from oncogym.evaluation.reproduce.emt6ro.search_study import (
     plan_parts,
     read_search,
     score_protocol,
+    score_spacing,
+    spaced,
     spell,
     tabulate,
 )
@@ -90,8 +93,10 @@ def test_printed_protocols_of_the_same_largest_dose_are_scored_too():
     rivals = [row.name for row in PROTOCOLS if row.largest == 4.0]
     assert rivals == ["GA4.0-1", "GA4.0-2"]
     assert [part.name for part in parts] == [
-        f"{name}-{law}" for name in ["mine", *rivals] for law in ("m20", "exact")
+        *(f"{name}-{law}" for name in ["mine", *rivals] for law in ("m20", "exact")),
+        "equal-4",
     ]
+    assert parts[-1].settings == {"largest": 4.0, "runs": 1000, "exact_runs": 200, "seed": 1}
     assert [parts[n].settings for n in (0, 1)] == [
         {"doses": "4@70;2@30", "fidelity": "accelerated", "runs": 1000, "seed": 1},
         {"doses": "4@70;2@30", "fidelity": "exact", "runs": 200, "seed": 1},
@@ -121,9 +126,20 @@ def test_a_plan_leads_the_best_printed_one_of_each_law():
         "mine-m20": result(1270.0, 3.0), "mine-exact": result(1260.0, 3.0),
         "GA4.0-1-m20": result(1250.0, 4.0), "GA4.0-1-exact": result(1240.0, 4.0),
         "GA4.0-2-m20": result(1245.0, 4.0), "GA4.0-2-exact": result(1251.0, 4.0),
+        "equal-4": {
+            "protocol": "2@71.5;4@24;4@24", "search_score": 1270.0, "treatments": 80,
+            "seconds": 2.0,
+            "scores": {"m20": result(1240.0, 3.0), "exact": result(1265.0, 3.0)},
+            "versions": {"oncogym": "1"},
+        },
     }  # fmt: skip
     table = tabulate([search()], results)
-    assert table["name"].tolist() == ["mine", "GA4.0-1", "GA4.0-2"]
+    assert table["name"].tolist() == ["mine", "equal-4", "GA4.0-1", "GA4.0-2"]
+    assert table["method"].tolist() == ["ga", "spacing", "printed", "printed"]
+    equal = table.iloc[1]
+    assert (equal["protocol"], equal["treatments"]) == ("2@71.5;4@24;4@24", 80)
+    assert (equal["m20_lead"], equal["m20_better"]) == (-10.0, False)
+    assert (equal["exact_lead"], equal["exact_better"]) == (14.0, True)
     mine = table.iloc[0]
     assert (mine["m20_rival"], mine["m20_lead"], mine["m20_better"]) == ("GA4.0-1", 20.0, True)
     assert (mine["exact_rival"], mine["exact_lead"], mine["exact_better"]) == (
@@ -132,7 +148,51 @@ def test_a_plan_leads_the_best_printed_one_of_each_law():
         False,
     )
     assert mine["m20_lead_error"] == mine["exact_lead_error"] == 5.0
-    assert table["m20_lead"].isna().tolist() == [False, True, True]
+    assert table["m20_lead"].isna().tolist() == [False, False, True, True]
+
+
+@pytest.mark.parametrize(("largest", "count"), [(1.25, 12), (2.0, 24), (4.0, 2 * 43)])
+def test_equal_doses_are_spaced_evenly_to_the_end_of_treatment(largest, count):
+    found = spaced(largest)
+    assert len({spell(protocol) for protocol in found}) == len(found) == count
+    for protocol in found:
+        times, doses = zip(*protocol.times, strict=True)
+        assert sum(doses) == 10.0
+        assert times[-1] == 119.5
+        gaps = set(np.diff(times))
+        assert len(gaps) == 1
+        assert 6.0 <= min(gaps) <= 48.0
+        assert sorted(doses)[1:] == [largest] * (len(doses) - 1)
+
+
+def test_the_spacing_is_chosen_by_screening_and_scored_by_new_runs(monkeypatch):
+    asked = []
+
+    def score(doses, fidelity, runs, seed):
+        asked.append((doses, fidelity, runs, seed))
+        return {"mean": 1.0, "error": 2.0}
+
+    class Runs:
+        sites = np.full((3, 10, 8), 300)
+
+    Runs.sites[1] -= 40
+    protocols = [Protocol.parse(f"4@{wait};4@24;2@24") for wait in (10, 20, 30)]
+    keys = []
+    monkeypatch.setattr(search_study, "spaced", lambda largest: protocols)
+    monkeypatch.setattr(search_study, "score_protocol", score)
+    monkeypatch.setattr(
+        search_study, "simulate", lambda given, *rest, **more: keys.append((rest[2], more)) or Runs
+    )
+    found = score_spacing(4.0, 1000, 200, 1)
+    assert (found["protocol"], found["search_score"]) == ("4@20;4@24;2@24", 1240.0)
+    assert found["treatments"] == 240
+    assert asked == [
+        ("4@20;4@24;2@24", "accelerated", 1000, 1), ("4@20;4@24;2@24", "exact", 200, 1)
+    ]  # fmt: skip
+    ((seed, more),) = keys
+    assert seed != 1
+    assert (more["fidelity"], more["paired"]) == ("screening", True)
+    assert found["scores"]["exact"] == {"mean": 1.0, "error": 2.0, "runs": 200}
 
 
 def test_scores_are_fitness_with_the_error_within_tumours():
@@ -159,14 +219,20 @@ def test_the_command_goes_on_where_it_was_and_writes_table_and_figure(
         scored.append((doses, fidelity))
         return {"mean": 1200.0 + len(scored), "error": 1.0}
 
+    def equal(largest, runs, exact_runs, seed, progress):
+        scores = {law: {"mean": 1190.0, "error": 1.0, "runs": 20} for law in ("m20", "exact")}
+        return {"protocol": "4@1", "search_score": 1.0, "treatments": 8, "seconds": 1.0,
+                "scores": scores}  # fmt: skip
+
     monkeypatch.setattr(search_study, "score_protocol", score)
+    monkeypatch.setattr(search_study, "score_spacing", equal)
     out = tmp_path / "study"
     arguments = [str(folder("again", "GA4.0-1")), "--runs", "20", "--exact-runs", "20"]
     for _ in range(2):
         assert search_study.main([*arguments, "--out", str(out)]) == 0
     assert len(scored) == 6
     table = pd.read_csv(out / search_study.TABLE)
-    assert table["method"].tolist() == ["ga", "printed", "printed"]
+    assert table["method"].tolist() == ["ga", "spacing", "printed", "printed"]
     assert (out / search_study.FIGURE).stat().st_size > 10_000
     assert "again" in capsys.readouterr().out
     with pytest.raises(SystemExit):

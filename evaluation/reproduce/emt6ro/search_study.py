@@ -3,16 +3,18 @@
 ``python -m oncogym.evaluation.reproduce.emt6ro.search_study DIR … --out DIR`` takes folders that
 ``oncogym optimize … --out`` wrote for an EMT6/Ro id. A search calls that plan the best whose runs
 came out best, so its own score flatters it: here every plan has new runs, in the fast model and by
-the exact law, and so have the protocols that the source found with the same largest dose. The
-table says by how much a plan leads the best of those in the same model, the figure how the
-searches went and which doses after which waits they use. Every finished piece is a file in
-DIR/parts.
+the exact law, and so have the protocols that the source found with the same largest dose. Beside
+them stand equal doses, the last one at the end of treatment, of which only the spacing is chosen:
+what a search has to surpass. The table says by how much a plan leads the best printed one in the
+same model, the figure how the searches went and which doses after which waits they use. Every
+finished piece is a file in DIR/parts.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +48,12 @@ _TREATMENT = "emt6ro_fractionation"
 _LAWS = {"m20": "accelerated", "exact": "exact"}
 # Standard errors by which a protocol must lead to be called better.
 _ERRORS = 2.0
+# Equal doses: hours between them that are tried, runs of each, and what sets the key of these runs
+# apart from that of the final ones.
+_SPACINGS = range(6, 49)
+_TRIALS = 80
+_TRIED = 1 << 32
+_TOTAL, _LAST = 10.0, 119.5
 
 
 @dataclass(frozen=True)
@@ -150,6 +158,64 @@ def score_protocol(
     return {"mean": float(fitness.mean()), "error": float(np.sqrt(spread / fitness.size))}
 
 
+def spaced(largest: float) -> list[Protocol]:
+    """Protocols of as many of the largest doses as 10 Gy hold, evenly spaced.
+
+    What is left of 10 Gy is given as the first dose or as the last one. The last dose is given at
+    the end of treatment, after 119.5 h, the others so many whole hours before each other.
+
+    Args:
+        largest: Largest dose [Gy].
+    """
+    count = int(_TOTAL / largest + 1e-9)
+    doses = [largest] * count
+    rest = _TOTAL - largest * count
+    orders = [[rest, *doses], [*doses, rest]] if rest > 1e-9 else [doses]
+    return [
+        Protocol.from_times(
+            [(_LAST - hours * (len(order) - 1 - n), dose) for n, dose in enumerate(order)],
+            f"every {hours} h",
+        )
+        for order in orders
+        for hours in _SPACINGS
+        if hours * (len(order) - 1) <= _LAST
+    ]
+
+
+def score_spacing(
+    largest: float, runs: int, exact_runs: int, seed: int, *, progress: bool = False
+) -> JsonObject:
+    """The best of :func:`spaced`, by 80 runs of each in the screening law, and its scores.
+
+    Args:
+        largest: Largest dose [Gy].
+        runs, exact_runs: Runs of the best one in the fast model and by the exact law.
+        seed: Key of these.
+        progress: Show a bar on standard error.
+    """
+    started = time.perf_counter()
+    protocols, tumours = spaced(largest), library()
+    sites = simulate(
+        protocols, tumours, _TRIALS // len(tumours), seed + _TRIED, fidelity="screening",
+        paired=True, progress=progress,
+    ).sites  # fmt: skip
+    fitness = 1500.0 - sites.reshape(len(protocols), -1).mean(axis=1)
+    best = int(np.argmax(fitness))
+    doses = spell(protocols[best])
+    seconds = time.perf_counter() - started
+    scores = {
+        law: {**score_protocol(doses, fidelity, count, seed), "runs": count}
+        for (law, fidelity), count in zip(_LAWS.items(), (runs, exact_runs), strict=True)
+    }
+    return {
+        "protocol": doses,
+        "search_score": float(fitness[best]),
+        "treatments": _TRIALS * len(protocols),
+        "seconds": seconds,
+        "scores": scores,
+    }
+
+
 def spell(protocol: Protocol) -> str:
     """A protocol as :meth:`Protocol.parse` reads it: doses [Gy] after waits [h]."""
     doses, waits = sub_modules([protocol])
@@ -157,7 +223,7 @@ def spell(protocol: Protocol) -> str:
 
 
 def plan_parts(searches: Sequence[Search], runs: Sequence[int], seed: int) -> list[Part]:
-    """New runs of all found and all printed protocols with the same largest doses.
+    """New runs of found, of printed and of evenly spaced protocols with the same largest doses.
 
     Args:
         searches: The searches, with different names.
@@ -188,7 +254,7 @@ def plan_parts(searches: Sequence[Search], runs: Sequence[int], seed: int) -> li
     largest = {search.largest for search in searches}
     protocols = {search.name: search.protocol for search in searches}
     protocols |= {row.name: row.protocol for row in PROTOCOLS if row.largest in largest}
-    return [
+    scored = [
         Part(
             f"{name}-{law}",
             score_protocol,
@@ -197,10 +263,22 @@ def plan_parts(searches: Sequence[Search], runs: Sequence[int], seed: int) -> li
         for name, protocol in protocols.items()
         for (law, fidelity), count in zip(_LAWS.items(), runs, strict=True)
     ]
+    return scored + [
+        Part(
+            _spaced_name(dose),
+            score_spacing,
+            {"largest": dose, "runs": runs[0], "exact_runs": runs[1], "seed": seed},
+        )
+        for dose in sorted(largest)
+    ]
+
+
+def _spaced_name(largest: float) -> str:
+    return f"equal-{largest:g}"
 
 
 def tabulate(searches: Sequence[Search], results: dict[str, JsonObject]) -> pd.DataFrame:
-    """One row a search, then one a printed protocol.
+    """One row a search, one a largest dose for equal doses, then one a printed protocol.
 
     Args:
         searches: The searches.
@@ -209,9 +287,9 @@ def tabulate(searches: Sequence[Search], results: dict[str, JsonObject]) -> pd.D
     Returns:
         ``name``, ``method``, ``largest`` [Gy], ``seed``, ``protocol``; ``search_score``,
         ``treatments`` and ``seconds`` of the search; for each law ``…_runs``, ``…_mean``,
-        ``…_error``, and of searches ``…_lead`` over the best printed protocol of the same largest
-        dose by that law, its ``…_lead_error`` and whether it is ``…_better`` by two of these;
-        ``version``.
+        ``…_error``, and but for printed ones ``…_lead`` over the best printed protocol of the same
+        largest dose by that law, its ``…_lead_error`` and whether it is ``…_better`` by two of
+        these; ``version``.
     """
     found: list[JsonObject] = [
         {
@@ -226,6 +304,16 @@ def tabulate(searches: Sequence[Search], results: dict[str, JsonObject]) -> pd.D
         }
         for search in searches
     ]
+    scores = dict(results)
+    for largest in sorted({search.largest for search in searches}):
+        name = _spaced_name(largest)
+        tried = results[name]
+        kept = ("protocol", "search_score", "treatments", "seconds")
+        found.append(
+            {"name": name, "method": "spacing", "largest": largest}
+            | {what: tried[what] for what in kept}
+        )
+        scores |= {f"{name}-{law}": tried["scores"][law] for law in _LAWS}
     printed: list[JsonObject] = [
         {
             "name": row.name,
@@ -238,7 +326,7 @@ def tabulate(searches: Sequence[Search], results: dict[str, JsonObject]) -> pd.D
     ]
     for row in [*found, *printed]:
         for law in _LAWS:
-            scored = results[f"{row['name']}-{law}"]
+            scored = scores[f"{row['name']}-{law}"]
             row |= {f"{law}_{what}": scored[what] for what in ("runs", "mean", "error")}
     for row in found:
         for law in _LAWS:
