@@ -60,7 +60,14 @@ def folder(tmp_path):
 
 
 def search(name="mine", largest=4.0, doses="4@70;2@30", **other):
-    found = {"method": "ga", "seed": 0, "score": 1300.0, "treatments": 80, "seconds": 1.0} | other
+    found = {
+        "method": "ga",
+        "gap": 6.0,
+        "seed": 0,
+        "score": 1300.0,
+        "treatments": 80,
+        "seconds": 1.0,
+    } | other
     return Search(name, largest=largest, protocol=Protocol.parse(doses), **found)
 
 
@@ -75,8 +82,11 @@ def test_a_search_is_read_as_the_doses_that_its_plan_gives(folder):
     assert found.history == ((80, 1200.0), (160, 1200.0))
 
 
-def test_the_largest_dose_is_the_methods_or_the_environments(folder):
-    assert read_search(folder("own", "GA2.0-1", set={}, option={"max_dose": 6.0})).largest == 6.0
+def test_limits_are_the_methods_or_the_environments(folder):
+    own = read_search(folder("own", "GA2.0-1", set={}, option={"max_dose": 6.0, "min_wait": 3.0}))
+    assert (own.largest, own.gap) == (6.0, 3.0)
+    assert read_search(folder("none", "GA2.0-1", set={"min_gap": None})).gap == 0.5
+    assert read_search(folder("gap", "GA2.0-1", set={"min_gap": 6.0})).gap == 6.0
 
 
 def test_what_is_no_finished_search_is_said(folder, tmp_path):

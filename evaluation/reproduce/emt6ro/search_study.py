@@ -30,6 +30,7 @@ from oncogym.core.documents import Document
 from oncogym.core.files import CorruptFileError, write_csv_atomic
 from oncogym.core.json_types import JsonObject
 from oncogym.envs.emt6ro_fractionation import Protocol, library, simulate
+from oncogym.envs.emt6ro_fractionation.protocol import SLOT_HOURS
 from oncogym.envs.registry import find_variant
 from oncogym.evaluation.report.drawings import save_png
 from oncogym.evaluation.reproduce.emt6ro.sample_statistics import density, sub_modules
@@ -64,6 +65,7 @@ class Search:
         name: Name of its folder.
         method: How it searched.
         largest: Largest dose allowed [Gy].
+        gap: Least time between two doses [h].
         seed: Its seed.
         protocol: What it found.
         score: Mean return of that in the search's own runs.
@@ -75,6 +77,7 @@ class Search:
     name: str
     method: str
     largest: float
+    gap: float
     seed: int
     protocol: Protocol
     score: float
@@ -103,11 +106,17 @@ def read_search(folder: Path) -> Search:
             raise ValueError(f"{folder} is a search for {variant.id}; allowed: EMT6/Ro ids")
         options = {**settings["option"], "fidelity": "screening"}
         course = gym.make(variant.id, disable_env_checker=True, **options)
-        allowed = dict(settings["set"]).get("max_dose")
+        task = course.unwrapped.task  # type: ignore[attr-defined]
+        own = dict(settings["set"])
+        limits = {"max_dose": task.max_dose, "min_gap": SLOT_HOURS * max(task.least_wait, 1)}
+        largest, gap = (
+            float(usual if own.get(name) is None else own[name]) for name, usual in limits.items()
+        )
         return Search(
             folder.name,
             str(settings["method"]),
-            float(course.unwrapped.task.max_dose if allowed is None else allowed),  # type: ignore[attr-defined]
+            largest,
+            gap,
             int(settings["seed"]),
             _given(PlanAgent.load(plan), course),
             float(about["score"]),
@@ -285,8 +294,8 @@ def tabulate(searches: Sequence[Search], results: dict[str, JsonObject]) -> pd.D
         results: What the parts found, by their names.
 
     Returns:
-        ``name``, ``method``, ``largest`` [Gy], ``seed``, ``protocol``; ``search_score``,
-        ``treatments`` and ``seconds`` of the search; for each law ``…_runs``, ``…_mean``,
+        ``name``, ``method``, ``largest`` [Gy], ``gap`` [h], ``seed``, ``protocol``;
+        ``search_score``, ``treatments`` and ``seconds`` of the search; for each law ``…_runs``, ``…_mean``,
         ``…_error``, and but for printed ones ``…_lead`` over the best printed protocol of the same
         largest dose by that law, its ``…_lead_error`` and whether it is ``…_better`` by two of
         these; ``version``.
@@ -296,6 +305,7 @@ def tabulate(searches: Sequence[Search], results: dict[str, JsonObject]) -> pd.D
             "name": search.name,
             "method": search.method,
             "largest": search.largest,
+            "gap": search.gap,
             "seed": search.seed,
             "protocol": spell(search.protocol),
             "search_score": search.score,
@@ -310,7 +320,7 @@ def tabulate(searches: Sequence[Search], results: dict[str, JsonObject]) -> pd.D
         tried = results[name]
         kept = ("protocol", "search_score", "treatments", "seconds")
         found.append(
-            {"name": name, "method": "spacing", "largest": largest}
+            {"name": name, "method": "spacing", "largest": largest, "gap": _SPACINGS.start}
             | {what: tried[what] for what in kept}
         )
         scores |= {f"{name}-{law}": tried["scores"][law] for law in _LAWS}
