@@ -295,10 +295,10 @@ def tabulate(searches: Sequence[Search], results: dict[str, JsonObject]) -> pd.D
 
     Returns:
         ``name``, ``method``, ``largest`` [Gy], ``gap`` [h], ``seed``, ``protocol``;
-        ``search_score``, ``treatments`` and ``seconds`` of the search; for each law ``…_runs``, ``…_mean``,
-        ``…_error``, and but for printed ones ``…_lead`` over the best printed protocol of the same
-        largest dose by that law, its ``…_lead_error`` and whether it is ``…_better`` by two of
-        these; ``version``.
+        ``search_score``, ``treatments`` and ``seconds`` of the search; for each law ``…_runs``,
+        ``…_mean``, ``…_error``, and but for printed ones ``…_lead`` over the best printed protocol
+        of the same largest dose by that law, its ``…_lead_error`` and whether it is ``…_better`` by
+        two of these; ``version``.
     """
     found: list[JsonObject] = [
         {
