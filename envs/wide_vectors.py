@@ -33,4 +33,4 @@ def wide_vectors():
 
 # Plain Python has no vectors.
 if not config.DISABLE_JIT:  # type: ignore[attr-defined]
-    wide_vectors = _wish
+    wide_vectors = _wish  # type: ignore[assignment]

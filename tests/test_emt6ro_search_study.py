@@ -103,11 +103,11 @@ def test_printed_protocols_of_the_same_largest_dose_are_scored_too():
     rivals = [row.name for row in PROTOCOLS if row.largest == 4.0]
     assert rivals == ["GA4.0-1", "GA4.0-2"]
     assert [part.name for part in parts] == [
-        *(f"{name}-{law}" for name in ["mine", *rivals] for law in ("m20", "exact")),
         "equal-4",
+        *(f"{name}-{law}" for name in ["mine", *rivals] for law in ("m20", "exact")),
     ]
-    assert parts[-1].settings == {"largest": 4.0, "runs": 1000, "exact_runs": 200, "seed": 1}
-    assert [parts[n].settings for n in (0, 1)] == [
+    assert parts[0].settings == {"largest": 4.0, "runs": 1000, "exact_runs": 200, "seed": 1}
+    assert [parts[n].settings for n in (1, 2)] == [
         {"doses": "4@70;2@30", "fidelity": "accelerated", "runs": 1000, "seed": 1},
         {"doses": "4@70;2@30", "fidelity": "exact", "runs": 200, "seed": 1},
     ]

@@ -272,7 +272,8 @@ def plan_parts(searches: Sequence[Search], runs: Sequence[int], seed: int) -> li
         for name, protocol in protocols.items()
         for (law, fidelity), count in zip(_LAWS.items(), runs, strict=True)
     ]
-    return scored + [
+    # The longest ones first.
+    spacings = [
         Part(
             _spaced_name(dose),
             score_spacing,
@@ -280,6 +281,7 @@ def plan_parts(searches: Sequence[Search], runs: Sequence[int], seed: int) -> li
         )
         for dose in sorted(largest)
     ]
+    return [*spacings, *scored]
 
 
 def _spaced_name(largest: float) -> str:
