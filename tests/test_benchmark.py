@@ -218,7 +218,7 @@ def test_genetic_search_goes_on_from_its_checkpoints(tmp_path):
     # One nominal patient; eight finalists. Equal schedules of a generation share a course.
     assert 2 * 40 + 8 * 4 < about["evaluations"] <= 3 * 40 + 8 * 4
     shutil.copytree(folders[0] / "plan-search", folders[1] / "plan-search")
-    newest = max((folders[1] / "plan-search" / "checkpoints").iterdir())
+    newest = max((folders[1] / "plan-search" / "ga" / "checkpoints").iterdir())
     shutil.rmtree(newest) if newest.is_dir() else newest.unlink()
     again, later = common_plan(problem, SMALL, folders[1], 1, None)
     np.testing.assert_array_equal(again.actions, plan.actions)

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from oncogym.agents.optimizers import PlanObjective, optimizers
+from oncogym.agents.optimizers.base import SearchFolderError
 from oncogym.agents.optimizers.differential_evolution import DifferentialEvolution
 from oncogym.agents.optimizers.genetic import GeneticAlgorithm, GeneticSettings
 from oncogym.agents.optimizers.genetic import crossover as crossover
@@ -36,7 +37,6 @@ from oncogym.agents.optimizers.genetic.schedules import (
     repair_interval,
     repair_total,
 )
-from oncogym.agents.optimizers.genetic.state import SearchFolderError
 from oncogym.agents.plan import PlanAgent
 from oncogym.cli.main import main
 from oncogym.core.checkpoint import list_checkpoints, read_checkpoint

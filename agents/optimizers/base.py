@@ -70,7 +70,9 @@ class Optimizer(Protocol):
         title: Name for tables and figures.
         Settings: Frozen dataclass of the settings; it checks them, names value and allowed range.
         takes: Where it searches: the task's ``"plan"`` space, or its ``"slots"`` for doses.
-        resumes: It leaves checkpoints in a folder and can go on from them.
+        resumes: It leaves checkpoints of its own in a folder and goes on from them. Any other one
+            goes on, too, where its scores are kept for it
+            (:mod:`oncogym.agents.optimizers.kept_scores`).
         draws: It draws random numbers, so that another seed may find another plan.
         default_budget: Plans that it scores unless it is told.
     """
@@ -128,6 +130,10 @@ class Optimizer(Protocol):
             ExecutorError: The workers cannot do it.
         """
         ...
+
+
+class SearchFolderError(ValueError):
+    """A folder holds a search already, or one that began with other settings."""
 
 
 Kind = TypeVar("Kind", bound=type)
@@ -209,4 +215,16 @@ def require_no_folder(optimizer: Optimizer, folder: StrPath | None, resume: bool
         resume: Whether a caller wants to go on.
     """
     if resume or folder is not None:
-        raise ValueError(f"{optimizer.name} keeps no state in a folder and cannot be resumed")
+        raise ValueError(
+            f"{optimizer.name} keeps no state in a folder and cannot be resumed by itself; its "
+            "scores can be kept for it: oncogym.agents.optimizers.kept_scores"
+        )
+
+
+def differences(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
+    """One text for each name whose value is not the same in both."""
+    return [
+        f"{name} was {before.get(name)!r}, now {now.get(name)!r}"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    ]

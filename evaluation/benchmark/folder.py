@@ -29,6 +29,7 @@ from oncogym.evaluation.benchmark.plans import COMMON, OWN, SEARCH, plan_file, r
 from oncogym.evaluation.benchmark.presets import Preset
 from oncogym.evaluation.benchmark.seed_sweep import RUN_FILES, run_name
 from oncogym.evaluation.benchmark.studies import STUDIES
+from oncogym.evaluation.plan_search import SEARCH_FILES
 
 #: What writes into such a folder, see :class:`OutputFolder`.
 JOB = "benchmark"
@@ -96,11 +97,14 @@ def place_names(place: str, preset: Preset, seed: int) -> list[str]:
         seed: Seed of the benchmark.
     """
     runs = run_names(preset, seed)
-    plans = (COMMON, OWN, *(plan_file(name) for name in optimizers()))
+    methods = list(optimizers())
+    plans = (COMMON, OWN, *(plan_file(name) for name in methods))
+    within: list[tuple[str, tuple[str, ...]]] = [
+        *((f"{SEARCH}/{name}", SEARCH_FILES) for name in methods),
+        *((run, RUN_FILES) for run in runs),
+    ]
     return [place + name for name in (_SETTINGS, *comparison.TABLES, *plans)] + [
-        f"{place}{folder}/{name}"
-        for folder, names in [(SEARCH, _SEARCH_FILES), *((run, RUN_FILES) for run in runs)]
-        for name in names
+        f"{place}{folder}/{name}" for folder, names in within for name in names
     ]
 
 
@@ -108,9 +112,6 @@ def run_names(preset: Preset, seed: int) -> list[str]:
     """Folders of the training runs of one environment."""
     seeds = range(seed, seed + preset.training_seeds)
     return [run_name(algorithm, number) for algorithm in preset.algorithms for number in seeds]
-
-
-_SEARCH_FILES = ("history.csv", "checkpoints/checkpoint_*.npz")
 
 
 def require_room(

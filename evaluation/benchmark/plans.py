@@ -26,7 +26,7 @@ from oncogym.evaluation.benchmark.plan_distance import search_own_plans
 from oncogym.evaluation.benchmark.presets import Preset
 from oncogym.evaluation.plan_search import about_search, search_plan
 
-#: The common plan, each patient's own plans, and the folder of a search that can go on.
+#: The common plan, each patient's own plans, and the folder of the searches, one for each method.
 COMMON, OWN, SEARCH = "plan.json", "own_plans.json", "plan-search"
 
 
@@ -97,9 +97,9 @@ def _searched(
         executor,
         optimizer.title,
         start=protocol_plans(problem) if optimizer.takes == "plan" else None,
-        # It goes on from its last checkpoint, to the same plan as without an interruption.
-        folder=folder / SEARCH if optimizer.resumes else None,
-        resume=optimizer.resumes,
+        # It goes on from where it was, to the same plan as without an interruption.
+        folder=folder / SEARCH / name,
+        resume=True,
     )
     about = {
         **about_search(result, searched),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from oncogym.agents.optimizers.base import SearchFolderError, differences
 from oncogym.agents.optimizers.genetic.schedules import Schedules
 from oncogym.core.checkpoint import (
     Checkpoint,
@@ -45,10 +46,6 @@ COLUMNS = (
 )
 
 _ARRAYS = ("population", "scores", "recent", "recent_scores")
-
-
-class SearchFolderError(ValueError):
-    """A folder holds a search already, or one that began with other settings."""
 
 
 @dataclass
@@ -222,12 +219,3 @@ class SearchFolder:
 
         table = pd.DataFrame(state.history, columns=list(COLUMNS))
         write_csv_atomic(self.folder / "history.csv", table)
-
-
-def differences(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
-    """One text for each name whose value is not the same in both."""
-    return [
-        f"{name} was {before.get(name)!r}, now {now.get(name)!r}"
-        for name in sorted({*before, *now})
-        if before.get(name) != now.get(name)
-    ]

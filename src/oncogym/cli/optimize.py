@@ -50,7 +50,7 @@ from oncogym.evaluation.harness import resolve
 from oncogym.evaluation.metrics import titled
 from oncogym.evaluation.numbers import show_number
 from oncogym.evaluation.plan_check import PlanCheck, beside, check_plan
-from oncogym.evaluation.plan_search import about_search, search_plan
+from oncogym.evaluation.plan_search import SEARCH_FILES, about_search, search_plan
 from oncogym.evaluation.report.labels import visible
 
 # Patients of an unlimited cohort unless a number is given.
@@ -133,8 +133,8 @@ def add_parser(commands: Commands) -> None:
     place.add_argument(
         "--out",
         type=path,
-        help="folder for plan.json and manifest.json; methods that can be resumed: also for "
-        "history.csv and checkpoints",
+        help="folder for plan.json, manifest.json and history.csv, and for what the search goes on "
+        "from after an interruption: checkpoints or all scores",
     )
     place.add_argument("--resume", type=path, metavar="DIR", help="go on with the search in DIR")
     parser.add_argument("--seed", type=seed_number, help="random seed (default 0)")
@@ -161,7 +161,7 @@ def run(args: argparse.Namespace) -> int:
         output = None if out is None else _open(out, request, resume=args.resume is not None)
         if output:
             stack.enter_context(hold(output.path))
-        if output and optimizer.resumes and args.resume is None:
+        if output and args.resume is None:
             _claim(output, about)
         result = search_plan(
             optimizer,
@@ -171,7 +171,7 @@ def run(args: argparse.Namespace) -> int:
             executor,
             request.method,
             start=protocol_plans(problem) if request.from_protocols else None,
-            folder=out if optimizer.resumes else None,
+            folder=out,
             resume=args.resume is not None,
         )
         check = check_plan(problem, result.agent(), executor)
@@ -282,13 +282,15 @@ def _open(folder: Path, request: SearchRequest, *, resume: bool = False) -> Outp
     """The folder of a search, in which nothing of somebody else's may be in the way.
 
     Raises:
-        ValueError: The folder holds a search that can be resumed.
+        ValueError: The folder holds a search that is not finished, or one by a method that keeps
+            its checkpoints.
         OutputFolderError: It cannot be written to, or a file is in the way.
     """
     names = ["plans.json" if request.each else "plan.json", "manifest.json"]
-    if find_optimizer(request.method).resumes:
-        names += ["config.json", "history.csv", "checkpoints/checkpoint_*.npz"]
-        if not resume and (folder / "config.json").exists():
+    if not request.each:
+        names += ["config.json", *SEARCH_FILES]
+        going_on = find_optimizer(request.method).resumes or not (folder / "plan.json").exists()
+        if not resume and going_on and (folder / "config.json").exists():
             raise ValueError(
                 f"{folder} holds a run already; go on with --resume {folder} or choose another "
                 "folder"
@@ -314,7 +316,7 @@ def _check(optimizer: Optimizer, objective: PlanObjective, budget: int) -> None:
 def _claim(output: OutputFolder, about: dict[str, Any]) -> None:
     """Write ``config.json``, from which the search can be resumed."""
     output.write("config.json", lambda path: write_json_atomic(path, about))
-    output.add("history.csv", "checkpoints/checkpoint_*.npz")
+    output.add(*SEARCH_FILES)
 
 
 def _rows(result: OptimizeResult, objective: PlanObjective, optimizer: Optimizer) -> JsonObject:
@@ -340,8 +342,7 @@ def _about(kind: Any) -> str:
     where = "the actions of any treatment"
     if kind.takes == "slots":
         where = "doses in time slots, for treatments that offer them"
-    resumes = "; leaves a checkpoint after each generation in the folder of --out"
-    return f"{kind.title} ({where}{resumes if kind.resumes else ''})"
+    return f"{kind.title} ({where})"
 
 
 def _settings(kind: Any) -> str:

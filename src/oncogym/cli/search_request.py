@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from oncogym.agents.optimizers import DEFAULT, find_optimizer, optimizers
+from oncogym.agents.optimizers import DEFAULT, find_optimizer
 from oncogym.agents.optimizers.base import plain_settings
 from oncogym.cli.arguments import read_options
 from oncogym.core.checks import whole_number
@@ -133,11 +133,6 @@ def _resumed(folder: Path, asked: Mapping[str, Any]) -> SearchRequest:
         saved = SearchRequest(**document["settings"])
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptFileError(f"{config}: not the request of a search ({error!r})") from error
-    if not find_optimizer(saved.method).resumes:
-        able = ", ".join(name for name, kind in optimizers().items() if kind.resumes)
-        raise ValueError(
-            f"{folder} holds a search by method {saved.method!r}; allowed: {able} can go on"
-        )
     if "set" in asked:
         complete = SearchRequest(**{**to_plain(saved), "set": {**saved.set, **asked["set"]}}).set
         asked = {**asked, "set": {name: complete[name] for name in asked["set"]}}
