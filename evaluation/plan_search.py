@@ -19,6 +19,9 @@ from oncogym.core.run_lock import hold
 from oncogym.envs.problem import Problem
 from oncogym.envs.therapy import Floats
 
+#: Plans of single patients that are found already.
+OWN_FILE = "own-plans.jsonl"
+
 #: What a search may leave in its folder, whatever the method.
 SEARCH_FILES = ("history.csv", "checkpoints/checkpoint_*.npz", FILES)
 

@@ -78,7 +78,8 @@ def test_common_plans_are_searched_on_the_population(name, preset, search, tmp_p
     assert search["executor"] is executor
     generations = search["optimizer"].generations(search["objective"], search["budget"])
     assert generations == suited.plan_generations
-    assert search["resume"] is search["optimizer"].resumes
+    assert search["resume"] is True
+    assert search["folder"] == tmp_path / "plan-search" / search["optimizer"].name
     assert (search["start"] is None) is (search["optimizer"].takes == "slots")
     for key, value in variant.effort.search_options.items():
         assert search["objective"].problem.options[key] == value

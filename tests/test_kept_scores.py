@@ -140,7 +140,7 @@ def test_what_was_cut_off_or_damaged_is_asked_again(tmp_path, monkeypatch):
 )
 def test_a_search_goes_on_only_with_its_own_settings(change, message, tmp_path):
     search("cma", tmp_path)
-    with pytest.raises(SearchFolderError, match=message):
+    with pytest.raises(ValueError, match=message):
         search("cma", tmp_path, resume=True, **change)
 
 
@@ -160,7 +160,7 @@ def test_a_method_that_does_not_repeat_itself_is_found_out(tmp_path):
 @pytest.mark.parametrize("content", [b"something else\n", b"00000000 {}\n", b"\xff\n"])
 def test_another_file_is_no_file_of_scores(content, tmp_path):
     (tmp_path / "scores-cma.jsonl").write_bytes(content)
-    with pytest.raises(CorruptFileError, match=r"scores-cma\.jsonl: not a file of scores"):
+    with pytest.raises(CorruptFileError, match=r"scores-cma\.jsonl: not a journal"):
         search("cma", tmp_path, resume=True)
 
 

@@ -133,3 +133,42 @@ def test_a_search_has_other_chance_than_an_evaluation():
     search = PlanObjective(problem)
     judged = evaluate_problem(problem, {"idle": PlanAgent(idle[0])})["return"].mean()
     assert search.score_actions(idle)[0] != judged
+
+
+def test_an_interrupted_search_of_own_plans_goes_on_with_the_next_patient(
+    tmp_path, monkeypatch, capsys
+):
+    from oncogym.agents.optimizers import per_patient
+
+    command = ["optimize", ENV, "--each", "--patients", "5", "--budget", "400", "--method", "cma"]
+    assert main([*command, "--json", "--out", str(tmp_path / "whole")]) in (0, 1)
+    whole = json.loads(capsys.readouterr().out)
+    searched = per_patient._search
+    patients = []
+
+    def dying(one):
+        if len(patients) == 3:
+            raise KeyboardInterrupt
+        patients.append(one.problem.patients[0])
+        return searched(one)
+
+    monkeypatch.setattr(per_patient, "_search", dying)
+    out = tmp_path / "parts"
+    main([*command, "--out", str(out)])
+    assert not (out / "plans.json").exists()
+    assert main([*command, "--out", str(out)]) == 2
+    assert f"go on with --resume {out}" in capsys.readouterr().err
+    monkeypatch.setattr(per_patient, "_search", lambda one: patients.append(0) or searched(one))
+    assert main(["optimize", "--resume", str(out), "--patients", "6"]) == 2
+    assert "patients was 5, now 6" in capsys.readouterr().err
+    assert main(["optimize", "--resume", str(out), "--json"]) in (0, 1)
+    again = json.loads(capsys.readouterr().out)
+    assert len(patients) == 5
+    for document in (whole, again):
+        assert document.pop("seconds") > 0.0
+    assert again == whole
+    plans = [
+        json.loads((tmp_path / name / "plans.json").read_text())["actions"]
+        for name in ("whole", "parts")
+    ]
+    assert plans[0] == plans[1]

@@ -219,12 +219,3 @@ def require_no_folder(optimizer: Optimizer, folder: StrPath | None, resume: bool
             f"{optimizer.name} keeps no state in a folder and cannot be resumed by itself; its "
             "scores can be kept for it: oncogym.agents.optimizers.kept_scores"
         )
-
-
-def differences(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
-    """One text for each name whose value is not the same in both."""
-    return [
-        f"{name} was {before.get(name)!r}, now {now.get(name)!r}"
-        for name in sorted({*before, *now})
-        if before.get(name) != now.get(name)
-    ]

@@ -7,15 +7,21 @@ streams than those of an evaluation.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from oncogym.agents.optimizers.base import Optimizer, OptimizeResult
+from oncogym.agents.optimizers.base import Optimizer, OptimizeResult, plain_settings
 from oncogym.agents.optimizers.objective import PlanObjective
 from oncogym.agents.plan import PatientPlans
+from oncogym.core.files import CorruptFileError, to_plain
+from oncogym.core.journal import open_journal, pack, unpack
+from oncogym.core.json_types import JsonObject
 from oncogym.envs.problem import Problem
 from oncogym.envs.therapy import Floats
 from oncogym.parallel.base import LanesExecutor, in_turn
@@ -57,6 +63,8 @@ def plans_per_patient(
     seed: int = 0,
     executor: Executor | None = None,
     progress: Callable[[int], object] = lambda done: None,
+    file: Path | None = None,
+    resume: bool = False,
 ) -> tuple[PatientPlans, list[OptimizeResult]]:
     """Search the best plan of each patient.
 
@@ -69,13 +77,17 @@ def plans_per_patient(
         seed: Seed of the searches.
         executor: Who searches; by default this process. The plans do not depend on it.
         progress: Called now and then with the number of patients done since.
+        file: Where finished searches are kept, in a folder that exists and is nobody else's
+            meanwhile.
+        resume: Take those that are in ``file`` as done.
 
     Returns:
         The agent that treats each of these patients with a plan of their own, and what the
         searches found, by patient.
 
     Raises:
-        ValueError: The budget does not pay for the search.
+        ValueError: The budget does not pay for the search, or those in ``file`` had other settings.
+        CorruptFileError: ``file`` is damaged.
         ExecutorError: The workers cannot do it.
     """
     executor = executor or LanesExecutor()
@@ -83,10 +95,68 @@ def plans_per_patient(
         PatientSearch(problem.part(slice(k, k + 1)), optimizer, budget, start, replicates, seed)
         for k in range(len(problem.patients))
     ]
-    results = list(in_turn(executor, _search, searches, progress))
+    results: list[OptimizeResult] = []
+    with ExitStack() as stack:
+        journal = None
+        if file is not None:
+            journal = stack.enter_context(
+                open_journal(file, _decided(problem, searches[0]), resume=resume)
+            )
+            results += _found(journal.entries, searches, journal.name)
+            progress(len(results))
+        for result in in_turn(executor, _search, searches[len(results) :], progress):
+            if journal is not None:
+                journal.add(_entry(result))
+            results.append(result)
     return PatientPlans(np.stack([result.actions for result in results])), results
 
 
 def _search(one: PatientSearch) -> OptimizeResult:
     objective = PlanObjective(one.problem, replicates=one.replicates)
     return one.optimizer.optimize(objective, one.budget, one.seed, start=one.start)
+
+
+def _decided(problem: Problem, first: PatientSearch) -> JsonObject:
+    """What decides the results, JSON-able, by name."""
+    return {
+        "method": first.optimizer.name,
+        **plain_settings(first.optimizer),
+        **problem.identity(),
+        "budget": first.budget,
+        "start": None if first.start is None else pack(first.start),
+        "replicates": first.replicates,
+        "seed": first.seed,
+    }
+
+
+# Numbers of a result that are kept as text, bit for bit, and the others.
+_PACKED = ("plan", "score", "history")
+_PLAIN = ("evaluations", "seconds", "method", "seed", "message", "settings")
+
+
+def _entry(result: OptimizeResult) -> JsonObject:
+    packed = {name: pack(getattr(result, name)) for name in _PACKED}
+    return {**packed, **to_plain({name: getattr(result, name) for name in _PLAIN})}
+
+
+def _found(
+    entries: Sequence[Any], searches: Sequence[PatientSearch], place: str
+) -> list[OptimizeResult]:
+    """The results in the entries, those of the first searches."""
+    results = []
+    try:
+        for entry, one in zip(entries, searches, strict=False):
+            plan, score, history = (unpack(entry[name]) for name in _PACKED)
+            actions = PlanObjective(one.problem).actions(plan)
+            results.append(
+                OptimizeResult(
+                    plan=plan,
+                    actions=actions,
+                    score=float(score[0]),
+                    history=history.tolist(),
+                    **{name: entry[name] for name in _PLAIN},
+                )
+            )
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise CorruptFileError(f"{place}: no plans of patients ({error!r})") from None
+    return results

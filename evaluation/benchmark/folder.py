@@ -29,7 +29,7 @@ from oncogym.evaluation.benchmark.plans import COMMON, OWN, SEARCH, plan_file, r
 from oncogym.evaluation.benchmark.presets import Preset
 from oncogym.evaluation.benchmark.seed_sweep import RUN_FILES, run_name
 from oncogym.evaluation.benchmark.studies import STUDIES
-from oncogym.evaluation.plan_search import SEARCH_FILES
+from oncogym.evaluation.plan_search import OWN_FILE, SEARCH_FILES
 
 #: What writes into such a folder, see :class:`OutputFolder`.
 JOB = "benchmark"
@@ -100,6 +100,7 @@ def place_names(place: str, preset: Preset, seed: int) -> list[str]:
     methods = list(optimizers())
     plans = (COMMON, OWN, *(plan_file(name) for name in methods))
     within: list[tuple[str, tuple[str, ...]]] = [
+        (SEARCH, (OWN_FILE,)),
         *((f"{SEARCH}/{name}", SEARCH_FILES) for name in methods),
         *((run, RUN_FILES) for run in runs),
     ]

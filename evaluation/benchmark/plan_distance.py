@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from concurrent.futures import Executor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ def search_own_plans(
     replicates: int = 1,
     seed: int = 0,
     executor: Executor | None = None,
+    file: Path | None = None,
+    resume: bool = False,
 ) -> tuple[PatientPlans, dict[str, Any]]:
     """A plan for each patient of ``problem``, with a progress bar, and what finding them took.
 
@@ -43,9 +46,13 @@ def search_own_plans(
         replicates: Simulations of each plan.
         seed: Seed of the searches.
         executor: Who searches; by default this process.
+        file: Where finished searches are kept, in a folder that exists and is nobody else's
+            meanwhile.
+        resume: Take those that are in ``file`` as done.
 
     Raises:
-        ValueError: The budget is too small.
+        ValueError: The budget is too small, or the searches in ``file`` had other settings.
+        CorruptFileError: ``file`` is damaged.
         ExecutorError: The workers cannot do it.
     """
     count = len(problem.patients)
@@ -59,6 +66,8 @@ def search_own_plans(
             seed=seed,
             executor=executor,
             progress=bar.update,
+            file=file,
+            resume=resume,
         )
     return agent, {
         "env": problem.variant.id,

@@ -24,9 +24,9 @@ from oncogym.core.json_types import JsonObject
 from oncogym.envs.problem import Problem
 from oncogym.evaluation.benchmark.plan_distance import search_own_plans
 from oncogym.evaluation.benchmark.presets import Preset
-from oncogym.evaluation.plan_search import about_search, search_plan
+from oncogym.evaluation.plan_search import OWN_FILE, about_search, search_plan
 
-#: The common plan, each patient's own plans, and the folder of the searches, one for each method.
+#: The common plan, each patient's own plans, and the folder of the searches.
 COMMON, OWN, SEARCH = "plan.json", "own_plans.json", "plan-search"
 
 
@@ -165,6 +165,7 @@ def plans_of_patients(
     known = PlanAgent.load(folder / COMMON)
     space = problem.kept_task(1).plan_space()
     optimizer = _optimizer(DEFAULT, preset)
+    (folder / SEARCH).mkdir(exist_ok=True)
     plans, about = search_own_plans(
         problem,
         optimizer,
@@ -173,6 +174,8 @@ def plans_of_patients(
         search_options=problem.variant.effort.search_options,
         seed=seed,
         executor=executor,
+        file=folder / SEARCH / OWN_FILE,
+        resume=True,
     )
     plans.save(path, problem.patients, about)
     return plans

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from oncogym.agents.optimizers.base import SearchFolderError, differences
+from oncogym.agents.optimizers.base import SearchFolderError
 from oncogym.agents.optimizers.genetic.schedules import Schedules
 from oncogym.core.checkpoint import (
     Checkpoint,
@@ -26,6 +26,7 @@ from oncogym.core.files import (
     to_plain,
     write_csv_atomic,
 )
+from oncogym.core.journal import differences
 from oncogym.core.run_lock import hold
 from oncogym.envs.therapy import Floats
 

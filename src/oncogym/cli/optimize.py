@@ -50,7 +50,7 @@ from oncogym.evaluation.harness import resolve
 from oncogym.evaluation.metrics import titled
 from oncogym.evaluation.numbers import show_number
 from oncogym.evaluation.plan_check import PlanCheck, beside, check_plan
-from oncogym.evaluation.plan_search import SEARCH_FILES, about_search, search_plan
+from oncogym.evaluation.plan_search import OWN_FILE, SEARCH_FILES, about_search, search_plan
 from oncogym.evaluation.report.labels import visible
 
 # Patients of an unlimited cohort unless a number is given.
@@ -229,6 +229,7 @@ def _show_check(check: PlanCheck) -> None:
 
 def _run_each(args: argparse.Namespace, request: SearchRequest) -> int:
     """Search a plan for each patient, print what they gain, and save them where asked."""
+    out = args.out if args.resume is None else args.resume
     problem = resolve(
         request.env,
         cohort=request.cohort,
@@ -240,9 +241,11 @@ def _run_each(args: argparse.Namespace, request: SearchRequest) -> int:
     _check(optimizer, PlanObjective(problem.part(slice(0, 1))), request.budget)
     about = manifest("optimize", {"seed": request.seed}, dataclasses.asdict(request))
     with executor_of(args) as executor, contextlib.ExitStack() as stack:
-        output = None if args.out is None else _open(args.out, request)
+        output = None if out is None else _open(out, request, resume=args.resume is not None)
         if output:
             stack.enter_context(hold(output.path))
+        if output and args.resume is None:
+            _claim(output, about)
         agent, document = search_own_plans(
             problem,
             optimizer,
@@ -251,6 +254,8 @@ def _run_each(args: argparse.Namespace, request: SearchRequest) -> int:
             replicates=request.replicates,
             seed=request.seed,
             executor=executor,
+            file=None if out is None else out / OWN_FILE,
+            resume=args.resume is not None,
         )
         check = check_plan(problem, agent, executor)
     document |= check.document()
@@ -272,7 +277,7 @@ def _run_each(args: argparse.Namespace, request: SearchRequest) -> int:
         print(f"{document['evaluations']} simulated treatments in {document['seconds']:.1f} s")
         _show_check(check)
         if output and saved:
-            print(f"saved in {args.out}")
+            print(f"saved in {out}")
 
     save_then_print(save, show)
     return CHECK_FAILED if check.faults else FINE
@@ -286,15 +291,13 @@ def _open(folder: Path, request: SearchRequest, *, resume: bool = False) -> Outp
             its checkpoints.
         OutputFolderError: It cannot be written to, or a file is in the way.
     """
-    names = ["plans.json" if request.each else "plan.json", "manifest.json"]
-    if not request.each:
-        names += ["config.json", *SEARCH_FILES]
-        going_on = find_optimizer(request.method).resumes or not (folder / "plan.json").exists()
-        if not resume and going_on and (folder / "config.json").exists():
-            raise ValueError(
-                f"{folder} holds a run already; go on with --resume {folder} or choose another "
-                "folder"
-            )
+    result = "plans.json" if request.each else "plan.json"
+    going_on = find_optimizer(request.method).resumes or not (folder / result).exists()
+    if not resume and going_on and (folder / "config.json").exists():
+        raise ValueError(
+            f"{folder} holds a run already; go on with --resume {folder} or choose another folder"
+        )
+    names = [result, "manifest.json", "config.json", OWN_FILE, *SEARCH_FILES]
     if resume and OutputFolder.find(folder) is None:
         # A search of the version before, which kept no list; its request was read from it.
         return OutputFolder(folder, "optimize", names)
@@ -316,7 +319,7 @@ def _check(optimizer: Optimizer, objective: PlanObjective, budget: int) -> None:
 def _claim(output: OutputFolder, about: dict[str, Any]) -> None:
     """Write ``config.json``, from which the search can be resumed."""
     output.write("config.json", lambda path: write_json_atomic(path, about))
-    output.add(*SEARCH_FILES)
+    output.add(OWN_FILE, *SEARCH_FILES)
 
 
 def _rows(result: OptimizeResult, objective: PlanObjective, optimizer: Optimizer) -> JsonObject:
