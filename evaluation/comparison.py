@@ -20,6 +20,7 @@ from oncogym.core.json_types import JsonObject
 from oncogym.core.output_folder import OutputFolder
 from oncogym.envs.problem import Problem
 from oncogym.evaluation.harness import evaluate_problem
+from oncogym.evaluation.kept_courses import FILE, KeptCourses
 from oncogym.evaluation.metrics import (
     differences,
     headline,
@@ -60,6 +61,7 @@ FILES = (
     *TABLES,
     "manifest.json",
     "report.html",
+    FILE,
     *(f"figures/{number:02d}.png" for number in range(1, _FIGURES + 1)),
 )
 
@@ -146,6 +148,7 @@ class Comparison:
         replicas: Mapping[str, Sequence[Agent]] | None = None,
         optimised: Collection[str] = (),
         executor: Executor | None = None,
+        kept: KeptCourses | None = None,
     ) -> Comparison:
         """Evaluate and summarise.
 
@@ -159,6 +162,7 @@ class Comparison:
             replicas: Agents trained with several seeds, by a common name.
             optimised: Agents that are plans of an optimiser, no rules of a clinic.
             executor: Who treats the patients; by default this process.
+            kept: Courses that need no simulation any more, and where new ones are kept.
 
         Raises:
             UnknownNameError: The baseline or the reference is no agent; nothing is evaluated.
@@ -169,10 +173,11 @@ class Comparison:
         check_ends(everyone, baseline, reference)
         tables = []
         if agents:
-            tables.append(evaluate_problem(problem, agents, executor).assign(training_seed=0))
+            table = evaluate_problem(problem, agents, executor, kept=kept)
+            tables.append(table.assign(training_seed=0))
         for name, copies in replicas.items():
             for number, agent in enumerate(copies):
-                table = evaluate_problem(problem, {name: agent}, executor)
+                table = evaluate_problem(problem, {name: agent}, executor, kept=kept)
                 tables.append(table.assign(training_seed=number))
         results = pd.concat(tables, ignore_index=True)
         sees = {name: what_is_seen(agent, problem.kept_task(1)) for name, agent in everyone.items()}

@@ -13,7 +13,8 @@ from oncogym.agents.rollout import Rollout
 from oncogym.envs.cohort import CohortName
 from oncogym.envs.problem import Problem
 from oncogym.envs.therapy import TherapyTask
-from oncogym.evaluation.shards import PATIENTS, Shard, cut, joined, together, treat
+from oncogym.evaluation.kept_courses import KeptCourses
+from oncogym.evaluation.shards import PATIENTS, Shard, cut, joined, together
 from oncogym.parallel.base import LanesExecutor
 
 
@@ -83,6 +84,7 @@ def evaluate_problem(
     executor: Executor | None = None,
     *,
     lanes: int = PATIENTS,
+    kept: KeptCourses | None = None,
 ) -> pd.DataFrame:
     """:func:`evaluate` for a problem that is resolved already.
 
@@ -91,13 +93,15 @@ def evaluate_problem(
         agents: Agents by name.
         executor: Who does the work; by default this process.
         lanes: Patients who are treated together, on the device ``cpu``.
+        kept: Courses that need no simulation any more, and where new ones are kept.
 
     Raises:
         ExecutorError: The workers cannot do it.
     """
     parts = cut(len(problem.patients), together(problem, lanes))
     shards = [Shard.of(problem, agent, part) for agent in agents.values() for part in parts]
-    results = (executor or LanesExecutor()).map(treat, shards)
+    title = problem.variant.id.rpartition("/")[2]
+    results = iter((kept or KeptCourses()).treated(shards, executor or LanesExecutor(), title))
     return pd.concat(
         [result_table(name, problem, joined([next(results) for _ in parts])) for name in agents],
         ignore_index=True,

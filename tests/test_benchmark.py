@@ -18,6 +18,7 @@ from oncogym.core.errors import UnknownNameError
 from oncogym.core.files import CorruptFileError, write_json_atomic
 from oncogym.envs.problem import Problem
 from oncogym.envs.treatment import Effort
+from oncogym.evaluation import kept_courses
 from oncogym.evaluation.benchmark.folder import find_benchmark, settings_of
 from oncogym.evaluation.benchmark.plans import common_plan
 from oncogym.evaluation.benchmark.presets import PRESETS, Preset
@@ -226,16 +227,28 @@ def test_genetic_search_goes_on_from_its_checkpoints(tmp_path):
 
 
 @pytest.mark.slow
-def test_second_run_uses_the_finished_parts_and_shows_studies_too(finished, tmp_path):
+def test_second_run_uses_the_finished_parts_and_shows_studies_too(finished, tmp_path, monkeypatch):
     folder, comparison = tmp_path / "copy", finished[1]
     shutil.copytree(finished[0], folder)
     place = folder / "ChemoDosingCohort-v0"
+    # The evaluation was interrupted after two agents of all.
+    courses = (place / "courses.jsonl").read_bytes().splitlines(keepends=True)
+    (place / "courses.jsonl").write_bytes(b"".join(courses[:3]))
+    treated = []
+    treat = kept_courses.treat
+    monkeypatch.setattr(kept_courses, "treat", lambda one: treated.append(one) or treat(one))
     before = (place / "results.csv").read_bytes()
     plan = (place / "plan.json").stat().st_mtime_ns
     problem = resolve(ENV, patients=5)
     agents = {"daily": clinical_agent(problem.treatment, problem.task(1), "daily")}
     study = run_robustness(problem, agents, [Request("dose_bias")], resamples=20).document()
+    treated.clear()
     again = run_benchmark([ENV], SMALL, folder, seed=3, studies=[study])[ENV]
+    caption = "What finding the policies took"
+    seconds = [one.extras[caption]["seconds"].iloc[-1] for one in (comparison, again)]
+    assert min(seconds) > 0.0
+    # The patients with plans of their own are treated besides.
+    assert len(treated) == len(courses) - 3 + 1
     page = (folder / "report.html").read_text(encoding="utf-8")
     parts = ['"kind":"courses"', '<section class="tab" id="robustness-', '"kind":"losses"']
     places = [page.index(part) for part in parts]
@@ -244,7 +257,10 @@ def test_second_run_uses_the_finished_parts_and_shows_studies_too(finished, tmp_
     assert (place / "plan.json").stat().st_mtime_ns == plan
     pd.testing.assert_frame_equal(again.summary, comparison.summary)
     # A study stays in the report when it is not named again, and stands there once when it is.
-    run_benchmark([ENV], SMALL, folder, seed=3)
+    treated.clear()
+    third = run_benchmark([ENV], SMALL, folder, seed=3)[ENV]
+    assert len(treated) == 1
+    assert third.extras[caption]["seconds"].iloc[-1] == pytest.approx(seconds[1])
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert '<section class="tab" id="robustness-' in page
     assert len(all_studies(folder, [study])) == 1

@@ -29,6 +29,7 @@ from oncogym.evaluation.benchmark.plans import COMMON, OWN, SEARCH, plan_file, r
 from oncogym.evaluation.benchmark.presets import Preset
 from oncogym.evaluation.benchmark.seed_sweep import RUN_FILES, run_name
 from oncogym.evaluation.benchmark.studies import STUDIES
+from oncogym.evaluation.kept_courses import FILE as COURSES
 from oncogym.evaluation.plan_search import OWN_FILE, SEARCH_FILES
 
 #: What writes into such a folder, see :class:`OutputFolder`.
@@ -104,7 +105,7 @@ def place_names(place: str, preset: Preset, seed: int) -> list[str]:
         *((f"{SEARCH}/{name}", SEARCH_FILES) for name in methods),
         *((run, RUN_FILES) for run in runs),
     ]
-    return [place + name for name in (_SETTINGS, *comparison.TABLES, *plans)] + [
+    return [place + name for name in (_SETTINGS, COURSES, *comparison.TABLES, *plans)] + [
         f"{place}{folder}/{name}" for folder, names in within for name in names
     ]
 

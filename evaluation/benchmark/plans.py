@@ -60,7 +60,8 @@ def common_plan(
     ]
     about = {**about, "searches": searches}
     agent.save(path, about)
-    return agent, about
+    # As it is found again after an interruption, to the last bit of its description.
+    return PlanAgent.load(path), about
 
 
 def plan_file(name: str) -> str:

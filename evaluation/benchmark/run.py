@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
@@ -44,6 +43,8 @@ from oncogym.evaluation.benchmark.studies import STUDIES, all_studies
 from oncogym.evaluation.benchmark.tables import against_plan, by_training_seed, price_table
 from oncogym.evaluation.comparison import Comparison
 from oncogym.evaluation.harness import evaluate_problem, resolve
+from oncogym.evaluation.kept_courses import FILE as COURSES
+from oncogym.evaluation.kept_courses import kept_courses
 from oncogym.evaluation.overview import overview_file
 from oncogym.evaluation.report.charts import lines_chart
 from oncogym.evaluation.report.drawings import Drawings
@@ -276,18 +277,19 @@ def _benchmark_one(
             executor=executor,
         )
     say(f"{env_id}: evaluating on {len(problem.patients)} patients")
-    started = time.perf_counter()
-    comparison = Comparison.run(
-        problem,
-        agents,
-        baseline=problem.variant.baseline,
-        reference=find_reference(problem.treatment, agents),
-        left_out=left_out,
-        seed=seed,
-        optimised=[PLAN],
-        replicas={name: [run.agent(titles[name]) for run in runs[name]] for name in titles},
-        executor=executor,
-    )
+    with kept_courses(folder / COURSES, [problem.treatment.task]) as kept:
+        comparison = Comparison.run(
+            problem,
+            agents,
+            baseline=problem.variant.baseline,
+            reference=find_reference(problem.treatment, agents),
+            left_out=left_out,
+            seed=seed,
+            optimised=[PLAN],
+            replicas={name: [run.agent(titles[name]) for run in runs[name]] for name in titles},
+            executor=executor,
+            kept=kept,
+        )
     comparison.extras["What finding the policies took"] = pd.DataFrame(
         [
             *(
@@ -310,7 +312,7 @@ def _benchmark_one(
             {
                 "method": "Evaluation of all agents",
                 "simulated decisions": int(comparison.results["length"].sum()),
-                "seconds": time.perf_counter() - started,
+                "seconds": kept.seconds,
             },
         ]
     )

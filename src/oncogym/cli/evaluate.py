@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import sys
+from contextlib import ExitStack
 
 from oncogym.agents.clinical import clinical_agent
 from oncogym.cli.arguments import (
@@ -24,9 +26,12 @@ from oncogym.cli.commands import COMMANDS
 from oncogym.core.files import to_plain
 from oncogym.core.manifest import manifest
 from oncogym.core.output_folder import OutputFolder
+from oncogym.core.run_lock import hold
 from oncogym.evaluation.agent_names import load_agents, name_agents, reserved_names
 from oncogym.evaluation.comparison import FILES, Comparison, check_ends, print_comparison
 from oncogym.evaluation.harness import resolve
+from oncogym.evaluation.kept_courses import FILE as COURSES
+from oncogym.evaluation.kept_courses import kept_courses
 
 
 def add_parser(commands: Commands) -> None:
@@ -50,7 +55,12 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--reference", type=named, help="agent that scores 1 (default: no normalised score)"
     )
-    parser.add_argument("--out", type=path, help="folder for results, figures and the report")
+    parser.add_argument(
+        "--out",
+        type=path,
+        help="folder for results, figures and the report; the same command goes on there after an "
+        "interruption",
+    )
     add_options(parser)
     parser.add_argument(
         "--import",
@@ -102,9 +112,14 @@ def run(args: argparse.Namespace) -> int:
         agents = {usual: clinical_agent(problem.treatment, problem.task(1), usual), **agents}
     check_ends(agents, str(baseline), reference)
     about = manifest("evaluate", {"seed": args.seed}, settings_of(args, option=options))
-    with executor_of(args) as executor:
+    with executor_of(args) as executor, ExitStack() as stack:
+        kept = None
         if args.out is not None:
-            OutputFolder.claim(args.out, "evaluate", FILES)
+            output = OutputFolder.claim(args.out, "evaluate", FILES)
+            stack.enter_context(hold(output.path))
+            output.add(COURSES)
+            others = [problem.treatment.task, *(sys.modules[name] for name in args.modules)]
+            kept = stack.enter_context(kept_courses(output.path / COURSES, others))
         comparison = Comparison.run(
             problem,
             agents,
@@ -113,6 +128,7 @@ def run(args: argparse.Namespace) -> int:
             left_out=left_out,
             seed=args.seed,
             executor=executor,
+            kept=kept,
         )
 
     def save() -> None:

@@ -1,0 +1,164 @@
+"""Evaluations that go on from the courses they had."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+
+from oncogym.cli.main import main
+from oncogym.core.files import CorruptFileError
+from oncogym.core.journal import open_journal
+from oncogym.evaluation import kept_courses as module
+from oncogym.evaluation.agent_names import load_agents
+from oncogym.evaluation.harness import evaluate_problem, resolve
+from oncogym.evaluation.kept_courses import FILE, KeptCourses, kept_courses
+from oncogym.evaluation.shards import Shard
+from oncogym.parallel.base import LanesExecutor
+from oncogym.parallel.processes import JoblibExecutor
+
+COHORTS = [
+    "ChemoDosingCohort-v0", "GlioblastomaRadiationCohort-v0", "AdaptiveTherapyCohort-v0",
+    "ChemoNeutrophilsCohort-v0",
+]  # fmt: skip
+AGENTS = ["daily", "pacing", "random", "pretrained:ppo"]
+
+
+class Killed(BaseException):
+    """What ends an evaluation in the middle."""
+
+
+class Mortal:
+    """Counts the batches that are treated, and ends the process at one of them."""
+
+    def __init__(self, monkeypatch, last=10**9):
+        self.treated, self.last = 0, last
+        treat = module.treat
+
+        def counted(shard):
+            if self.treated == self.last:
+                raise Killed
+            self.treated += 1
+            return treat(shard)
+
+        monkeypatch.setattr(module, "treat", counted)
+
+
+def chemo(patients=70, names=AGENTS, **options):
+    problem = resolve(COHORTS[0], patients=patients, seed=3, options=options)
+    return problem, load_agents(problem, names, seed=3)[0]
+
+
+def evaluated(place, problem, agents, executor=None):
+    with kept_courses(place / FILE) as kept:
+        return evaluate_problem(problem, agents, executor, kept=kept), kept.seconds
+
+
+def test_an_interrupted_evaluation_ends_as_it_would_have_ended(tmp_path, monkeypatch):
+    problem, agents = chemo()
+    alone = evaluate_problem(problem, agents)
+    mortal = Mortal(monkeypatch, last=4)
+    with pytest.raises(Killed):
+        evaluated(tmp_path, problem, agents)
+    # Another process would resolve everything anew.
+    problem, agents = chemo()
+    mortal.last += 3
+    with pytest.raises(Killed):
+        evaluated(tmp_path, problem, agents)
+    problem, agents = chemo()
+    mortal.last = 10**9
+    table, seconds = evaluated(tmp_path, problem, agents)
+    pd.testing.assert_frame_equal(table, alone, check_exact=True)
+    assert mortal.treated == len(AGENTS) * 3  # batches of 32, nobody twice
+    again, same = evaluated(tmp_path, *chemo())
+    pd.testing.assert_frame_equal(again, alone, check_exact=True)
+    assert (mortal.treated, same) == (len(AGENTS) * 3, pytest.approx(seconds))
+
+
+def test_agents_of_all_kinds_are_known_again():
+    digests = []
+    for _ in range(2):
+        problem, agents = chemo(3, [*AGENTS, "mpc_nominal", "mpc_scenario", "mpc_oracle"])
+        shards = [Shard.of(problem, agent, slice(0, 3)) for agent in agents.values()]
+        digests.append([module._digest(shard) for shard in shards])
+    assert digests[0] == digests[1]
+    assert len(set(digests[0])) == len(AGENTS) + 3
+
+
+@pytest.mark.parametrize("cohort", COHORTS)
+def test_all_protocols_of_a_cohort_are_found_again(cohort, tmp_path, monkeypatch):
+    def setting():
+        problem = resolve(cohort, patients=3, seed=1)
+        return problem, load_agents(problem, [])[0]
+
+    first, _ = evaluated(tmp_path, *setting())
+    mortal = Mortal(monkeypatch, last=0)
+    again, _ = evaluated(tmp_path, *setting())
+    pd.testing.assert_frame_equal(again, first, check_exact=True)
+    assert mortal.treated == 0
+
+
+@pytest.mark.parametrize(
+    "change", [{"patients": 5}, {"names": ["weekly"]}, {"observation": "full"}]
+)
+def test_what_was_decided_otherwise_is_treated_anew(change, tmp_path, monkeypatch):
+    usual = {"patients": 4, "names": ["daily"]}
+    evaluated(tmp_path, *chemo(**usual))
+    mortal = Mortal(monkeypatch)
+    problem, agents = chemo(**{**usual, **change})
+    table, _ = evaluated(tmp_path, problem, agents)
+    assert mortal.treated == 1
+    pd.testing.assert_frame_equal(table, evaluate_problem(problem, agents), check_exact=True)
+
+
+def test_other_sources_and_other_modules_begin_anew(tmp_path, monkeypatch):
+    with kept_courses(tmp_path / FILE) as kept:
+        evaluate_problem(*chemo(4, ["daily"]), kept=kept)
+    size = (tmp_path / FILE).stat().st_size
+    with kept_courses(tmp_path / FILE, [json]) as kept:
+        assert (tmp_path / FILE).stat().st_size < size
+        evaluate_problem(*chemo(4, ["daily"]), kept=kept)
+    monkeypatch.setattr(module, "_sources", lambda: "others")
+    with kept_courses(tmp_path / FILE, [json]):
+        assert (tmp_path / FILE).stat().st_size < size
+
+
+def test_a_file_of_something_else_is_replaced_and_a_damaged_entry_is_refused(tmp_path):
+    (tmp_path / FILE).write_text("something else\n")
+    table, _ = evaluated(tmp_path, *chemo(4, ["daily"]))
+    assert len(table) == 4
+    with open_journal(tmp_path / "odd", {}) as journal:
+        journal.add(["digest", 1.0, [[2], "00"]])
+    with (
+        open_journal(tmp_path / "odd", {}, resume=True) as journal,
+        pytest.raises(CorruptFileError, match="odd: no courses"),
+    ):
+        KeptCourses(journal)
+
+
+def test_workers_and_this_process_share_what_is_kept(tmp_path, monkeypatch):
+    problem, agents = chemo(40, ["daily", "pacing"])
+    with JoblibExecutor(2) as executor:
+        there, _ = evaluated(tmp_path, problem, agents, executor)
+    mortal = Mortal(monkeypatch, last=0)
+    here, _ = evaluated(tmp_path, problem, agents, LanesExecutor())
+    pd.testing.assert_frame_equal(here, there, check_exact=True)
+    assert mortal.treated == 0
+
+
+def test_the_command_goes_on_and_leaves_results_only(tmp_path, capsys, monkeypatch):
+    asked = ["evaluate", COHORTS[0], "daily", "pacing", "--patients", "40", "--baseline", "daily"]
+    assert main([*asked, "--json"]) == 0
+    alone = json.loads(capsys.readouterr().out)
+    out = tmp_path / "mine"
+    mortal = Mortal(monkeypatch, last=2)
+    with pytest.raises(Killed):
+        main([*asked, "--out", str(out)])
+    assert (out / FILE).exists()
+    mortal.last = 10**9
+    assert main([*asked, "--json", "--out", str(out)]) == 0
+    assert json.loads(capsys.readouterr().out) == alone
+    assert mortal.treated == 4
+    assert (out / "results.csv").exists()
+    assert not (out / FILE).exists()
