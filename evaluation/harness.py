@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from oncogym.agents.agent import Agent
 from oncogym.agents.rollout import Rollout
@@ -101,11 +103,15 @@ def evaluate_problem(
     parts = cut(len(problem.patients), together(problem, lanes))
     shards = [Shard.of(problem, agent, part) for agent in agents.values() for part in parts]
     title = problem.variant.id.rpartition("/")[2]
-    results = iter((kept or KeptCourses()).treated(shards, executor or LanesExecutor(), title))
-    return pd.concat(
-        [result_table(name, problem, joined([next(results) for _ in parts])) for name in agents],
-        ignore_index=True,
-    )
+    with tqdm(
+        total=len(shards), desc=title, unit="batch", leave=False, file=sys.stderr, disable=None
+    ) as bar:
+        kept = kept or KeptCourses()
+        results = kept.treated(shards, executor or LanesExecutor(), bar.update)
+        tables = [
+            result_table(name, problem, joined([next(results) for _ in parts])) for name in agents
+        ]
+    return pd.concat(tables, ignore_index=True)
 
 
 def result_table(name: str, problem: Problem, result: Rollout) -> pd.DataFrame:

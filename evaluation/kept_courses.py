@@ -11,9 +11,8 @@ import contextlib
 import hashlib
 import importlib.util
 import inspect
-import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import fields
 from functools import cache
@@ -21,13 +20,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from oncogym.agents.rollout import Rollout
 from oncogym.core.files import CorruptFileError
 from oncogym.core.journal import Journal, open_journal, pack, unpack
 from oncogym.core.manifest import versions
-from oncogym.evaluation.shards import Shard, treat
+from oncogym.core.output_folder import OutputFolder
+from oncogym.core.run_lock import hold
+from oncogym.envs.problem import Problem
+from oncogym.evaluation.shards import treat
 from oncogym.parallel.base import in_turn
 
 #: File of the courses in the folder of an evaluation.
@@ -51,7 +52,7 @@ class KeptCourses:
 
     def __init__(self, journal: Journal | None = None) -> None:
         self._journal = journal
-        self._known: dict[str, tuple[float, Rollout]] = {}
+        self._known: dict[str, tuple[float, Any]] = {}
         self.seconds = 0.0
         try:
             for digest, seconds, *columns in journal.entries if journal else ():
@@ -59,36 +60,44 @@ class KeptCourses:
         except (TypeError, ValueError) as error:
             raise CorruptFileError(f"{journal and journal.name}: no courses ({error!r})") from None
 
-    def treated(self, shards: Sequence[Shard], executor: Executor, title: str) -> list[Rollout]:
-        """Courses of all batches, in their order, with a progress bar on standard error.
+    def treated(
+        self,
+        batches: Sequence[Any],
+        executor: Executor,
+        progress: Callable[[int], object],
+        work: Callable[[Any], Any] | None = None,
+    ) -> Iterator[Any]:
+        """The courses of all batches, in their order.
 
         Args:
-            shards: The batches.
+            batches: What decides the courses of some patients, picklable.
             executor: Who treats those that are not known.
-            title: Name of the bar.
+            progress: Told now and then how many batches were done since.
+            work: Treats a batch, always the same for its type; returns a :class:`Rollout`, alone or
+                in a tuple before arrays of float64. By default that of a
+                :class:`oncogym.evaluation.shards.Shard`.
 
         Raises:
             ExecutorError: The workers cannot do it.
         """
-        digests = [_digest(shard) if self._journal else str(n) for n, shard in enumerate(shards)]
-        missing = [n for n, digest in enumerate(digests) if digest not in self._known]
-        found: dict[int, tuple[float, Rollout]] = {
-            n: self._known[digest] for n, digest in enumerate(digests) if digest in self._known
-        }
-        with tqdm(
-            total=len(shards), initial=len(found), desc=title, unit="batch", leave=False,
-            file=sys.stderr, disable=None,
-        ) as bar:  # fmt: skip
-            asked = [shards[n] for n in missing]
-            started = time.perf_counter()
-            for n, result in zip(missing, in_turn(executor, treat, asked, bar.update), strict=True):
-                seconds, started = time.perf_counter() - started, time.perf_counter()
-                found[n] = seconds, result
+        digests = [_digest(batch) if self._journal else "" for batch in batches]
+        missing = [batch for batch, one in zip(batches, digests, strict=True) if not self._has(one)]
+        progress(len(batches) - len(missing))
+        results = in_turn(executor, work or treat, missing, progress)
+        for digest in digests:
+            if self._has(digest):
+                seconds, result = self._known[digest]
+            else:
+                started = time.perf_counter()
+                result = next(results)
+                seconds = time.perf_counter() - started
                 if self._journal:
-                    self._known[digests[n]] = found[n]
-                    self._journal.add([digests[n], seconds, *_packed(result)])
-        self.seconds += sum(seconds for seconds, _ in found.values())
-        return [found[n][1] for n in range(len(shards))]
+                    self._journal.add([digest, seconds, *_packed(result)])
+            self.seconds += seconds
+            yield result
+
+    def _has(self, digest: str) -> bool:
+        return digest in self._known
 
 
 @contextlib.contextmanager
@@ -110,32 +119,55 @@ def kept_courses(file: Path, modules: Iterable[Any] = ()) -> Iterator[KeptCourse
         yield kept
 
 
-def _packed(result: Rollout) -> list[tuple[list[int], str]]:
-    """The columns of some courses: shapes and numbers."""
-    columns = [np.asarray(getattr(result, name)) for name in _FIELDS]
-    return [(list(column.shape), pack(column)) for column in columns]
+@contextlib.contextmanager
+def courses_in(
+    output: OutputFolder, problem: Problem, modules: Iterable[Any] = ()
+) -> Iterator[KeptCourses]:
+    """Courses that are kept in a command's folder, which is held meanwhile.
+
+    Args:
+        output: The folder.
+        problem: Who is treated.
+        modules: Modules of a user's own on which courses depend.
+
+    Raises:
+        OutputFolderError: The folder has a file of that name that is not ours.
+        RunLockedError: Another process works there.
+    """
+    with hold(output.path):
+        output.add(FILE)
+        with kept_courses(output.path / FILE, [problem.treatment.task, *modules]) as kept:
+            yield kept
 
 
-# Types of the columns that are no float64.
+# Types of the columns of a rollout that are no float64.
 _TYPES = {"lengths": np.int64, "success": np.bool_, "clipped": np.int64}
 
 
-def _unpacked(columns: Sequence[Any]) -> Rollout:
-    if len(columns) != len(_FIELDS):
-        raise ValueError(f"{len(columns)} columns")
-    return Rollout(
+def _packed(result: Any) -> list[tuple[list[int], str]]:
+    """Courses, and the arrays beside them, as shapes and numbers."""
+    rollout, *others = result if isinstance(result, tuple) else (result,)
+    columns = [np.asarray(getattr(rollout, name)) for name in _FIELDS] + others
+    return [(list(column.shape), pack(column)) for column in columns]
+
+
+def _unpacked(columns: Sequence[Any]) -> Any:
+    tables = [unpack(text).reshape(shape) for shape, text in columns]
+    own, others = tables[: len(_FIELDS)], tables[len(_FIELDS) :]
+    rollout = Rollout(
         **{
-            name: unpack(text).reshape(shape).astype(_TYPES.get(name, np.float64))
-            for name, (shape, text) in zip(_FIELDS, columns, strict=True)
+            name: table.astype(_TYPES.get(name, np.float64))
+            for name, table in zip(_FIELDS, own, strict=True)
         }
     )
+    return (rollout, *others) if others else rollout
 
 
-def _digest(shard: Shard) -> str:
+def _digest(batch: object) -> str:
     # Not with the module: most evaluations keep nothing.
     import cloudpickle
 
-    return hashlib.sha256(cloudpickle.dumps(shard)).hexdigest()[:32]
+    return hashlib.sha256(cloudpickle.dumps(batch)).hexdigest()[:32]
 
 
 @cache

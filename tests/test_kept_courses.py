@@ -162,3 +162,42 @@ def test_the_command_goes_on_and_leaves_results_only(tmp_path, capsys, monkeypat
     assert mortal.treated == 4
     assert (out / "results.csv").exists()
     assert not (out / FILE).exists()
+
+
+def test_a_study_of_robustness_goes_on(tmp_path, capsys, monkeypatch):
+    from oncogym.evaluation.robustness import study
+
+    asked = ["robustness", COHORTS[0], "daily", "pacing", "--patients", "40", "--perturb"]
+    asked += ["dose_error", "--perturb", "missed=1@3"]
+    assert main([*asked, "--json"]) == 0
+    alone = json.loads(capsys.readouterr().out)
+    treat, treated = study.treat_perturbed, []
+
+    def mortal(one):
+        if len(treated) == last:
+            raise Killed
+        treated.append(one)
+        return treat(one)
+
+    monkeypatch.setattr(study, "treat_perturbed", mortal)
+    last = 5
+    with pytest.raises(Killed):
+        main([*asked, "--out", str(tmp_path)])
+    assert (tmp_path / FILE).exists()
+    last = 10**9
+    assert main([*asked, "--json", "--out", str(tmp_path)]) == 0
+    again = json.loads(capsys.readouterr().out)
+    kinds = (
+        len(
+            {
+                (row["kind"], row["size"])
+                for row in pd.read_csv(tmp_path / "results.csv").to_dict("records")
+            }
+        )
+        - 1
+    )
+    assert len(treated) == kinds * 2 * 2  # two agents, 40 patients in two batches
+    for document in (alone, again):
+        document.pop("manifest")
+    assert again == alone
+    assert not (tmp_path / FILE).exists()

@@ -19,7 +19,8 @@ from oncogym.envs.emt6ro_fractionation.rules import VACANT
 
 #: Places that are worked on at once, those of a vector; as many are read beyond the frame.
 BLOCK = 16
-_LINE = 64  # bytes of the cache that are read at once, and of the longest vector
+# Bytes of as many numbers of 32 bits: of the longest vector, and of what the cache reads at once.
+_LINE = 4 * BLOCK
 _FRAME_BYTES = FRAME.itemsize
 FLOAT0 = np.float32(0.0)
 FLOAT1 = np.float32(1.0)

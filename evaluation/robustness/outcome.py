@@ -15,6 +15,7 @@ from oncogym.core.files import to_plain, write_csv_atomic, write_json_atomic
 from oncogym.core.json_types import JsonObject
 from oncogym.core.output_folder import OutputFolder
 from oncogym.envs.problem import Problem
+from oncogym.evaluation.kept_courses import FILE as COURSES
 from oncogym.evaluation.report.charts import losses_chart
 from oncogym.evaluation.report.drawings import Drawings, save_png
 from oncogym.evaluation.report.labels import distinct
@@ -38,6 +39,7 @@ FILES = (
     "manifest.json",
     _FIGURE,
     "report.html",
+    COURSES,
 )
 
 

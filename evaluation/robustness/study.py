@@ -19,6 +19,7 @@ from oncogym.core.errors import nearest
 from oncogym.envs.problem import Problem
 from oncogym.envs.therapy import Floats, TherapyTask
 from oncogym.evaluation.harness import result_table
+from oncogym.evaluation.kept_courses import KeptCourses
 from oncogym.evaluation.report.labels import labels_of
 from oncogym.evaluation.robustness.outcome import Robustness, summarise_losses
 from oncogym.evaluation.robustness.perturbation import KINDS, Course, Perturbation
@@ -151,6 +152,7 @@ def run_robustness(
     resamples: int = 2000,
     executor: Executor | None = None,
     progress: bool = False,
+    kept: KeptCourses | None = None,
 ) -> Robustness:
     """Treat the same patients with every agent, unperturbed and under every perturbation.
 
@@ -166,6 +168,7 @@ def run_robustness(
         executor: Who treats the patients; by default this process. The outcome does not depend on
             it.
         progress: Show a progress bar on standard error.
+        kept: Perturbed courses that need no simulation any more, and where new ones are kept.
 
     Raises:
         ValueError: A kind that was asked for has no meaning in the environment.
@@ -183,7 +186,7 @@ def run_robustness(
         }
         shards = [shard for own in runs.values() for run in own for shard in run.shards]
         bar.total = (bar.total or 0) + len(shards)
-        parts = in_turn(executor, treat_perturbed, shards, bar.update)
+        parts = (kept or KeptCourses()).treated(shards, executor, bar.update, treat_perturbed)
         tables = [
             table
             for name, own in runs.items()

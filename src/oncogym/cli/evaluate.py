@@ -26,12 +26,10 @@ from oncogym.cli.commands import COMMANDS
 from oncogym.core.files import to_plain
 from oncogym.core.manifest import manifest
 from oncogym.core.output_folder import OutputFolder
-from oncogym.core.run_lock import hold
 from oncogym.evaluation.agent_names import load_agents, name_agents, reserved_names
 from oncogym.evaluation.comparison import FILES, Comparison, check_ends, print_comparison
 from oncogym.evaluation.harness import resolve
-from oncogym.evaluation.kept_courses import FILE as COURSES
-from oncogym.evaluation.kept_courses import kept_courses
+from oncogym.evaluation.kept_courses import courses_in
 
 
 def add_parser(commands: Commands) -> None:
@@ -116,10 +114,8 @@ def run(args: argparse.Namespace) -> int:
         kept = None
         if args.out is not None:
             output = OutputFolder.claim(args.out, "evaluate", FILES)
-            stack.enter_context(hold(output.path))
-            output.add(COURSES)
-            others = [problem.treatment.task, *(sys.modules[name] for name in args.modules)]
-            kept = stack.enter_context(kept_courses(output.path / COURSES, others))
+            modules = [sys.modules[name] for name in args.modules]
+            kept = stack.enter_context(courses_in(output, problem, modules))
         comparison = Comparison.run(
             problem,
             agents,

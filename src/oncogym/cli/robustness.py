@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from contextlib import ExitStack
 
 from oncogym.cli.arguments import (
     Commands,
@@ -25,6 +26,7 @@ from oncogym.core.output_folder import OutputFolder
 from oncogym.evaluation.agent_names import load_agents
 from oncogym.evaluation.comparison import text_table
 from oncogym.evaluation.harness import resolve
+from oncogym.evaluation.kept_courses import courses_in
 from oncogym.evaluation.report.labels import visible
 from oncogym.evaluation.robustness.outcome import FILES
 from oncogym.evaluation.robustness.perturbation import KINDS
@@ -52,7 +54,12 @@ def add_parser(commands: Commands) -> None:
         help="kind, sizes, and numbers of the fractions for kinds that happen once; repeatable "
         "(default: every kind that the environment has a meaning for, at its usual sizes)",
     )
-    parser.add_argument("--out", type=path, help="folder for results, figure and the report")
+    parser.add_argument(
+        "--out",
+        type=path,
+        help="folder for results, figure and the report; the same command goes on there after an "
+        "interruption",
+    )
     add_options(parser)
     add_executor(parser)
     add_common(parser)
@@ -73,11 +80,13 @@ def run(args: argparse.Namespace) -> int:
     agents, _ = load_agents(problem, args.agents, args.seed)
     fitting_requests(requests, problem.task(1), args.seed)
     about = manifest("robustness", {"seed": args.seed}, settings_of(args, option=options))
-    with executor_of(args) as executor:
+    with executor_of(args) as executor, ExitStack() as stack:
+        kept = None
         if args.out is not None:
-            OutputFolder.claim(args.out, "robustness", FILES)
+            output = OutputFolder.claim(args.out, "robustness", FILES)
+            kept = stack.enter_context(courses_in(output, problem))
         study = run_robustness(
-            problem, agents, requests, seed=args.seed, executor=executor, progress=True
+            problem, agents, requests, seed=args.seed, executor=executor, progress=True, kept=kept
         )
 
     def save() -> None:
