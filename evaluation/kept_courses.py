@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
-import inspect
+import pickle
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -34,6 +34,10 @@ from oncogym.parallel.base import in_turn
 #: File of the courses in the folder of an evaluation.
 FILE = "courses.jsonl"
 
+_SUITE = __name__.partition(".")[0]
+# Its packages, which may lie in different places.
+_PARTS = ("", ".envs", ".agents", ".wrappers", ".training", ".evaluation")
+
 _FIELDS = tuple(field.name for field in fields(Rollout))
 
 
@@ -54,11 +58,13 @@ class KeptCourses:
         self._journal = journal
         self._known: dict[str, tuple[float, Any]] = {}
         self.seconds = 0.0
+        if journal is None:
+            return
         try:
-            for digest, seconds, *columns in journal.entries if journal else ():
+            for digest, seconds, *columns in journal.entries:
                 self._known[str(digest)] = float(seconds), _unpacked(columns)
         except (TypeError, ValueError) as error:
-            raise CorruptFileError(f"{journal and journal.name}: no courses ({error!r})") from None
+            raise CorruptFileError(f"{journal.name}: no courses ({error!r})") from None
 
     def treated(
         self,
@@ -91,7 +97,7 @@ class KeptCourses:
                 started = time.perf_counter()
                 result = next(results)
                 seconds = time.perf_counter() - started
-                if self._journal:
+                if self._journal and digest:
                     self._journal.add([digest, seconds, *_packed(result)])
             self.seconds += seconds
             yield result
@@ -101,14 +107,19 @@ class KeptCourses:
 
 
 @contextlib.contextmanager
-def kept_courses(file: Path, modules: Iterable[Any] = ()) -> Iterator[KeptCourses]:
+def kept_courses(file: Path, modules: Iterable[str] = ()) -> Iterator[KeptCourses]:
     """Courses that are kept in a file, or a new file in place of one by other sources.
 
     Args:
         file: The file; its folder exists, and nobody else works there.
-        modules: Modules and classes of others on whose sources courses depend.
+        modules: Names of modules beside the suite's on which courses depend; with each goes the
+            whole package in which it stands.
     """
-    about = {"sources": _sources(), "versions": versions(), "others": [*map(_source, modules)]}
+    others = {name.partition(".")[0] for name in modules} - {_SUITE}
+    about = {
+        "sources": _sources(*(_SUITE + part for part in _PARTS), *sorted(others)),
+        "versions": versions(),
+    }
     with contextlib.ExitStack() as stack:
         try:
             journal = stack.enter_context(open_journal(file, about, resume=True))
@@ -121,14 +132,14 @@ def kept_courses(file: Path, modules: Iterable[Any] = ()) -> Iterator[KeptCourse
 
 @contextlib.contextmanager
 def courses_in(
-    output: OutputFolder, problem: Problem, modules: Iterable[Any] = ()
+    output: OutputFolder, problem: Problem, modules: Iterable[str] = ()
 ) -> Iterator[KeptCourses]:
     """Courses that are kept in a command's folder, which is held meanwhile.
 
     Args:
         output: The folder.
         problem: Who is treated.
-        modules: Modules of a user's own on which courses depend.
+        modules: Names of a user's own modules on which courses depend.
 
     Raises:
         OutputFolderError: The folder has a file of that name that is not ours.
@@ -136,7 +147,9 @@ def courses_in(
     """
     with hold(output.path):
         output.add(FILE)
-        with kept_courses(output.path / FILE, [problem.treatment.task, *modules]) as kept:
+        with kept_courses(
+            output.path / FILE, [problem.treatment.task.__module__, *modules]
+        ) as kept:
             yield kept
 
 
@@ -164,30 +177,31 @@ def _unpacked(columns: Sequence[Any]) -> Any:
 
 
 def _digest(batch: object) -> str:
+    """What tells a batch from all others; empty for one that cannot be told and is not kept."""
     # Not with the module: most evaluations keep nothing.
     import cloudpickle
 
-    return hashlib.sha256(cloudpickle.dumps(batch)).hexdigest()[:32]
+    try:
+        return hashlib.sha256(cloudpickle.dumps(batch)).hexdigest()[:32]
+    except (AttributeError, TypeError, pickle.PicklingError):
+        return ""
 
 
 @cache
-def _sources() -> str:
-    """Digest of all source files of the suite."""
-    packages = ("", ".envs", ".agents", ".wrappers", ".training", ".evaluation")
-    folders: set[Path] = set()
+def _sources(*packages: str) -> str:
+    """Digest of all source files of packages, and of modules that are files."""
+    files: set[Path] = set()
     for name in packages:
-        spec = importlib.util.find_spec(__name__.partition(".")[0] + name)
-        folders.update(map(Path, spec.submodule_search_locations or () if spec else ()))
-    files = sorted({file.resolve() for folder in folders for file in folder.rglob("*.py")})
+        try:
+            spec = importlib.util.find_spec(name)
+        except ValueError:  # a program, which is no module to import
+            spec = None
+        if spec is not None and spec.submodule_search_locations is not None:
+            for folder in spec.submodule_search_locations:
+                files.update(file.resolve() for file in Path(folder).rglob("*.py"))
+        elif spec is not None and spec.has_location:
+            files.add(Path(str(spec.origin)).resolve())
     total = hashlib.sha256()
-    for file in files:
+    for file in sorted(files):
         total.update(hashlib.sha256(file.read_bytes()).digest())
     return total.hexdigest()[:32]
-
-
-def _source(module: Any) -> str:
-    """Digest of the file in which a module or class stands; empty where there is none."""
-    try:
-        return hashlib.sha256(Path(inspect.getfile(module)).read_bytes()).hexdigest()[:32]
-    except (OSError, TypeError):
-        return ""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -113,15 +115,54 @@ def test_what_was_decided_otherwise_is_treated_anew(change, tmp_path, monkeypatc
 
 
 def test_other_sources_and_other_modules_begin_anew(tmp_path, monkeypatch):
-    with kept_courses(tmp_path / FILE) as kept:
+    file = tmp_path / FILE
+
+    def evaluate(kept):
         evaluate_problem(*chemo(4, ["daily"]), kept=kept)
-    size = (tmp_path / FILE).stat().st_size
-    with kept_courses(tmp_path / FILE, [json]) as kept:
-        assert (tmp_path / FILE).stat().st_size < size
-        evaluate_problem(*chemo(4, ["daily"]), kept=kept)
-    monkeypatch.setattr(module, "_sources", lambda: "others")
-    with kept_courses(tmp_path / FILE, [json]):
-        assert (tmp_path / FILE).stat().st_size < size
+
+    with kept_courses(file) as kept:
+        evaluate(kept)
+    size = file.stat().st_size
+    with kept_courses(file, ["json.decoder"]) as kept:
+        assert file.stat().st_size < size
+        evaluate(kept)
+    size = file.stat().st_size
+    with kept_courses(file, ["json.encoder"]):  # the same package
+        assert file.stat().st_size == size
+    monkeypatch.setattr(module, "_sources", lambda *packages: "others")
+    with kept_courses(file, ["json.encoder"]):
+        assert file.stat().st_size < size
+
+
+def test_the_digest_of_sources_goes_by_all_files_of_a_package(tmp_path, monkeypatch):
+    package = tmp_path / "some_package"
+    (package / "inner").mkdir(parents=True)
+    for name in ("__init__.py", "inner/__init__.py", "inner/rules.py"):
+        (package / name).write_text("")
+    (tmp_path / "one_file.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    names = ("some_package", "one_file", "no_such_module")
+    digests = [module._sources.__wrapped__(*names)]
+    for changed in (package / "inner" / "rules.py", tmp_path / "one_file.py"):
+        changed.write_text("number = 1\n")
+        digests.append(module._sources.__wrapped__(*names))
+    assert len(set(digests)) == 3
+
+
+def test_an_agent_that_cannot_be_sent_is_treated_every_time(tmp_path, monkeypatch):
+    class Locked:
+        def __init__(self):
+            self.lock = threading.Lock()
+
+        def predict(self, observation, **_):
+            return np.full((len(observation), 1), 0.05), None
+
+    problem, agents = chemo(4, ["daily"])
+    agents["locked"] = Locked()
+    mortal = Mortal(monkeypatch)
+    tables = [evaluated(tmp_path, problem, agents)[0] for _ in range(2)]
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+    assert mortal.treated == 2 + 1
 
 
 def test_a_file_of_something_else_is_replaced_and_a_damaged_entry_is_refused(tmp_path):

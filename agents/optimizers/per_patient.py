@@ -130,7 +130,7 @@ def _decided(problem: Problem, first: PatientSearch) -> JsonObject:
 
 
 # Numbers of a result that are kept as text, bit for bit, and the others.
-_PACKED = ("plan", "score", "history")
+_PACKED = ("plan", "actions", "score", "history")
 _PLAIN = ("evaluations", "seconds", "method", "seed", "message", "settings")
 
 
@@ -146,12 +146,12 @@ def _found(
     results = []
     try:
         for entry, one in zip(entries, searches, strict=False):
-            plan, score, history = (unpack(entry[name]) for name in _PACKED)
-            actions = PlanObjective(one.problem).actions(plan)
+            plan, actions, score, history = (unpack(entry[name]) for name in _PACKED)
+            decisions = one.problem.kept_task(1).num_decisions
             results.append(
                 OptimizeResult(
                     plan=plan,
-                    actions=actions,
+                    actions=actions.reshape(decisions, -1),
                     score=float(score[0]),
                     history=history.tolist(),
                     **{name: entry[name] for name in _PLAIN},

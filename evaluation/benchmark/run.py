@@ -277,7 +277,7 @@ def _benchmark_one(
             executor=executor,
         )
     say(f"{env_id}: evaluating on {len(problem.patients)} patients")
-    with kept_courses(folder / COURSES, [problem.treatment.task]) as kept:
+    with kept_courses(folder / COURSES, [problem.treatment.task.__module__]) as kept:
         comparison = Comparison.run(
             problem,
             agents,

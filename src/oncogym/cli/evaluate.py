@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import sys
 from contextlib import ExitStack
 
 from oncogym.agents.clinical import clinical_agent
@@ -114,8 +113,7 @@ def run(args: argparse.Namespace) -> int:
         kept = None
         if args.out is not None:
             output = OutputFolder.claim(args.out, "evaluate", FILES)
-            modules = [sys.modules[name] for name in args.modules]
-            kept = stack.enter_context(courses_in(output, problem, modules))
+            kept = stack.enter_context(courses_in(output, problem, args.modules))
         comparison = Comparison.run(
             problem,
             agents,
