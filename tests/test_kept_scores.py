@@ -24,7 +24,8 @@ from oncogym.evaluation.plan_search import search_plan
 
 CHEMO = "oncogym/ChemoDosingCohort-v0"
 METHODS = [name for name, kind in optimizers().items() if kind.takes == "plan"]
-BUDGET = 1500
+BUDGET = 480
+SETTINGS = {"de": {"popsize": 2}}
 
 
 class Killed(BaseException):
@@ -50,7 +51,7 @@ class Mortal:
 def search(method, folder, *, budget=BUDGET, seed=1, patients=2, resume=False, **settings):
     problem = Problem.resolve(CHEMO).drawn(patients)
     return search_plan(
-        find_optimizer(method, settings), PlanObjective(problem), budget, seed, None, method,
+        find_optimizer(method, {**SETTINGS.get(method, {}), **settings}), PlanObjective(problem), budget, seed, None, method,
         start=protocol_plans(problem), folder=folder, resume=resume,
     )  # fmt: skip
 
@@ -133,7 +134,7 @@ def test_what_was_cut_off_or_damaged_is_asked_again(tmp_path, monkeypatch):
     ("change", "message"),
     [
         ({"seed": 2}, "seed was 1, now 2"),
-        ({"budget": 1600}, "budget was 1500, now 1600"),
+        ({"budget": 600}, "budget was 480, now 600"),
         ({"sigma": 0.1}, "sigma was 0.2, now 0.1"),
         ({"patients": 3}, "cannot go on with other settings"),
     ],
@@ -177,7 +178,7 @@ def test_scores_that_are_no_numbers_are_kept_as_they_are(tmp_path, monkeypatch):
 @pytest.mark.parametrize("method", METHODS)
 def test_the_command_goes_on_with_any_method(method, tmp_path, capsys, monkeypatch):
     out = tmp_path / "search"
-    asked = ["optimize", CHEMO, "--method", method, "--budget", "800", "--patients", "1"]
+    asked = ["optimize", CHEMO, "--method", method, "--budget", "480", "--patients", "1"]
     asked += ["--set", "popsize=2"] if method == "de" else []
     asked += ["--json", "--out"]
     assert main([*asked, str(tmp_path / "whole")]) in (0, 1)
@@ -190,8 +191,8 @@ def test_the_command_goes_on_with_any_method(method, tmp_path, capsys, monkeypat
     # What is not finished is not begun again by mistake.
     assert main([*asked, str(out)]) == 2
     assert f"go on with --resume {out}" in capsys.readouterr().err
-    assert main(["optimize", "--resume", str(out), "--budget", "801"]) == 2
-    assert "budget was 800, now 801" in capsys.readouterr().err
+    assert main(["optimize", "--resume", str(out), "--budget", "481"]) == 2
+    assert "budget was 480, now 481" in capsys.readouterr().err
     assert main(["optimize", "--resume", str(out), "--json"]) in (0, 1)
     again = json.loads(capsys.readouterr().out)
     for document in (whole, again):
@@ -206,7 +207,7 @@ def test_the_command_goes_on_with_any_method(method, tmp_path, capsys, monkeypat
 def test_a_killed_command_goes_on(tmp_path):
     out = tmp_path / "search"
     command = [sys.executable, "-m", "oncogym", "optimize"]
-    asked = [CHEMO, "--method", "cma", "--budget", "20000", "--patients", "2", "--out", str(out)]
+    asked = [CHEMO, "--method", "cma", "--budget", "6000", "--patients", "2", "--out", str(out)]
     process = subprocess.Popen([*command, *asked], stderr=subprocess.DEVNULL)
     file = out / "scores-cma.jsonl"
     deadline = time.monotonic() + 300.0
@@ -225,4 +226,4 @@ def test_a_killed_command_goes_on(tmp_path):
     found = json.loads(ended.stdout)
     assert file.stat().st_size > size
     assert (out / "plan.json").exists()
-    assert found["evaluations"] <= 20_000 * 2
+    assert found["evaluations"] <= 6000 * 2
