@@ -14,11 +14,13 @@ import slot_toy
 from once import made_once
 
 from oncogym.agents.clinical import clinical_agent
+from oncogym.agents.optimizers.base import SearchFolderError
 from oncogym.core.errors import UnknownNameError
 from oncogym.core.files import CorruptFileError, write_json_atomic
 from oncogym.envs.problem import Problem
 from oncogym.envs.treatment import Effort
 from oncogym.evaluation import kept_courses
+from oncogym.evaluation.benchmark import plans
 from oncogym.evaluation.benchmark.folder import find_benchmark, settings_of
 from oncogym.evaluation.benchmark.plans import common_plan
 from oncogym.evaluation.benchmark.presets import PRESETS, Preset
@@ -224,6 +226,23 @@ def test_genetic_search_goes_on_from_its_checkpoints(tmp_path):
     again, later = common_plan(problem, SMALL, folders[1], 1, None)
     np.testing.assert_array_equal(again.actions, plan.actions)
     assert later["evaluations"] == about["evaluations"]
+
+
+def test_a_search_that_another_version_began_is_begun_anew(tmp_path, monkeypatch):
+    problem = resolve(ENV, patients=2)
+    resumed = []
+
+    def search_plan(optimizer, *arguments, resume, **settings):
+        resumed.append((optimizer.name, resume))
+        if resume:
+            raise SearchFolderError("the search asks for other plans")
+        return searched(optimizer, *arguments, **settings)
+
+    searched = plans.search_plan
+    monkeypatch.setattr(plans, "search_plan", search_plan)
+    preset = replace(SMALL, optimizers=("lbfgs",), plan_patients=1)
+    common_plan(problem, preset, tmp_path, 1, None)
+    assert resumed == [("lbfgs", True), ("lbfgs", False)]
 
 
 @pytest.mark.slow

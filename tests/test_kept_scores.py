@@ -50,8 +50,9 @@ class Mortal:
 
 def search(method, folder, *, budget=BUDGET, seed=1, patients=2, resume=False, **settings):
     problem = Problem.resolve(CHEMO).drawn(patients)
+    optimizer = find_optimizer(method, {**SETTINGS.get(method, {}), **settings})
     return search_plan(
-        find_optimizer(method, {**SETTINGS.get(method, {}), **settings}), PlanObjective(problem), budget, seed, None, method,
+        optimizer, PlanObjective(problem), budget, seed, None, method,
         start=protocol_plans(problem), folder=folder, resume=resume,
     )  # fmt: skip
 

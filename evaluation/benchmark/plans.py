@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Executor
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from oncogym.agents.optimizers import (
     find_optimizer,
     optimizers,
 )
+from oncogym.agents.optimizers.base import SearchFolderError
 from oncogym.agents.optimizers.objective import encoded, protocol_plans
 from oncogym.agents.plan import PatientPlans, PlanAgent
 from oncogym.core.files import CorruptFileError, read_json
@@ -90,7 +92,8 @@ def _searched(
     searched = searched.drawn(min(searched.cohort.distinct or count, count), seed)
     objective = PlanObjective(searched)
     optimizer = _optimizer(name, preset)
-    result = search_plan(
+    search = partial(
+        search_plan,
         optimizer,
         objective,
         _optimizer(first, preset).budget_of(objective, preset.plan_generations),
@@ -98,10 +101,16 @@ def _searched(
         executor,
         optimizer.title,
         start=protocol_plans(problem) if optimizer.takes == "plan" else None,
-        # It goes on from where it was, to the same plan as without an interruption.
         folder=folder / SEARCH / name,
-        resume=True,
     )
+    try:
+        # It goes on from where it was, to the same plan as without an interruption.
+        result = search(resume=True)
+    except SearchFolderError:
+        if optimizer.resumes:
+            raise
+        # Another version of the suite began it.
+        result = search(resume=False)
     about = {
         **about_search(result, searched),
         "method": optimizer.title,
