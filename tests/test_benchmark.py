@@ -15,6 +15,7 @@ from once import made_once
 
 from oncogym.agents.clinical import clinical_agent
 from oncogym.agents.optimizers.base import SearchFolderError
+from oncogym.agents.plan import PlanAgent
 from oncogym.core.errors import UnknownNameError
 from oncogym.core.files import CorruptFileError, write_json_atomic
 from oncogym.envs.problem import Problem
@@ -243,6 +244,20 @@ def test_a_search_that_another_version_began_is_begun_anew(tmp_path, monkeypatch
     preset = replace(SMALL, optimizers=("lbfgs",), plan_patients=1)
     common_plan(problem, preset, tmp_path, 1, None)
     assert resumed == [("lbfgs", True), ("lbfgs", False)]
+
+
+def test_own_plans_that_began_with_another_common_plan_are_begun_anew(tmp_path):
+    problem = resolve(ENV, patients=1)
+    actions = clinical_agent(problem.treatment, problem.task(1), "daily").actions
+    preset = replace(SMALL, plan_settings={"popsize": 1, "polish": False}, plan_generations=2)
+    heads = []
+    for dose in (1.0, 0.5):
+        PlanAgent(dose * actions).save(tmp_path / "plan.json", {})
+        plans.plans_of_patients(problem, preset, tmp_path, 1, None)
+        (tmp_path / "own_plans.json").unlink()
+        journal = tmp_path / "plan-search" / "own-plans.jsonl"
+        heads.append(journal.read_bytes().splitlines()[0])
+    assert heads[0] != heads[1]
 
 
 @pytest.mark.slow

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,11 +23,14 @@ from oncogym.agents.optimizers.base import SearchFolderError
 from oncogym.agents.optimizers.objective import encoded, protocol_plans
 from oncogym.agents.plan import PatientPlans, PlanAgent
 from oncogym.core.files import CorruptFileError, read_json
+from oncogym.core.journal import OtherWorkError
 from oncogym.core.json_types import JsonObject
 from oncogym.envs.problem import Problem
 from oncogym.evaluation.benchmark.plan_distance import search_own_plans
 from oncogym.evaluation.benchmark.presets import Preset
 from oncogym.evaluation.plan_search import OWN_FILE, about_search, search_plan
+
+Found = TypeVar("Found")
 
 #: The common plan, each patient's own plans, and the folder of the searches.
 COMMON, OWN, SEARCH = "plan.json", "own_plans.json", "plan-search"
@@ -103,14 +107,7 @@ def _searched(
         start=protocol_plans(problem) if optimizer.takes == "plan" else None,
         folder=folder / SEARCH / name,
     )
-    try:
-        # It goes on from where it was, to the same plan as without an interruption.
-        result = search(resume=True)
-    except SearchFolderError:
-        if optimizer.resumes:
-            raise
-        # Another version of the suite began it.
-        result = search(resume=False)
+    result = search(resume=True) if optimizer.resumes else _going_on(search)
     about = {
         **about_search(result, searched),
         "method": optimizer.title,
@@ -176,7 +173,8 @@ def plans_of_patients(
     space = problem.kept_task(1).plan_space()
     optimizer = _optimizer(DEFAULT, preset)
     (folder / SEARCH).mkdir(exist_ok=True)
-    plans, about = search_own_plans(
+    search = partial(
+        search_own_plans,
         problem,
         optimizer,
         optimizer.budget_of(PlanObjective(problem), preset.plan_generations),
@@ -185,10 +183,18 @@ def plans_of_patients(
         seed=seed,
         executor=executor,
         file=folder / SEARCH / OWN_FILE,
-        resume=True,
     )
+    plans, about = _going_on(search)
     plans.save(path, problem.patients, about)
     return plans
+
+
+def _going_on(search: Callable[..., Found]) -> Found:
+    """What a search finds that goes on from where it was, or anew if another version began it."""
+    try:
+        return search(resume=True)
+    except (SearchFolderError, OtherWorkError):
+        return search(resume=False)
 
 
 def _optimizer(name: str, preset: Preset) -> Optimizer:

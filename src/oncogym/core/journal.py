@@ -20,6 +20,10 @@ _FORMAT, _VERSION = "oncogym-journal", 1
 _LARGEST = 1 << 31
 
 
+class OtherWorkError(ValueError):
+    """A journal holds the entries of other work; the message names what was decided otherwise."""
+
+
 class Journal:
     """An open journal; see :func:`open_journal`.
 
@@ -57,7 +61,7 @@ def open_journal(
             on.
 
     Raises:
-        ValueError: The entries in the file were decided otherwise; the message names by what.
+        OtherWorkError: The entries in the file were decided otherwise.
         CorruptFileError: It is no such file.
     """
     head = {"format": _FORMAT, "version": _VERSION, "about": to_plain(about)}
@@ -112,7 +116,9 @@ def _read(file: Path, about: Mapping[str, object]) -> tuple[list[Any], int]:
     except (ValueError, TypeError, KeyError, AttributeError):
         raise CorruptFileError(f"{file}: not a journal of version {_VERSION}") from None
     if changed:
-        raise ValueError(f"{file.parent} cannot go on with other settings: " + "; ".join(changed))
+        raise OtherWorkError(
+            f"{file.parent} cannot go on with other settings: " + "; ".join(changed)
+        )
     entries, size = [], len(lines[0])
     for number, line in enumerate(lines[1:], 2):
         if not line.endswith(b"\n"):
