@@ -191,17 +191,25 @@ def test_the_guard_of_a_ray_also_ends_orphans_that_hide_the_mark(tmp_path):
     """The process that started Ray's agents may end before the guard has looked."""
     session, other = tmp_path / "session", tmp_path / "session2"
     agents = []
-    for folder, channel in ((session, "stdout"), (session, "stderr"), (other, "stdout")):
-        folder.mkdir(exist_ok=True)
-        with open(folder / channel, "w") as log:
-            agents.append(subprocess.Popen(["sleep", "60"], env={}, **{channel: log}))
+
+    def start(path, mode, channel=None):
+        path.parent.mkdir(exist_ok=True)
+        with open(path, mode) as file:
+            inherited = {channel: file} if channel else {"pass_fds": [file.fileno()]}
+            agents.append(subprocess.Popen(["sleep", "60"], env={}, **inherited))
+
+    start(session / "agent.out", "w", "stdout")
+    start(session / "agent.err", "w", "stderr")
+    start(session / "raylet.out", "a")  # Ray's agents: their own output is a pipe
+    start(session / "raylet.out", "r")  # somebody who only reads the log
+    start(other / "agent.out", "w", "stdout")
     try:
         subprocess.run(
             [sys.executable, "-I", "-S", ray_guard.__file__, uuid.uuid4().hex],
             input=os.fsencode(session), timeout=30,
         )  # fmt: skip
-        assert [agent.wait(timeout=5.0) for agent in agents[:2]] == [-signal.SIGKILL] * 2
-        assert agents[2].poll() is None
+        assert [agent.wait(timeout=5.0) for agent in agents[:3]] == [-signal.SIGKILL] * 3
+        assert [agent.poll() for agent in agents[3:]] == [None, None]
     finally:
         for agent in agents:
             agent.kill()

@@ -3,10 +3,10 @@
 Ray's agents, and workers that are still starting, outlive a driver that was killed by a minute.
 This program reads its standard input to the end, which is the end of the driver, and then kills
 every process that has ``MARK=NAME`` (its arguments) in its environment, and what those have
-started. What it has read names the folder of Ray's session, once there is one: whoever prints into
-it is killed, too. A process that gives itself a title may write it over its environment, and the
-one that started it ends together with the driver. One that is just becoming another program shows
-no environment either, so one look that finds nobody proves nothing.
+started. What it has read names the folder of Ray's session, once there is one: whoever has a file
+in it open for writing is killed, too. A process that gives itself a title may write it over its
+environment, and the one that started it ends together with the driver. One that is just becoming
+another program shows no environment either, so one look that finds nobody proves nothing.
 """
 
 import contextlib
@@ -21,14 +21,16 @@ from pathlib import Path
 MARK = "ONCOGYM_RAY"
 # Time between two looks [s]; it ends after so many in a row that find nobody, or after so many.
 _PAUSE, _QUIET_LOOKS, _LOOKS = 0.2, 5, 50
-_STANDARD_OUTPUT, _STANDARD_ERROR = 1, 2
 
 
-def _prints_into(process: Path, folder: str) -> bool:
-    for number in (_STANDARD_OUTPUT, _STANDARD_ERROR):
+def _writes_into(process: Path, folder: str) -> bool:
+    for number in os.listdir(process / "fd"):
         with contextlib.suppress(OSError):
-            if os.readlink(process / "fd" / str(number)).startswith(folder + os.sep):
-                return True
+            if os.readlink(process / "fd" / number).startswith(folder + os.sep):
+                # Lines of "name:\tvalue"; the flags of open(2) are octal.
+                text = (process / "fdinfo" / number).read_text().partition("flags:")[2]
+                if int(text.split()[0], 8) & os.O_ACCMODE != os.O_RDONLY:
+                    return True
     return False
 
 
@@ -37,7 +39,7 @@ def _belonging(mark: bytes, folder: str) -> list[int]:
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             marked = mark in (process / "environ").read_bytes().split(b"\0")
-            if marked or (folder and _prints_into(process, folder)):
+            if marked or (folder and _writes_into(process, folder)):
                 found.append(int(process.name))
     return found
 
