@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.util
 import pickle
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import fields
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,6 @@ import numpy as np
 from oncogym.agents.rollout import Rollout
 from oncogym.core.files import CorruptFileError
 from oncogym.core.journal import Journal, open_journal, pack, unpack
-from oncogym.core.manifest import versions
 from oncogym.core.output_folder import OutputFolder
 from oncogym.core.run_lock import hold
 from oncogym.envs.problem import Problem
@@ -33,10 +30,6 @@ from oncogym.parallel.base import in_turn
 
 #: File of the courses in the folder of an evaluation.
 FILE = "courses.jsonl"
-
-_SUITE = __name__.partition(".")[0]
-# Its packages, which may lie in different places.
-_PARTS = ("", ".envs", ".agents", ".wrappers", ".training", ".evaluation")
 
 _FIELDS = tuple(field.name for field in fields(Rollout))
 
@@ -115,18 +108,14 @@ def kept_courses(file: Path, modules: Iterable[str] = ()) -> Iterator[KeptCourse
         modules: Names of modules beside the suite's on which courses depend; with each goes the
             whole package in which it stands.
     """
-    others = {name.partition(".")[0] for name in modules} - {_SUITE}
-    about = {
-        "sources": _sources(*(_SUITE + part for part in _PARTS), *sorted(others)),
-        "versions": versions(),
-    }
+    modules = list(modules)
     with contextlib.ExitStack() as stack:
         try:
-            journal = stack.enter_context(open_journal(file, about, resume=True))
+            journal = stack.enter_context(open_journal(file, {}, modules=modules, resume=True))
             kept = KeptCourses(journal)
         except ValueError:
             stack.close()
-            kept = KeptCourses(stack.enter_context(open_journal(file, about)))
+            kept = KeptCourses(stack.enter_context(open_journal(file, {}, modules=modules)))
         yield kept
 
 
@@ -185,23 +174,3 @@ def _digest(batch: object) -> str:
         return hashlib.sha256(cloudpickle.dumps(batch)).hexdigest()[:32]
     except (AttributeError, TypeError, pickle.PicklingError):
         return ""
-
-
-@cache
-def _sources(*packages: str) -> str:
-    """Digest of all source files of packages, and of modules that are files."""
-    files: set[Path] = set()
-    for name in packages:
-        try:
-            spec = importlib.util.find_spec(name)
-        except ValueError:  # a program, which is no module to import
-            spec = None
-        if spec is not None and spec.submodule_search_locations is not None:
-            for folder in spec.submodule_search_locations:
-                files.update(file.resolve() for file in Path(folder).rglob("*.py"))
-        elif spec is not None and spec.has_location:
-            files.add(Path(str(spec.origin)).resolve())
-    total = hashlib.sha256()
-    for file in sorted(files):
-        total.update(hashlib.sha256(file.read_bytes()).digest())
-    return total.hexdigest()[:32]

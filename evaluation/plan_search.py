@@ -85,7 +85,11 @@ def search_plan(
             "seed": seed,
         }
         file = require_writable_folder(folder) / FILES.replace("*", optimizer.name)
-        with hold(folder), kept_scores(objective, file, search, resume=resume) as kept:
+        modules = [type(optimizer).__module__]
+        with (
+            hold(folder),
+            kept_scores(objective, file, search, modules=modules, resume=resume) as kept,
+        ):
             result = optimizer.optimize(
                 kept, budget, seed, start=start, progress=progress, executor=executor
             )

@@ -16,6 +16,7 @@ from once import made_once
 from oncogym.agents.clinical import clinical_agent
 from oncogym.agents.optimizers.base import SearchFolderError
 from oncogym.agents.plan import PlanAgent
+from oncogym.core import sources
 from oncogym.core.errors import UnknownNameError
 from oncogym.core.files import CorruptFileError, write_json_atomic
 from oncogym.envs.problem import Problem
@@ -208,7 +209,7 @@ def test_own_plans_bound_every_common_plan(finished):
     assert all(lacks[name].estimate > 0.0 for name in plans)
 
 
-def test_genetic_search_goes_on_from_its_checkpoints(tmp_path):
+def test_genetic_search_goes_on_from_its_checkpoints(tmp_path, monkeypatch):
     toy = slot_toy.TREATMENT
     variant = replace(toy.variants[0], effort=Effort(optimizer="ga"))
     problem = Problem(toy, variant, {}, toy.cohort("nominal"), np.ones((4, 1)), np.arange(4))
@@ -227,6 +228,16 @@ def test_genetic_search_goes_on_from_its_checkpoints(tmp_path):
     again, later = common_plan(problem, SMALL, folders[1], 1, None)
     np.testing.assert_array_equal(again.actions, plan.actions)
     assert later["evaluations"] == about["evaluations"]
+    # Under other sources it begins anew.
+    monkeypatch.setattr(sources, "_digest", lambda *packages: "others")
+    checkpoints = folders[1] / "plan-search" / "ga" / "checkpoints"
+    before = {file.name: file.stat().st_mtime_ns for file in checkpoints.iterdir()}
+    for name in ("plan.json", "plan-ga.json"):
+        (folders[1] / name).unlink()
+    common_plan(problem, SMALL, folders[1], 1, None)
+    after = {file.name: file.stat().st_mtime_ns for file in checkpoints.iterdir()}
+    assert before.keys() == after.keys()
+    assert all(after[name] > before[name] for name in before)
 
 
 def test_a_search_that_another_version_began_is_begun_anew(tmp_path, monkeypatch):

@@ -39,6 +39,7 @@ from oncogym.agents.optimizers.genetic.schedules import (
 )
 from oncogym.agents.plan import PlanAgent
 from oncogym.cli.main import main
+from oncogym.core import sources
 from oncogym.core.checkpoint import list_checkpoints, read_checkpoint
 from oncogym.core.files import CorruptFileError
 from oncogym.envs import find_variant, registry, treatments
@@ -987,7 +988,7 @@ def test_only_damaged_or_foreign_checkpoints_are_an_error(tmp_path):
         search(toy_problem(), folder=tmp_path, resume=True)
 
 
-def test_a_search_does_not_go_on_with_other_settings(tmp_path):
+def test_a_search_does_not_go_on_with_other_settings(tmp_path, monkeypatch):
     interrupted(tmp_path, 4, noise=1.0)
     resume = {"folder": tmp_path, "resume": True}
     other = GeneticSettings(
@@ -1010,6 +1011,9 @@ def test_a_search_does_not_go_on_with_other_settings(tmp_path):
             search(problem, **resume)
     with pytest.raises(SearchFolderError, match="holds a search already"):
         search(toy_problem(noise=1.0), folder=tmp_path)
+    monkeypatch.setattr(sources, "_digest", lambda *packages: "others")
+    with pytest.raises(SearchFolderError, match=r"sources was '\w+', now 'others'"):
+        search(toy_problem(noise=1.0), **resume)
 
 
 # --- command line ----------------------------------------------------------------------------

@@ -9,8 +9,9 @@ import sys
 import numpy as np
 import pytest
 
+from oncogym.core import sources
 from oncogym.core.files import CorruptFileError
-from oncogym.core.journal import differences, open_journal, pack, unpack
+from oncogym.core.journal import OtherWorkError, differences, open_journal, pack, unpack
 
 ABOUT = {"method": "mine", "numbers": (1, 2.5)}
 ENTRIES = [["a", 1], {"b": [0.1, None]}, "c", 4]
@@ -89,6 +90,17 @@ def test_other_settings_are_refused_by_name(file):
     with pytest.raises(ValueError, match=message):
         entries(file, about)
     assert entries(file) == ENTRIES
+
+
+def test_entries_that_other_sources_decided_are_refused(file, monkeypatch):
+    with (
+        pytest.raises(OtherWorkError, match=r"other settings: sources was '\w+', now '\w+'"),
+        open_journal(file, ABOUT, modules=["json.decoder"], resume=True),
+    ):
+        pass
+    monkeypatch.setattr(sources, "_digest", lambda *packages: "others")
+    with pytest.raises(OtherWorkError, match="now 'others'"):
+        entries(file)
 
 
 def test_what_has_no_json_form_is_refused_and_leaves_no_half_line(file):

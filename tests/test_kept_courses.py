@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from oncogym.cli.main import main
+from oncogym.core import sources
 from oncogym.core.files import CorruptFileError
 from oncogym.core.journal import open_journal
 from oncogym.evaluation import kept_courses as module
@@ -129,24 +130,9 @@ def test_other_sources_and_other_modules_begin_anew(tmp_path, monkeypatch):
     size = file.stat().st_size
     with kept_courses(file, ["json.encoder"]):  # the same package
         assert file.stat().st_size == size
-    monkeypatch.setattr(module, "_sources", lambda *packages: "others")
+    monkeypatch.setattr(sources, "_digest", lambda *packages: "others")
     with kept_courses(file, ["json.encoder"]):
         assert file.stat().st_size < size
-
-
-def test_the_digest_of_sources_goes_by_all_files_of_a_package(tmp_path, monkeypatch):
-    package = tmp_path / "some_package"
-    (package / "inner").mkdir(parents=True)
-    for name in ("__init__.py", "inner/__init__.py", "inner/rules.py"):
-        (package / name).write_text("")
-    (tmp_path / "one_file.py").write_text("")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    names = ("some_package", "one_file", "no_such_module")
-    digests = [module._sources.__wrapped__(*names)]
-    for changed in (package / "inner" / "rules.py", tmp_path / "one_file.py"):
-        changed.write_text("number = 1\n")
-        digests.append(module._sources.__wrapped__(*names))
-    assert len(set(digests)) == 3
 
 
 def test_an_agent_that_cannot_be_sent_is_treated_every_time(tmp_path, monkeypatch):

@@ -17,7 +17,9 @@ from oncogym.agents.optimizers import PlanObjective, find_optimizer, optimizers
 from oncogym.agents.optimizers.base import SearchFolderError
 from oncogym.agents.optimizers.kept_scores import kept_scores
 from oncogym.agents.optimizers.objective import protocol_plans
+from oncogym.agents.optimizers.per_patient import plans_per_patient
 from oncogym.cli.main import main
+from oncogym.core import sources
 from oncogym.core.files import CorruptFileError
 from oncogym.envs.problem import Problem
 from oncogym.evaluation.plan_search import search_plan
@@ -144,6 +146,31 @@ def test_a_search_goes_on_only_with_its_own_settings(change, message, tmp_path):
     search("cma", tmp_path)
     with pytest.raises(ValueError, match=message):
         search("cma", tmp_path, resume=True, **change)
+
+
+def test_a_search_goes_on_only_under_the_sources_that_began_it(tmp_path, monkeypatch):
+    search("cma", tmp_path)
+    monkeypatch.setattr(sources, "_digest", lambda *packages: "others")
+    with pytest.raises(ValueError, match=r"sources was '\w+', now 'others'"):
+        search("cma", tmp_path, resume=True)
+
+
+def test_a_users_own_method_is_among_the_sources(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(sources, "_digest", lambda *packages: str(asked.append(packages)))
+    problem = Problem.resolve(CHEMO).drawn(1)
+
+    class Mine(optimizers()["cma"]):
+        """Outside the suite."""
+
+        __module__ = "my_package.search"
+
+    optimizer = Mine()
+    start = protocol_plans(problem)
+    objective = PlanObjective(problem)
+    search_plan(optimizer, objective, 60, 0, None, "mine", start=start, folder=tmp_path)
+    plans_per_patient(problem, optimizer, 60, start=start, file=tmp_path / "own.jsonl")
+    assert [packages[-1] for packages in asked] == ["my_package"] * 2
 
 
 def test_a_method_that_does_not_repeat_itself_is_found_out(tmp_path):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
 
@@ -86,7 +86,12 @@ class KeptScores(PlanObjective):
 
 @contextlib.contextmanager
 def kept_scores(
-    objective: PlanObjective, file: Path, search: Mapping[str, object], *, resume: bool = False
+    objective: PlanObjective,
+    file: Path,
+    search: Mapping[str, object],
+    *,
+    modules: Iterable[str] = (),
+    resume: bool = False,
 ) -> Iterator[KeptScores]:
     """The objective, with its answers in a file; it does not outlive the context.
 
@@ -95,14 +100,18 @@ def kept_scores(
         file: The file; its folder exists, and nobody else works there.
         search: What decides the search beside the objective (method, settings, budget, seed),
             JSON-able, by name.
+        modules: Names of modules in which it is programmed, where they are not the suite's.
         resume: Begin with the answers in the file, if there is one, see
             :func:`oncogym.core.journal.open_journal`.
 
     Raises:
-        ValueError: The search in the file began with other settings; the message names them.
+        OtherWorkError: The search in the file began with other settings, or with other sources of
+            the suite; the message names them.
         CorruptFileError: It is no such file.
     """
-    with open_journal(file, {**search, **objective.identity()}, resume=resume) as journal:
+    modules = [objective.problem.treatment.task.__module__, *modules]
+    about = {**search, **objective.identity()}
+    with open_journal(file, about, modules=modules, resume=resume) as journal:
         yield KeptScores(objective, journal)
 
 

@@ -86,7 +86,8 @@ def plans_per_patient(
         searches found, by patient.
 
     Raises:
-        ValueError: The budget does not pay for the search, or those in ``file`` had other settings.
+        ValueError: The budget does not pay for the search, or those in ``file`` had other settings
+            or began with other sources of the suite.
         CorruptFileError: ``file`` is damaged.
         ExecutorError: The workers cannot do it.
     """
@@ -100,7 +101,12 @@ def plans_per_patient(
         journal = None
         if file is not None:
             journal = stack.enter_context(
-                open_journal(file, _decided(problem, searches[0]), resume=resume)
+                open_journal(
+                    file,
+                    _decided(problem, searches[0]),
+                    modules=[problem.treatment.task.__module__, type(optimizer).__module__],
+                    resume=resume,
+                )
             )
             results += _found(journal.entries, searches, journal.name)
             progress(len(results))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import fields
@@ -107,7 +108,7 @@ def _searched(
         start=protocol_plans(problem) if optimizer.takes == "plan" else None,
         folder=folder / SEARCH / name,
     )
-    result = search(resume=True) if optimizer.resumes else _going_on(search)
+    result = _going_on(search, folder / SEARCH / name)
     about = {
         **about_search(result, searched),
         "method": optimizer.title,
@@ -184,16 +185,23 @@ def plans_of_patients(
         executor=executor,
         file=folder / SEARCH / OWN_FILE,
     )
-    plans, about = _going_on(search)
+    plans, about = _going_on(search, folder / SEARCH / OWN_FILE)
     plans.save(path, problem.patients, about)
     return plans
 
 
-def _going_on(search: Callable[..., Found]) -> Found:
-    """What a search finds that goes on from where it was, or anew if another version began it."""
+def _going_on(search: Callable[..., Found], place: Path) -> Found:
+    """What a search finds that goes on from where it was, or anew if another version began it.
+
+    Args:
+        search: Searches, by ``resume`` with what is in ``place``.
+        place: File or folder of the search, and of nothing else.
+    """
     try:
         return search(resume=True)
     except (SearchFolderError, OtherWorkError):
+        if place.is_dir():
+            shutil.rmtree(place)
         return search(resume=False)
 
 

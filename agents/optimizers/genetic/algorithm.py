@@ -29,6 +29,7 @@ from oncogym.agents.optimizers.genetic.state import SearchFolder, SearchState
 from oncogym.agents.optimizers.objective import PlanObjective, as_objective
 from oncogym.core.files import StrPath
 from oncogym.core.json_types import JsonObject
+from oncogym.core.sources import program
 from oncogym.envs.plan_spaces import SlotSpace
 from oncogym.envs.therapy import Floats
 
@@ -119,7 +120,7 @@ class GeneticAlgorithm:
                 schedule's score is not finite, there are plans to start from (the initial
                 schedules are drawn), or ``resume`` comes without a folder.
             SearchFolderError: The folder holds a search already, or (``resume``) one that began
-                with other settings; the message names them.
+                with other settings or other sources of the suite; the message names them.
             RunLockedError: Another process works in the folder.
             CorruptFileError: (``resume``) Every checkpoint is damaged.
             ExecutorError: The workers cannot do it.
@@ -139,7 +140,8 @@ class GeneticAlgorithm:
             "seed": seed,
         }
         search = _Search(objective, space, self.settings, generations, seed, executor)
-        place = None if folder is None else SearchFolder(folder, settings)
+        modules = [objective.problem.treatment.task.__module__, type(self).__module__]
+        place = None if folder is None else SearchFolder(folder, {**settings, **program(modules)})
         with contextlib.nullcontext() if place is None else place.held():
             state = self._start(search, place, resume, progress)
             while state.generation < generations - 1:

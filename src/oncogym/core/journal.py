@@ -7,7 +7,7 @@ import json
 import os
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,13 +15,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from oncogym.core.files import CorruptFileError, parse_json, read_bytes, to_plain
+from oncogym.core.sources import program
 
 _FORMAT, _VERSION = "oncogym-journal", 1
 _LARGEST = 1 << 31
 
 
 class OtherWorkError(ValueError):
-    """A journal holds the entries of other work; the message names what was decided otherwise."""
+    """A journal holds the entries of other work; the message names what was decided otherwise.
+
+    Other sources of the suite, or other versions of its packages, are other work.
+    """
 
 
 class Journal:
@@ -49,13 +53,19 @@ class Journal:
 
 @contextlib.contextmanager
 def open_journal(
-    file: Path, about: Mapping[str, object], *, resume: bool = False
+    file: Path,
+    about: Mapping[str, object],
+    *,
+    modules: Iterable[str] = (),
+    resume: bool = False,
 ) -> Iterator[Journal]:
     """A journal in ``file``, whose folder exists and is nobody else's meanwhile.
 
     Args:
         file: The file.
-        about: What decides the entries, JSON-able, by name.
+        about: What decides the entries beside the suite's sources and its packages' versions,
+            JSON-able, by name.
+        modules: Names of modules that decide them too, see :func:`oncogym.core.sources.program`.
         resume: Begin with the entries in the file, if there is one, instead of a new file. An entry
             that was cut off is forgotten, and so is, with a warning, everything from a damaged one
             on.
@@ -64,8 +74,9 @@ def open_journal(
         OtherWorkError: The entries in the file were decided otherwise.
         CorruptFileError: It is no such file.
     """
-    head = {"format": _FORMAT, "version": _VERSION, "about": to_plain(about)}
-    entries, size = _read(file, head["about"]) if resume and file.exists() else ([], 0)
+    about = to_plain({**about, **program(modules)})
+    head = {"format": _FORMAT, "version": _VERSION, "about": about}
+    entries, size = _read(file, about) if resume and file.exists() else ([], 0)
     with file.open("r+b" if size else "wb") as stream:
         journal = Journal(stream, entries)
         if size:
