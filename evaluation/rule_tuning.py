@@ -12,6 +12,7 @@ from oncogym.agents.clinical import RuleAgent, clinical_agent
 from oncogym.envs.problem import Problem
 from oncogym.envs.protocols import Rule
 from oncogym.evaluation.harness import evaluate_problem
+from oncogym.evaluation.kept_courses import KeptCourses
 
 #: Cohort on which rules are tuned: nobody trains on it and no result is reported for it.
 COHORT = "validation"
@@ -22,6 +23,7 @@ def tune_rule(
     name: str,
     executor: Executor | None = None,
     progress: Callable[[], object] | None = None,
+    kept: KeptCourses | None = None,
 ) -> pd.DataFrame:
     """Try every combination of a rule's grid on the same patients.
 
@@ -33,6 +35,7 @@ def tune_rule(
         name: The rule, a protocol of the treatment with a grid.
         executor: Who does the work; by default this process.
         progress: Called after each combination.
+        kept: Courses that need no simulation any more, and where new ones are kept.
 
     Returns:
         One row a combination: its settings, the means of ``return``, ``success`` and ``cost``,
@@ -48,12 +51,12 @@ def tune_rule(
         raise ValueError(f"protocol {name!r} has nothing to tune; allowed: {tunable(problem)}")
     task = problem.task(1)
     clinical_agent(problem.treatment, task, name)  # whether the task shows what it needs
-    allowed = _allowed_cost(problem, executor)
+    allowed = _allowed_cost(problem, executor, kept)
     rows = []
     for values in itertools.product(*rule.grid.values()):
         settings = dict(zip(rule.grid, values, strict=True))
         agent = RuleAgent(rule.with_settings(**settings), task)
-        table = evaluate_problem(problem, {name: agent}, executor)
+        table = evaluate_problem(problem, {name: agent}, executor, kept=kept)
         means = {column: float(table[column].mean()) for column in ("return", "success", "cost")}
         rows.append({**settings, **means, "allowed": means["cost"] <= allowed})
         if progress is not None:
@@ -70,9 +73,9 @@ def tunable(problem: Problem) -> list[str]:
     return [name for name, one in protocols.items() if isinstance(one, Rule) and one.grid]
 
 
-def _allowed_cost(problem: Problem, executor: Executor | None) -> float:
+def _allowed_cost(problem: Problem, executor: Executor | None, kept: KeptCourses | None) -> float:
     usual = problem.variant.baseline
     if not usual:
         return 0.0
     agent = clinical_agent(problem.treatment, problem.task(1), usual)
-    return float(evaluate_problem(problem, {usual: agent}, executor)["cost"].mean())
+    return float(evaluate_problem(problem, {usual: agent}, executor, kept=kept)["cost"].mean())

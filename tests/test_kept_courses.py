@@ -174,8 +174,9 @@ def test_workers_and_this_process_share_what_is_kept(tmp_path, monkeypatch):
     assert mortal.treated == 0
 
 
-def test_the_command_goes_on_and_leaves_results_only(tmp_path, capsys, monkeypatch):
-    asked = ["evaluate", COHORTS[0], "daily", "pacing", "--patients", "40", "--baseline", "daily"]
+@pytest.mark.parametrize("command", [["evaluate", "--baseline", "daily"], ["sensitivity"]])
+def test_the_command_goes_on_and_leaves_results_only(command, tmp_path, capsys, monkeypatch):
+    asked = [command[0], COHORTS[0], "daily", "pacing", "--patients", "40", *command[1:]]
     assert main([*asked, "--json"]) == 0
     alone = json.loads(capsys.readouterr().out)
     out = tmp_path / "mine"
@@ -187,8 +188,26 @@ def test_the_command_goes_on_and_leaves_results_only(tmp_path, capsys, monkeypat
     assert main([*asked, "--json", "--out", str(out)]) == 0
     assert json.loads(capsys.readouterr().out) == alone
     assert mortal.treated == 4
-    assert (out / "results.csv").exists()
+    assert (out / "manifest.json").exists()
     assert not (out / FILE).exists()
+
+
+def test_tuning_goes_on_and_leaves_its_file_only(tmp_path, capsys, monkeypatch):
+    asked = ["tune", COHORTS[1], "greedy_95", "--patients", "3"]
+    assert main([*asked, "--json"]) == 0
+    alone = json.loads(capsys.readouterr().out)
+    out = tmp_path / "grid.csv"
+    mortal = Mortal(monkeypatch, last=4)
+    with pytest.raises(Killed):
+        main([*asked, "--out", str(out)])
+    assert [path.name for path in tmp_path.iterdir()] == ["grid.csv.unfinished"]
+    (tmp_path / "grid.csv.unfinished" / "mine.txt").touch()
+    mortal.last = 10**9
+    assert main([*asked, "--json", "--out", str(out)]) == 0
+    assert json.loads(capsys.readouterr().out) == alone
+    assert mortal.treated == 1 + len(alone)  # the protocol, and each combination once
+    left = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"grid.csv", "mine.txt"}
 
 
 def test_a_study_of_robustness_goes_on(tmp_path, capsys, monkeypatch):

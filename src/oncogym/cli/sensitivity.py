@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 
 from oncogym.agents.agent import Agent
 from oncogym.cli.arguments import (
@@ -27,6 +29,7 @@ from oncogym.core.output_folder import OutputFolder
 from oncogym.evaluation.agent_names import load_agents
 from oncogym.evaluation.benchmark.finished import read_finished
 from oncogym.evaluation.harness import evaluate_problem, resolve
+from oncogym.evaluation.kept_courses import courses_in
 from oncogym.evaluation.report.drawings import Drawings, save_png
 from oncogym.evaluation.sensitivity import (
     FACTORS,
@@ -92,6 +95,10 @@ def _require_nobody_treated(args: argparse.Namespace, options: object) -> None:
         )
 
 
+def _claim(place: Path) -> OutputFolder:
+    return OutputFolder.claim(place, "sensitivity", [_TABLE, _FIGURE, _MANIFEST])
+
+
 def run(args: argparse.Namespace) -> int:
     """Evaluate or read, weigh anew, save where asked, and print."""
     options = read_options(args.option)
@@ -120,24 +127,28 @@ def run(args: argparse.Namespace) -> int:
     if len(set(factors)) < len(factors):
         raise ValueError(f"--factor is {list(factors)}; allowed: each once")
     about = manifest("sensitivity", {"seed": args.seed}, settings_of(args, option=options))
-    output = None
     if args.out is not None:
-        output = OutputFolder.claim(args.out, "sensitivity", [_TABLE, _FIGURE, _MANIFEST])
+        claimed = _claim(args.out)
     if results is None:
-        with executor_of(args) as executor:
-            results = evaluate_problem(problem, agents, executor)
+        with executor_of(args) as executor, ExitStack() as stack:
+            kept = None
+            if args.out is not None:
+                kept = stack.enter_context(courses_in(claimed, problem))
+            results = evaluate_problem(problem, agents, executor, kept=kept)
     table = sweep_weights(results, weights, factors, seed=args.seed)
     flips = find_flips(table)
 
     def save() -> None:
-        if output is None:
+        if args.out is None:
             return
+        output = _claim(args.out)
         output.write(_TABLE, lambda place: write_csv_atomic(place, table))
         drawings = Drawings(args.out)
         with drawings.attempt(_FIGURE):
             figure = draw_ranks(table, f"{args.env}, {patients} patients")
             output.write(_FIGURE, lambda place: save_png(figure, place))
         output.write(_MANIFEST, partial(write_json_atomic, value=about))
+        output.forget_others()
         drawings.require_all()
 
     def show(saved: bool) -> None:
@@ -160,7 +171,7 @@ def run(args: argparse.Namespace) -> int:
         print(say_verdict(table))
         for name, reason in left_out.items():
             print(f"left out: {name}: {reason}")
-        if output is not None and saved:
+        if args.out is not None and saved:
             print(f"saved in {args.out}")
 
     save_then_print(save, show)

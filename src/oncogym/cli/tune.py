@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -23,10 +26,13 @@ from oncogym.cli.arguments import (
 from oncogym.cli.commands import COMMANDS
 from oncogym.core.argument_types import whole
 from oncogym.core.files import to_plain, write_csv_atomic
+from oncogym.core.output_folder import OutputFolder
 from oncogym.core.pairs import read_pairs
+from oncogym.core.run_lock import LOCK_FILE
 from oncogym.envs.problem import MOST_PATIENTS, Problem
 from oncogym.envs.protocols import Rule
 from oncogym.evaluation.harness import resolve
+from oncogym.evaluation.kept_courses import FILE, KeptCourses, courses_in
 from oncogym.evaluation.rule_tuning import COHORT, tunable, tune_rule
 
 
@@ -37,7 +43,8 @@ def add_parser(commands: Commands) -> None:
         help=COMMANDS["tune"],
         description="Try every combination of a rule's grid on the same patients. Chosen is the "
         "highest mean return of those that cost no more than the id's clinical protocol. Without "
-        "RULE, the rules of the treatment that have a grid are listed.",
+        "RULE, the rules of the treatment that have a grid are listed. With --out, work that was "
+        "interrupted goes on when the same command is given again.",
     )
     parser.add_argument("env", type=named, metavar="ENV", help="an environment id")
     parser.add_argument("rule", nargs="?", type=named, metavar="RULE", help="a clinical rule")
@@ -76,6 +83,22 @@ def record(
     return pd.concat([about, table[means]], axis=1)
 
 
+@contextlib.contextmanager
+def _unfinished(out: Path | None, problem: Problem) -> Iterator[KeptCourses | None]:
+    """Courses that are kept beside the file ``out`` until the work is done."""
+    if out is None:
+        yield None
+        return
+    place = out.with_name(f"{out.name}.unfinished")
+    output = OutputFolder.claim(place, "tune", [FILE, LOCK_FILE])
+    output.add(LOCK_FILE)
+    with courses_in(output, problem) as kept:
+        yield kept
+    output.remove()
+    with contextlib.suppress(OSError):  # something of somebody else's is in it
+        place.rmdir()
+
+
 def run(args: argparse.Namespace) -> int:
     """Tune, save where asked, and print the best ten."""
     from tqdm import tqdm
@@ -97,9 +120,10 @@ def run(args: argparse.Namespace) -> int:
     count = math.prod(len(values) for values in grid.values())
     with (
         executor_of(args) as executor,
+        _unfinished(args.out, problem) as kept,
         tqdm(total=count, desc=args.rule, file=sys.stderr, disable=None) as bar,
     ):
-        table = tune_rule(problem, args.rule, executor, lambda: bar.update())
+        table = tune_rule(problem, args.rule, executor, lambda: bar.update(), kept)
 
     def save() -> None:
         if args.out is not None:
