@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import pytest
 import slot_toy
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from killed_command import kill_when
 from scipy.stats import chisquare
 
 from oncogym.agents.optimizers import PlanObjective, optimizers
@@ -1142,15 +1141,11 @@ def test_a_killed_command_ends_as_if_nothing_had_happened(toy_package, tmp_path)
 
     slow = [*COMMAND, "--option", "delay=0.03"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    with subprocess.Popen(
-        command(*slow, "--out", str(killed)), env=toy_package, stderr=subprocess.DEVNULL
-    ) as process:
-        limit = time.monotonic() + 120.0
-        while len(list_checkpoints(killed / "checkpoints")) < 2:
-            assert process.poll() is None, "the search ended before it was killed"
-            assert time.monotonic() < limit
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
+    kill_when(
+        lambda: len(list_checkpoints(killed / "checkpoints")) >= 2,
+        command(*slow, "--out", str(killed)),
+        env=toy_package,
+    )
     assert not (killed / "plan.json").exists()
     assert read_checkpoint(newest(killed)).steps < 9
     for arguments in (["optimize", "--resume", str(killed)], [*slow, "--out", str(whole)]):

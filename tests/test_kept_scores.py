@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -12,6 +10,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from killed_command import kill_when
 
 from oncogym.agents.optimizers import PlanObjective, find_optimizer, optimizers
 from oncogym.agents.optimizers.base import SearchFolderError
@@ -236,15 +235,8 @@ def test_a_killed_command_goes_on(tmp_path):
     out = tmp_path / "search"
     command = [sys.executable, "-m", "oncogym", "optimize"]
     asked = [CHEMO, "--method", "cma", "--budget", "6000", "--patients", "2", "--out", str(out)]
-    process = subprocess.Popen([*command, *asked], stderr=subprocess.DEVNULL)
     file = out / "scores-cma.jsonl"
-    deadline = time.monotonic() + 300.0
-    while not file.exists() or file.stat().st_size < 2000:
-        assert process.poll() is None, "the search ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    kill_when(lambda: file.exists() and file.stat().st_size > 2000, [*command, *asked])
     assert not (out / "plan.json").exists()
     size = file.stat().st_size
     ended = subprocess.run(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
-import time
 
 import gymnasium as gym
 import numpy as np
 import pandas as pd
 import pytest
+from killed_command import kill_when
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("stable_baselines3")
@@ -99,13 +98,10 @@ def test_a_killed_run_goes_on_bit_for_bit(whole, tmp_path):
         f"runs.train({COHORT!r}, {whole.algorithm!r}, out={str(folder)!r}, seed=2, "
         f"**{RUNS[whole.algorithm]!r})"
     )
-    with subprocess.Popen([sys.executable, "-c", code]) as process:
-        limit = time.monotonic() + 120.0
-        while len(checkpoints.list_checkpoints(folder / "checkpoints")) < 2:
-            assert process.poll() is None, "training ended before its second checkpoint"
-            assert time.monotonic() < limit
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
+    kill_when(
+        lambda: len(checkpoints.list_checkpoints(folder / "checkpoints")) >= 2,
+        [sys.executable, "-c", code],
+    )
     assert not (folder / "result.json").exists()
     result = resume(folder)
     assert 0 < result.resumed_from < result.steps == whole.steps

@@ -8,17 +8,16 @@ import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import threading
-import time
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from killed_command import kill_when
 
 torch = pytest.importorskip("torch")
 sb3 = pytest.importorskip("stable_baselines3")
@@ -361,15 +360,11 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(tmp_path):
         "from oncogym.training.runs import train\n"
         f"train({COHORT!r}, {PPO!r}, out={str(folder)!r}, **{arguments!r})"
     )
-    with subprocess.Popen([sys.executable, "-c", code]) as process:
-        limit = time.monotonic() + 120.0
-        while not checkpoints.list_checkpoints(folder / "checkpoints"):
-            assert process.poll() is None, "training ended before its first checkpoint"
-            assert time.monotonic() < limit
-            time.sleep(0.01)
-        time.sleep(random.uniform(0.0, 0.6))
-        assert process.poll() is None, "training ended before it was killed"
-        process.send_signal(signal.SIGKILL)
+    kill_when(
+        lambda: checkpoints.list_checkpoints(folder / "checkpoints"),
+        [sys.executable, "-c", code],
+        later=random.uniform(0.0, 0.6),
+    )
     left = checkpoints.list_checkpoints(folder / "checkpoints")
     steps = [checkpoints.read_checkpoint(path).steps for path in left]
     assert not (folder / "result.json").exists()
