@@ -111,6 +111,7 @@ class Comparison:
             more than what was trained, or than what is measured where nothing was.
         key: The best trained agent against ``rival``, if there are both.
         seed: Seed of the bootstrap.
+        seconds: Time that the evaluation took.
         extras: Further numbers for the report: tables by caption.
         figures: Further figures by caption.
     """
@@ -132,6 +133,7 @@ class Comparison:
     rival: str = ""
     key: KeyNumber | None = None
     seed: int = 0
+    seconds: float = 0.0
     extras: dict[str, pd.DataFrame] = field(default_factory=dict)
     figures: dict[str, Chart] = field(default_factory=dict)
 
@@ -172,6 +174,7 @@ class Comparison:
         everyone = {**agents, **{name: copies[0] for name, copies in replicas.items()}}
         check_ends(everyone, baseline, reference)
         tables = []
+        kept = kept or KeptCourses()
         if agents:
             table = evaluate_problem(problem, agents, executor, kept=kept)
             tables.append(table.assign(training_seed=0))
@@ -179,7 +182,7 @@ class Comparison:
             for number, agent in enumerate(copies):
                 table = evaluate_problem(problem, {name: agent}, executor, kept=kept)
                 tables.append(table.assign(training_seed=number))
-        results = pd.concat(tables, ignore_index=True)
+        results, seconds = pd.concat(tables, ignore_index=True), kept.seconds
         sees = {name: what_is_seen(agent, problem.kept_task(1)) for name, agent in everyone.items()}
         rival = best_of(results, rivals_of(sees, replicas, {*optimised, "random"}))
         scores: dict[str, dict[str, Interval]] = {}
@@ -201,7 +204,8 @@ class Comparison:
             baseline=baseline,
             reference=reference or "",
             left_out=dict(left_out or {}),
-            courses=Courses.record(problem, everyone),
+            seconds=seconds,
+            courses=Courses.record(problem, everyone, executor=executor, kept=kept),
             labels=labels_of(everyone),
             learnt=tuple(replicas),
             sees=sees,

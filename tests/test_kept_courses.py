@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from oncogym.agents.rollout import rollout
 from oncogym.cli.main import main
 from oncogym.core import sources
 from oncogym.core.files import CorruptFileError
@@ -17,6 +18,8 @@ from oncogym.evaluation import kept_courses as module
 from oncogym.evaluation.agent_names import load_agents
 from oncogym.evaluation.harness import evaluate_problem, resolve
 from oncogym.evaluation.kept_courses import FILE, KeptCourses, kept_courses
+from oncogym.evaluation.report import courses
+from oncogym.evaluation.report.courses import Courses
 from oncogym.evaluation.shards import Shard
 from oncogym.parallel.base import LanesExecutor
 from oncogym.parallel.processes import JoblibExecutor
@@ -113,6 +116,42 @@ def test_what_was_decided_otherwise_is_treated_anew(change, tmp_path, monkeypatc
     table, _ = evaluated(tmp_path, problem, agents)
     assert mortal.treated == 1
     pd.testing.assert_frame_equal(table, evaluate_problem(problem, agents), check_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("cohort", "names", "options"),
+    [
+        # All of a cohort's protocols, those that see hidden quantities included.
+        *((cohort, [], {}) for cohort in COHORTS),
+        ("EMT6RoFractionationCohort-v0", ["equal_fractions"], {"fidelity": "screening"}),
+        ("IMPTBeamWeightingCohort-v0", ["adapted"], {}),
+    ],
+)
+def test_drawn_courses_are_those_of_the_agents_who_are_asked_once(
+    cohort, names, options, tmp_path, monkeypatch
+):
+    problem = resolve(cohort, patients=3, seed=1, options=options)
+    agents = load_agents(problem, names)[0] | load_agents(problem, ["random"])[0]
+    recorded = []
+    with kept_courses(tmp_path / FILE) as kept:
+        recorded.append(Courses.record(problem, agents, 2, kept=kept))
+    monkeypatch.setattr(courses, "_decide", None)
+    with kept_courses(tmp_path / FILE) as kept:
+        recorded.append(Courses.record(problem, agents, 2, kept=kept))
+    for name, agent in agents.items():
+        shard = Shard.of(problem, agent, slice(0, 2))
+        task, whom = shard.task(), shard.problem
+        end = rollout(task, shard.actor(task), whom.patients, whom.seeds)
+        traces = [problem.treatment.traces(task, lane) for lane in range(2)]
+        for one in recorded:
+            for field in ("returns", "lengths", "terms", "costs", "outcome", "success", "clipped"):
+                np.testing.assert_array_equal(
+                    getattr(one.ends[name], field), getattr(end, field), err_msg=field
+                )
+            for lane in range(2):
+                for ours, trace in zip(one.traces[name][lane], traces[lane], strict=True):
+                    np.testing.assert_array_equal(ours.time, trace.time)
+                    np.testing.assert_array_equal(ours.values, trace.values)
 
 
 def test_other_sources_and_other_modules_begin_anew(tmp_path, monkeypatch):

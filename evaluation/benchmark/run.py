@@ -312,7 +312,7 @@ def _benchmark_one(
             {
                 "method": "Evaluation of all agents",
                 "simulated decisions": int(comparison.results["length"].sum()),
-                "seconds": kept.seconds,
+                "seconds": comparison.seconds,
             },
         ]
     )

@@ -6,7 +6,9 @@ import base64
 import heapq
 import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,10 @@ from oncogym.agents.rollout import Rollout, rollout
 from oncogym.core.json_types import JsonObject
 from oncogym.envs.outcomes import Map, Trace
 from oncogym.envs.problem import Problem
+from oncogym.envs.therapy import Floats
+from oncogym.evaluation.kept_courses import KeptCourses
 from oncogym.evaluation.shards import Shard
+from oncogym.parallel.base import LanesExecutor
 
 #: So many of an evaluation's patients are shown.
 PATIENTS = 12
@@ -47,7 +52,13 @@ class Courses:
 
     @classmethod
     def record(
-        cls, problem: Problem, agents: Mapping[str, object], patients: int = PATIENTS
+        cls,
+        problem: Problem,
+        agents: Mapping[str, object],
+        patients: int = PATIENTS,
+        *,
+        executor: Executor | None = None,
+        kept: KeptCourses | None = None,
     ) -> Courses:
         """Treat the first patients once more and keep what happened.
 
@@ -55,14 +66,24 @@ class Courses:
             problem: The patients.
             agents: Agents by name.
             patients: How many of the first patients.
+            executor: Who treats them; by default this process.
+            kept: Courses in which agents need not decide any more, and where new ones are kept.
+
+        Raises:
+            ExecutorError: The workers cannot do it.
         """
         count = min(patients, len(problem.patients))
         treatment = problem.treatment
         traces, ends, maps = {}, {}, {}
-        for name, agent in agents.items():
-            shard = Shard.of(problem, agent, slice(0, count))
+        shards = [_Decisions.of(problem, agent, slice(0, count)) for agent in agents.values()]
+        decided = (kept or KeptCourses()).treated(
+            shards, executor or LanesExecutor(), lambda done: None, _decide
+        )
+        for name, shard in zip(agents, shards, strict=True):
+            ends[name] = next(decided)
+            # Agents may think for long; their decisions are simulated here, where the states are.
             task, whom = shard.task(), shard.problem
-            ends[name] = rollout(task, shard.actor(task), whom.patients, whom.seeds)
+            rollout(task, _Recorded(ends[name].actions), whom.patients, whom.seeds)
             traces[name] = [list(treatment.traces(task, k)) for k in range(count)]
             if treatment.maps is not None:
                 maps[name] = [list(treatment.maps(task, k)) for k in range(min(count, MAPPED))]
@@ -116,6 +137,38 @@ class Courses:
         fields = self.problem.treatment.patient.FIELDS
         differ = [j for j in range(len(fields)) if count and np.ptp(rows[:, j]) > 0.0][:_FIELDS]
         return [{fields[j]: float(f"{row[j]:.3g}") for j in differ} for row in rows]
+
+
+class _Decisions(Shard):
+    """Patients whose agent's decisions are asked for, beside how they fare."""
+
+
+def _decide(shard: _Decisions) -> Rollout:
+    task, whom = shard.task(), shard.problem
+    return rollout(task, shard.actor(task), whom.patients, whom.seeds, record_actions=True)
+
+
+class _Recorded:
+    """Decides as somebody did before.
+
+    Args:
+        actions: What was decided ``(lanes, decisions, action size)``.
+    """
+
+    def __init__(self, actions: Floats) -> None:
+        self._actions = actions
+
+    def predict(
+        self,
+        observation: NDArray[Any],
+        state: Any = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[Floats, int]:
+        """See :class:`oncogym.agents.agent.Agent`; the state counts decisions."""
+        del observation, episode_start, deterministic
+        number = state or 0
+        return self._actions[:, number], number + 1
 
 
 def _outcome(end: Rollout, lane: int) -> list[float | None]:
