@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from functools import cache
@@ -13,8 +14,11 @@ import pytest
 from scipy import stats
 
 from oncogym.agents import clinical_agent
+from oncogym.envs.emt6ro_fractionation import Protocol
 from oncogym.evaluation.harness import evaluate, resolve
 from oncogym.evaluation.record_searches import gains
+from oncogym.evaluation.reproduce.emt6ro.sample_statistics import density, sub_modules
+from oncogym.evaluation.reproduce.emt6ro.tables import PEAK
 from oncogym.evaluation.statistics import hierarchical_difference
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -511,13 +515,64 @@ def test_intervals_are_intervals_and_patients_are_they(path):
     assert not re.search(r"\bpatient\b[^.|]*\b(he|him|his)\b", text)
 
 
+WHO_FOUND_IT = {"ga": "genetic algorithm", "cma": "CMA-ES", "spacing": "equal doses"}
+
+
+def around(value, error, digits=1):
+    return interval(value, value - T_975 * error, value + T_975 * error, digits)
+
+
+def rows_of_the_search_study():
+    """By largest dose the source's best protocol and what else was found, the best ones first."""
+    rows = []
+    for largest, group in results("emt6ro_search_study").groupby("largest"):
+        rivals = {*group["m20_rival"].dropna(), *group["exact_rival"].dropna()}
+        shown = group[(group["method"] != "printed") | group["name"].isin(rivals)]
+        first = f"{largest:g}"
+        for _, row in shown.sort_values("m20_mean", ascending=False).iterrows():
+            printed = row["method"] == "printed"
+            who = f"the source, {row['name']}" if printed else WHO_FOUND_IT[row["method"]]
+            seed = "" if np.isnan(row["seed"]) else f", seed {row['seed']:.0f}"
+            cells = [first, who + seed, row["protocol"].replace(";", " ")]
+            effort = [f"{row['treatments']:,.0f}".replace(",", " "), f"{row['seconds'] / 60:.0f}"]
+            cells += ["", ""] if printed else effort
+            for law in ("m20", "exact"):
+                cells.append(around(row[f"{law}_mean"], row[f"{law}_error"]))
+                lead = "" if printed else around(row[f"{law}_lead"], row[f"{law}_lead_error"])
+                cells.append(lead)
+            rows.append(cells)
+            first = ""
+    return rows
+
+
+def test_the_table_of_searches_of_protocols():
+    rows = rows_of_the_search_study()
+    assert table_of("docs/sources.md", "largest dose [Gy]", "found by") == rows
+    table = results("emt6ro_search_study").set_index("name")
+    text = text_of("docs/sources.md")
+    for name, law in itertools.product(("equal-2", "d2.0-s0"), ("m20", "exact")):
+        lead, error = table.loc[name, [f"{law}_lead", f"{law}_lead_error"]]
+        assert around(lead, error) in text
+    ours = table[table["method"] == "ga"]
+    for name, row in ours.iterrows():  # none surpasses equal doses clearly
+        equal = table.loc[f"equal-{row['largest']:g}"]
+        for law in ("m20", "exact"):
+            ahead = row[f"{law}_mean"] - equal[f"{law}_mean"]
+            assert ahead < T_975 * np.hypot(row[f"{law}_error"], equal[f"{law}_error"]), name
+    pairs = sub_modules([Protocol.parse(doses) for doses in ours["protocol"]])
+    grid = np.linspace(0.0, 4.6, 185), np.linspace(0.0, 40.0, 161)
+    dose, wait = density(pairs, *grid).peak
+    assert f"at {dose:.2f} Gy after {wait:.1f} h" in text
+    assert f"at {PEAK[0]} Gy after {PEAK[1]} h" in text
+
+
 def test_every_results_file_is_named_by_a_document():
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     text = "".join(page.read_text(encoding="utf-8") for page in pages)
     named = set(re.findall(r"evaluation/results/(\w+\.csv)(?!\.gz)", text))
     there = {path.name for path in RESULTS.glob("*.csv")}
     assert named <= there
-    assert there - named == {"emt6ro_searches.csv", "impt_weights.csv"}
+    assert there - named == {"impt_weights.csv"}
 
 
 # Values with their ends, by file.
@@ -556,6 +611,8 @@ def known_intervals():
         found |= set(pooled(fidelity, runs)[:2])
     for env in ALL_TREATMENTS.values():
         found |= {row[0] for row in learners(env).values()}
+    for row in rows_of_the_search_study():
+        found |= {*row[5:9]}
     return found | {over_seeds(env) for env in TREATMENTS.values()}
 
 

@@ -138,7 +138,7 @@ def test_a_plan_leads_the_best_printed_one_of_each_law():
         "GA4.0-2-m20": result(1245.0, 4.0), "GA4.0-2-exact": result(1251.0, 4.0),
         "equal-4": {
             "protocol": "2@71.5;4@24;4@24", "search_score": 1270.0, "treatments": 80,
-            "seconds": 2.0,
+            "search_seconds": 2.0,
             "scores": {"m20": result(1240.0, 3.0), "exact": result(1265.0, 3.0)},
             "versions": {"oncogym": "1"},
         },
@@ -218,6 +218,13 @@ def test_the_figure_shows_each_search(folder):
     left, right = figure.axes
     assert [line.get_label() for line in left.get_lines()] == ["again"]
     assert right.get_title() == "5 sub-modules of 2 found protocols"
+    assert right.collections
+
+
+def test_the_figure_of_equal_doses_has_no_density(folder):
+    right = draw([read_search(folder("equal", "GA1.25-1"))]).axes[1]
+    assert right.get_title() == "8 sub-modules of 1 found protocols"
+    assert not right.collections
 
 
 def test_the_command_goes_on_where_it_was_and_writes_table_and_figure(
@@ -231,7 +238,7 @@ def test_the_command_goes_on_where_it_was_and_writes_table_and_figure(
 
     def equal(largest, runs, exact_runs, seed, progress):
         scores = {law: {"mean": 1190.0, "error": 1.0, "runs": 20} for law in ("m20", "exact")}
-        return {"protocol": "4@1", "search_score": 1.0, "treatments": 8, "seconds": 1.0,
+        return {"protocol": "4@1", "search_score": 1.0, "treatments": 8, "search_seconds": 1.5,
                 "scores": scores}  # fmt: skip
 
     monkeypatch.setattr(search_study, "score_protocol", score)
@@ -243,6 +250,8 @@ def test_the_command_goes_on_where_it_was_and_writes_table_and_figure(
     assert len(scored) == 6
     table = pd.read_csv(out / search_study.TABLE)
     assert table["method"].tolist() == ["ga", "spacing", "printed", "printed"]
+    # Of equal doses the time in which they were searched, not that of the new runs.
+    assert table["seconds"].tolist()[1] == 1.5
     assert (out / search_study.FIGURE).stat().st_size > 10_000
     assert "again" in capsys.readouterr().out
     with pytest.raises(SystemExit):

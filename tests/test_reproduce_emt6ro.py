@@ -345,6 +345,8 @@ def test_sub_modules_and_their_density():
     assert surface.values.sum() * 0.05 * 0.5 == pytest.approx(1.0, abs=0.01)
     with pytest.raises(ValueError, match="at least 3"):
         emt6ro_statistics.density(pairs[:, :2], [1.0], [1.0])
+    with pytest.raises(ValueError, match="one line"):
+        emt6ro_statistics.density(np.stack([np.ones(5), np.arange(5.0)]), [1.0], [1.0])
 
 
 def test_the_peak_of_the_printed_protocols():

@@ -289,13 +289,16 @@ def density(pairs: Floats, doses: ArrayLike, waits: ArrayLike) -> Density:
         doses, waits: Points of the grid along each axis.
 
     Raises:
-        ValueError: There are fewer than three pairs.
+        ValueError: There are fewer than three pairs, or they lie on one line.
     """
     if pairs.shape[1] < 3:
         raise ValueError(f"a density needs at least 3 pairs, got {pairs.shape[1]}")
     rows, columns = np.asarray(doses, np.float64), np.asarray(waits, np.float64)
     grid = np.stack([part.ravel() for part in np.meshgrid(rows, columns, indexing="ij")])
-    values = stats.gaussian_kde(pairs)(grid).reshape(len(rows), len(columns))
+    try:
+        values = stats.gaussian_kde(pairs)(grid).reshape(len(rows), len(columns))
+    except np.linalg.LinAlgError:
+        raise ValueError("a density needs pairs that do not lie on one line") from None
     return Density(rows, columns, values)
 
 

@@ -13,6 +13,7 @@ finished piece is a file in DIR/parts.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import time
 from collections.abc import Sequence
@@ -220,7 +221,7 @@ def score_spacing(
         "protocol": doses,
         "search_score": float(fitness[best]),
         "treatments": _TRIALS * len(protocols),
-        "seconds": seconds,
+        "search_seconds": seconds,
         "scores": scores,
     }
 
@@ -320,10 +321,11 @@ def tabulate(searches: Sequence[Search], results: dict[str, JsonObject]) -> pd.D
     for largest in sorted({search.largest for search in searches}):
         name = _spaced_name(largest)
         tried = results[name]
-        kept = ("protocol", "search_score", "treatments", "seconds")
+        kept = ("protocol", "search_score", "treatments")
         found.append(
             {"name": name, "method": "spacing", "largest": largest, "gap": _SPACINGS.start}
             | {what: tried[what] for what in kept}
+            | {"seconds": tried["search_seconds"]}
         )
         scores |= {f"{name}-{law}": tried["scores"][law] for law in _LAWS}
     printed: list[JsonObject] = [
@@ -370,7 +372,7 @@ def draw(searches: Sequence[Search]) -> Figure:
         left.legend(fontsize="small", frameon=False)
     pairs = sub_modules([search.protocol for search in searches])
     doses, waits = np.linspace(0.0, 4.6, 185), np.linspace(0.0, 40.0, 161)
-    if pairs.shape[1] > 2:
+    with contextlib.suppress(ValueError):  # too few, or all doses the same: no density
         surface = density(pairs, doses, waits)
         right.contourf(surface.waits, surface.doses, surface.values, 14, cmap="cividis")
         dose, wait = surface.peak
