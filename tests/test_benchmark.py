@@ -36,6 +36,7 @@ from oncogym.evaluation.benchmark.studies import all_studies
 from oncogym.evaluation.harness import evaluate, resolve
 from oncogym.evaluation.metrics import success_rates
 from oncogym.evaluation.overview import overview
+from oncogym.evaluation.report import courses as drawn
 from oncogym.evaluation.report.suite import print_suite
 from oncogym.evaluation.robustness.study import Request, run_robustness
 
@@ -280,8 +281,9 @@ def test_second_run_uses_the_finished_parts_and_shows_studies_too(finished, tmp_
     courses = (place / "courses.jsonl").read_bytes().splitlines(keepends=True)
     (place / "courses.jsonl").write_bytes(b"".join(courses[:3]))
     treated = []
-    treat = kept_courses.treat
+    treat, decide = kept_courses.treat, drawn._decide
     monkeypatch.setattr(kept_courses, "treat", lambda one: treated.append(one) or treat(one))
+    monkeypatch.setattr(drawn, "_decide", lambda one: treated.append(one) or decide(one))
     before = (place / "results.csv").read_bytes()
     plan = (place / "plan.json").stat().st_mtime_ns
     problem = resolve(ENV, patients=5)

@@ -202,6 +202,7 @@ def test_the_guard_of_a_ray_also_ends_orphans_that_hide_the_mark(tmp_path):
     start(session / "agent.err", "w", "stderr")
     start(session / "raylet.out", "a")  # Ray's agents: their own output is a pipe
     start(session / "raylet.out", "r")  # somebody who only reads the log
+    start(session / "python-core-driver.log", "a")  # another driver
     start(other / "agent.out", "w", "stdout")
     try:
         subprocess.run(
@@ -209,7 +210,7 @@ def test_the_guard_of_a_ray_also_ends_orphans_that_hide_the_mark(tmp_path):
             input=os.fsencode(session), timeout=30,
         )  # fmt: skip
         assert [agent.wait(timeout=5.0) for agent in agents[:3]] == [-signal.SIGKILL] * 3
-        assert [agent.poll() for agent in agents[3:]] == [None, None]
+        assert [agent.poll() for agent in agents[3:]] == [None] * 3
     finally:
         for agent in agents:
             agent.kill()
