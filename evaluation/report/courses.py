@@ -8,11 +8,11 @@ import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from oncogym.agents.plan import OpenLoopAgent
 from oncogym.agents.rollout import Rollout, rollout
 from oncogym.core.json_types import JsonObject
 from oncogym.envs.outcomes import Map, Trace
@@ -148,27 +148,18 @@ def _decide(shard: _Decisions) -> Rollout:
     return rollout(task, shard.actor(task), whom.patients, whom.seeds, record_actions=True)
 
 
-class _Recorded:
+class _Recorded(OpenLoopAgent):
     """Decides as somebody did before.
 
     Args:
-        actions: What was decided ``(lanes, decisions, action size)``.
+        actions: What was decided ``(lanes, decisions, action size)``; NaN after the end.
     """
 
     def __init__(self, actions: Floats) -> None:
         self._actions = actions
 
-    def predict(
-        self,
-        observation: NDArray[Any],
-        state: Any = None,
-        episode_start: NDArray[np.bool_] | None = None,
-        deterministic: bool = False,
-    ) -> tuple[Floats, int]:
-        """See :class:`oncogym.agents.agent.Agent`; the state counts decisions."""
-        del observation, episode_start, deterministic
-        number = state or 0
-        return self._actions[:, number], number + 1
+    def _rows(self, lanes: int) -> Floats:
+        return self._actions
 
 
 def _outcome(end: Rollout, lane: int) -> list[float | None]:
