@@ -121,12 +121,12 @@ def kept_courses(file: Path, modules: Iterable[str] = ()) -> Iterator[KeptCourse
 
 @contextlib.contextmanager
 def courses_in(
-    output: OutputFolder, problem: Problem, modules: Iterable[str] = ()
-) -> Iterator[KeptCourses]:
+    output: OutputFolder | None, problem: Problem, modules: Iterable[str] = ()
+) -> Iterator[KeptCourses | None]:
     """Courses that are kept in a command's folder, which is held meanwhile.
 
     Args:
-        output: The folder.
+        output: The folder; without any, none are kept.
         problem: Who is treated.
         modules: Names of a user's own modules on which courses depend.
 
@@ -134,6 +134,9 @@ def courses_in(
         OutputFolderError: The folder has a file of that name that is not ours.
         RunLockedError: Another process works there.
     """
+    if output is None:
+        yield None
+        return
     with hold(output.path):
         output.add(FILE)
         with kept_courses(

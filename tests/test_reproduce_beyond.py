@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 
 from oncogym.envs.glioblastoma_radiation.model import GlioblastomaPatient
-from oncogym.evaluation.reproduce.beyond import anti_angiogenesis, constant_dose, glioma_growth
+from oncogym.evaluation.reproduce.beyond import (
+    anti_angiogenesis,
+    constant_dose,
+    glioma_growth,
+    nonmem_course,
+)
 from oncogym.evaluation.reproduce.beyond.fractionation import check_fractionation, equal_ratio
 from oncogym.evaluation.reproduce.beyond.glioma_trials import survival_after
 from oncogym.evaluation.reproduce.beyond.neutropenia import check_neutropenia, share_of_grade3
@@ -98,3 +104,48 @@ def test_docetaxel_is_milder_here_than_in_the_clinic():
     assert failed == {"neutropenia_nadir", "neutropenia_grade4"}
     assert checks["neutropenia_nadir"].obtained == pytest.approx(7.64, abs=0.02)
     assert share_of_grade3(0.0, 50) < share_of_grade3(100.0, 50)
+
+
+def solve_the_printed_course(deviations):
+    """Counts on the printed days by SciPy, from the control file's own equations in hours."""
+    rest = 5.21965 * 0.878549 * 1.130406 * 0.853163 * (1.0 + 0.494618 * 1.2)
+    rest, k = rest * np.exp(deviations[0]), 4.0 / (84.1791 * np.exp(deviations[1]))
+    effect = 15.5711 / 808.0 * 1000.0 * (1.0 - 0.350693 * 1.2) * np.exp(deviations[2])
+
+    def flow(_, cells, level):
+        count, pool, first, second, third = cells
+        return [
+            k * (third - count),
+            k * pool * ((1.0 - effect * level) * (rest / count) ** 0.144543 - 1.0),
+            k * (pool - first),
+            k * (first - second),
+            k * (second - third),
+        ]
+
+    cells, counts, now = np.full(5, rest), [rest], 0.0
+    days = [(24.0 * day, 0.0) for day in range(3, 22)]
+    for end, level in [*nonmem_course._EXPOSED, *days]:
+        cells = solve_ivp(
+            flow, (now, end), cells, args=(level,), method="LSODA", rtol=1e-10, atol=1e-12
+        ).y[:, -1]
+        now = end
+        if level == 0.0:
+            counts.append(cells[0])
+    return np.array(counts)
+
+
+@pytest.mark.parametrize("deviations", [(0.0, 0.0, 0.0), (0.38, -0.04, 0.6), (-0.3, 0.2, -0.5)])
+def test_the_marrow_under_concentrations_is_that_of_an_independent_solver(deviations):
+    [counts] = nonmem_course.follow(np.array(deviations))
+    assert counts == pytest.approx(solve_the_printed_course(deviations), rel=1e-5)
+
+
+def test_a_printed_course_of_neutrophils_is_met(monkeypatch):
+    checks = {one.id: one for one in nonmem_course.check_nonmem_course()}
+    assert all(check.ok for check in checks.values())
+    assert f"{checks['nonmem_objective'].obtained:.3f}" == "-3.998"
+    assert checks["nonmem_nadir_day"].obtained == pytest.approx(8.41, abs=0.02)
+    assert np.exp(checks["nonmem_nadir"].obtained) == pytest.approx(0.304, abs=1e-3)
+    # One per cent more feedback is seen.
+    monkeypatch.setattr(nonmem_course, "_FEEDBACK", 0.146)
+    assert abs(nonmem_course.fit().objective + 3.998) > 5e-3

@@ -97,6 +97,10 @@ Fluid, nerves and skin, which limit docetaxel as well, are behind `dose_budget` 
 below 0.5 x 10^9/L at 100 mg/m^2. The typical patient here has the nadir on day 7.6, and stays above
 0.5: known deviations, which a test keeps (`oncogym reproduce beyond`).
 
+*Against NONMEM.* Under the concentrations of a printed course (DDMODEL00000224, a linear effect of
+the drug) the marrow gives NONMEM's objective function to its last digit, and the nadir on day 8.4
+with 0.30 x 10^9/L, where the lowest counts, 0.26 on days 7 and 10, have an error of 42 %.
+
 ## Arguments
 
 See `NeutrophilTask`: `observation`, `interval_days`, `decisions`, `max_dose`, `dose_budget`,

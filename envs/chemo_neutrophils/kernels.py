@@ -114,6 +114,19 @@ def take_step(state, constants, rate, h):
     """
     start = concentration(state)
     middle, end = _infuse(state, constants, rate, h)
+    step_body(state, constants, start, middle, end, h)
+
+
+@inlined
+def step_body(state, constants, start, middle, end, h):
+    """One step of marrow and tumour while the drug is what it is.
+
+    Args:
+        state, constants: Records of a patient, see ``records.py``; of the first the marrow and the
+            tumour are written.
+        start, middle, end: Concentrations at the start, in the middle and at the end [mg/L].
+        h: Length of the step [d].
+    """
     k = constants.transit
     p, f, s, t = state.log_pool, state.first, state.second, state.third
     n, m = state.count, state.log_cells

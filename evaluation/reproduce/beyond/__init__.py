@@ -12,6 +12,7 @@ from oncogym.evaluation.reproduce.beyond.fractionation import check_fractionatio
 from oncogym.evaluation.reproduce.beyond.glioma_growth import check_growth
 from oncogym.evaluation.reproduce.beyond.glioma_trials import check_glioma_trials
 from oncogym.evaluation.reproduce.beyond.neutropenia import check_neutropenia
+from oncogym.evaluation.reproduce.beyond.nonmem_course import check_nonmem_course
 from oncogym.evaluation.reproduce.checks import Check, Source, register
 
 
@@ -24,6 +25,7 @@ def check_beyond(seed: int) -> list[Check]:
         *check_growth(),
         *check_glioma_trials(),
         *check_neutropenia(),
+        *check_nonmem_course(),
     ]
 
 

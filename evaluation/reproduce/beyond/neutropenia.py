@@ -3,8 +3,8 @@
 What was read: a page about docetaxel that cites the label and a trial (droracle.ai, article 662557:
 median nadir on day 7, median of 7 days below 0.5 x 10^9/L, grade 3 or 4 in 32 % of patients at 75
 mg/m^2 every three weeks), and what a reader of the figure in Friberg's publication notes
-(friberg02Demo.R of radivot/myelo: second peak on day 20). Nowhere was a course of neutrophils found
-printed with day and depth of its nadir.
+(friberg02Demo.R of radivot/myelo: second peak on day 20). A course that is printed count by count
+is in ``nonmem_course.py``.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-from contextlib import ExitStack
 
 from oncogym.agents.clinical import clinical_agent
 from oncogym.cli.arguments import (
@@ -109,11 +108,8 @@ def run(args: argparse.Namespace) -> int:
         agents = {usual: clinical_agent(problem.treatment, problem.task(1), usual), **agents}
     check_ends(agents, str(baseline), reference)
     about = manifest("evaluate", {"seed": args.seed}, settings_of(args, option=options))
-    with executor_of(args) as executor, ExitStack() as stack:
-        kept = None
-        if args.out is not None:
-            output = OutputFolder.claim(args.out, "evaluate", FILES)
-            kept = stack.enter_context(courses_in(output, problem, args.modules))
+    output = None if args.out is None else OutputFolder.claim(args.out, "evaluate", FILES)
+    with executor_of(args) as executor, courses_in(output, problem, args.modules) as kept:
         comparison = Comparison.run(
             problem,
             agents,

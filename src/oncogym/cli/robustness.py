@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from contextlib import ExitStack
 
 from oncogym.cli.arguments import (
     Commands,
@@ -80,11 +79,8 @@ def run(args: argparse.Namespace) -> int:
     agents, _ = load_agents(problem, args.agents, args.seed)
     fitting_requests(requests, problem.task(1), args.seed)
     about = manifest("robustness", {"seed": args.seed}, settings_of(args, option=options))
-    with executor_of(args) as executor, ExitStack() as stack:
-        kept = None
-        if args.out is not None:
-            output = OutputFolder.claim(args.out, "robustness", FILES)
-            kept = stack.enter_context(courses_in(output, problem))
+    output = None if args.out is None else OutputFolder.claim(args.out, "robustness", FILES)
+    with executor_of(args) as executor, courses_in(output, problem) as kept:
         study = run_robustness(
             problem, agents, requests, seed=args.seed, executor=executor, progress=True, kept=kept
         )

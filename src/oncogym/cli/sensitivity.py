@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -127,13 +126,9 @@ def run(args: argparse.Namespace) -> int:
     if len(set(factors)) < len(factors):
         raise ValueError(f"--factor is {list(factors)}; allowed: each once")
     about = manifest("sensitivity", {"seed": args.seed}, settings_of(args, option=options))
-    if args.out is not None:
-        claimed = _claim(args.out)
+    claimed = None if args.out is None else _claim(args.out)
     if results is None:
-        with executor_of(args) as executor, ExitStack() as stack:
-            kept = None
-            if args.out is not None:
-                kept = stack.enter_context(courses_in(claimed, problem))
+        with executor_of(args) as executor, courses_in(claimed, problem) as kept:
             results = evaluate_problem(problem, agents, executor, kept=kept)
     table = sweep_weights(results, weights, factors, seed=args.seed)
     flips = find_flips(table)
