@@ -553,7 +553,8 @@ def test_the_table_of_searches_of_protocols():
     for name, law in itertools.product(("equal-2", "d2.0-s0"), ("m20", "exact")):
         lead, error = table.loc[name, [f"{law}_lead", f"{law}_lead_error"]]
         assert around(lead, error) in text
-    for name, row in table[table["method"].isin(["ga", "cma"])].iterrows():  # none surpasses equal doses clearly
+    # None surpasses equal doses clearly.
+    for name, row in table[table["method"].isin(["ga", "cma"])].iterrows():
         equal = table.loc[f"equal-{row['largest']:g}"]
         for law in ("m20", "exact"):
             ahead = row[f"{law}_mean"] - equal[f"{law}_mean"]
@@ -913,6 +914,10 @@ def test_the_table_of_algorithms():
     two, one = tqc.loc[glioma], sac.loc[glioma]
     successes = f"{percent(two['success'])} for {percent(one['success'])}"
     assert f"({number(two['return'], 2)}, with {successes})" in said
+    protons = f"oncogym/{ALL_TREATMENTS['proton therapy']}"
+    two, one = tqc.loc[protons], sac.loc[protons]
+    successes = f"{percent(two['success'])} for {percent(one['success'])}"
+    assert f"on protons ({number(two['return'], 2)}, with {successes})" in said
     assert f"below it on adaptive therapy ({number(tqc.loc[adaptive, 'return'], 2)})" in said
     gained = f"({number(old['return'][glioma], 2)} to {number(new['return'][glioma], 2)})"
     assert gained in said
