@@ -136,7 +136,9 @@ def test_the_measured_numbers_of_the_rules():
         agent = RuleAgent(rule, problem.task(1))
         result = rollout(problem.task(256), agent, problem.patients, problem.seeds)
         assert result.returns.mean() == pytest.approx(mean, abs=error), name
-        assert result.success.mean() == pytest.approx(success, abs=0.011), name
+        # Plans of protons differ between processors by some successes (docs/faq.md).
+        allowed = 0.02 if treatment == "impt_beam_weighting" else 0.011
+        assert result.success.mean() == pytest.approx(success, abs=allowed), name
 
 
 @pytest.mark.slow

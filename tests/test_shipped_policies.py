@@ -17,6 +17,8 @@ from oncogym.evaluation.ship_policy import page, score_agents, score_best_rule
 
 ENTRIES = shipped.read_manifest()
 COHORT = "oncogym/ChemoDosingCohort-v0"
+# By how much the plans of protons, and with them scores, differ between processors (docs/faq.md).
+BETWEEN_PROCESSORS = {"return": 0.01, "success": 2.5 / 256.0, "cost": 0.002}
 
 
 @pytest.fixture
@@ -43,8 +45,9 @@ def test_a_shipped_policy_scores_what_the_manifest_says(entry):
     agent = pretrained(entry.env, entry.name)
     found = score_agents({"policy": agent}, entry.env, entry.score["patients"])["policy"]
     assert found["cohort"] == entry.score["cohort"]
-    for name in ("return", "success", "cost"):
-        assert found[name] == pytest.approx(entry.score[name], abs=1e-6), name
+    for name, difference in BETWEEN_PROCESSORS.items():
+        allowed = difference if "IMPT" in entry.env else 1e-6
+        assert found[name] == pytest.approx(entry.score[name], abs=allowed), name
     assert entry.command.startswith(f"oncogym train {entry.env} ")
     assert agent.policy.about["algorithm"] == entry.name
 
