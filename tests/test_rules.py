@@ -136,8 +136,8 @@ def test_the_measured_numbers_of_the_rules():
         agent = RuleAgent(rule, problem.task(1))
         result = rollout(problem.task(256), agent, problem.patients, problem.seeds)
         assert result.returns.mean() == pytest.approx(mean, abs=error), name
-        # Plans of protons differ between processors by some successes (docs/faq.md).
-        allowed = 0.02 if treatment == "impt_beam_weighting" else 0.011
+        # With other sums in the plans of protons some of its successes change (docs/faq.md).
+        allowed = 0.02 if name == "range_estimate" else 0.011
         assert result.success.mean() == pytest.approx(success, abs=allowed), name
 
 

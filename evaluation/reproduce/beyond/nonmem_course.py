@@ -89,7 +89,7 @@ def follow(deviations: Floats, days: Floats | None = None) -> Floats:
         pack_record(PROBLEM, interval=1.0, **COMMON),
         make_rows(len(patients), COURSE),
     )
-    return np.concatenate([patients[:, :1], counts[:, len(hours) :]], axis=1)
+    return np.concatenate([patients[:, [of("baseline")]], counts[:, len(hours) :]], axis=1)
 
 
 @dataclass(frozen=True)
