@@ -5,6 +5,11 @@ the settings of its file, wrappers included, and treats held-out patients with e
 of its run by validation. Every finished run is a file in DIR/parts; the table is
 DIR/algorithm_study.csv, with a row for each run and one for all seeds of an algorithm. Algorithms
 that are added to a study later join those that are done.
+
+``--rivals NAME …`` lets rules, controllers and other agents of ``oncogym evaluate`` treat the same
+patients with the same chance; DIR/algorithm_rivals.csv has what the policies of each algorithm
+reach minus what each rival does: return, success and cost, paired, with 95 % intervals over
+training seeds and patients.
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -23,6 +29,7 @@ from oncogym.core.json_types import JsonObject
 from oncogym.core.pairs import read_pairs
 from oncogym.envs.problem import MOST_PATIENTS, Problem
 from oncogym.evaluation.harness import resolve
+from oncogym.evaluation.rival_part import differences_from, rival_parts
 from oncogym.evaluation.study_folder import (
     Part,
     add_study_arguments,
@@ -41,6 +48,8 @@ from oncogym.evaluation.training_part import (
 from oncogym.training.algorithms import algorithm_names, usable_algorithms
 
 TABLE = "algorithm_study.csv"
+#: The table of differences from rivals.
+RIVALS = "algorithm_rivals.csv"
 _JOB = "algorithm-study"
 
 
@@ -54,8 +63,9 @@ def plan_parts(
     patients: int = 256,
     patients_seed: int = 0,
     training_options: Mapping[str, object] | None = None,
+    rivals: Sequence[str] = (),
 ) -> list[Part]:
-    """All training runs.
+    """All training runs, and the rivals of each environment before its runs.
 
     Args:
         envs: Registered ids.
@@ -64,9 +74,10 @@ def plan_parts(
         steps, lanes: Of each run; ``None`` for the tuned ones.
         patients, patients_seed: Who is treated of the evaluation cohort.
         training_options: Options of the environments in training only.
+        rivals: Names of agents, as ``oncogym evaluate`` takes them, that treat the same patients.
 
     Raises:
-        UnknownNameError: There is no such environment, algorithm or option.
+        UnknownNameError: There is no such environment, algorithm, rival or option.
         ValueError: A number is out of range, or something is named twice.
     """
     whole_number("patients", patients, 2, MOST_PATIENTS)
@@ -76,6 +87,7 @@ def plan_parts(
     parts: list[Part] = []
     for env in ids:
         resolve(env, patients=patients, seed=patients_seed)
+        parts += rival_parts(env, rivals, patients=patients, patients_seed=patients_seed)
         for algorithm in algorithms:
             parts += training_parts(
                 f"{bare_name(env)}-{algorithm}",
@@ -103,13 +115,55 @@ def tabulate(results: Sequence[JsonObject]) -> pd.DataFrame:
         interval ``low`` to ``high`` over patients, and over training seeds where there are several;
         ``success``, ``cost``; ``seconds`` of training and scoring, of a run; ``version``.
     """
-    groups: dict[tuple[str, str], list[JsonObject]] = {}
-    for result in results:
-        groups.setdefault((result["env"], result["algorithm"]), []).append(result)
     rows = []
-    for runs in groups.values():
+    for runs in _by_algorithm(results):
         rows += [_row(seed, some) for seed, some in each_and_all(runs)]
     return pd.DataFrame(rows)
+
+
+def tabulate_rivals(results: Sequence[JsonObject]) -> pd.DataFrame:
+    """One row an algorithm and rival in an environment, all training seeds together.
+
+    Args:
+        results: Those of the parts, rivals included.
+
+    Returns:
+        ``env``, ``cohort``, ``patients``, ``algorithm``, ``seeds``, ``sees``, ``rival`` and what it
+        sees (``rival_sees``), then ``return``, ``success`` and ``cost``, each with the columns of
+        :func:`~oncogym.evaluation.rival_part.differences_from`; ``rival_seconds`` of the rival's
+        treatments; ``version``.
+    """
+    rows = []
+    for runs in _by_algorithm(results):
+        first = runs[0]
+        for rival in results:
+            if "rival" not in rival or rival["env"] != first["env"]:
+                continue
+            rows.append(
+                {
+                    "env": first["env"],
+                    "cohort": rival["cohort"],
+                    "patients": first["patients"],
+                    "algorithm": first["algorithm"],
+                    "seeds": len(runs),
+                    "sees": first["sees"],
+                    "rival": rival["rival"],
+                    "rival_sees": rival["sees"],
+                    **differences_from(runs, rival),
+                    "rival_seconds": rival["seconds"],
+                    "version": versions_in([*runs, rival]),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _by_algorithm(results: Sequence[JsonObject]) -> list[list[JsonObject]]:
+    """The training runs, together where environment and algorithm are the same."""
+    groups: dict[tuple[str, str], list[JsonObject]] = {}
+    for result in results:
+        if "algorithm" in result:
+            groups.setdefault((result["env"], result["algorithm"]), []).append(result)
+    return list(groups.values())
 
 
 def _row(seed: str, runs: Sequence[JsonObject]) -> JsonObject:
@@ -154,6 +208,13 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="KEY=VALUE",
         help="option of the environments in training only, such as fidelity=screening; repeatable",
     )
+    parser.add_argument(
+        "--rivals",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="rules, controllers and other agents that treat the same patients, too",
+    )
     add_study_arguments(parser, seeds=3, patients=256)
     args = parser.parse_args(arguments)
 
@@ -167,13 +228,19 @@ def main(arguments: list[str] | None = None) -> int:
             patients=args.patients,
             patients_seed=args.patients_seed,
             training_options=read_pairs(args.training_option),
+            rivals=args.rivals,
         )
 
-    with command_study(parser, args, _JOB, plan, [TABLE]) as (study, executor):
-        table = tabulate(study.finish(executor))
-        study.output.write(TABLE, lambda path: write_csv_atomic(path, table.round(6)))
-    shown = table.drop(columns="version").to_string(index=False, float_format="{:.4g}".format)
-    sys.stdout.write(shown + "\n")
+    with command_study(parser, args, _JOB, plan, [TABLE, RIVALS]) as (study, executor):
+        results = study.finish(executor)
+        tables = {TABLE: tabulate(results)}
+        if args.rivals:
+            tables[RIVALS] = tabulate_rivals(results)
+        for name, table in tables.items():
+            study.output.write(name, partial(write_csv_atomic, frame=table.round(6)))
+    for table in tables.values():
+        shown = table.drop(columns="version").to_string(index=False, float_format="{:.4g}".format)
+        sys.stdout.write(shown + "\n")
     return 0
 
 

@@ -17,12 +17,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from oncogym.agents.clinical import clinical_agent
 from oncogym.core.checks import whole_number
 from oncogym.core.files import write_csv_atomic
 from oncogym.core.json_types import JsonObject
 from oncogym.envs.problem import MOST_PATIENTS, Problem
 from oncogym.evaluation.harness import resolve
+from oncogym.evaluation.rival_part import rival_parts
 from oncogym.evaluation.statistics import hierarchical_difference
 from oncogym.evaluation.study_folder import (
     Part,
@@ -74,22 +74,6 @@ def score_plain(
     return {"decisions": model.num_timesteps, **scores_of(problem, model)}
 
 
-def score_protocol(
-    *, env: str, patients: int, patients_seed: int, progress: bool = False
-) -> JsonObject:
-    """The clinical protocol of an environment on the same patients, as :func:`score_plain`.
-
-    Args:
-        env: Registered id.
-        patients, patients_seed: Who is treated.
-        progress: There is nothing to show.
-    """
-    problem = resolve(env, patients=patients, seed=patients_seed)
-    name = problem.variant.baseline
-    agent = clinical_agent(problem.treatment, problem.task(1), name)
-    return {"protocol": name, "cohort": problem.cohort.name, **scores_of(problem, agent)}
-
-
 def plan_parts(
     envs: Sequence[str],
     algorithms: Sequence[str],
@@ -127,10 +111,11 @@ def plan_parts(
         problem = resolve(env, patients=patients, seed=patients_seed)
         if not problem.variant.baseline:
             raise ValueError(f"{env} has no clinical protocol to compare with")
-        whom = {"env": env, "patients": patients, "patients_seed": patients_seed}
-        parts.append(Part(f"{bare_name(env)}-protocol", score_protocol, whom))
+        whom = {"patients": patients, "patients_seed": patients_seed}
+        parts += rival_parts(env, [problem.variant.baseline], **whom)
         for algorithm in algorithms:
             run = {
+                "env": env,
                 **whom,
                 "algorithm": algorithm,
                 "steps": DECISIONS[algorithm] if steps is None else steps,
@@ -157,7 +142,7 @@ def tabulate(results: Sequence[JsonObject]) -> pd.DataFrame:
         patients, and over training seeds where there are several; ``passes`` if it is above 0;
         ``seconds`` of training and scoring, of a run; versions.
     """
-    protocols = {one["env"]: one for one in results if "protocol" in one}
+    protocols = {one["env"]: one for one in results if "rival" in one}
     runs: dict[tuple[str, str], list[JsonObject]] = {}
     for one in results:
         if "algorithm" in one:
@@ -184,7 +169,7 @@ def _row(seed: str, runs: Sequence[JsonObject], protocol: JsonObject) -> Mapping
         "patients": first["patients"],
         "decisions": round(mean["decisions"]),
         **{name: mean[name] for name in SCORES},
-        "protocol": protocol["protocol"],
+        "protocol": protocol["rival"],
         **{f"protocol_{name}": float(np.mean(protocol[name])) for name in SCORES},
         "difference": gain.estimate,
         "low": gain.low,

@@ -6,7 +6,10 @@ import pandas as pd
 import pytest
 
 from oncogym.evaluation import algorithm_study
-from oncogym.evaluation.algorithm_study import plan_parts, tabulate
+from oncogym.evaluation.agent_names import load_agents
+from oncogym.evaluation.algorithm_study import plan_parts, tabulate, tabulate_rivals
+from oncogym.evaluation.harness import evaluate, resolve
+from oncogym.evaluation.statistics import hierarchical_difference
 from oncogym.training.algorithms import usable_algorithms
 
 CHEMO = "oncogym/ChemoDosingCohort-v0"
@@ -104,6 +107,8 @@ def test_an_option_of_training_changes_training_only(tmp_path):
         (["--envs", CHEMO, "--algo", "dqn"], "ppo"),
         (["--envs", CHEMO, "--patients", "1"], "patients"),
         (["--envs", CHEMO, "--steps", "0"], "steps"),
+        (["--envs", CHEMO, "--rivals", "even_doses"], "even_doses"),
+        (["--envs", CHEMO, "--rivals", "random", "random"], "each once"),
         (["--envs", CHEMO, "--training-option", "fidelity"], "KEY=VALUE"),
         (["--envs", CHEMO, "--training-option", "fidelity=screening"], "fidelity"),
     ],
@@ -114,3 +119,72 @@ def test_bad_arguments_are_refused_before_any_work(tmp_path, capsys, arguments, 
     assert refused.value.code == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "study" / "parts").exists()
+
+
+def test_rivals_treat_the_same_patients_before_the_runs():
+    parts = plan_parts([GLIOMA], ["ppo"], [3], patients=5, patients_seed=2, rivals=["even_doses"])
+    rival, run = parts
+    assert rival.name == "GlioblastomaRadiationCohort-v0-rival-even_doses"
+    assert run.settings["algorithm"] == "ppo"
+    for one in parts:
+        assert [one.settings[name] for name in ("env", "patients", "patients_seed")] == [
+            GLIOMA, 5, 2
+        ]  # fmt: skip
+    result = rival.work(**rival.settings)
+    assert result["cohort"] == "held_out"
+    assert result["sees"] == "measurable"
+    by_hand = evaluate(GLIOMA, load_agents(resolve(GLIOMA), ["even_doses"])[0], patients=5, seed=2)
+    for name in ("return", "success", "cost"):
+        assert result[name] == by_hand[name].tolist()
+
+
+def test_the_table_of_rivals_pairs_patients_and_keeps_treatments_apart():
+    def made(env, who, returns, success, **more):
+        return {"env": env, **who, "sees": "measurable", "patients": 3, "return": returns,
+                "success": success, "cost": [0.0, 0.0, 3.0], "seconds": 4.0, "decisions": 9,
+                "cohort": "held_out",
+                "versions": {"oncogym": "1"}, **more}  # fmt: skip
+
+    yes, no = [True, True, False], [False, True, False]
+    runs = [
+        made(CHEMO, {"algorithm": "ppo", "seed": 0}, [2.0, 4.0, 6.0], yes),
+        made(CHEMO, {"algorithm": "ppo", "seed": 1}, [2.0, 4.0, 6.0], yes),
+        made(GLIOMA, {"algorithm": "ppo", "seed": 0}, [0.0, 0.0, 9.0], no),
+    ]
+    rivals = [
+        made(CHEMO, {"rival": "weekly"}, [1.0, 3.0, 5.0], no),
+        made(GLIOMA, {"rival": "greedy"}, [1.0, 1.0, 1.0], yes, sees="full state"),
+    ]
+    table = tabulate_rivals([*rivals, *runs]).set_index("env")
+    assert table["rival"].tolist() == ["weekly", "greedy"]
+    assert table["rival_sees"].tolist() == ["measurable", "full state"]
+    assert table["seeds"].tolist() == [2, 1]
+    chemo, glioma = table.loc[CHEMO], table.loc[GLIOMA]
+    # Every patient gains 1, whoever is drawn.
+    assert chemo[["return_minus", "return_low", "return_high"]].tolist() == [1.0, 1.0, 1.0]
+    assert chemo[["return", "rival_return"]].tolist() == [4.0, 3.0]
+    assert chemo["success_minus"] == pytest.approx(1 / 3)
+    assert glioma["success_minus"] == pytest.approx(-1 / 3)
+    found = hierarchical_difference([[0.0, 0.0, 9.0]], [1.0, 1.0, 1.0])
+    assert glioma[["return_minus", "return_low", "return_high"]].tolist() == [
+        found.estimate, found.low, found.high
+    ]  # fmt: skip
+    # The table of algorithms has the policies alone.
+    assert tabulate([*rivals, *runs])["algorithm"].tolist() == ["ppo"] * 5
+
+
+@pytest.mark.slow
+def test_the_command_compares_with_rivals(tmp_path, capsys):
+    pytest.importorskip("stable_baselines3")
+    out = tmp_path / "study"
+    arguments = ["--envs", CHEMO, "--algo", "ppo", "--seeds", "1", "--lanes", "4", "--steps", "240"]
+    arguments += ["--patients", "4", "--out", str(out)]
+    assert algorithm_study.main([*arguments, "--rivals", "source_uniform", "capped_pacing"]) == 0
+    table = pd.read_csv(out / algorithm_study.RIVALS)
+    assert table["rival"].tolist() == ["source_uniform", "capped_pacing"]
+    policies = pd.read_csv(out / algorithm_study.TABLE)
+    assert table["return"].tolist() == pytest.approx([policies["return"][0]] * 2, abs=1e-6)
+    assert table["return_minus"].tolist() == pytest.approx(
+        (table["return"] - table["rival_return"]).tolist(), abs=2e-6
+    )
+    assert "capped_pacing" in capsys.readouterr().out

@@ -29,7 +29,7 @@ def result(seed, returns, algorithm="PPO"):
 
 def protocol(returns):
     return {
-        **result(0, returns), "algorithm": None, "protocol": "weekly", "cohort": "held_out"
+        **result(0, returns), "algorithm": None, "rival": "weekly", "cohort": "held_out"
     }  # fmt: skip
 
 
