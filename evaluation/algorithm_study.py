@@ -64,6 +64,7 @@ def plan_parts(
     patients_seed: int = 0,
     training_options: Mapping[str, object] | None = None,
     rivals: Sequence[str] = (),
+    control: Mapping[str, object] | None = None,
 ) -> list[Part]:
     """All training runs, and the rivals of each environment before its runs.
 
@@ -75,6 +76,7 @@ def plan_parts(
         patients, patients_seed: Who is treated of the evaluation cohort.
         training_options: Options of the environments in training only.
         rivals: Names of agents, as ``oncogym evaluate`` takes them, that treat the same patients.
+        control: Settings of the controllers among them.
 
     Raises:
         UnknownNameError: There is no such environment, algorithm, rival or option.
@@ -87,7 +89,8 @@ def plan_parts(
     parts: list[Part] = []
     for env in ids:
         resolve(env, patients=patients, seed=patients_seed)
-        parts += rival_parts(env, rivals, patients=patients, patients_seed=patients_seed)
+        whom = {"patients": patients, "patients_seed": patients_seed}
+        parts += rival_parts(env, rivals, **whom, control=control)
         for algorithm in algorithms:
             parts += training_parts(
                 f"{bare_name(env)}-{algorithm}",
@@ -96,8 +99,7 @@ def plan_parts(
                 algorithm=algorithm,
                 steps=steps,
                 lanes=lanes,
-                patients=patients,
-                patients_seed=patients_seed,
+                **whom,
                 training_options=training_options,
             )
     return parts
@@ -128,8 +130,9 @@ def tabulate_rivals(results: Sequence[JsonObject]) -> pd.DataFrame:
         results: Those of the parts, rivals included.
 
     Returns:
-        ``env``, ``cohort``, ``patients``, ``algorithm``, ``seeds``, ``sees``, ``rival`` and what it
-        sees (``rival_sees``), then ``return``, ``success`` and ``cost``, each with the columns of
+        ``env``, ``cohort``, ``patients``, ``algorithm``, ``seeds``, ``sees``, ``rival``,
+        ``rival_sees`` and ``control`` (JSON: settings of a controller in place of the usual); then
+        ``return``, ``success`` and ``cost``, each with the columns of
         :func:`~oncogym.evaluation.rival_part.differences_from`; ``rival_seconds`` of the rival's
         treatments; ``version``.
     """
@@ -149,6 +152,7 @@ def tabulate_rivals(results: Sequence[JsonObject]) -> pd.DataFrame:
                     "sees": first["sees"],
                     "rival": rival["rival"],
                     "rival_sees": rival["sees"],
+                    "control": json.dumps(rival.get("control", {})),
                     **differences_from(runs, rival),
                     "rival_seconds": rival["seconds"],
                     "version": versions_in([*runs, rival]),
@@ -215,6 +219,14 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="NAME",
         help="rules, controllers and other agents that treat the same patients, too",
     )
+    parser.add_argument(
+        "--control",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="setting of the controllers among them, such as budget=192, which a full benchmark "
+        "gives them (default: what suits the environment); repeatable",
+    )
     add_study_arguments(parser, seeds=3, patients=256)
     args = parser.parse_args(arguments)
 
@@ -229,6 +241,7 @@ def main(arguments: list[str] | None = None) -> int:
             patients_seed=args.patients_seed,
             training_options=read_pairs(args.training_option),
             rivals=args.rivals,
+            control=read_pairs(args.control),
         )
 
     with command_study(parser, args, _JOB, plan, [TABLE, RIVALS]) as (study, executor):

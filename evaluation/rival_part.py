@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 
 import numpy as np
 
-from oncogym.agents.agent import what_is_seen
+from oncogym.agents.agent import Agent, what_is_seen
+from oncogym.agents.mpc import CONTROLLERS, MPCSettings
+from oncogym.core.errors import nearest
 from oncogym.core.json_types import JsonObject
+from oncogym.envs.problem import Problem
 from oncogym.evaluation.agent_names import load_agents
 from oncogym.evaluation.harness import resolve
 from oncogym.evaluation.statistics import hierarchical_difference
 from oncogym.evaluation.study_folder import Part, bare_name
 from oncogym.evaluation.training_part import SCORES, require_each_once, scores_of
 
+# Numbers among the settings of controllers; a belief has settings of its own.
+_CONTROL = [one.name for one in fields(MPCSettings) if one.name != "belief"]
+
 
 def score_rival(
-    *, env: str, rival: str, patients: int, patients_seed: int, progress: bool = False
+    *,
+    env: str,
+    rival: str,
+    patients: int,
+    patients_seed: int,
+    control: Mapping[str, object] | None = None,
+    progress: bool = False,
 ) -> JsonObject:
     """Treat patients of the evaluation cohort.
 
@@ -25,6 +38,7 @@ def score_rival(
         env: Registered id.
         rival: Name of the agent, as ``oncogym evaluate`` takes it.
         patients, patients_seed: How many patients, and their chance.
+        control: Settings of a controller in place of those that suit the environment.
         progress: There is nothing to show.
 
     Returns:
@@ -32,7 +46,10 @@ def score_rival(
         :data:`~oncogym.evaluation.training_part.SCORES` of each patient.
     """
     problem = resolve(env, patients=patients, seed=patients_seed)
-    (agent,) = load_agents(problem, [rival])[0].values()
+    if control:
+        agent: Agent = CONTROLLERS[rival](_controlled(problem, control))
+    else:
+        (agent,) = load_agents(problem, [rival])[0].values()
     return {
         "cohort": problem.cohort.name,
         "sees": what_is_seen(agent, problem.kept_task(1)),
@@ -40,8 +57,22 @@ def score_rival(
     }
 
 
+def _controlled(problem: Problem, control: Mapping[str, object]) -> MPCSettings:
+    """The settings that suit an environment, some of them replaced."""
+    usual = MPCSettings.suited(problem)
+    for name in control:
+        if name not in _CONTROL:
+            raise nearest("setting of controllers", name, _CONTROL)
+    return replace(usual, **dict(control))  # type: ignore[arg-type]
+
+
 def rival_parts(
-    env: str, rivals: Sequence[str], *, patients: int, patients_seed: int
+    env: str,
+    rivals: Sequence[str],
+    *,
+    patients: int,
+    patients_seed: int,
+    control: Mapping[str, object] | None = None,
 ) -> list[Part]:
     """Rivals of the policies of an environment, as parts of a study called ``ENV-rival-NAME``.
 
@@ -49,21 +80,28 @@ def rival_parts(
         env: Registered id, the full one.
         rivals: Names of agents, as ``oncogym evaluate`` takes them.
         patients, patients_seed: Who is treated.
+        control: Settings of the controllers among them in place of those that suit the environment:
+            ``budget``, ``population``, ``scenarios``, ``replan_every`` and so on, see
+            :class:`~oncogym.agents.mpc.MPCSettings`.
 
     Raises:
-        UnknownNameError: There is no such agent in the treatment.
+        UnknownNameError: There is no such agent in the treatment, or no such setting.
         ScheduleError: A protocol does not fit the environment.
-        ValueError: A rival is named twice.
+        ValueError: A rival is named twice, or a setting is out of range.
     """
     if not rivals:
         return []
     require_each_once("rivals", rivals)
-    load_agents(resolve(env, patients=patients, seed=patients_seed), rivals)
-    whom = {"env": env, "patients": patients, "patients_seed": patients_seed}
-    return [
-        Part(f"{bare_name(env)}-rival-{_as_file(name)}", score_rival, {**whom, "rival": name})
-        for name in rivals
-    ]
+    problem = resolve(env, patients=patients, seed=patients_seed)
+    load_agents(problem, rivals)
+    _controlled(problem, control or {})
+    parts = []
+    for name in rivals:
+        whom = {"env": env, "rival": name, "patients": patients, "patients_seed": patients_seed}
+        if control and name in CONTROLLERS:
+            whom["control"] = dict(control)
+        parts.append(Part(f"{bare_name(env)}-rival-{_as_file(name)}", score_rival, whom))
+    return parts
 
 
 def _as_file(name: str) -> str:

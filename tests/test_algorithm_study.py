@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
 from oncogym.evaluation import algorithm_study
 from oncogym.evaluation.agent_names import load_agents
 from oncogym.evaluation.algorithm_study import plan_parts, tabulate, tabulate_rivals
-from oncogym.evaluation.harness import evaluate, resolve
+from oncogym.evaluation.benchmark.controllers import controllers_of
+from oncogym.evaluation.benchmark.presets import PRESETS
+from oncogym.evaluation.harness import evaluate, evaluate_problem, resolve
 from oncogym.evaluation.statistics import hierarchical_difference
 from oncogym.training.algorithms import usable_algorithms
 
@@ -109,6 +113,8 @@ def test_an_option_of_training_changes_training_only(tmp_path):
         (["--envs", CHEMO, "--steps", "0"], "steps"),
         (["--envs", CHEMO, "--rivals", "even_doses"], "even_doses"),
         (["--envs", CHEMO, "--rivals", "random", "random"], "each once"),
+        (["--envs", CHEMO, "--rivals", "mpc_oracle", "--control", "budget=7"], "budget"),
+        (["--envs", CHEMO, "--rivals", "mpc_oracle", "--control", "budge=70"], "budget"),
         (["--envs", CHEMO, "--training-option", "fidelity"], "KEY=VALUE"),
         (["--envs", CHEMO, "--training-option", "fidelity=screening"], "fidelity"),
     ],
@@ -136,6 +142,22 @@ def test_rivals_treat_the_same_patients_before_the_runs():
     by_hand = evaluate(GLIOMA, load_agents(resolve(GLIOMA), ["even_doses"])[0], patients=5, seed=2)
     for name in ("return", "success", "cost"):
         assert result[name] == by_hand[name].tolist()
+
+
+def test_settings_of_control_are_for_controllers_alone():
+    """With the budget of a full benchmark a controller does what it does there."""
+    parts = plan_parts(
+        [GLIOMA], ["ppo"], [0], patients=2, rivals=["greedy", "mpc_nominal"], control={"budget": 16}
+    )
+    rule, controller = (one.settings for one in parts[:2])
+    assert "control" not in rule
+    assert controller["control"] == {"budget": 16}
+    problem = resolve(GLIOMA, patients=2)
+    preset = replace(PRESETS["full"], controllers=("mpc_nominal",), control={"budget": 16})
+    expected = evaluate_problem(problem, controllers_of(problem, preset, 0))
+    found = parts[1].work(**controller)
+    assert found["return"] == expected["return"].tolist()
+    assert found["return"] != parts[1].work(**{**controller, "control": {"budget": 64}})["return"]
 
 
 def test_the_table_of_rivals_pairs_patients_and_keeps_treatments_apart():
