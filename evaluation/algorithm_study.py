@@ -89,8 +89,9 @@ def plan_parts(
     parts: list[Part] = []
     for env in ids:
         resolve(env, patients=patients, seed=patients_seed)
-        whom = {"patients": patients, "patients_seed": patients_seed}
-        parts += rival_parts(env, rivals, **whom, control=control)
+        parts += rival_parts(
+            env, rivals, patients=patients, patients_seed=patients_seed, control=control
+        )
         for algorithm in algorithms:
             parts += training_parts(
                 f"{bare_name(env)}-{algorithm}",
@@ -99,7 +100,8 @@ def plan_parts(
                 algorithm=algorithm,
                 steps=steps,
                 lanes=lanes,
-                **whom,
+                patients=patients,
+                patients_seed=patients_seed,
                 training_options=training_options,
             )
     return parts

@@ -111,12 +111,13 @@ def plan_parts(
         problem = resolve(env, patients=patients, seed=patients_seed)
         if not problem.variant.baseline:
             raise ValueError(f"{env} has no clinical protocol to compare with")
-        whom = {"patients": patients, "patients_seed": patients_seed}
-        parts += rival_parts(env, [problem.variant.baseline], **whom)
+        baseline = [problem.variant.baseline]
+        parts += rival_parts(env, baseline, patients=patients, patients_seed=patients_seed)
         for algorithm in algorithms:
             run = {
                 "env": env,
-                **whom,
+                "patients": patients,
+                "patients_seed": patients_seed,
                 "algorithm": algorithm,
                 "steps": DECISIONS[algorithm] if steps is None else steps,
                 "lanes": lanes,
