@@ -579,3 +579,30 @@ def test_files_that_change_are_read_again(tmp_path):
         path.unlink()
         with pytest.raises(FileNotFoundError):
             pickle.loads(kept)
+
+
+def test_the_middle_of_the_action_space_is_the_robust_plan_and_its_neighbours_are_close(env):
+    size = env.action_space.shape[0]
+    middle = np.full(size, 0.5)
+    assert (env.task.course.action("robust") == middle).all()
+    wrong = IMPTPatient(0, 0.3, -0.2, 0.0, 0.02, 0.2)
+    robust, _ = course(env, wrong, middle)
+    nearby = [middle + 0.001 * sign for sign in np.eye(size)[4:]]
+    returns = [course(env, wrong, action)[0] for action in nearby]
+    assert returns == pytest.approx([robust] * len(nearby), abs=0.1)
+    assert returns[0] == robust  # more of what has all
+    assert robust not in returns[1:]
+
+
+def test_shares_of_plans_there_and_back(env):
+    shares = np.array([[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.3, 0.1, 0.0, 0.6]])
+    actions = env.task.course.action(shares=shares, batch=3)
+    told = env.task.to_physical(actions)
+    names = ("robust", "nominal", "single_field", "equal")
+    found = np.stack([told[f"share_{name}"] for name in names], axis=1)
+    assert found == pytest.approx(shares, abs=1e-15)
+    # Below the middle the others have none, and without any the robust plan has all.
+    low = np.array([0.5, 0.5, 0.5, 0.5, 0.0, 0.2, 0.4, 0.0])
+    assert [env.task.to_physical(low)[f"share_{name}"] for name in names] == [0.0] * 4
+    wrong = IMPTPatient(0, 0.3, -0.2, 0.0, 0.02, 0.2)
+    assert course(env, wrong, low) == course(env, wrong, np.full(8, 0.5))

@@ -77,9 +77,11 @@ the tables of the model; a process that unpickles one makes those that it does n
 | 0 | dose of the fraction / daily dose of 2 Gy | 0 to `max_dose` (2) |
 | 1, 2 | couch correction along x and y | -`max_shift` to `max_shift` (1 cm); 0.5 is none |
 | 3 | range correction | -`max_range` to `max_range` (8 %); 0.5 is none |
-| 4 to 7 | shares of the plans robust, nominal, single-field uniform, equal | divided by their sum |
+| 4 | share of the robust plan | 0 to 2; 0.5 is one |
+| 5 to 7 | shares of the plans nominal, single-field uniform, equal | 0 up to 0.5, then to 1 |
 
-Without any share the robust plan has all.
+Shares are divided by their sum; without any the robust plan has all. So the middle of the space is
+the static robust plan: one daily dose, no corrections.
 
 Published: `Box(0, 1, (40,), float32)`: the factor of each weight, 1/4 to 4, logarithmically.
 

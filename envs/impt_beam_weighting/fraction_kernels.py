@@ -167,11 +167,15 @@ def _correct(action, state, patient, settings, error):
 
 @inlined
 def _share_out(action, part, settings, multiples):
-    """Multiple of each plan in a ``part`` of the course; without shares the first plan has all."""
+    """Multiple of each plan in a ``part`` of the course; without shares the first plan has all.
+
+    In the middle of the action space the first plan has one share and the others have none.
+    """
     axes, plans = int(settings.axes), multiples.shape[0]
-    total = 0.0
-    for plan in range(plans):
-        multiples[plan] = action[2 + axes + plan]
+    multiples[0] = 2.0 * action[2 + axes]
+    total = multiples[0]
+    for plan in range(1, plans):
+        multiples[plan] = max(2.0 * action[2 + axes + plan] - 1.0, 0.0)
         total += multiples[plan]
     if total <= 0.0:
         multiples[0] = 1.0

@@ -360,7 +360,10 @@ class Course:
             values.append((2.0 * action[..., 1 + axis] - 1.0) * self.max_shift)
         depth = action[..., 1 + self.shift_axes]
         values.append((2.0 * depth - 1.0) * self.max_range)
-        values += [action[..., 2 + self.shift_axes + plan] for plan in range(len(self.plans))]
+        shares = action[..., 2 + self.shift_axes :]
+        values.append(2.0 * shares[..., 0])
+        others = range(1, len(self.plans))
+        values += [np.maximum(2.0 * shares[..., plan] - 1.0, 0.0) for plan in others]
         return {name: value for (name, _), value in zip(self.action_parts, values, strict=True)}
 
     def action(
@@ -379,7 +382,7 @@ class Course:
             dose: Multiple of the daily dose.
             couch: Correction [cm], one number or ``(batch, axes)``.
             depth: Range correction.
-            shares: Shares ``(batch, plans)`` instead of a plan.
+            shares: Shares ``(batch, plans)`` instead of a plan, 0 to 1.
             batch: Number of actions.
 
         Raises:
@@ -395,13 +398,14 @@ class Course:
         reach = max(self.max_shift, 1e-9)
         out[:, 1 : 1 + axes] = 0.5 + 0.5 * np.asarray(couch) / reach
         out[:, 1 + axes] = 0.5 + 0.5 * np.asarray(depth) / max(self.max_range, 1e-9)
-        if shares is not None:
-            out[:, 2 + axes :] = shares
-        elif plan not in self.plans:
-            error = nearest("plan of the library", str(plan), self.plans)
-            raise ScheduleError(str(error))
-        else:
-            out[:, 2 + axes + self.plans.index(plan)] = 1.0
+        if shares is None:
+            if plan not in self.plans:
+                error = nearest("plan of the library", str(plan), self.plans)
+                raise ScheduleError(str(error))
+            shares = [float(name == plan) for name in self.plans]
+        # The first plan from 0, the others from the middle of the range.
+        out[:, 2 + axes :] = 0.5 * np.asarray(shares)
+        out[:, 3 + axes :] += 0.5
         out = np.clip(out, 0.0, 1.0)
         return out if batch else out[0]
 
