@@ -991,6 +991,28 @@ def test_the_policy_of_glioblastoma_has_no_fewer_successes_than_its_rule():
     assert sorted(fewer) == [0.0, 1.0, 1.0, 1.0, 1.0]  # "one less for four seeds of five"
 
 
+def test_policies_on_all_held_out_patients_did_what_is_printed():
+    text = text_of("docs/results.md")
+    table = results("policies_1000")
+    assert (table["patients"] == 1000).all()
+    assert (table["seeds"] == 5).all()
+    glioma = table[table["env"].str.contains("Glio")].set_index("rival")
+
+    def gain(row, name, digits, scale=1.0):
+        ends = (scale * row[f"{name}_{end}"] for end in ("minus", "low", "high"))
+        return interval(*ends, digits)
+
+    rule, controller = glioma.loc["even_doses"], glioma.loc["mpc_scenario"]
+    assert (
+        f"{gain(rule, 'success', 1, 100.0)} points more than the rule, at two thirds of its cost, "
+        f"and {gain(rule, 'return', 2)} days above it; {gain(controller, 'return', 2)} above the "
+        f"controller for scenarios, with {gain(controller, 'success', 1, 100.0)} points"
+    ) in text
+    assert rule["cost"] / rule["rival_cost"] == pytest.approx(2 / 3, abs=0.05)
+    # All that decided the line: above every rival of the study by its whole interval.
+    assert (glioma["return_low"] > 0.0).all()
+
+
 def test_policies_with_exact_scans_of_glioblastoma():
     table = results("glioblastoma_exact_scans").set_index("agent")
     bench = results("benchmark_measurable")
