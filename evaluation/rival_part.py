@@ -119,9 +119,9 @@ def differences_from(
         rival: The rival on the same patients.
 
     Returns:
-        Of each score ``NAME``: ``NAME`` of the runs, ``rival_NAME``, ``NAME_minus``, ``NAME_low``
-        and ``NAME_high``; the interval is over patients, and over training seeds where there are
-        several.
+        Of each score ``NAME``: ``NAME`` of the runs, ``rival_NAME``, ``NAME_minus``,
+        ``NAME_minus_low`` and ``NAME_minus_high``; the interval is over patients, and over training
+        seeds where there are several.
     """
     row: JsonObject = {}
     for name in SCORES:
@@ -131,5 +131,5 @@ def differences_from(
         row[name] = float(ours.mean())
         row[f"rival_{name}"] = float(theirs.mean())
         row[f"{name}_minus"] = found.estimate
-        row[f"{name}_low"], row[f"{name}_high"] = found.low, found.high
+        row[f"{name}_minus_low"], row[f"{name}_minus_high"] = found.low, found.high
     return row
