@@ -183,14 +183,13 @@ def test_the_table_of_rivals_pairs_patients_and_keeps_treatments_apart():
     assert table["seeds"].tolist() == [2, 1]
     chemo, glioma = table.loc[CHEMO], table.loc[GLIOMA]
     # Every patient gains 1, whoever is drawn.
-    assert chemo[["return_minus", "return_minus_low", "return_minus_high"]].tolist() == [1.0, 1.0, 1.0]
+    names = ["return_minus", "return_minus_low", "return_minus_high"]
+    assert chemo[names].tolist() == [1.0, 1.0, 1.0]
     assert chemo[["return", "rival_return"]].tolist() == [4.0, 3.0]
     assert chemo["success_minus"] == pytest.approx(1 / 3)
     assert glioma["success_minus"] == pytest.approx(-1 / 3)
     found = hierarchical_difference([[0.0, 0.0, 9.0]], [1.0, 1.0, 1.0])
-    assert glioma[["return_minus", "return_minus_low", "return_minus_high"]].tolist() == [
-        found.estimate, found.low, found.high
-    ]  # fmt: skip
+    assert glioma[names].tolist() == [found.estimate, found.low, found.high]
     # The table of algorithms has the policies alone.
     assert tabulate([*rivals, *runs])["algorithm"].tolist() == ["ppo"] * 5
 
