@@ -139,10 +139,10 @@ So the return is the prescription (60) minus the score of the accumulated dose, 
 
 ## With plain Stable-Baselines3
 
-Its defaults with four environments in a `DummyVecEnv` learn little: on the cohort PPO returns 50.4
-after 300 000 steps and SAC 49.0 after 50 000 (three seeds each, one of SAC's below the clinical
-protocol), the clinical protocol 49.5, the best rule 54.0. `examples/sb3_ppo.py` (with `--env`)
-shows settings for it, `oncogym train` uses tuned ones.
+Its defaults with four environments in a `DummyVecEnv` learn: on the cohort PPO returns 50.5 after
+300 000 steps and SAC 50.4 after 50 000 (three seeds each), the clinical protocol 49.5; but both
+lose successes, and the best rule returns 54.6. `examples/sb3_ppo.py` (with `--env`) shows settings
+that learn more, `oncogym train` uses tuned ones.
 
 ## Starting State
 
