@@ -793,7 +793,7 @@ def test_spaces_of_policies_did_what_is_printed():
     every = table[table["seed"] == "all"]
     told = table_of("docs/wrappers.md", "cohort", "space")
     names = {name: f"oncogym/{env}" for name, env in TREATMENTS.items()}
-    assert len(told) == len(every) == 9
+    assert len(told) == len(every) == 12
     env = ""
     for cohort, space, value, success, cost, best in told:
         env = names.get(cohort, env)
@@ -803,8 +803,12 @@ def test_spaces_of_policies_did_what_is_printed():
         assert success == percent(row["success"])
         assert cost == number(row["cost"], 3)
         assert best in ("", f"`{row['protocol']}` {number(row['protocol_return'], 2)}")
-    for _, rows in every.groupby("env"):
-        assert rows.loc[rows["return"].idxmax(), "space"] == "plain"
+    for env, rows in every.groupby("env"):
+        offset = env == names["proton therapy"]
+        best = rows.loc[rows["return"].idxmax()]
+        assert best["space"] == ("ProtocolOffset" if offset else "plain")
+        if offset:  # "by far"
+            assert (rows.loc[rows["space"] != best["space"], "high"] < best["low"]).all()
 
 
 def learners(env):
@@ -1013,8 +1017,17 @@ def test_policies_on_all_held_out_patients_did_what_is_printed():
         f"controller for scenarios, with {gain(controller, 'success', 1, 100.0)} points"
     ) in text
     assert rule["cost"] / rule["rival_cost"] == pytest.approx(2 / 3, abs=0.05)
-    # All that decided the line: above every rival of the study by its whole interval.
-    assert (glioma["return_minus_low"] > 0.0).all()
+    chemo = table[table["env"].str.contains("Chemo")].set_index("rival")
+    controller, rule = chemo.loc["mpc_scenario"], chemo.loc["capped_pacing"]
+    assert (
+        f"{gain(controller, 'return', 2)} above that controller, with "
+        f"{gain(controller, 'success', 1, 100.0)} points more successes and half its cost, and "
+        f"{gain(rule, 'return', 2)} above that rule"
+    ) in text
+    assert controller["cost"] / controller["rival_cost"] == pytest.approx(0.5, abs=0.05)
+    # What decided: above every rival of the study by its whole interval.
+    assert len(table) == 5
+    assert (table["return_minus_low"] > 0.0).all()
 
 
 def test_policies_with_exact_scans_of_glioblastoma():
