@@ -226,8 +226,8 @@ def main(arguments: list[str] | None = None) -> int:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="setting of the controllers among them, such as budget=192, which a full benchmark "
-        "gives them (default: what suits the environment); repeatable",
+        help="setting of the controllers among them, such as budget=192 (default: what suits the "
+        "environment); repeatable",
     )
     add_study_arguments(parser, seeds=3, patients=256)
     args = parser.parse_args(arguments)

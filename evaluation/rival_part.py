@@ -87,8 +87,14 @@ def rival_parts(
     Raises:
         UnknownNameError: There is no such agent in the treatment, or no such setting.
         ScheduleError: A protocol does not fit the environment.
-        ValueError: A rival is named twice, or a setting is out of range.
+        ValueError: A rival is named twice, a setting is out of range, or there are settings and no
+            controller to take them.
     """
+    if control and not set(rivals) & set(CONTROLLERS):
+        raise ValueError(
+            f"control is {dict(control)}, but the rivals are {list(rivals)}; allowed: with at least "
+            f"one of {', '.join(CONTROLLERS)}"
+        )
     if not rivals:
         return []
     require_each_once("rivals", rivals)

@@ -115,6 +115,8 @@ def test_an_option_of_training_changes_training_only(tmp_path):
         (["--envs", CHEMO, "--rivals", "random", "random"], "each once"),
         (["--envs", CHEMO, "--rivals", "mpc_oracle", "--control", "budget=7"], "budget"),
         (["--envs", CHEMO, "--rivals", "mpc_oracle", "--control", "budge=70"], "budget"),
+        (["--envs", CHEMO, "--rivals", "daily", "--control", "budget=70"], "mpc_oracle"),
+        (["--envs", CHEMO, "--control", "budget=70"], "mpc_oracle"),
         (["--envs", CHEMO, "--training-option", "fidelity"], "KEY=VALUE"),
         (["--envs", CHEMO, "--training-option", "fidelity=screening"], "fidelity"),
     ],
