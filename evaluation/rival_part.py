@@ -92,8 +92,8 @@ def rival_parts(
     """
     if control and not set(rivals) & set(CONTROLLERS):
         raise ValueError(
-            f"control is {dict(control)}, but the rivals are {list(rivals)}; allowed: with at least "
-            f"one of {', '.join(CONTROLLERS)}"
+            f"control is {dict(control)}, but the rivals are {list(rivals)}; allowed: with one of "
+            f"{', '.join(CONTROLLERS)}"
         )
     if not rivals:
         return []
