@@ -96,9 +96,17 @@ class MPCSettings:
         return plans, early, max(1, (self.budget - early * plans) // (courses * plans))
 
     @classmethod
-    def suited(cls, problem: Problem) -> MPCSettings:
-        """The default with what suits the problem's environment, see :class:`Effort`."""
-        control = dict(problem.variant.effort.control)
+    def suited(cls, problem: Problem, instead: Mapping[str, Any] | None = None) -> MPCSettings:
+        """The default with what suits the problem's environment, see :class:`Effort`.
+
+        Args:
+            problem: Whom a controller treats.
+            instead: Settings in place of those, by name.
+
+        Raises:
+            ValueError: A setting is out of range.
+        """
+        control = {**problem.variant.effort.control, **(instead or {})}
         belief = BeliefSettings(**control.pop("belief", {}))
         return cls(belief=belief, **control)
 

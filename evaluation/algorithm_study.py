@@ -140,27 +140,28 @@ def tabulate_rivals(results: Sequence[JsonObject]) -> pd.DataFrame:
     """
     rows = []
     for runs in _by_algorithm(results):
-        first = runs[0]
-        for rival in results:
-            if "rival" not in rival or rival["env"] != first["env"]:
-                continue
-            rows.append(
-                {
-                    "env": first["env"],
-                    "cohort": rival["cohort"],
-                    "patients": first["patients"],
-                    "algorithm": first["algorithm"],
-                    "seeds": len(runs),
-                    "sees": first["sees"],
-                    "rival": rival["rival"],
-                    "rival_sees": rival["sees"],
-                    "control": json.dumps(rival.get("control", {})),
-                    **differences_from(runs, rival),
-                    "rival_seconds": rival["seconds"],
-                    "version": versions_in([*runs, rival]),
-                }
-            )
+        env = runs[0]["env"]
+        rivals = [one for one in results if "rival" in one and one["env"] == env]
+        rows += [_difference(runs, rival) for rival in rivals]
     return pd.DataFrame(rows)
+
+
+def _difference(runs: Sequence[JsonObject], rival: JsonObject) -> JsonObject:
+    first = runs[0]
+    return {
+        "env": first["env"],
+        "cohort": rival["cohort"],
+        "patients": first["patients"],
+        "algorithm": first["algorithm"],
+        "seeds": len(runs),
+        "sees": first["sees"],
+        "rival": rival["rival"],
+        "rival_sees": rival["sees"],
+        "control": json.dumps(rival.get("control", {})),
+        **differences_from(runs, rival),
+        "rival_seconds": rival["seconds"],
+        "version": versions_in([*runs, rival]),
+    }
 
 
 def _by_algorithm(results: Sequence[JsonObject]) -> list[list[JsonObject]]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 
 import numpy as np
 
 from oncogym.agents.agent import Agent, what_is_seen
-from oncogym.agents.mpc import CONTROLLERS, MPCSettings
+from oncogym.agents.mpc import CONTROLLERS, MPCSettings, find_controller
 from oncogym.core.errors import nearest
 from oncogym.core.json_types import JsonObject
-from oncogym.envs.problem import Problem
 from oncogym.evaluation.agent_names import load_agents
 from oncogym.evaluation.harness import resolve
 from oncogym.evaluation.statistics import hierarchical_difference
@@ -47,7 +46,7 @@ def score_rival(
     """
     problem = resolve(env, patients=patients, seed=patients_seed)
     if control:
-        agent: Agent = CONTROLLERS[rival](_controlled(problem, control))
+        agent: Agent = find_controller(rival)(MPCSettings.suited(problem, control))
     else:
         (agent,) = load_agents(problem, [rival])[0].values()
     return {
@@ -55,15 +54,6 @@ def score_rival(
         "sees": what_is_seen(agent, problem.kept_task(1)),
         **scores_of(problem, agent),
     }
-
-
-def _controlled(problem: Problem, control: Mapping[str, object]) -> MPCSettings:
-    """The settings that suit an environment, some of them replaced."""
-    usual = MPCSettings.suited(problem)
-    for name in control:
-        if name not in _CONTROL:
-            raise nearest("setting of controllers", name, _CONTROL)
-    return replace(usual, **dict(control))  # type: ignore[arg-type]
 
 
 def rival_parts(
@@ -100,7 +90,10 @@ def rival_parts(
     require_each_once("rivals", rivals)
     problem = resolve(env, patients=patients, seed=patients_seed)
     load_agents(problem, rivals)
-    _controlled(problem, control or {})
+    for setting in control or ():
+        if setting not in _CONTROL:
+            raise nearest("setting of controllers", setting, _CONTROL)
+    MPCSettings.suited(problem, control)
     parts = []
     for name in rivals:
         whom = {"env": env, "rival": name, "patients": patients, "patients_seed": patients_seed}

@@ -22,9 +22,8 @@ def control_settings(problem: Problem, preset: Preset, seed: int) -> MPCSettings
     Raises:
         ValueError: A setting is out of range.
     """
-    usual = MPCSettings.suited(problem)
-    belief = replace(usual.belief, seed=seed)
-    return replace(usual, belief=belief, seed=seed, **preset.control)
+    usual = MPCSettings.suited(problem, preset.control)
+    return replace(usual, belief=replace(usual.belief, seed=seed), seed=seed)
 
 
 def controllers_of(
